@@ -1,0 +1,153 @@
+"""What the layer knows about one application: its routes and what their answers mean.
+
+A profile is one frozen value. The layer asks it which :class:`Route` a path belongs to and reads
+everything else off that route, so that no other module knows a URL of any application.
+
+    PROFILE = Profile(
+        name="shop",
+        routes=(
+            Route(r"^/picture/\\w+", "/picture/{id}", kind="avatar"),
+            Route(r"^/login$", "/login", kind="auth", operation="login", succeeded=redirects),
+        ),
+    )
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from avatar_telemetry.errors import ProfileError
+
+Kind = Literal["avatar", "upload", "auth", "stats", "static", "page", "other"]
+SuccessRule = Callable[[str, int, str], "bool | None"]
+"""``(method, status code, Location or "") -> success``; ``None``: the request attempted nothing."""
+
+_LITERAL_SEGMENT = re.compile(r"\^/([A-Za-z0-9_-]+)(?:/|\$|\\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One kind of request.
+
+    Args:
+        pattern: regular expression, searched (not matched) in the decoded path, which begins with
+            ``/``. A pattern that begins with ``^/name/`` costs nothing for paths elsewhere.
+        template: what stands for the path in labels and span names. It must not hold client data.
+        kind: what the layer records for it.
+        operation: for ``auth``, the value of the ``operation`` label.
+        succeeded: for ``upload`` and ``auth``, tells success from the answer alone.
+        cached: the avatar cache is asked on this route.
+        service: the outside service that the route fetches from, if it is a proxy of one.
+    """
+
+    pattern: str
+    template: str
+    kind: Kind = "page"
+    operation: str = ""
+    succeeded: SuccessRule | None = None
+    cached: bool = False
+    service: str = ""
+
+
+def no_size(query: str) -> int | None:
+    """The size rule of an application whose pictures have none."""
+    return None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything the layer knows about one application.
+
+    Args:
+        name: for logs and for the ``profile`` label of ``avatar_telemetry_build_info``.
+        routes: in order; the first whose pattern is found in the path wins.
+        size: query string (as it came) -> requested edge in pixels, or ``None``.
+        generators: ``module:attribute.path`` of the callables that draw a picture.
+        avatar_cache: which look-ups are those of *the* avatar cache: names of caches that a probe
+            reports (``pymemcache``), or ``module:Class.get`` of the application's own.
+        services: host name -> ``service`` label of outside calls; subdomains count with their host.
+        image_without_generator: ``uploaded`` where a picture that no generator drew and no outside
+            service sent can only be an uploaded one; empty where that does not follow.
+
+    Raises:
+        ProfileError: a pattern does not compile, a kind does not exist, a rule is missing.
+    """
+
+    name: str
+    routes: tuple[Route, ...] = ()
+    size: Callable[[str], int | None] = no_size
+    generators: tuple[str, ...] = ()
+    avatar_cache: tuple[str, ...] = ()
+    services: Mapping[str, str] = field(default_factory=dict)
+    image_without_generator: Literal["", "uploaded"] = ""
+    other: Route = Route("", "other", "other")
+
+    def __post_init__(self) -> None:
+        faults = [fault for route in self.routes for fault in _faults(route)]
+        faults += [
+            f"{target!r} is not module:attribute"
+            for target in self.generators
+            if not re.fullmatch(r"[\w.]+:[\w.]+", target)
+        ]
+        if faults:
+            raise ProfileError(f"profile {self.name!r}: " + "; ".join(faults))
+        object.__setattr__(self, "_candidates", _index(self.routes))
+
+    def route(self, path: str) -> Route:
+        """Classify a path.
+
+        Args:
+            path: ``PATH_INFO`` as WSGI gives it (PEP 3333: bytes shown as Latin-1).
+
+        Returns:
+            The first route that matches, or :attr:`other`.
+        """
+        if not path.isascii():
+            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        candidates: Mapping[str, tuple[tuple[SearchMethod, Route], ...]] = self._candidates  # type: ignore[attr-defined]
+        end = path.find("/", 1)
+        first = path[1:] if end < 0 else path[1:end]
+        for search, route in candidates.get(first) or candidates[""]:
+            if search(path):
+                return route
+        return self.other
+
+
+SearchMethod = Callable[[str], "re.Match[str] | None"]
+
+
+def _faults(route: Route) -> list[str]:
+    faults = []
+    try:
+        re.compile(route.pattern)
+    except re.error as error:
+        faults.append(f"pattern {route.pattern!r}: {error}")
+    if route.kind not in get_args(Kind):
+        faults.append(f"{route.template!r}: kind {route.kind!r} is none of {get_args(Kind)}")
+    if route.kind in ("upload", "auth") and route.succeeded is None:
+        faults.append(f"{route.template!r}: kind {route.kind!r} needs succeeded=")
+    if route.kind == "auth" and not route.operation:
+        faults.append(f"{route.template!r}: kind 'auth' needs operation=")
+    return faults
+
+
+def _index(
+    routes: tuple[Route, ...],
+) -> Mapping[str, tuple[tuple[SearchMethod, Route], ...]]:
+    """For each literal first segment, the routes that a path under it can reach, in their order."""
+    anchored = {
+        route: None if "|" in route.pattern else _LITERAL_SEGMENT.match(route.pattern)
+        for route in routes
+    }
+    segments = {""} | {literal[1] for literal in anchored.values() if literal}
+    return {
+        segment: tuple(
+            (re.compile(route.pattern).search, route)
+            for route, literal in anchored.items()
+            if literal is None or literal[1] == segment
+        )
+        for segment in segments
+    }
