@@ -1,0 +1,16 @@
+"""OpenTelemetry spans and Prometheus metrics around a WSGI avatar server, without touching it."""
+
+from avatar_telemetry._instrument import instrument
+from avatar_telemetry.errors import AvatarTelemetryError, ProfileError, SettingsError
+from avatar_telemetry.profile import Profile, Route
+from avatar_telemetry.settings import Settings
+
+__all__ = [
+    "AvatarTelemetryError",
+    "Profile",
+    "ProfileError",
+    "Route",
+    "Settings",
+    "SettingsError",
+    "instrument",
+]

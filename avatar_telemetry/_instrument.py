@@ -1,0 +1,45 @@
+"""``instrument()``: the one call that an operator writes."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from avatar_telemetry.middleware import TelemetryMiddleware
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.runtime import RUNTIME
+from avatar_telemetry.settings import Settings, sdk_disabled
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+def instrument(
+    application: WSGIApplication,
+    *,
+    settings: Settings | None = None,
+    profile: Profile | None = None,
+) -> WSGIApplication:
+    """Wrap a WSGI application so that its requests are recorded.
+
+    Args:
+        application: any WSGI application (PEP 3333). One that is wrapped already is returned as
+            it is.
+        settings: instead of those of the environment, for what concerns a request and the metrics
+            page. What concerns the process (runtime folder, separate port) is the environment's.
+        profile: what is known about the application; else ``AVATAR_TELEMETRY_PROFILE``.
+
+    Returns:
+        A WSGI application; with ``OTEL_SDK_DISABLED=true`` the given one.
+
+    Raises:
+        SettingsError: the environment cannot be used (under gunicorn its master has said so).
+    """
+    disabled = settings.sdk_disabled if settings else sdk_disabled(os.environ)
+    if disabled or isinstance(application, TelemetryMiddleware):
+        return application
+    if settings is None:
+        RUNTIME.check()
+    RUNTIME.declare(profile)
+    return TelemetryMiddleware(application, partial(RUNTIME.layer, settings, profile))

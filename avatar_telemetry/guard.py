@@ -1,0 +1,57 @@
+"""The one guard around our own work: what fails there is counted and logged, never raised.
+
+The application's exceptions do not come here; they always pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LOGGER = logging.getLogger("avatar_telemetry")
+LOG_INTERVAL = 60.0
+"""Seconds between two log records of the same place."""
+
+
+class Guard:
+    """Counts and logs our own failures, at most one log record a minute for each place.
+
+    Args:
+        count: told the place of every failure.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        count: Callable[[str], None] = lambda where: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.count = count
+        self._clock = clock
+        self._next_record: dict[str, float] = {}
+
+    def failed(self, where: str) -> None:
+        """Tell of the exception that is being handled. Never raises.
+
+        Args:
+            where: a word of a closed set; it becomes a label value.
+        """
+        try:
+            self.count(where)
+            now = self._clock()
+            if now >= self._next_record.get(where, now):
+                self._next_record[where] = now + LOG_INTERVAL
+                LOGGER.error("avatar_telemetry failed in %s; the application goes on", where,
+                             exc_info=True)  # fmt: skip
+        except Exception:  # noqa: BLE001 - a guard that raises would be worse than none
+            return
+
+    @contextmanager
+    def at(self, where: str) -> Iterator[None]:
+        """``with guard.at("scrape"):`` for work that is not on the path of a request."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - the one place for it
+            self.failed(where)

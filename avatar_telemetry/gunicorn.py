@@ -1,0 +1,84 @@
+"""gunicorn's hooks: import them in ``gunicorn.conf.py``, which is all the configuration there is.
+
+    from avatar_telemetry.gunicorn import (  # noqa: F401
+        on_starting, post_fork, worker_exit, child_exit, on_exit)
+
+Importing this module makes the process one that gunicorn drives: the application's own
+prometheus_client metrics, imported later, go into the merged store.
+
+A hook of your own with the same name calls ours:
+
+    from avatar_telemetry import gunicorn as telemetry
+
+    def post_fork(server, worker):
+        telemetry.post_fork(server, worker)
+        ...
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from avatar_telemetry.collector import Server
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.runtime import RUNTIME
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+__all__ = ["child_exit", "on_exit", "on_starting", "post_fork", "worker_exit"]
+
+RUNTIME.manage()
+
+
+def on_starting(server: Arbiter) -> None:
+    """Before any worker: check the configuration, take the runtime folder.
+
+    Raises:
+        SystemExit: the configuration cannot be used; the message names every fault.
+    """
+    if server.cfg.chdir not in sys.path:
+        sys.path.insert(0, server.cfg.chdir)  # as gunicorn does before it loads the application
+    try:
+        RUNTIME.prepare(server.master_pid, server.cfg.uid, server.cfg.gid)
+    except SettingsError as error:
+        if server.pidfile is not None:
+            server.pidfile.unlink()
+        raise SystemExit(str(error)) from None
+
+
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    """In a new worker: its slot, its providers, its probes."""
+    _patch_as_gevent_will(worker)
+    RUNTIME.start_worker(
+        Server(os.getppid(), lambda: worker.sockets), worker.cfg.uid, worker.cfg.gid
+    )
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """In a worker that ends. gunicorn calls it in the master, too, for one that was gone."""
+    if worker.pid == os.getpid():
+        RUNTIME.stop_worker()
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """In the master, when a worker has ended."""
+    RUNTIME.child_exited(worker.pid)
+
+
+def on_exit(server: Arbiter) -> None:
+    """In the master, at its end."""
+    RUNTIME.release()
+
+
+def _patch_as_gevent_will(worker: Worker) -> None:
+    """gevent's worker patches the standard library a moment later; threads of ours that start
+    before would not be its own."""
+    modules = {base.__module__ for base in type(worker).__mro__}
+    if "gunicorn.workers.ggevent" in modules:
+        from gevent import monkey
+
+        monkey.patch_all()

@@ -1,0 +1,144 @@
+"""One speaker per host: the worker that holds the leader lock, and the port that it serves."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from avatar_telemetry.exposition import Access, MetricsPage
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.slots import try_lead
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOGGER = logging.getLogger("avatar_telemetry")
+POLL_INTERVAL = 1.0
+"""Seconds between two attempts to lead."""
+CLIENT_TIMEOUT = 10.0
+"""Seconds that a client of the port may stay silent."""
+
+
+class Leader(Thread):
+    """Waits until this process leads, then serves the metrics on the separate port.
+
+    The lock goes with the process, however that ends; the next worker takes over.
+
+    Args:
+        folder: the runtime folder.
+        address: host and port.
+        page: what is served there.
+        guard: told of failures, such as a port in use; it is tried again.
+    """
+
+    def __init__(
+        self, folder: Path, address: tuple[str, int], page: WSGIApplication, guard: Guard
+    ) -> None:
+        super().__init__(name="avatar-telemetry-leader", daemon=True)
+        self._folder = folder
+        self._address = address
+        self._page = page
+        self._guard = guard
+        self._lock: int | None = None
+        self._stopped = Event()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            with self._guard.at("leader"):
+                if self._lead():
+                    self._serve()
+            self._stopped.wait(POLL_INTERVAL)
+
+    def stop(self) -> None:
+        """Serve no more connections; does not wait."""
+        self._stopped.set()
+
+    def _lead(self) -> bool:
+        if self._lock is None:
+            self._lock = try_lead(self._folder)
+        return self._lock is not None
+
+    def _serve(self) -> None:
+        with open_server(self._address) as server:
+            server.set_app(self._page)
+            LOGGER.info("serving the metrics on %s:%d", *self._address)
+            server.timeout = POLL_INTERVAL
+            while not self._stopped.is_set():
+                server.handle_request()
+
+
+class OpenPage:
+    """The metrics to whoever reaches the address, but with the token where one is set.
+
+    Args:
+        page: the metrics.
+        access: who is let in without being asked for the token.
+        token: whether there is one.
+    """
+
+    def __init__(self, page: MetricsPage, access: Access, *, token: bool) -> None:
+        self._page = page
+        self._access = access
+        self._token = token
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _refuse(start_response, "405 Method Not Allowed", ("Allow", "GET, HEAD"))
+        if self._token and not self._access.permits(environ):
+            return _refuse(start_response, "401 Unauthorized", ("WWW-Authenticate", "Bearer"))
+        return self._page(environ, start_response)
+
+
+def open_server(address: tuple[str, int]) -> WSGIServer:
+    """Bind the port.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    host, port = address
+    flags = socket.AI_PASSIVE if not host else 0
+    family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)[0][0]
+    server_class = _Server6 if family == socket.AF_INET6 else _Server
+    return server_class((host, port), _QuietHandler)
+
+
+def _refuse(start_response: StartResponse, status: str, header: tuple[str, str]) -> Iterable[bytes]:
+    body = f"{status}\n".encode()
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response(status, [*headers, header])
+    return [body]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # WSGIServer would look up the host's name, which can take as long as DNS likes.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    timeout = CLIENT_TIMEOUT
+
+    def address_string(self) -> str:
+        return str(self.client_address[0])
+
+    def log_message(self, format: str, *args: object) -> None:
+        """A scrape is no news."""

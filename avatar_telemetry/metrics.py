@@ -1,0 +1,307 @@
+"""The instruments of the contract, and how one request is written into them.
+
+An instrument is a declaration; :class:`Metrics` turns declarations and label values into cells of
+mapped memory, once for each combination, and a finished request into one batch of stores.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client.utils import floatToGoString
+
+from avatar_telemetry.mapped import Book, Cell, encode_key
+
+OTHER = "other"
+INFINITE = float("inf")
+# Requests from a static redirect (3 ms) to a slow outside service (5 s and its time-out).
+DURATION_BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+UPLOAD_BUCKETS = tuple(float(1 << power) for power in range(10, 27, 2))
+# Combinations of label values that are kept resolved. A client chooses some (method, size, suffix),
+# so this bounds what it can make us remember; the series themselves have their own ceiling.
+MAX_PLANS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One metric of the contract.
+
+    Args:
+        name: as it stands on the page, without the suffixes of the type.
+        type: the prometheus type.
+        documentation: its help text.
+        labels: their names.
+        buckets: upper bounds of a histogram, in its unit, without infinity.
+        mode: how the values of several workers make one (prometheus_client's word), for gauges.
+    """
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    documentation: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    mode: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """How the names of the files with its values begin."""
+        return f"gauge_{self.mode}" if self.type == "gauge" else self.type
+
+
+REQUESTS = Instrument(
+    "ivatar_requests", "counter", "HTTP requests that ended.", ("method", "status_code", "path")
+)
+DURATION = Instrument(
+    "ivatar_request_duration_seconds", "histogram",
+    "Seconds from the start of a request until the end of its answer.",
+    ("method", "status_code", "path"), DURATION_BUCKETS,
+)  # fmt: skip
+FIRST_BYTE = Instrument(
+    "ivatar_request_first_byte_seconds", "histogram",
+    "Seconds from the start of a request until the first byte of its answer.",
+    ("path",), DURATION_BUCKETS,
+)  # fmt: skip
+IN_PROGRESS = Instrument(
+    "ivatar_requests_in_progress", "gauge", "Requests between start and finish.", mode="livesum"
+)
+AVATAR_REQUESTS = Instrument(
+    "ivatar_avatar_requests", "counter", "Requests for an avatar.",
+    ("status_code", "size", "format"),
+)  # fmt: skip
+GENERATION = Instrument(
+    "ivatar_avatar_generation_seconds", "histogram",
+    "Seconds until the first byte of an avatar that was made, not taken from the cache.",
+    ("format", "source"), DURATION_BUCKETS,
+)  # fmt: skip
+GENERATED = Instrument(
+    "ivatar_avatars_generated", "counter", "Avatars that were made, not taken from the cache.",
+    ("size", "format", "source"),
+)  # fmt: skip
+CACHE_HITS = Instrument(
+    "ivatar_avatar_cache_hits", "counter", "Look-ups that the avatar cache answered.",
+    ("size", "format"),
+)  # fmt: skip
+CACHE_MISSES = Instrument(
+    "ivatar_avatar_cache_misses", "counter", "Look-ups that the avatar cache did not answer.",
+    ("size", "format"),
+)  # fmt: skip
+EXTERNAL_REQUESTS = Instrument(
+    "ivatar_external_avatar_requests", "counter", "Calls of outside services.",
+    ("service", "success"),
+)  # fmt: skip
+EXTERNAL_DURATION = Instrument(
+    "ivatar_external_avatar_request_seconds", "histogram",
+    "Seconds until an outside service answered.", ("service",), DURATION_BUCKETS,
+)  # fmt: skip
+UPLOADS = Instrument(
+    "ivatar_file_uploads", "counter", "Upload requests that ended.", ("content_type", "success")
+)
+UPLOAD_SIZE = Instrument(
+    "ivatar_file_upload_size_bytes", "histogram", "Bytes of an uploaded file.",
+    ("content_type",), UPLOAD_BUCKETS,
+)  # fmt: skip
+AUTH_ATTEMPTS = Instrument(
+    "ivatar_auth_attempts", "counter", "Attempts to authenticate.", ("operation", "success")
+)
+INTERNAL_ERRORS = Instrument(
+    "avatar_telemetry_internal_errors", "counter",
+    "Failures of the telemetry itself; the application went on.", ("where",),
+)  # fmt: skip
+SERIES_REFUSED = Instrument(
+    "avatar_telemetry_series_refused", "counter",
+    "Combinations of label values beyond the ceiling, counted as other instead.", ("metric",),
+)  # fmt: skip
+
+INSTRUMENTS = (
+    REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
+    CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
+    INTERNAL_ERRORS, SERIES_REFUSED,
+)  # fmt: skip
+
+
+class HistogramCells:
+    """The cells of one series of a histogram.
+
+    Args:
+        bounds: upper bounds, ascending, without infinity.
+        buckets: a cell for each bound and one for infinity; they are not cumulative.
+        total: the sum of what was observed.
+    """
+
+    __slots__ = ("bounds", "buckets", "total")
+
+    def __init__(self, bounds: tuple[float, ...], buckets: list[Cell], total: Cell) -> None:
+        self.bounds = bounds
+        self.buckets = buckets
+        self.total = total
+
+    def observe(self, value: float) -> None:
+        """Count a value. Call it with the lock of the book held."""
+        doubles, index = self.buckets[bisect_left(self.bounds, value)]
+        doubles[index] += 1.0
+        doubles, index = self.total
+        doubles[index] += value
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells that one kind of finished request is written into."""
+
+    counters: tuple[Cell, ...]
+    duration: HistogramCells
+    first_byte: HistogramCells
+    generation: HistogramCells | None
+
+
+class Metrics:
+    """Writes what happens into the instruments.
+
+    Args:
+        book: where values live.
+        max_series: ceiling on the series of this process.
+    """
+
+    def __init__(self, book: Book, max_series: int) -> None:
+        self._book = book
+        self._max_series = max_series
+        self.renew()
+
+    def renew(self) -> None:
+        """Find all cells anew: the book writes into other files from now on."""
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._counters: dict[tuple[str, ...], Cell] = {}
+        self._histograms: dict[tuple[str, ...], HistogramCells] = {}
+        self._in_progress = self._counter(IN_PROGRESS)
+        self._store_errors = self._counter(INTERNAL_ERRORS, "store")
+
+    def started(self) -> None:
+        """A request began."""
+        doubles, index = self._in_progress
+        with self._book.lock:
+            doubles[index] += 1.0
+
+    def abandoned(self) -> None:
+        """A request that began cannot be recorded."""
+        doubles, index = self._in_progress
+        with self._book.lock:
+            doubles[index] -= 1.0
+
+    def finished(self, labels: tuple[str, ...], duration: float, first_byte: float) -> None:
+        """A request ended.
+
+        Args:
+            labels: method, status code, path, size, format, cache (``hit``, ``miss`` or empty) and
+                source, all from closed sets; size is empty where no avatar was asked for.
+            duration: seconds.
+            first_byte: seconds.
+        """
+        plan = self._plans.get(labels) or self._plan(labels)
+        in_progress, at = self._in_progress
+        with self._book.lock:
+            for doubles, index in plan.counters:
+                doubles[index] += 1.0
+            plan.duration.observe(duration)
+            plan.first_byte.observe(first_byte)
+            if plan.generation is not None:
+                plan.generation.observe(first_byte)
+            in_progress[at] -= 1.0
+
+    def count(self, instrument: Instrument, *labels: str) -> None:
+        """Add one to a counter."""
+        doubles, index = self._counter(instrument, *labels)
+        with self._book.lock:
+            doubles[index] += 1.0
+
+    def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
+        """Put a value into a histogram."""
+        cells = self._histogram(instrument, *labels)
+        with self._book.lock:
+            cells.observe(value)
+
+    def internal_error(self, where: str) -> None:
+        """Count a failure of ours. The one of the store itself needs no new place in it."""
+        if where == "store" and hasattr(self, "_store_errors"):
+            doubles, index = self._store_errors
+            with self._book.lock:
+                doubles[index] += 1.0
+        else:
+            self.count(INTERNAL_ERRORS, where)
+
+    def _plan(self, labels: tuple[str, ...]) -> Plan:
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        method, status, path, size, form, cache, source = labels
+        counters = [self._counter(REQUESTS, method, status, path)]
+        if size:
+            counters.append(self._counter(AVATAR_REQUESTS, status, size, form))
+        if cache:
+            instrument = CACHE_HITS if cache == "hit" else CACHE_MISSES
+            counters.append(self._counter(instrument, size, form))
+        if source:
+            counters.append(self._counter(GENERATED, size, form, source))
+        plan = self._plans[labels] = Plan(
+            tuple(counters),
+            self._histogram(DURATION, method, status, path),
+            self._histogram(FIRST_BYTE, path),
+            self._histogram(GENERATION, form, source) if source else None,
+        )
+        return plan
+
+    def _counter(self, instrument: Instrument, *labels: str) -> Cell:
+        key = (instrument.name, *labels)
+        cell = self._counters.get(key)
+        if cell is None:
+            with self._book.lock:
+                labels = self._admit(instrument, labels)
+                suffix = "_total" if instrument.type == "counter" else ""
+                cell = self._counters[key] = self._cell(instrument, suffix, labels)
+        return cell
+
+    def _histogram(self, instrument: Instrument, *labels: str) -> HistogramCells:
+        key = (instrument.name, *labels)
+        cells = self._histograms.get(key)
+        if cells is None:
+            with self._book.lock:
+                labels = self._admit(instrument, labels)
+                total = self._cell(instrument, "_sum", labels)
+                buckets = [
+                    self._cell(instrument, "_bucket", labels, bound)
+                    for bound in (*instrument.buckets, INFINITE)
+                ]
+                cells = HistogramCells(instrument.buckets, buckets, total)
+                self._histograms[key] = cells
+        return cells
+
+    def _admit(self, instrument: Instrument, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """The label values, or ``other`` for each where the ceiling lets no new series in."""
+        if not labels or self._book.series < self._max_series:
+            return labels
+        suffix = "_sum" if instrument.type == "histogram" else "_total"
+        if self._book.knows(instrument.prefix, _key(instrument, suffix, labels)):
+            return labels
+        if instrument is not SERIES_REFUSED:
+            self.count(SERIES_REFUSED, instrument.name)
+            return (OTHER,) * len(labels)
+        return labels
+
+    def _cell(
+        self,
+        instrument: Instrument,
+        suffix: str,
+        labels: tuple[str, ...],
+        bound: float | None = None,
+    ) -> Cell:
+        return self._book.cell(instrument.prefix, _key(instrument, suffix, labels, bound))
+
+
+def _key(
+    instrument: Instrument, suffix: str, labels: tuple[str, ...], bound: float | None = None
+) -> str:
+    pairs = dict(zip(instrument.labels, labels, strict=True))
+    if bound is not None:
+        pairs["le"] = floatToGoString(bound)
+    return encode_key(instrument.name, instrument.name + suffix, pairs, instrument.documentation)

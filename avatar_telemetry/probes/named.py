@@ -1,0 +1,48 @@
+"""Probe of the callables that a profile names: its generators, and an avatar cache of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from avatar_telemetry.probes.patching import Around, Call, surround, when_imported
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.request import CURRENT, AvatarRequest
+
+
+def install(profile: Profile) -> None:
+    """Watch what the profile names."""
+    for target in profile.generators:
+        _watch(target, lambda request, result, target=target: request.generated(target))
+    for target in profile.avatar_cache:
+        if "." in target:
+            _watch(
+                target,
+                lambda request, result, target=target: request.cache_lookup(
+                    target, hit=result is not None
+                ),
+            )
+
+
+def _watch(target: str, tell: Callable[[AvatarRequest, Any], None]) -> None:
+    module, _, path = target.partition(":")
+
+    def patch(imported: ModuleType) -> None:
+        surround(imported, path, _around(tell))
+
+    when_imported(module, patch)
+
+
+def _around(tell: Callable[[AvatarRequest, Any], None]) -> Around:
+    def around(original: Call) -> Call:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            request = CURRENT.get()
+            if request is not None:
+                tell(request, result)
+            return result
+
+        return call
+
+    return around

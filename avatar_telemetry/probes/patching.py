@@ -1,0 +1,64 @@
+"""How a probe gets between a library and its caller.
+
+A plain function around the original: the cheapest thing that Python can call, and pickling,
+signatures and documentation stay those of the original.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+LOGGER = logging.getLogger("avatar_telemetry")
+MARK = "_avatar_telemetry_probe"
+
+Call = Callable[..., Any]
+Around = Callable[[Call], Call]
+"""Takes the original, gives what is called instead."""
+
+
+def when_imported(module: str, patch: Callable[[ModuleType], None]) -> None:
+    """Patch a module: now where it is imported already, else when it is.
+
+    A module that is not as expected is left alone, with one log record.
+    """
+
+    def hook(imported: ModuleType) -> None:
+        try:
+            patch(imported)
+        except Exception:
+            LOGGER.warning("no probe for %s: it is not as expected", module, exc_info=True)
+
+    wrapt.register_post_import_hook(hook, module)
+
+
+def surround(owner: Any, path: str, around: Around) -> None:
+    """Put a function around a function, a method, or the construction of a class.
+
+    Args:
+        owner: a module or class.
+        path: attribute path below it, such as ``Client.get``.
+        around: see :data:`Around`. Where one stands already, nothing is done.
+
+    Raises:
+        AttributeError: there is no such attribute.
+    """
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original = inspect.getattr_static(owner, name)
+    if inspect.isclass(original):
+        owner, name, original = original, "__init__", original.__init__
+    kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
+    function = original.__func__ if kind else original
+    if hasattr(function, MARK):
+        return
+    wrapper = functools.wraps(function)(around(function))
+    setattr(wrapper, MARK, True)
+    setattr(owner, name, kind(wrapper) if kind else wrapper)

@@ -1,0 +1,106 @@
+"""What the kernel tells about a process, read from ``/proc`` (Linux; elsewhere only liveness)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStat:
+    """One line of ``/proc/<pid>/stat`` (proc(5)), in seconds and bytes.
+
+    Args:
+        cpu: seconds of user and system time.
+        children_cpu: the same of the children that it has waited for.
+        threads: how many.
+        start_ticks: clock ticks since boot; with the pid it names a process for ever.
+        virtual: bytes.
+        resident: bytes.
+        zombie: it has ended and was not waited for yet.
+    """
+
+    cpu: float
+    children_cpu: float
+    threads: int
+    start_ticks: int
+    virtual: int
+    resident: int
+    zombie: bool
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """Read one process; ``None`` where there is no such process or no ``/proc``."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The command name stands in parentheses and may hold anything, parentheses too.
+            fields = file.read().rpartition(") ")[2].split()
+    except OSError:
+        return None
+    return ProcessStat(
+        cpu=(int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
+        children_cpu=(int(fields[13]) + int(fields[14])) / TICKS_PER_SECOND,
+        threads=int(fields[17]),
+        start_ticks=int(fields[19]),
+        virtual=int(fields[20]),
+        resident=int(fields[21]) * PAGE_SIZE,
+        zombie=fields[0] == "Z",
+    )
+
+
+def start_ticks(pid: int) -> int:
+    """Clock ticks from boot to the start of the process; 0 where unknown."""
+    stat = read_stat(pid)
+    return stat.start_ticks if stat else 0
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether this very process runs: the same pid and, where known, the same start."""
+    stat = read_stat(pid)
+    if stat is not None:
+        return not stat.zombie and started in (0, stat.start_ticks)
+    if os.path.exists("/proc/self/stat"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def start_time(stat: ProcessStat) -> float:
+    """Seconds since the epoch at which the process started."""
+    return boot_time() + stat.start_ticks / TICKS_PER_SECOND
+
+
+def boot_time() -> float:
+    """Seconds since the epoch at which the machine started; 0.0 where unknown."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            return next((float(line.split()[1]) for line in file if line.startswith("btime")), 0.0)
+    except OSError:
+        return 0.0
+
+
+def count_open_files(pid: int) -> int | None:
+    """Open file descriptors of a process, ``None`` where they cannot be seen."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+
+
+def max_open_files(pid: int) -> float | None:
+    """The soft limit of open files of a process, ``None`` where it cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+            line = next(line for line in file if line.startswith("Max open files"))
+    except (OSError, StopIteration):
+        return None
+    limit = line.split()[3]
+    return float("inf") if limit == "unlimited" else float(limit)

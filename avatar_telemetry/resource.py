@@ -1,0 +1,37 @@
+"""The resource: who speaks, as OpenTelemetry's semantic conventions name it."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from avatar_telemetry.settings import Settings
+
+_INVALID = re.compile(r"[^a-zA-Z0-9_]")
+
+
+def resource_attributes(settings: Settings) -> dict[str, str]:
+    """The attributes of this host's server; ``OTEL_RESOURCE_ATTRIBUTES`` wins over the rest."""
+    return {
+        "service.name": settings.service_name,
+        "service.version": settings.service_version,
+        "service.instance.id": settings.hostname,
+        "deployment.environment": settings.environment,
+        "deployment.environment.name": settings.environment,
+        "host.name": socket.gethostname(),
+        **dict(settings.resource_attributes),
+    }
+
+
+def target_labels(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Resource attributes as labels of ``target_info``.
+
+    As the OpenTelemetry specification has it (Prometheus and OpenMetrics compatibility): every
+    character that a label name cannot have becomes ``_``, and attributes that then have the same
+    name are joined by ``;`` in the order of their keys.
+    """
+    labels: dict[str, list[str]] = {}
+    for key in sorted(attributes):
+        name = _INVALID.sub("_", key)
+        labels.setdefault(f"key_{name}" if name[:1].isdigit() else name, []).append(attributes[key])
+    return tuple((name, ";".join(values)) for name, values in sorted(labels.items()))

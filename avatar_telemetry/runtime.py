@@ -1,0 +1,256 @@
+"""The process: from the settings to everything that a worker records with.
+
+There is one :class:`Runtime` in a process, :data:`RUNTIME`. gunicorn's hooks drive it; where there
+are none it makes itself at the first request, and the metrics are then of this one process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections.abc import MutableMapping
+from contextlib import suppress
+from threading import Lock
+
+import prometheus_client
+from prometheus_client import values
+
+from avatar_telemetry.collector import Collector, Server
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.exposition import Access, MetricsPage
+from avatar_telemetry.folder import RuntimeFolder, open_folder
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.leader import Leader, OpenPage
+from avatar_telemetry.mapped import Book, value_class
+from avatar_telemetry.metrics import Metrics
+from avatar_telemetry.middleware import Layer
+from avatar_telemetry.probes import install_probes
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.profiles.generic import PROFILE as GENERIC
+from avatar_telemetry.settings import Settings
+from avatar_telemetry.slots import Slot, claim_slot, clear_dead_gauges, remove_live_gauges
+from avatar_telemetry.startup import (
+    acting_as,
+    check_endpoint,
+    check_profile,
+    check_writable,
+    load_profile,
+)
+from avatar_telemetry.telemetry import Telemetry
+
+LOGGER = logging.getLogger("avatar_telemetry")
+MASTER_IDENTIFIER = "master"
+DEFAULTS = Settings.from_env({})
+
+
+class Runtime:
+    """The telemetry of one process, over its forks.
+
+    Args:
+        environ: where the settings come from.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self.guard = Guard()
+        self.book = Book(lambda: self.guard.failed("store"))
+        self.managed = False
+        self._environ = environ
+        self._settings: Settings | None = None
+        self._folder: RuntimeFolder | None = None
+        self._folder_owner = 0
+        self._slot: Slot | None = None
+        self._server: Server | None = None
+        self._metrics: Metrics | None = None
+        self._page: MetricsPage | None = None
+        self._leader: Leader | None = None
+        self._layers: list[Layer] = []
+        self._declared: list[Profile] = []
+        self._lock = Lock()
+
+    # In the master
+
+    def manage(self) -> None:
+        """gunicorn's hooks drive this process from now on.
+
+        The application's own prometheus_client metrics, which may be made before any worker is
+        there (``preload_app``), go into our book. prometheus_client takes the class of its values
+        when a metric is made, so this has to come before the application.
+        """
+        self.managed = True
+        values.ValueClass = value_class(self.book)
+
+    def prepare(self, upgrades: int, uid: int, gid: int) -> None:
+        """Check everything that can be checked before a worker starts; take a runtime folder.
+
+        Args:
+            upgrades: pid of the master that this one replaces (USR2), else 0.
+            uid: user that the workers run as.
+            gid: their group.
+
+        Raises:
+            SettingsError: the server must not start.
+        """
+        settings = self._settings = Settings.from_env(self._environ)
+        if settings.sdk_disabled:
+            return
+        check_profile(settings.profile)
+        if settings.prometheus_endpoint and not upgrades:
+            check_endpoint(settings.prometheus_endpoint)
+        folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
+        with acting_as(uid, gid):
+            check_writable(folder.path)
+        self.book.open(folder.path, MASTER_IDENTIFIER)
+        self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.path)
+
+    def child_exited(self, pid: int) -> None:
+        """A worker is gone; what it had in progress is not."""
+        if self._folder is not None:
+            with self.guard.at("child_exit"):
+                clear_dead_gauges(self._folder.path, pid)
+
+    def release(self) -> None:
+        """Leave the runtime folder, which goes with the last server that uses it."""
+        folder, self._folder = self._folder, None
+        if folder is not None and os.getpid() == self._folder_owner:
+            with suppress(OSError):
+                folder.release()
+
+    # In a worker
+
+    def start_worker(self, server: Server, uid: int, gid: int) -> None:
+        """After the fork: take a slot, install the probes, wait to lead. Never raises."""
+        settings = self._renewed_settings()
+        if settings.sdk_disabled:
+            return
+        self._server = server
+        with self.guard.at("start"), acting_as(uid, gid):
+            self._start(settings)
+
+    def stop_worker(self) -> None:
+        """Before the exit. Does not wait."""
+        if self._leader is not None:
+            self._leader.stop()
+
+    # In any process that serves
+
+    def check(self) -> None:
+        """Where no hook has checked the settings: do it when the application is wrapped.
+
+        Raises:
+            SettingsError: they cannot be used.
+        """
+        if not self.managed:
+            load_profile(Settings.from_env(self._environ).profile)
+
+    def declare(self, profile: Profile | None) -> None:
+        """An application was wrapped with this profile: its probes are wanted in the worker."""
+        if profile is not None:
+            self._declared.append(profile)
+            if self._metrics is not None:
+                install_probes(profile)
+
+    def layer(self, settings: Settings | None, profile: Profile | None) -> Layer:
+        """What the middleware works with in this process. Never raises.
+
+        Args:
+            settings: instead of those of the environment, for the metrics page and the labels.
+            profile: instead of the one that the settings name.
+        """
+        with self._lock:
+            if self._metrics is None:
+                with self.guard.at("start"):
+                    self._start_here(settings)
+            layer = self._make_layer(settings or self._settings or DEFAULTS, profile)
+            self._layers.append(layer)
+            return layer
+
+    def _make_layer(self, settings: Settings, profile: Profile | None) -> Layer:
+        if profile is None:
+            try:
+                profile = load_profile(settings.profile)
+            except SettingsError:
+                self.guard.failed("profile")
+                profile = GENERIC
+        metrics = self._metrics or Metrics(self.book, settings.max_series)
+        sizes = {size: str(size) for size in settings.sizes}
+        telemetry = Telemetry(metrics, self.guard, profile, sizes)
+        page = self._page or MetricsPage(list, self.guard)
+        return Layer(telemetry, settings, page)
+
+    def _start_here(self, settings: Settings | None) -> None:
+        """No hook has started this process: it is one that a worker forked, or serves alone."""
+        settings = settings or self._settings or Settings.from_env(self._environ)
+        if self._folder is None:
+            LOGGER.info("no gunicorn hooks in this process: the metrics are of it alone")
+            self._take_folder("", 0, os.geteuid(), os.getegid())
+        self._start(settings)
+
+    def _start(self, settings: Settings) -> None:
+        self._settings = settings
+        self._take_slot()
+        metrics = self._metrics = Metrics(self.book, settings.max_series)
+        self.guard.count = metrics.internal_error
+        os.register_at_fork(after_in_child=self._after_fork)
+        for profile in (load_profile(settings.profile), *self._declared):
+            install_probes(profile)
+        self._open_page(settings)
+
+    def _open_page(self, settings: Settings) -> None:
+        if self._folder is None:
+            return
+        registry = None if self.managed else prometheus_client.REGISTRY
+        collector = Collector(self._folder.path, settings, self._server, registry)
+        page = self._page = MetricsPage(collector.collect, self.guard)
+        if settings.prometheus_endpoint:
+            access = Access(settings.metrics_allow, settings.metrics_token)
+            port_page = OpenPage(page, access, token=bool(settings.metrics_token))
+            self._leader = Leader(
+                self._folder.path, settings.prometheus_endpoint, port_page, self.guard
+            )
+            self._leader.start()
+
+    def _take_folder(self, named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
+        folder = self._folder = open_folder(named, upgrades, uid, gid)
+        self._folder_owner = os.getpid()
+        atexit.register(self.release)  # on_exit does not come where the start itself fails
+        return folder
+
+    def _take_slot(self) -> None:
+        try:
+            if self._folder is None:
+                raise FileNotFoundError("no runtime folder")
+            path = self._folder.path
+            path.mkdir(mode=0o700, exist_ok=True)
+            self._slot = claim_slot(path)
+            remove_live_gauges(path, self._slot.number)
+            self.book.open(path, str(self._slot.number))
+        except OSError:
+            self.book.detach()
+            self.guard.failed("slot")
+
+    def _renewed_settings(self) -> Settings:
+        """The settings as ``raw_env`` of a reloaded configuration has them, if they can be used."""
+        try:
+            return Settings.from_env(self._environ)
+        except SettingsError as error:
+            LOGGER.error("%s\n  the worker goes on with the settings of the start", error)
+            return self._settings or DEFAULTS
+
+    def _after_fork(self) -> None:
+        """In a child that the application forked: the slot is its parent's."""
+        self.guard.count = lambda where: None
+        self.book.renew_lock()
+        self.book.detach()
+        if self._metrics is not None:
+            self._metrics.renew()
+        for layer in self._layers:
+            layer.stale = True
+        self._layers, self._metrics, self._page, self._leader = [], None, None, None
+        if self._slot is not None:
+            os.close(self._slot.lock)
+            self._slot = None
+        self._lock = Lock()
+
+
+RUNTIME = Runtime(os.environ)

@@ -1,0 +1,117 @@
+"""What is checked before a server starts, and how a worker's user is acted as."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from avatar_telemetry.errors import ProfileError, SettingsError
+from avatar_telemetry.leader import open_server
+from avatar_telemetry.profile import Profile
+
+PACKAGE = __package__ or "avatar_telemetry"
+
+
+def load_profile(reference: str) -> Profile:
+    """Import a profile.
+
+    Args:
+        reference: ``module:NAME``.
+
+    Raises:
+        SettingsError: there is none, or it is not a :class:`Profile`.
+    """
+    module, _, name = reference.partition(":")
+    try:
+        profile = getattr(importlib.import_module(module), name)
+        if not isinstance(profile, Profile):
+            raise ProfileError(f"a {type(profile).__name__}, not a Profile")
+    except Exception as error:
+        raise SettingsError(
+            "avatar_telemetry: the configuration cannot be used\n"
+            f"  AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile;"
+            f" {type(error).__name__}: {error}"
+        ) from error
+    return profile
+
+
+def check_profile(reference: str) -> None:
+    """See whether a profile can be used, without keeping the user's modules in this process.
+
+    They may belong to the application, which a reload (HUP) is to import anew in its workers; so
+    the import is made by a child.
+
+    Raises:
+        SettingsError: see :func:`load_profile`.
+    """
+    if reference.startswith(PACKAGE + "."):
+        load_profile(reference)
+        return
+    with tempfile.TemporaryFile() as report:
+        child = os.fork()
+        if child == 0:
+            _report_profile(reference, report.fileno())
+        os.waitpid(child, 0)
+        report.seek(0)
+        fault = report.read().decode(errors="replace")
+    if fault:
+        raise SettingsError(fault)
+
+
+def _report_profile(reference: str, report: int) -> None:
+    try:
+        load_profile(reference)
+    except SettingsError as error:
+        os.write(report, str(error).encode())
+    finally:
+        os._exit(0)
+
+
+def check_endpoint(address: tuple[str, int]) -> None:
+    """See whether the separate port can be bound.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    host, port = address
+    try:
+        open_server(address).server_close()
+    except OSError as error:
+        raise SettingsError(
+            "avatar_telemetry: the configuration cannot be used\n"
+            f"  OTEL_PROMETHEUS_ENDPOINT='{host}:{port}': {error.strerror or error}"
+        ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """See whether the workers' user, who is acted as, can use the runtime folder.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        raise SettingsError(
+            "avatar_telemetry: the configuration cannot be used\n"
+            f"  PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: allowed is a folder that user id"
+            f" {os.geteuid()} can read and write"
+        )
+
+
+@contextmanager
+def acting_as(uid: int, gid: int) -> Iterator[None]:
+    """Act as the user that the workers become, so that what is made here is theirs."""
+    was_uid, was_gid = os.geteuid(), os.getegid()
+    if was_uid != 0 or uid == was_uid:
+        yield
+        return
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(was_uid)
+        os.setegid(was_gid)

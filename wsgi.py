@@ -1,0 +1,16 @@
+"""The WSGI entry point: wraps what ``AVATAR_TELEMETRY_APP`` names, by default the demo server."""
+
+import os
+from pkgutil import resolve_name
+
+from avatar_telemetry import Settings, SettingsError, instrument
+from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
+from avatar_telemetry.settings import DEFAULT_APP, DEFAULT_PROFILE
+
+try:
+    settings = Settings.from_env(os.environ)
+except SettingsError as error:
+    raise SystemExit(str(error)) from None  # preload_app imports this before gunicorn's hooks run
+
+is_demo = (settings.app, settings.profile) == (DEFAULT_APP, DEFAULT_PROFILE)
+application = instrument(resolve_name(settings.app), profile=DEMO_PROFILE if is_demo else None)
