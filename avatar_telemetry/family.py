@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from prometheus_client.utils import floatToGoString
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -61,6 +63,11 @@ def line_prefix(name: str, labels: Labels) -> str:
     if not labels:
         return name + " "
     return name + "{" + ",".join(f'{key}="{_escape(value)}"' for key, value in labels) + "} "
+
+
+def format_bound(bound: float) -> str:
+    """A bucket's bound as Prometheus writes it in the ``le`` label."""
+    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
 
 
 def _escape(value: str) -> str:

@@ -10,8 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client.utils import floatToGoString
-
+from avatar_telemetry.family import format_bound
 from avatar_telemetry.mapped import Book, Cell, encode_key
 
 OTHER = "other"
@@ -303,5 +302,5 @@ def _key(
 ) -> str:
     pairs = dict(zip(instrument.labels, labels, strict=True))
     if bound is not None:
-        pairs["le"] = floatToGoString(bound)
+        pairs["le"] = format_bound(bound)
     return encode_key(instrument.name, instrument.name + suffix, pairs, instrument.documentation)

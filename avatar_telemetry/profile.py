@@ -25,7 +25,10 @@ Kind = Literal["avatar", "upload", "auth", "stats", "static", "page", "other"]
 SuccessRule = Callable[[str, int, str], "bool | None"]
 """``(method, status code, Location or "") -> success``; ``None``: the request attempted nothing."""
 
-_LITERAL_SEGMENT = re.compile(r"\^/([A-Za-z0-9_-]+)(?:/|\$|\\Z)")
+# A slash that may be absent, and a "$" that also stands before a final newline, prove nothing about
+# the first segment.
+_LITERAL_SEGMENT = re.compile(r"\^/([A-Za-z0-9_-]+)(?:/(?![?*{])|\\Z)")
+_LITERAL_PATH = re.compile(r"\^(/[A-Za-z0-9_/-]*)(?:\$|\\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Route:
 
     Args:
         pattern: regular expression, searched (not matched) in the decoded path, which begins with
-            ``/``. A pattern that begins with ``^/name/`` costs nothing for paths elsewhere.
+            ``/``. A pattern that begins with ``^/name/`` costs nothing for paths elsewhere, and
+            ``^/whole/path\\Z`` is found without any search.
         template: what stands for the path in labels and span names. It must not hold client data.
         kind: what the layer records for it.
         operation: for ``auth``, the value of the ``operation`` label.
@@ -50,6 +54,9 @@ class Route:
     succeeded: SuccessRule | None = None
     cached: bool = False
     service: str = ""
+
+
+Candidates = tuple[tuple[Callable[[str], "re.Match[str] | None"], Route], ...]
 
 
 def no_size(query: str) -> int | None:
@@ -84,6 +91,8 @@ class Profile:
     services: Mapping[str, str] = field(default_factory=dict)
     image_without_generator: Literal["", "uploaded"] = ""
     other: Route = Route("", "other", "other")
+    _candidates: Mapping[str, Candidates] = field(init=False, repr=False, compare=False)
+    _exact: Mapping[str, Route] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         faults = [fault for route in self.routes for fault in _faults(route)]
@@ -95,6 +104,9 @@ class Profile:
         if faults:
             raise ProfileError(f"profile {self.name!r}: " + "; ".join(faults))
         object.__setattr__(self, "_candidates", _index(self.routes))
+        literals = [_LITERAL_PATH.fullmatch(route.pattern) for route in self.routes]
+        exact = {literal[1]: self._search(literal[1]) for literal in literals if literal}
+        object.__setattr__(self, "_exact", exact)
 
     def route(self, path: str) -> Route:
         """Classify a path.
@@ -105,25 +117,24 @@ class Profile:
         Returns:
             The first route that matches, or :attr:`other`.
         """
+        return self._exact.get(path) or self._search(path)
+
+    def _search(self, path: str) -> Route:
         if not path.isascii():
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        candidates: Mapping[str, tuple[tuple[SearchMethod, Route], ...]] = self._candidates  # type: ignore[attr-defined]
         end = path.find("/", 1)
         first = path[1:] if end < 0 else path[1:end]
-        for search, route in candidates.get(first) or candidates[""]:
+        for search, route in self._candidates.get(first) or self._candidates[""]:
             if search(path):
                 return route
         return self.other
-
-
-SearchMethod = Callable[[str], "re.Match[str] | None"]
 
 
 def _faults(route: Route) -> list[str]:
     faults = []
     try:
         re.compile(route.pattern)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         faults.append(f"pattern {route.pattern!r}: {error}")
     if route.kind not in get_args(Kind):
         faults.append(f"{route.template!r}: kind {route.kind!r} is none of {get_args(Kind)}")
@@ -134,19 +145,17 @@ def _faults(route: Route) -> list[str]:
     return faults
 
 
-def _index(
-    routes: tuple[Route, ...],
-) -> Mapping[str, tuple[tuple[SearchMethod, Route], ...]]:
+def _index(routes: tuple[Route, ...]) -> Mapping[str, Candidates]:
     """For each literal first segment, the routes that a path under it can reach, in their order."""
-    anchored = {
-        route: None if "|" in route.pattern else _LITERAL_SEGMENT.match(route.pattern)
+    anchored = [
+        (route, None if "|" in route.pattern else _LITERAL_SEGMENT.match(route.pattern))
         for route in routes
-    }
-    segments = {""} | {literal[1] for literal in anchored.values() if literal}
+    ]
+    segments = {""} | {literal[1] for _, literal in anchored if literal}
     return {
         segment: tuple(
             (re.compile(route.pattern).search, route)
-            for route, literal in anchored.items()
+            for route, literal in anchored
             if literal is None or literal[1] == segment
         )
         for segment in segments

@@ -17,9 +17,7 @@ from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
 
-from prometheus_client.utils import floatToGoString
-
-from avatar_telemetry.family import Family, Labels, line_prefix
+from avatar_telemetry.family import Family, Labels, format_bound, line_prefix
 from avatar_telemetry.mapped import HEADER, CorruptFileError, read_entries, used_bytes
 
 FILE_NAME = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_([^_/]+)\.db", re.ASCII)
@@ -324,7 +322,7 @@ def _without_bound(identity: Identity) -> Labels:
 
 def _with_canonical_bound(labels: Labels) -> Labels:
     return tuple(
-        (name, floatToGoString(value) if name == "le" else value) for name, value in labels
+        (name, format_bound(float(value)) if name == "le" else value) for name, value in labels
     )
 
 

@@ -30,6 +30,7 @@ def _around_send(original: Call) -> Call:
 
 def _host(request: Any) -> str | None:
     try:
-        return urlsplit(request.url).hostname
+        url: str = request.url
+        return urlsplit(url).hostname
     except (ValueError, TypeError, AttributeError):
         return None

@@ -1,0 +1,102 @@
+"""The closed label sets: whatever a client or an application sends becomes one of a few words.
+
+Every function answers from a prebuilt table and raises for no string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OTHER = "other"
+NONE = "none"
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", OTHER)
+STATUSES = (*(str(code) for code in range(100, 600)), OTHER)
+FORMATS = ("png", "jpg", "gif", "webp", "svg", "avif", OTHER, NONE)
+UPLOAD_TYPES = (
+    "image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "image/avif", OTHER,
+)  # fmt: skip
+
+# What follows the last dot of a long name is more likely text than a suffix.
+LONGEST_SUFFIX = 5
+# RFC 1035, section 2.3.4; also bounds the walk through the labels of a name.
+LONGEST_HOST = 255
+
+_METHODS = {method: method for method in METHODS[:-1]}
+_STATUSES: dict[int | str, str] = {
+    key: str(code) for code in range(100, 600) for key in (code, str(code))
+}
+_UPLOAD_TYPES = {
+    **{name: name for name in UPLOAD_TYPES[:-1]},
+    # Not registered, but sent: by old browsers, and by programs that think in suffixes.
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+}
+_FORMATS_BY_TYPE = {
+    name: {"jpeg": "jpg", "svg+xml": "svg"}.get(registered[6:], registered[6:])
+    for name, registered in _UPLOAD_TYPES.items()
+}
+_FORMATS_BY_SUFFIX = {**{form: form for form in FORMATS[:-2]}, "jpeg": "jpg"}
+
+
+def method(name: str) -> str:
+    """``method``: one of :data:`METHODS`. Methods are case-sensitive (RFC 9110, section 9.1)."""
+    return _METHODS.get(name, OTHER)
+
+
+def status(code: int | str) -> str:
+    """``status_code``: one of :data:`STATUSES`."""
+    return _STATUSES.get(code, OTHER)
+
+
+def image_format(content_type: str) -> str:
+    """``format`` of an answer from its Content-Type: one of :data:`FORMATS` but ``none``.
+
+    Empty where the answer is no image.
+    """
+    known = _FORMATS_BY_TYPE.get(content_type)
+    if known is not None:
+        return known
+    essence = _essence(content_type)
+    return _FORMATS_BY_TYPE.get(essence) or (OTHER if essence.startswith("image/") else "")
+
+
+def suffix_format(path: str) -> str:
+    """``format`` that the suffix of a path asks for: one of :data:`FORMATS`."""
+    name, dot, suffix = path[path.rfind("/") + 1 :].rpartition(".")
+    if not (name and dot and 0 < len(suffix) <= LONGEST_SUFFIX):
+        return NONE
+    return _FORMATS_BY_SUFFIX.get(suffix.lower(), OTHER)
+
+
+def upload_type(content_type: str) -> str:
+    """``content_type`` of an uploaded file: one of :data:`UPLOAD_TYPES`."""
+    return _UPLOAD_TYPES.get(_essence(content_type), OTHER)
+
+
+def size_label(pixels: int | None, sizes: Mapping[int, str]) -> str:
+    """``size``: as ``sizes`` spells it, ``other`` where it is not listed."""
+    return OTHER if pixels is None else sizes.get(pixels, OTHER)
+
+
+def service(host: str, services: Mapping[str, str]) -> str:
+    """``service`` of an outside call.
+
+    Args:
+        host: without port, in any case, with or without the dot of the root.
+        services: host name in lower case -> label; a subdomain counts with the nearest host listed.
+    """
+    if len(host) > LONGEST_HOST:
+        return OTHER
+    name = host.lower().removesuffix(".")
+    while name:
+        label = services.get(name)
+        if label is not None:
+            return label
+        name = name.partition(".")[2]
+    return OTHER
+
+
+def _essence(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
