@@ -13,6 +13,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -29,6 +30,8 @@ MODES = {
 }  # fmt: skip
 # What a file without a series contributes to it; it stands behind the file's own doubles.
 ABSENT = {"sum": 0.0, "min": float("inf"), "max": float("-inf"), "mostrecent": 0.0, "all": 0.0}
+
+KNOWN_KEYS = 1 << 15
 
 Values = Sequence[float]
 Identity = tuple[str, str, Labels]
@@ -283,6 +286,8 @@ def _read_bytes(path: Path) -> tuple[int, bytes]:
         os.close(descriptor)
 
 
+# Workers have much the same series, so that most keys are met many times over.
+@lru_cache(maxsize=KNOWN_KEYS)
 def _parse_key(key: bytes, identifier: str) -> tuple[Identity, str]:
     metric, sample, labels, documentation = json.loads(key)
     pairs = sorted((str(name), str(value)) for name, value in labels.items())
@@ -299,6 +304,7 @@ def _gatherer(indexes: list[int]) -> Callable[[Values], Values]:
     return itemgetter(*indexes)
 
 
+@lru_cache(maxsize=KNOWN_KEYS)
 def _order(identity: Identity) -> tuple[str, Labels, bool, float, str]:
     """Metrics together, the parts of a histogram's series together: buckets by bound, then sum."""
     metric, sample, labels = identity

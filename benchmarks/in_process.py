@@ -2,8 +2,8 @@
 
     python -m benchmarks.in_process [--rounds 9] [--json FILE]
 
-Every round times both sides; the spread over the rounds is reported beside the median. The run fails
-if the wrapped side did not count each of its requests.
+Every round times both sides; the spread over the rounds is reported beside the median. The run
+fails if the wrapped side did not count each of its requests.
 """
 
 from __future__ import annotations

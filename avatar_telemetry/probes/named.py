@@ -10,7 +10,6 @@ from avatar_telemetry.probes.patching import Around, Call, surround, when_import
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.request import CURRENT, AvatarRequest
 
-
 Tell = Callable[[AvatarRequest, str, Any], None]
 
 

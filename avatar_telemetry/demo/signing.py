@@ -1,0 +1,65 @@
+"""Signed tokens and hashed passwords."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+
+SCRYPT = {"n": 2**14, "r": 8, "p": 1}
+SCRYPT_MEMORY = 64 * 1024 * 1024
+MAX_PASSWORD = 1024
+
+
+class Signer:
+    """Signs text, each kind of it with a key of its own.
+
+    Args:
+        secret: the same in all workers.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def mac(self, kind: str, *parts: str) -> str:
+        """The signature of some parts, which may hold any character."""
+        key = hmac.digest(self._secret, kind.encode(), "sha256")
+        message = "".join(f"{len(part)}:{part}" for part in parts)
+        digest = hmac.digest(key, message.encode("utf-8", "surrogatepass"), "sha256")
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def sign(self, kind: str, text: str) -> str:
+        """Text with its signature behind it."""
+        return f"{text}.{self.mac(kind, text)}"
+
+    def unsign(self, kind: str, signed: str) -> str | None:
+        """The text that ``sign`` was given, ``None`` where somebody else wrote it."""
+        text, _, mac = signed.rpartition(".")
+        return text if same(mac, self.mac(kind, text)) else None
+
+
+def same(one: str, other: str) -> bool:
+    """Compare two texts in a time that tells nothing about them."""
+    return hmac.compare_digest(
+        one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass")
+    )
+
+
+def hash_password(password: str) -> str:
+    """A salted scrypt hash of a password, with its cost."""
+    salt = secrets.token_bytes(16)
+    return "$".join(["scrypt", *map(str, SCRYPT.values()), salt.hex(), _scrypt(password, salt)])
+
+
+def check_password(password: str, hashed: str) -> bool:
+    """Whether ``hashed`` was made of this password."""
+    salt, digest = hashed.split("$")[-2:]
+    return same(_scrypt(password, bytes.fromhex(salt)), digest)
+
+
+def _scrypt(password: str, salt: bytes) -> str:
+    text = password[:MAX_PASSWORD].encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(
+        text, salt=salt, maxmem=SCRYPT_MEMORY, n=SCRYPT["n"], r=SCRYPT["r"], p=SCRYPT["p"]
+    ).hex()
