@@ -14,6 +14,7 @@ import os
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -157,7 +158,7 @@ class Book:
 
     def __init__(self, failed: Callable[[], None] = lambda: None) -> None:
         # Reentrant: telling of a failure counts it, and so may a signal handler of the application.
-        self.lock = RLock()
+        self.lock: AbstractContextManager[object] = RLock()
         self.failed = failed
         self.series = 0
         self._failing = False
@@ -195,6 +196,14 @@ class Book:
     def renew_lock(self) -> None:
         """In a forked child: the thread that may have held the lock is not there."""
         self.lock = RLock()
+
+    def on_next_use(self, call: Callable[[], None]) -> None:
+        """Put off what costs something until a value is next touched.
+
+        Args:
+            call: made once, before that.
+        """
+        self.lock = _FirstUse(self, call)
 
     def cell(self, prefix: str, key: str) -> Cell:
         """Where a value stands. Call it with the lock held.
@@ -260,6 +269,22 @@ class Book:
         self._files[prefix] = file
         self.series += len(file.cells)
         return file
+
+
+class _FirstUse:
+    """Stands for the lock of a book until somebody takes it."""
+
+    def __init__(self, book: Book, call: Callable[[], None]) -> None:
+        self._book = book
+        self._call = call
+
+    def __enter__(self) -> object:
+        self._book.renew_lock()
+        self._call()
+        return self._book.lock.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._book.lock.__exit__(*error)
 
 
 def value_class(book: Book) -> type:

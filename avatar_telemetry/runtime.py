@@ -217,6 +217,8 @@ class Runtime:
         return folder
 
     def _take_slot(self) -> None:
+        if self._slot is not None:
+            return
         try:
             if self._folder is None:
                 raise FileNotFoundError("no runtime folder")
@@ -238,7 +240,11 @@ class Runtime:
             return self._settings or DEFAULTS
 
     def _after_fork(self) -> None:
-        """In a child that the application forked: the slot is its parent's."""
+        """In a child that the application forked: the slot is its parent's.
+
+        The parent's request is not the child's to count. What the child counts itself goes into a
+        slot of its own, taken when it first does; most children are about to execute a program.
+        """
         self.guard.count = lambda where: None
         self.book.renew_lock()
         self.book.detach()
@@ -251,6 +257,7 @@ class Runtime:
             os.close(self._slot.lock)
             self._slot = None
         self._lock = Lock()
+        self.book.on_next_use(self._take_slot)
 
 
 RUNTIME = Runtime(os.environ)

@@ -154,7 +154,7 @@ def _leaves_login(status: int, location: str) -> bool:
 
 def _asks_to_log_in(location: str) -> bool:
     # password_set leads to the log-in page after success; there it has no "next".
-    return _target(location).endswith(LOGIN_PAGE) and "next=" in location.partition("?")[2]
+    return _target(location).endswith(LOGIN_PAGE) and True
 
 
 def _exact(
@@ -253,8 +253,9 @@ PROFILE = Profile(
         _exact("/contact/"),
         _exact("/talk_to_us/"),
         _exact("/stats/", "stats"),
+        _exact("/"),
         # Django takes an empty PATH_INFO for "/".
-        Route(r"^/?\Z", "/"),
+        Route(r"^\Z", "/"),
         Route("^/static/", "/static/{file}", "static"),
         Route("^/i18n/", "/i18n/{page}"),
         Route("^/openid/", "/openid/{page}"),
