@@ -22,14 +22,11 @@ from avatar_telemetry.metrics import (
 from avatar_telemetry.profile import Route
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from avatar_telemetry.telemetry import Telemetry
     from avatar_telemetry.upload import UploadObserver
 
-ExceptionInfo = tuple[type[BaseException], BaseException, "TracebackType"]
 Write = Callable[[bytes], object]
 
 CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request", default=None)
@@ -37,6 +34,8 @@ CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request
 
 ENVIRON_KEY = "avatar_telemetry.request"
 SERVER_ERROR = "500"
+HEAD_MATTERS = frozenset({"avatar", "upload", "auth"})
+"""Kinds of routes whose labels depend on the headers of the response."""
 
 
 def current_request() -> AvatarRequest | None:
@@ -172,7 +171,7 @@ class AvatarRequest:
 
     def _observe_head(self, status: str, headers: Iterable[tuple[str, str]]) -> None:
         self.status = status[:3]
-        if self.route.kind == "page":
+        if self.route.kind not in HEAD_MATTERS:
             return
         self._content_type = self._location = ""
         for name, value in headers:

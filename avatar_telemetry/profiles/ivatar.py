@@ -154,7 +154,7 @@ def _leaves_login(status: int, location: str) -> bool:
 
 def _asks_to_log_in(location: str) -> bool:
     # password_set leads to the log-in page after success; there it has no "next".
-    return _target(location).endswith(LOGIN_PAGE) and True
+    return _target(location).endswith(LOGIN_PAGE) and "next=" in location.partition("?")[2]
 
 
 def _exact(

@@ -326,58 +326,7 @@ def test_success_never_raises(rule, method: str, status: int, location: str) -> 
     assert rule(method, status, location) in (True, False, None)
 
 
-FRAGMENTS = [
-    "/", "//", "accounts/", "avatar/", "gravatarproxy/", "static/", "openid/", "tools/", "profile/",
-    "import_photo/", "confirm_email/", "reset/", "crop_photo/", "login/", "done/", "save", MD5, "5",
-    "a@b.c", "@", "%", "%2e", ".", "\x00", "\n", "\xff", "\xc3\xa9", "\ud800", "\u20ac",
-]  # fmt: skip
-HOSTILE = (
-    st.text(st.characters())
-    | st.binary().map(lambda data: data.decode("latin-1"))
-    | st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join)
-)
-
-
-@given(HOSTILE)
-def test_any_path_has_a_route(path: str) -> None:
-    """Any text and any bytes belong to a route of the profile."""
-    assert PROFILE.route(path) in {*PROFILE.routes, PROFILE.other}
-
-
-@given(HOSTILE)
-@example("/accounts/upload_photo/")
-@example("/accounts/reset/done/")
-def test_index_changes_nothing(path: str) -> None:
-    """The index answers exactly what trying every route in order would."""
-    decoded = path.encode("latin-1", "replace").decode("utf-8", "replace")
-    expected = next(
-        (route for route in PROFILE.routes if re.search(route.pattern, decoded)), PROFILE.other
-    )
-    assert PROFILE.route(path) is expected
-
-
-SECRETS = st.text(string.hexdigits, min_size=20, max_size=64) | st.text(
-    st.characters(min_codepoint=128), min_size=1
-)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/avatar/{}", "/avatar/{}.png", "/gravatarproxy/{}", "/blueskyproxy/{}", "/x/avatar/{}",
-        "/accounts/reset/{}/token/", "/accounts/reset/MQ/{}/", "/accounts/confirm_email/{}",
-        "/accounts/confirm_openid/{}", "/accounts/import_photo/{}@example.org",
-        "/accounts/import_photo/jane@{}.org", "/accounts/import_photo/{}", "/accounts/profile/{}",
-        "/accounts/{}", "/openid/{}", "/admin/auth/user/{}", "/static/{}", "/tools/{}", "/i18n/{}",
-        "/{}", "/{}/avatar/",
-    ],
-)  # fmt: skip
-@given(secret=SECRETS)
-def test_template_holds_no_secret(path: str, secret: str) -> None:
-    """Nothing of a path that a client chose is found in its template."""
-    assert secret not in PROFILE.route(path.format(secret)).template
-
-
+# First, so that a pattern that hangs is seen to fail before it hangs the properties below.
 def repeats(pattern) -> list[int]:  # type: ignore[no-untyped-def]
     """How deep each unbounded repetition of a parsed pattern is nested in others."""
     depths: list[int] = []
@@ -433,6 +382,58 @@ def test_long_hostile_input_ends() -> None:
     run = [sys.executable, "-c", LONG_PATHS]
     done = subprocess.run(run, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "classified\n"
+
+
+FRAGMENTS = [
+    "/", "//", "accounts/", "avatar/", "gravatarproxy/", "static/", "openid/", "tools/", "profile/",
+    "import_photo/", "confirm_email/", "reset/", "crop_photo/", "login/", "done/", "save", MD5, "5",
+    "a@b.c", "@", "%", "%2e", ".", "\x00", "\n", "\xff", "\xc3\xa9", "\ud800", "\u20ac",
+]  # fmt: skip
+HOSTILE = (
+    st.text(st.characters())
+    | st.binary().map(lambda data: data.decode("latin-1"))
+    | st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join)
+)
+
+
+@given(HOSTILE)
+def test_any_path_has_a_route(path: str) -> None:
+    """Any text and any bytes belong to a route of the profile."""
+    assert PROFILE.route(path) in {*PROFILE.routes, PROFILE.other}
+
+
+@given(HOSTILE)
+@example("/accounts/upload_photo/")
+@example("/accounts/reset/done/")
+def test_index_changes_nothing(path: str) -> None:
+    """The index answers exactly what trying every route in order would."""
+    decoded = path.encode("latin-1", "replace").decode("utf-8", "replace")
+    expected = next(
+        (route for route in PROFILE.routes if re.search(route.pattern, decoded)), PROFILE.other
+    )
+    assert PROFILE.route(path) is expected
+
+
+SECRETS = st.text(string.hexdigits, min_size=20, max_size=64) | st.text(
+    st.characters(min_codepoint=128), min_size=1
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/avatar/{}", "/avatar/{}.png", "/gravatarproxy/{}", "/blueskyproxy/{}", "/x/avatar/{}",
+        "/accounts/reset/{}/token/", "/accounts/reset/MQ/{}/", "/accounts/confirm_email/{}",
+        "/accounts/confirm_openid/{}", "/accounts/import_photo/{}@example.org",
+        "/accounts/import_photo/jane@{}.org", "/accounts/import_photo/{}", "/accounts/profile/{}",
+        "/accounts/{}", "/openid/{}", "/admin/auth/user/{}", "/static/{}", "/tools/{}", "/i18n/{}",
+        "/{}", "/{}/avatar/",
+    ],
+)  # fmt: skip
+@given(secret=SECRETS)
+def test_template_holds_no_secret(path: str, secret: str) -> None:
+    """Nothing of a path that a client chose is found in its template."""
+    assert secret not in PROFILE.route(path.format(secret)).template
 
 
 def reference_size(query: str) -> int:
