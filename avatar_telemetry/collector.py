@@ -76,9 +76,10 @@ class Collector:
             families = [*merged, *self._fixed, *self._own(alive), *self._processes(alive)]
             if self._server:
                 families += self._gunicorn(self._server, alive)
-            names = {each.name for each in families}
-            families += (each for each in self._registered() if each.name not in names)
-        return sorted(families, key=lambda each: each.name)
+            families += self._registered()
+        # A metric of the application may have a name that another one has, too: the first stands.
+        unique = {each.name: each for each in reversed(families)}
+        return [unique[name] for name in sorted(unique)]
 
     def _holders(self) -> list[Holder]:
         try:

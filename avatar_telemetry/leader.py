@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from threading import Event, Thread
-from typing import TYPE_CHECKING
+from threading import BoundedSemaphore, Event, Thread
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from avatar_telemetry.exposition import Access, MetricsPage
@@ -23,6 +25,10 @@ POLL_INTERVAL = 1.0
 """Seconds between two attempts to lead."""
 CLIENT_TIMEOUT = 10.0
 """Seconds that a client of the port may stay silent."""
+
+
+MAX_CLIENTS = 8
+"""Connections to the port at once; the worker that serves them has other work, too."""
 
 
 class Leader(Thread):
@@ -46,6 +52,7 @@ class Leader(Thread):
         self._page = page
         self._guard = guard
         self._lock: int | None = None
+        self._server: WSGIServer | None = None
         self._stopped = Event()
 
     def run(self) -> None:
@@ -59,6 +66,14 @@ class Leader(Thread):
         """Serve no more connections; does not wait."""
         self._stopped.set()
 
+    def forget(self) -> None:
+        """In a forked child: the lock and the port are the parent's, and must go with it."""
+        with suppress(OSError):
+            if self._server is not None:
+                self._server.socket.close()
+            if self._lock is not None:
+                os.close(self._lock)
+
     def _lead(self) -> bool:
         if self._lock is None:
             self._lock = try_lead(self._folder)
@@ -68,6 +83,7 @@ class Leader(Thread):
         with open_server(self._address) as server:
             server.set_app(self._page)
             LOGGER.info("serving the metrics on %s:%d", *self._address)
+            self._server = server
             server.timeout = POLL_INTERVAL
             while not self._stopped.is_set():
                 server.handle_request()
@@ -117,6 +133,22 @@ def _refuse(start_response: StartResponse, status: str, header: tuple[str, str])
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self._free = BoundedSemaphore(MAX_CLIENTS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def server_bind(self) -> None:
         # WSGIServer would look up the host's name, which can take as long as DNS likes.

@@ -250,6 +250,8 @@ class Runtime:
         self.book.detach()
         if self._metrics is not None:
             self._metrics.renew()
+        if self._leader is not None:
+            self._leader.forget()
         for layer in self._layers:
             layer.stale = True
         self._layers, self._metrics, self._page, self._leader = [], None, None, None

@@ -22,6 +22,7 @@ from avatar_telemetry.family import Family, Labels, format_bound, line_prefix
 from avatar_telemetry.mapped import HEADER, CorruptFileError, read_entries, used_bytes
 
 FILE_NAME = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_([^_/]+)\.db", re.ASCII)
+ILLEGAL = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])|^\Z", re.ASCII)
 MODES = {
     "counter": "sum", "histogram": "sum", "summary": "sum",
     "gauge_sum": "sum", "gauge_livesum": "sum", "gauge_min": "min", "gauge_livemin": "min",
@@ -32,6 +33,10 @@ MODES = {
 ABSENT = {"sum": 0.0, "min": float("inf"), "max": float("-inf"), "mostrecent": 0.0, "all": 0.0}
 
 KNOWN_KEYS = 1 << 15
+# A file of ours is far smaller; a foreign one is not read into memory only to be found foreign.
+MAX_FILE = 1 << 28
+
+UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError)
 
 Values = Sequence[float]
 Identity = tuple[str, str, Labels]
@@ -143,14 +148,14 @@ class MergedStore:
             return self._refresh(name, match[1], match[2])
         except FileNotFoundError:
             return None  # the master clears the live gauges of the dead
-        except (OSError, ValueError, TypeError, AttributeError, CorruptFileError):
+        except (*UNREADABLE, CorruptFileError):
             self._known.pop(name, None)
             self.unreadable += 1
             return None
 
     def _refresh(self, name: str, prefix: str, identifier: str) -> KnownFile:
         inode, data = _read_bytes(self._folder / name)
-        used = used_bytes(data, len(data))
+        used = len(data)
         file = self._known.get(name)
         if file is None or file.inode != inode or used < file.used:
             file = KnownFile(prefix, identifier, inode)
@@ -278,10 +283,12 @@ class _Layout:
 
 
 def _read_bytes(path: Path) -> tuple[int, bytes]:
+    """The inode of a file and the bytes in use of it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
-        return status.st_ino, os.pread(descriptor, status.st_size, 0)
+        used = used_bytes(os.pread(descriptor, HEADER, 0), min(status.st_size, MAX_FILE))
+        return status.st_ino, os.pread(descriptor, used, 0)
     finally:
         os.close(descriptor)
 
@@ -290,10 +297,15 @@ def _read_bytes(path: Path) -> tuple[int, bytes]:
 @lru_cache(maxsize=KNOWN_KEYS)
 def _parse_key(key: bytes, identifier: str) -> tuple[Identity, str]:
     metric, sample, labels, documentation = json.loads(key)
-    pairs = sorted((str(name), str(value)) for name, value in labels.items())
+    pairs = sorted((_legal(str(name)), str(value)) for name, value in labels.items())
     if identifier:
         pairs.append(("pid", identifier))
-    return (str(metric), str(sample), tuple(pairs)), str(documentation)
+    return (_legal(str(metric)), _legal(str(sample)), tuple(pairs)), str(documentation)
+
+
+def _legal(name: str) -> str:
+    """A name as every Prometheus reads it; prometheus_client escapes others the same way."""
+    return ILLEGAL.sub("_", name)
 
 
 def _gatherer(indexes: list[int]) -> Callable[[Values], Values]:

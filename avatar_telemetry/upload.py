@@ -20,6 +20,7 @@ SLICE = 1 << 16
 MAX_HEADERS = 32
 # Beyond so many files of one request the rest is not told; a form has a handful.
 MAX_FILES = 100
+MAX_PARTS = 1000
 
 
 class UploadObserver:
@@ -37,7 +38,10 @@ class UploadObserver:
         self._files: list[MultipartSegment] = []
         # Latin-1 decodes any bytes; a file name is not kept, so its charset does not matter.
         self._parser: PushMultipartParser | None = PushMultipartParser(
-            boundary, max_header_count=MAX_HEADERS, header_charset="latin-1"
+            boundary,
+            max_header_count=MAX_HEADERS,
+            max_segment_count=MAX_PARTS,
+            header_charset="latin-1",
         )
 
     def read(self, *args: Any) -> bytes:
