@@ -101,7 +101,6 @@ class Runtime:
         with acting_as(uid, gid):
             check_writable(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
-        self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.path)
 
     def child_exited(self, pid: int) -> None:
         """A worker is gone; what it had in progress is not."""
@@ -124,6 +123,10 @@ class Runtime:
         if settings.sdk_disabled:
             return
         self._server = server
+        if self._folder is not None:
+            # Not in the master: what is in its environment at a reload (HUP) is given to the next
+            # master (USR2), which would take the private folder for a named one and leave it.
+            self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 

@@ -7,9 +7,8 @@ import hashlib
 import hmac
 import secrets
 
-SCRYPT = {"n": 2**14, "r": 8, "p": 1}
+COST = (2**14, 8, 1)
 SCRYPT_MEMORY = 64 * 1024 * 1024
-MAX_PASSWORD = 1024
 
 
 class Signer:
@@ -49,17 +48,16 @@ def same(one: str, other: str) -> bool:
 def hash_password(password: str) -> str:
     """A salted scrypt hash of a password, with its cost."""
     salt = secrets.token_bytes(16)
-    return "$".join(["scrypt", *map(str, SCRYPT.values()), salt.hex(), _scrypt(password, salt)])
+    cost = "$".join(map(str, COST))
+    return f"scrypt${cost}${salt.hex()}${_scrypt(password, salt, *COST)}"
 
 
 def check_password(password: str, hashed: str) -> bool:
     """Whether ``hashed`` was made of this password."""
-    salt, digest = hashed.split("$")[-2:]
-    return same(_scrypt(password, bytes.fromhex(salt)), digest)
+    _, n, r, p, salt, digest = hashed.split("$")
+    return same(_scrypt(password, bytes.fromhex(salt), int(n), int(r), int(p)), digest)
 
 
-def _scrypt(password: str, salt: bytes) -> str:
-    text = password[:MAX_PASSWORD].encode("utf-8", "surrogatepass")
-    return hashlib.scrypt(
-        text, salt=salt, maxmem=SCRYPT_MEMORY, n=SCRYPT["n"], r=SCRYPT["r"], p=SCRYPT["p"]
-    ).hex()
+def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> str:
+    text = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(text, salt=salt, n=n, r=r, p=p, maxmem=SCRYPT_MEMORY).hex()

@@ -1,0 +1,112 @@
+"""The caches give back what they were given, for a while."""
+
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from avatar_telemetry.demo.cache import MemcachedCache, MemoryCache
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_memory_gives_back():
+    """A value is found under its key only."""
+    cache = MemoryCache()
+    cache.set("a", b"1", 10)
+    assert (cache.get("a"), cache.get("b")) == (b"1", None)
+
+
+def test_memory_expires():
+    """A value is gone when its time is over, and its bytes no longer count."""
+    clock = Clock()
+    cache = MemoryCache(clock=clock)
+    cache.set("a", b"1", 10)
+    clock.now += 10
+    assert cache.get("a") is None
+    assert cache._bytes == 0
+
+
+def test_memory_drops_what_was_not_used():
+    """Beyond the number of entries the one that was not used longest goes."""
+    cache = MemoryCache(max_entries=2)
+    cache.set("a", b"1", 10)
+    cache.set("b", b"2", 10)
+    cache.get("a")
+    cache.set("c", b"3", 10)
+    assert [cache.get(key) for key in "abc"] == [b"1", None, b"3"]
+
+
+def test_memory_is_bounded_in_bytes():
+    """Beyond the bytes the oldest go, and a value too large for all is not kept."""
+    cache = MemoryCache(max_bytes=10)
+    cache.set("a", b"1" * 6, 10)
+    cache.set("b", b"2" * 6, 10)
+    assert (cache.get("a"), cache.get("b")) == (None, b"2" * 6)
+    cache.set("c", b"3" * 11, 10)
+    assert cache.get("c") is None
+
+
+def test_memory_replaces():
+    """A second value takes the place of the first, and only its bytes count."""
+    cache = MemoryCache()
+    cache.set("a", b"123", 10)
+    cache.set("a", b"4", 10)
+    assert cache.get("a") == b"4"
+    assert cache._bytes == 1
+
+
+@pytest.fixture
+def memcached(tmp_path):
+    if not shutil.which("memcached"):
+        pytest.skip("no memcached")
+    path = tmp_path / "m.sock"
+    with subprocess.Popen(["memcached", "-u", "root", "-s", str(path), "-m", "8"]) as process:
+        for _ in range(200):
+            if path.exists():
+                break
+            time.sleep(0.01)
+        yield path, process
+        process.kill()
+
+
+def test_memcached_gives_back(memcached):
+    """A value is found under any key, also a long one with spaces."""
+    cache = MemcachedCache(str(memcached[0]))
+    key = "http://example.org/ä b" + "x" * 500
+    cache.set(key, b"1", 10)
+    assert (cache.get(key), cache.get(key + "y")) == (b"1", None)
+
+
+def test_memcached_too_large(memcached):
+    """A value that memcached refuses is not kept, and nothing is raised."""
+    cache = MemcachedCache(str(memcached[0]))
+    cache.set("a", b"x" * 2_000_000, 10)
+    assert cache.get("a") is None
+
+
+def test_memcached_dies(memcached):
+    """When memcached goes away, values are missed, nothing is raised."""
+    path, process = memcached
+    cache = MemcachedCache(str(path))
+    cache.set("a", b"1", 10)
+    process.kill()
+    process.wait()
+    cache.set("a", b"1", 10)
+    assert cache.get("a") is None
+
+
+def test_memcached_silent():
+    """A memcached that accepts but never answers costs a short time only."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cache = MemcachedCache(f"127.0.0.1:{server.getsockname()[1]}")
+        started = time.monotonic()
+        assert cache.get("a") is None
+        assert time.monotonic() - started < 3

@@ -1,0 +1,7 @@
+"""The demo's profile, to which the stand-in of the tests is Gravatar."""
+
+from dataclasses import replace
+
+from avatar_telemetry.profiles.demo import PROFILE as DEMO
+
+PROFILE = replace(DEMO, services={**DEMO.services, "localhost": "gravatar"})

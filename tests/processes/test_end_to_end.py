@@ -1,0 +1,112 @@
+"""The main job, whole: the repository's own ``wsgi.py`` with the demo under a real gunicorn.
+
+Concurrent clients send a seeded mix of everything while workers come and go; then each series on
+the page is held against what the clients did.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from demo_client import Clients, knowable
+from gunicorn_server import APPS, GunicornServer, Serve, eventually, free_port, total
+from stand_in import gravatar
+
+REPOSITORY = Path(__file__).parents[2]
+CLIENTS = 4
+REQUESTS = 780
+"""Of each client, beside what registering takes: more than 3,000 in all."""
+
+
+@pytest.fixture(scope="module")
+def memcached() -> Iterator[str]:
+    """A memcached of the tests' own; all workers see one cache, so that hits can be foretold."""
+    program = shutil.which("memcached")
+    if program is None:
+        reason = "memcached is not installed"
+        pytest.fail(reason) if os.environ.get("TEST_REQUIRE_SERVERS") else pytest.skip(reason)
+    port = free_port()
+    command = [program, "-l", "127.0.0.1", "-p", str(port), "-u", "nobody", "-m", "256"]
+    with subprocess.Popen(command) as process:
+        time.sleep(0.3)
+        yield f"127.0.0.1:{port}"
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[str]:
+    """The stand-in for Gravatar."""
+    with gravatar() as url:
+        yield url
+
+
+def demo(
+    serve: Serve, tmp_path: Path, memcached: str, outside: str, **options: object
+) -> GunicornServer:
+    """The demo server with four workers, wrapped by the repository's ``wsgi.py``."""
+    return serve(
+        "wsgi:application",
+        workers=4,
+        pythonpath=f"{REPOSITORY},{APPS}",
+        env={
+            "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE",
+            "DEMO_DATA": str(tmp_path / "data"),
+            "DEMO_MEMCACHED": memcached,
+            "DEMO_GRAVATAR_URL": outside,
+            "DEMO_MAX_PHOTOS": "100000",
+        },
+        **options,
+    )
+
+
+def disturb(server: GunicornServer, clients: Clients) -> list[int]:
+    """Reload, and change the number of workers, as long as clients send."""
+    pids = set(server.workers())
+    steps = [signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU]
+    while clients.running:
+        server.signal(steps[0])
+        steps = [*steps[1:], steps[0]]
+        time.sleep(2.0)
+        pids |= set(server.workers())
+    return sorted(pids)
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["no-preload", "preload"])
+@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+def test_every_series_equals_the_clients_tally(
+    serve: Serve, tmp_path: Path, memcached: str, outside: str, worker_class: str, preload: bool
+) -> None:
+    """Whatever workers live through, each series is exactly what clients did, and no other is."""
+    server = demo(
+        serve, tmp_path, memcached, outside, worker_class=worker_class, preload_app=preload,
+        max_requests=150, max_requests_jitter=50,
+    )  # fmt: skip
+    with Clients(server.request, CLIENTS, REQUESTS, seed=len(worker_class) + preload) as clients:
+        pids = disturb(server, clients)
+    expected = clients.tally().counts
+    assert (
+        sum(count for (name, _), count in expected.items() if name == "ivatar_requests_total")
+        > 3000
+    )
+    assert len(pids) > 8, "the workers were not recycled"
+
+    def settled() -> bool:
+        return total(server.metrics(), "ivatar_requests_in_progress") == 0
+
+    eventually(settled, what="the end of all requests")
+    metrics = server.metrics()
+    shown = knowable(metrics)
+    assert {key: value for key, value in shown.items() if value} == dict(expected)
+    assert total(metrics, "avatar_telemetry_internal_errors_total") == 0
+    assert total(metrics, "avatar_telemetry_series_refused_total") == 0
+    for (name, labels), value in shown.items():
+        if name.endswith("_seconds_count"):
+            bucket = name.removesuffix("_count") + "_bucket"
+            assert metrics[bucket, labels | {("le", "+Inf")}] == value
