@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
 
@@ -195,11 +195,19 @@ def _backlog(listener: socket.socket) -> int | None:
     return None
 
 
+def _installed_version() -> str:
+    try:
+        return version("avatar-telemetry")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# Read in the master: a worker that acts as another user may not reach the installation.
+VERSION = _installed_version()
+
+
 def _build_info() -> Family:
-    labels: Labels = (
-        ("python", platform.python_version()),
-        ("version", version("avatar-telemetry")),
-    )
+    labels: Labels = (("python", platform.python_version()), ("version", VERSION))
     return family(
         "avatar_telemetry_build_info", "gauge", "What runs here; always 1.", [(labels, 1.0)]
     )

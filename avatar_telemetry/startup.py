@@ -14,6 +14,8 @@ from avatar_telemetry.leader import open_server
 from avatar_telemetry.profile import Profile
 
 PACKAGE = __package__ or "avatar_telemetry"
+# Not 0, which the module itself may end the process with.
+PROFILE_IS_GOOD = 42
 
 
 def load_profile(reference: str) -> Profile:
@@ -32,9 +34,7 @@ def load_profile(reference: str) -> Profile:
             raise ProfileError(f"a {type(profile).__name__}, not a Profile")
     except Exception as error:
         raise SettingsError(
-            "avatar_telemetry: the configuration cannot be used\n"
-            f"  AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile;"
-            f" {type(error).__name__}: {error}"
+            _profile_fault(reference, f"{type(error).__name__}: {error}")
         ) from error
     return profile
 
@@ -55,20 +55,28 @@ def check_profile(reference: str) -> None:
         child = os.fork()
         if child == 0:
             _report_profile(reference, report.fileno())
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
         report.seek(0)
         fault = report.read().decode(errors="replace")
-    if fault:
-        raise SettingsError(fault)
+    if os.waitstatus_to_exitcode(status) != PROFILE_IS_GOOD:
+        raise SettingsError(fault or _profile_fault(reference, "its import ends the process"))
 
 
 def _report_profile(reference: str, report: int) -> None:
     try:
         load_profile(reference)
+        os._exit(PROFILE_IS_GOOD)
     except SettingsError as error:
         os.write(report, str(error).encode())
     finally:
-        os._exit(0)
+        os._exit(1)
+
+
+def _profile_fault(reference: str, fault: str) -> str:
+    return (
+        "avatar_telemetry: the configuration cannot be used\n"
+        f"  AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile; {fault}"
+    )
 
 
 def check_endpoint(address: tuple[str, int]) -> None:

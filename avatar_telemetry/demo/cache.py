@@ -101,9 +101,14 @@ class MemcachedCache:
     def set(self, key: str, value: bytes, seconds: int) -> None:
         """Keep ``value`` under ``key``, unless memcached does not answer or it is too large."""
         try:
-            self._client.set(_memcached_key(key), value, expire=seconds)
+            # Its answer is awaited: an unread complaint would be taken for that to the next get.
+            self._client.set(_memcached_key(key), value, expire=seconds, noreply=False)
         except (OSError, MemcacheError):
             return
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
 
 def _memcached_key(key: str) -> str:

@@ -46,8 +46,8 @@ def static_file(visit: Visit, name: str) -> Any:
         response = Response(content_type=mimetypes.guess_type(path.name)[0], charset=None)
         if path.suffix in (".css", ".js"):
             response.charset = "utf-8"
-        response.content_length = path.stat().st_size
         response.app_iter = _open(visit, path)
+        response.content_length = path.stat().st_size  # WebOb forgets it with every new body
     response.headers["Last-Modified"] = modified
     response.headers["Cache-Control"] = f"max-age={MAX_AGE}"
     return response

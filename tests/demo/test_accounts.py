@@ -94,7 +94,7 @@ def test_cookies(browser):
     response = browser.post("/accounts/new/", fields, base_url="https://localhost")
     cookies = response.headers.getall("Set-Cookie")
     assert all("HttpOnly" in each and "SameSite=Lax" in each for each in cookies)
-    assert all("secure" in each for each in cookies)
+    assert all("Secure" in each for each in cookies)
 
 
 @pytest.mark.parametrize("cookie", ["x", "x.y", "", "\xe9.\xe9", "a" * 5000])

@@ -77,25 +77,38 @@ def memcached(tmp_path):
         process.kill()
 
 
-def test_memcached_gives_back(memcached):
+@pytest.fixture
+def connect():
+    made = []
+
+    def make(address):
+        made.append(MemcachedCache(address))
+        return made[-1]
+
+    yield make
+    for cache in made:
+        cache.close()
+
+
+def test_memcached_gives_back(connect, memcached):
     """A value is found under any key, also a long one with spaces."""
-    cache = MemcachedCache(str(memcached[0]))
+    cache = connect(str(memcached[0]))
     key = "http://example.org/ä b" + "x" * 500
     cache.set(key, b"1", 10)
     assert (cache.get(key), cache.get(key + "y")) == (b"1", None)
 
 
-def test_memcached_too_large(memcached):
+def test_memcached_too_large(connect, memcached):
     """A value that memcached refuses is not kept, and nothing is raised."""
-    cache = MemcachedCache(str(memcached[0]))
+    cache = connect(str(memcached[0]))
     cache.set("a", b"x" * 2_000_000, 10)
     assert cache.get("a") is None
 
 
-def test_memcached_dies(memcached):
+def test_memcached_dies(connect, memcached):
     """When memcached goes away, values are missed, nothing is raised."""
     path, process = memcached
-    cache = MemcachedCache(str(path))
+    cache = connect(str(path))
     cache.set("a", b"1", 10)
     process.kill()
     process.wait()
@@ -103,10 +116,10 @@ def test_memcached_dies(memcached):
     assert cache.get("a") is None
 
 
-def test_memcached_silent():
+def test_memcached_silent(connect):
     """A memcached that accepts but never answers costs a short time only."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        cache = MemcachedCache(f"127.0.0.1:{server.getsockname()[1]}")
+        cache = connect(f"127.0.0.1:{server.getsockname()[1]}")
         started = time.monotonic()
         assert cache.get("a") is None
         assert time.monotonic() - started < 3

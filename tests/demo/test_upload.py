@@ -97,7 +97,7 @@ def test_endless_body(member):
     request = Request.blank(UPLOAD, method="POST", content_type="multipart/form-data; boundary=b")
     body = Endless()
     request.environ.update({"wsgi.input": body, "wsgi.input_terminated": True})
-    del request.environ["CONTENT_LENGTH"]
+    request.environ.pop("CONTENT_LENGTH", None)
     assert request.get_response(member.application).status_int == 302
     assert body.sent < 1_000_000
 

@@ -142,7 +142,7 @@ class GunicornServer:
         bind = f"unix:{folder}/socket" if unix else "127.0.0.1:0"
         options = {
             "bind": bind, "workers": workers, "worker_class": worker_class,
-            "control_socket_disable": True, "pythonpath": str(APPS), "graceful_timeout": 6, **options,
+            "control_socket_disable": True, "graceful_timeout": 6, **options,
         }  # fmt: skip
         if worker_class == "gthread":
             options.setdefault("threads", 4)
@@ -513,7 +513,7 @@ def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
         if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "COV_"))
     }  # fmt: skip
     kept["AVATAR_TELEMETRY_PROFILE"] = "avatar_telemetry.profiles.generic:PROFILE"
-    kept["PYTHONDONTWRITEBYTECODE"] = "1"
+    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(APPS)}
     kept |= {name: value for name, value in changes.items() if value is not None}
     return {name: value for name, value in kept.items() if changes.get(name, "") is not None}
 

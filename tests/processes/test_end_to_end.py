@@ -6,18 +6,19 @@ the page is held against what the clients did.
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from demo_client import Clients, knowable
-from gunicorn_server import APPS, GunicornServer, Serve, eventually, free_port, total
+from gunicorn_server import APPS, GunicornServer, Serve, eventually, total
 from stand_in import gravatar
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import real_servers
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENTS = 4
@@ -28,16 +29,8 @@ REQUESTS = 780
 @pytest.fixture(scope="module")
 def memcached() -> Iterator[str]:
     """A memcached of the tests' own; all workers see one cache, so that hits can be foretold."""
-    program = shutil.which("memcached")
-    if program is None:
-        reason = "memcached is not installed"
-        pytest.fail(reason) if os.environ.get("TEST_REQUIRE_SERVERS") else pytest.skip(reason)
-    port = free_port()
-    command = [program, "-l", "127.0.0.1", "-p", str(port), "-u", "nobody", "-m", "256"]
-    with subprocess.Popen(command) as process:
-        time.sleep(0.3)
-        yield f"127.0.0.1:{port}"
-        process.terminate()
+    with real_servers.memcached() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

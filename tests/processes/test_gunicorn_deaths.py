@@ -51,7 +51,7 @@ def assert_never_back(before: Metrics, after: Metrics) -> None:
 
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
 def test_killed_workers_under_load(serve: Serve, worker_class: str) -> None:
-    """Workers killed under load: no series goes back or below what clients saw, no file is added."""
+    """Under load, no series goes back or below what clients saw, and no file is added."""
     server = serve(worker_class=worker_class)
     server.await_workers(2)
     with Load(lambda: server.get("/stream")) as load:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from test_end_to_end import demo, memcached, outside  # noqa: F401 - fixtures
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from build_servers import prometheus as built_prometheus
+from real_servers import unavailable
 
 CONFIGURATION = """
 global:
@@ -69,8 +69,7 @@ def scrape(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
     """Starts a Prometheus that scrapes an address."""
     binary = built_prometheus()
     if not binary.exists():
-        reason = "Prometheus is not built; see tests/build_servers.py"
-        pytest.fail(reason) if os.environ.get("TEST_REQUIRE_SERVERS") else pytest.skip(reason)
+        unavailable("Prometheus is not built; see tests/build_servers.py")
     processes = []
 
     def start(address: str) -> Prometheus:

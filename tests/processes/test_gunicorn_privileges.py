@@ -1,0 +1,130 @@
+"""Workers that drop their privileges (``user`` and ``group``) use the runtime folder all the same."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from pathlib import Path
+
+import pytest
+from gunicorn_server import Serve, eventually, free_port, lock_holders, total
+from test_gunicorn_page import await_port, the_leader
+from test_gunicorn_signals import AVATARS, MATRIX
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
+
+NOBODY = pwd.getpwnam("nobody")
+DROP = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid}
+# The interpreter may lie where nobody cannot read (/root): what is imported late comes early.
+IMPORT_EARLY = """
+import encodings.idna, gzip, prometheus_client.parser, urllib.parse
+import gunicorn.workers.sync, gunicorn.workers.gthread, gunicorn.workers.ggevent
+import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
+"""
+
+
+def owners(folder: Path) -> set[tuple[int, int]]:
+    return {(path.stat().st_uid, path.stat().st_gid) for path in folder.glob("*_[0-9]*.db")}
+
+
+@pytest.mark.parametrize(("worker_class", "preload"), MATRIX)
+def test_dropped_workers_count(serve: Serve, worker_class: str, preload: bool) -> None:
+    """All files are the workers' own, even those of metrics that are made after the drop."""
+    server = serve(worker_class=worker_class, preload_app=preload, config=IMPORT_EARLY, **DROP)
+    folder = server.runtime_folder
+    for _ in range(4):
+        assert server.get("/avatar/abc").body == b"hello"
+        assert server.get("/late").text == "late"
+    server.await_requests(4, **AVATARS)
+    metrics = server.metrics()
+    assert total(metrics, "app_late_total") == 4
+    assert total(metrics, "app_work_seconds_count") == 4
+    assert total(metrics, "avatar_telemetry_internal_errors_total") == 0
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_uid == NOBODY.pw_uid
+    assert owners(folder) == {(NOBODY.pw_uid, NOBODY.pw_gid)}
+    for worker in server.await_workers(2):
+        assert Path(f"/proc/{worker}").stat().st_uid in (0, NOBODY.pw_uid)
+        assert f"Uid:\t{NOBODY.pw_uid}" in Path(f"/proc/{worker}/status").read_text()
+    before = server.workers()
+    server.signal(signal.SIGHUP)
+    server.await_workers(2, without=before)
+    server.get("/avatar/abc")
+    server.await_requests(5, **AVATARS)
+    assert "Permission" not in server.log()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert not folder.exists()
+
+
+def test_dropped_workers_take_over_the_port(serve: Serve) -> None:
+    """The leader lock is one that every dropped worker can take."""
+    port = free_port()
+    server = serve(
+        config=IMPORT_EARLY, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}, **DROP
+    )
+    for _ in range(2):
+        await_port(port)
+        leader = the_leader(server)
+        server.signal(signal.SIGKILL, leader)
+        server.await_workers(2, without=[leader])
+        eventually(lambda dead=leader: the_leader(server) != dead)
+    await_port(port)
+    assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
+    assert lock_holders(server.runtime_folder / "leader.lock")
+    assert server.value("avatar_telemetry_internal_errors_total") == 0
+
+
+def test_upgrade_of_dropped_workers(serve: Serve) -> None:
+    """The next master's workers, dropped too, count on in the same folder."""
+    server = serve(config=IMPORT_EARLY, **DROP)
+    server.get("/avatar/abc")
+    folder = server.runtime_folder
+    (old,) = server.masters()
+    server.signal(signal.SIGUSR2)
+    server.await_workers(4)
+    server.signal(signal.SIGTERM, old)
+    server.wait()
+    server.await_workers(2)
+    server.get("/avatar/abc")
+    server.await_requests(2)
+    assert server.runtime_folder == folder
+
+
+def test_folder_made_read_only(serve: Serve) -> None:
+    """Where the workers may make no more files, what is open counts on and the rest is skipped."""
+    server = serve(config=IMPORT_EARLY, **DROP)
+    server.await_workers(2)
+    for _ in range(6):
+        server.get("/avatar/abc")
+    server.await_requests(6, **AVATARS)
+    folder = server.runtime_folder
+    folder.chmod(0o500)
+    for path in folder.iterdir():
+        path.chmod(0o400)
+    for _ in range(6):
+        assert server.get("/avatar/abc").body == b"hello"
+        assert server.get("/late").text == "late"
+        assert server.get("/metrics").status == 200
+    server.await_requests(12, **AVATARS)
+    before = server.workers()
+    server.signal(signal.SIGHUP)
+    eventually(lambda: not set(before) & set(server.workers()), what="the reload")
+    eventually(lambda: len(server.ready()) == 4)
+    for _ in range(6):
+        assert server.get("/avatar/abc").body == b"hello"
+        assert server.get("/metrics").status == 200
+    assert "Error handling request" not in server.log()
+
+
+def test_named_folder_that_the_workers_cannot_use(prepare: Serve, tmp_path: Path) -> None:
+    """A folder that is not the workers' to reach stops the start."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    server = prepare(env={"PROMETHEUS_MULTIPROC_DIR": str(closed / "named")}, **DROP)
+    status, output = server.run_to_end()
+    assert status != 0
+    assert f"PROMETHEUS_MULTIPROC_DIR='{closed / 'named'}'" in output
+    assert "Booting worker" not in output
+    assert "Traceback" not in output
