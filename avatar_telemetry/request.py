@@ -145,6 +145,7 @@ class AvatarRequest:
             seconds: until it answered or failed.
             success: whether the service did its work.
         """
+        self.outside_calls += 1
         service = labels.service(host, self._telemetry.profile.services)
         metrics = self._telemetry.metrics
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")

@@ -29,7 +29,13 @@ from avatar_telemetry.probes import install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.settings import Settings
-from avatar_telemetry.slots import Slot, claim_slot, clear_dead_gauges, remove_live_gauges
+from avatar_telemetry.slots import (
+    Slot,
+    claim_slot,
+    clear_dead_gauges,
+    make_leader_lock,
+    remove_live_gauges,
+)
 from avatar_telemetry.startup import (
     acting_as,
     check_endpoint,
@@ -100,6 +106,7 @@ class Runtime:
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
         with acting_as(uid, gid):
             check_writable(folder.path)
+            make_leader_lock(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
 
     def child_exited(self, pid: int) -> None:

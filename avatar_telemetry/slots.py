@@ -11,6 +11,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -80,6 +81,15 @@ def remove_live_gauges(folder: Path, number: int) -> None:
     """Remove the live gauges of a slot; only its holder or who has its lock may do this."""
     for path in folder.glob(f"gauge_live*_{number}.db"):
         path.unlink(missing_ok=True)
+
+
+def make_leader_lock(folder: Path) -> None:
+    """Make the file of the leader lock, to be done as the user that the workers run as.
+
+    A worker's thread may be early enough to make it as root, and no other worker could open it.
+    """
+    with suppress(OSError):
+        os.close(os.open(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def try_lead(folder: Path) -> int | None:

@@ -184,9 +184,7 @@ def test_backlog(serve: Serve) -> None:
 def test_next_worker_takes_over_the_port(serve: Serve, worker_class: str) -> None:
     """The leader serves the separate port; where it is killed, another worker does."""
     port = free_port()
-    server = serve(
-        worker_class=worker_class, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}
-    )
+    server = serve(worker_class=worker_class, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
     server.get("/avatar/abc")
     server.await_requests(1)
     seen = []

@@ -1,4 +1,4 @@
-"""Workers that drop their privileges (``user`` and ``group``) use the runtime folder all the same."""
+"""Workers that drop their privileges (``user``, ``group``) use the runtime folder all the same."""
 
 from __future__ import annotations
 
@@ -18,9 +18,29 @@ NOBODY = pwd.getpwnam("nobody")
 DROP = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid}
 # The interpreter may lie where nobody cannot read (/root): what is imported late comes early.
 IMPORT_EARLY = """
-import encodings.idna, gzip, prometheus_client.parser, urllib.parse
+import encodings.ascii, encodings.idna, encodings.latin_1, gzip, urllib.parse
 import gunicorn.workers.sync, gunicorn.workers.gthread, gunicorn.workers.ggevent
 import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
+"""
+
+
+# The leader's thread comes to its work only after the hook, while the worker is root again.
+SLOW_LEADER = """
+import time
+from avatar_telemetry import gunicorn as telemetry
+from avatar_telemetry.leader import Leader
+
+lead = Leader._lead
+
+def lead_late(self):
+    time.sleep(0.1)
+    return lead(self)
+
+Leader._lead = lead_late
+
+def post_fork(server, worker):
+    telemetry.post_fork(server, worker)
+    time.sleep(0.5)
 """
 
 
@@ -74,6 +94,19 @@ def test_dropped_workers_take_over_the_port(serve: Serve) -> None:
     assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
     assert lock_holders(server.runtime_folder / "leader.lock")
     assert server.value("avatar_telemetry_internal_errors_total") == 0
+
+
+def test_leader_lock_is_the_workers(serve: Serve) -> None:
+    """The leader lock belongs to the workers' user even where a thread asks for it as root."""
+    port = free_port()
+    server = serve(
+        hooks="child_exit, on_exit, on_starting, worker_exit",
+        config=IMPORT_EARLY + SLOW_LEADER,
+        env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"},
+        **DROP,
+    )
+    await_port(port)
+    assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
 
 
 def test_upgrade_of_dropped_workers(serve: Serve) -> None:

@@ -75,8 +75,7 @@ def test_recycled_workers_lose_no_count(serve: Serve, worker_class: str) -> None
     first = server.await_workers(2)
     with Load(lambda: server.get("/avatar/abc")) as load:
         eventually(lambda: load.answered >= 100 and not set(first) & set(server.workers()))
-    counted = server.requests(**AVATARS)
-    assert counted <= load.answered + len(load.failures)
+    assert not load.failures
     server.await_requests(load.statuses[200], **AVATARS)
     assert server.log().count("Booting worker") >= 4
     assert len(list(server.runtime_folder.glob("slot-*.lock"))) == 2
