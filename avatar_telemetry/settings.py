@@ -138,8 +138,8 @@ def _token(text: str) -> str:
 def _host_port(text: str) -> tuple[str, int] | None:
     if not text:
         return None
-    host, _, port = text.strip().rpartition(":")
-    if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 0 < int(port) <= 65_535:
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 0 < int(port) <= 65_535:
         raise ValueError(text)
     if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[\w.-]*", host, re.ASCII):
         raise ValueError(text)
