@@ -202,8 +202,9 @@ class Runtime:
         metrics = self._metrics = Metrics(self.book, settings.max_series)
         self.guard.count = metrics.internal_error
         os.register_at_fork(after_in_child=self._after_fork)
-        for profile in (load_profile(settings.profile), *self._declared):
-            install_probes(profile)
+        with self.guard.at("profile"):  # it may have been edited since the start
+            for profile in (load_profile(settings.profile), *self._declared):
+                install_probes(profile)
         self._open_page(settings)
 
     def _open_page(self, settings: Settings) -> None:

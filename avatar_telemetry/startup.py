@@ -32,7 +32,7 @@ def load_profile(reference: str) -> Profile:
         profile = getattr(importlib.import_module(module), name)
         if not isinstance(profile, Profile):
             raise ProfileError(f"a {type(profile).__name__}, not a Profile")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SettingsError(
             _profile_fault(reference, f"{type(error).__name__}: {error}")
         ) from error

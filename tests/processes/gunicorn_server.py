@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -224,7 +225,7 @@ class GunicornServer:
             self._process.wait(DEADLINE)
             left = self.folders_left()
             for folder in left:
-                _remove(folder)
+                shutil.rmtree(folder, ignore_errors=True)
         assert not left, f"folders were left: {left}\n{self.log()}"
 
     # What it says
@@ -516,10 +517,3 @@ def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     kept |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(APPS)}
     kept |= {name: value for name, value in changes.items() if value is not None}
     return {name: value for name, value in kept.items() if changes.get(name, "") is not None}
-
-
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir() if folder.exists() else ():
-        path.unlink()
-    if folder.exists():
-        folder.rmdir()

@@ -13,6 +13,7 @@ from gunicorn_server import (
     Serve,
     eventually,
     free_port,
+    is_running,
     lock_holders,
     parse,
     series,
@@ -47,6 +48,17 @@ def child_exit(server, worker):
 def on_exit(server):
     telemetry.on_exit(server)
     note("on_exit")
+"""
+
+# While there is a file of that name, no new worker comes up.
+HELD_UP_FORK = """
+from avatar_telemetry import gunicorn as telemetry
+
+def post_fork(server, worker):
+    import os, time
+    while os.path.exists("hold-up"):
+        time.sleep(0.02)
+    telemetry.post_fork(server, worker)
 """
 
 
@@ -112,6 +124,7 @@ def test_scrapes_are_not_requests(serve: Serve) -> None:
     for _ in range(5):
         assert "app_plain_total" in server.get("/metrics").text
     assert server.requests() == 0
+    assert server.value("ivatar_requests_in_progress") == 0
     for headers in (
         {"X-Forwarded-For": "127.0.0.1"},
         {"Forwarded": "for=127.0.0.1"},
@@ -182,21 +195,30 @@ def test_backlog(serve: Serve) -> None:
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)
 def test_next_worker_takes_over_the_port(serve: Serve, worker_class: str) -> None:
-    """The leader serves the separate port; where it is killed, another worker does."""
+    """Where the worker that serves the separate port is killed, one that waited takes over."""
     port = free_port()
-    server = serve(worker_class=worker_class, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
+    server = serve(
+        worker_class=worker_class,
+        env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"},
+        hooks="child_exit, on_exit, on_starting, worker_exit",
+        config=HELD_UP_FORK,
+    )
+    workers = server.await_workers(2)
     server.get("/avatar/abc")
     server.await_requests(1)
-    seen = []
-    for _ in range(3):
-        assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
-        leader = the_leader(server)
-        assert leader not in seen
-        seen.append(leader)
-        server.signal(signal.SIGKILL, leader)
-        server.await_workers(2, without=[leader])
     assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
-    assert the_leader(server) not in seen
+    first = the_leader(server)
+    assert first in workers
+    (server.path / "hold-up").touch()
+    server.signal(signal.SIGKILL, first)
+    eventually(lambda: not is_running(first))
+    assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
+    second = the_leader(server)
+    assert second in workers
+    (server.path / "hold-up").unlink()
+    server.signal(signal.SIGKILL, second)
+    server.await_workers(2, without=workers)
+    assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
 
 
 def test_port_over_a_reload(serve: Serve) -> None:

@@ -51,6 +51,33 @@ def test_reload_loses_no_request(serve: Serve, worker_class: str, preload: bool)
     assert "Traceback" not in server.log()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        pytest.param("AVATAR_TELEMETRY_PRIVACY", "some", id="setting"),
+        pytest.param("AVATAR_TELEMETRY_PROFILE", "raising:PROFILE", id="profile"),
+        pytest.param("AVATAR_TELEMETRY_PROFILE", "exiting:PROFILE", id="exit"),
+    ],
+)
+def test_reload_to_settings_that_cannot_be_used(serve: Serve, variable: str, value: str) -> None:
+    """After a reload to what cannot be used the application goes on, and so do the counts."""
+    server = serve()
+    (server.path / "raising.py").write_text("raise ValueError")
+    (server.path / "exiting.py").write_text("raise SystemExit(3)")
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    before = server.await_workers(2)
+    good = server.configuration.read_text()
+    server.configuration.write_text(f"{good}raw_env = ['{variable}={value}']\n")
+    server.signal(signal.SIGHUP)
+    server.await_workers(2, without=before)
+    for number in range(4):
+        assert server.get("/avatar/abc").body == b"hello"
+        server.await_requests(number + 2, **AVATARS)
+    assert f"{variable}='{value}'" in server.log()
+    assert server.log().count("Booting worker") == 4
+
+
 @pytest.mark.parametrize("worker_class", ["sync", "gthread"])
 def test_more_and_fewer_workers(serve: Serve, worker_class: str) -> None:
     """TTIN and TTOU under load lose no request and make no more slots than workers at once."""
