@@ -201,7 +201,8 @@ class DemoClient:
                 ("/", "/", 200), ("/stats/", "/stats/", 200), ("/nothing/here", "other", 404),
                 ("/description/", "/description/", 200), ("/accounts/nix", "/accounts/{page}", 404),
                 ("/static/style.css", "/static/{file}", 200),
-                ("/tools/check/", "/tools/check/", 200), ("/accounts/login/", "/accounts/login/", 200),
+                ("/tools/check/", "/tools/check/", 200),
+                ("/accounts/login/", "/accounts/login/", 200),
             ]
         )  # fmt: skip
         self._get(path, template, status)

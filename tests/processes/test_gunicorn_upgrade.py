@@ -6,7 +6,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from gunicorn_server import GunicornServer, Load, Serve, eventually, recorded_masters
+from gunicorn_server import (
+    GunicornServer,
+    Load,
+    Serve,
+    eventually,
+    free_port,
+    recorded_masters,
+    total,
+)
+from test_gunicorn_page import await_port, the_leader
 
 AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
 
@@ -151,26 +160,14 @@ def test_upgrade_in_a_named_folder(serve: Serve, tmp_path: Path) -> None:
 
 def test_second_port_over_an_upgrade(serve: Serve) -> None:
     """The separate port is served by one worker of either master, at every stage."""
-    import http.client
-
-    from gunicorn_server import Answer, free_port
-
     port = free_port()
     server = serve(env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
-
-    def scraped() -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
-        try:
-            connection.request("GET", "/metrics")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
-
-    eventually(scraped)
-    old, _ = upgrade(server)
-    assert eventually(scraped)
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    await_port(port)
+    old, new = upgrade(server)
+    assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
     end(server, old)
-    assert eventually(scraped)
-    assert isinstance(server.get("/"), Answer)
+    server.await_workers(2)
+    assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
+    assert the_leader(server) in server.workers(new)

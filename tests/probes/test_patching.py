@@ -1,0 +1,88 @@
+"""How probes get between a library and its caller."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.probes.patching import surround, when_imported
+
+
+def doubling(original):
+    def call(*args, **kwargs):
+        return 2 * original(*args, **kwargs)
+
+    return call
+
+
+class Library:
+    """A class as a library has one."""
+
+    def method(self, number: int) -> int:
+        """Documented."""
+        return number
+
+    @staticmethod
+    def static(number: int) -> int:
+        return number
+
+    @classmethod
+    def of_class(cls, number: int) -> int:
+        return number
+
+
+@pytest.mark.parametrize("name", ["method", "static", "of_class"])
+def test_methods_of_all_kinds(name: str) -> None:
+    """A method, a static one and one of the class are surrounded, once."""
+    owner = type("Copy", (), dict(vars(Library)))
+    for _ in range(2):
+        surround(owner, name, doubling)
+    assert getattr(owner(), name)(4) == 8
+    assert inspect.signature(owner.method) == inspect.signature(Library.method)
+    assert owner.method.__doc__ == "Documented."
+
+
+def test_a_class_is_surrounded_where_it_is_made() -> None:
+    """A class that is a generator itself stays a class."""
+    made = []
+
+    class Avatar:
+        def __init__(self, word: str) -> None:
+            self.word = word
+
+    def around(original):
+        def call(self, *args):
+            original(self, *args)
+            made.append(self.word)
+
+        return call
+
+    owner = type(sys)("module")
+    owner.Avatar = Avatar  # type: ignore[attr-defined]
+    surround(owner, "Avatar", around)
+    assert isinstance(owner.Avatar("x"), Avatar)
+    assert made == ["x"]
+
+
+@pytest.mark.parametrize("imported_before", [True, False])
+def test_when_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported_before) -> None:
+    """A module is patched whether it was imported before the probe or is after it."""
+    name = f"a_library_{imported_before}"
+    (tmp_path / f"{name}.py").write_text("def function():\n    return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    if imported_before:
+        __import__(name)
+    when_imported(name, lambda module: surround(module, "function", doubling))
+    assert __import__(name).function() == 2
+
+
+def test_an_unexpected_library_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """A library of another shape costs one log record; importing it goes on."""
+    with caplog.at_level(logging.WARNING):
+        when_imported("json.tool", lambda module: surround(module, "nothing.here", doubling))
+        import json.tool  # noqa: F401
+    assert "no probe for json.tool" in caplog.text

@@ -1,0 +1,175 @@
+"""``instrument()`` under servers without our hooks: wsgiref, waitress, a lone process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+import waitress
+
+from avatar_telemetry import Profile, Settings, SettingsError, instrument
+from avatar_telemetry.middleware import TelemetryMiddleware
+
+SERVE_ONE = """
+import json, os, sys
+from avatar_telemetry import Profile, Route, instrument
+from prometheus_client import Counter
+from wsgiref.util import setup_testing_defaults
+
+counter = Counter("mine", "mine")
+def application(environ, start_response):
+    counter.inc()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"fine"]
+"""
+
+
+def application(environ, start_response):
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body = environ["wsgi.input"].read(length)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode("latin-1"), b" ", body]
+
+
+def test_twice_wraps_once() -> None:
+    """What is wrapped already stays as it is."""
+    wrapped = instrument(application)
+    assert isinstance(wrapped, TelemetryMiddleware)
+    assert instrument(wrapped) is wrapped
+
+
+def test_disabled_is_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OTEL_SDK_DISABLED the application is returned as it came, whatever else is set."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    monkeypatch.setenv("AVATAR_TELEMETRY_SIZES", "large")
+    assert instrument(application) is application
+
+
+def test_disabled_by_its_settings() -> None:
+    """The same for settings that are given."""
+    settings = Settings.from_env({"OTEL_SDK_DISABLED": "true"})
+    assert instrument(application, settings=settings) is application
+
+
+def test_a_bad_setting_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without hooks the settings are checked when the application is wrapped."""
+    monkeypatch.setenv("AVATAR_TELEMETRY_PROFILE", "nowhere:PROFILE")
+    with pytest.raises(SettingsError, match="AVATAR_TELEMETRY_PROFILE='nowhere:PROFILE'"):
+        instrument(application)
+
+
+def by_wsgiref(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """No news."""
+
+    server = make_server("127.0.0.1", 0, wrapped, handler_class=Quiet)
+    return server.server_port, server.serve_forever, lambda: (
+        server.shutdown(), server.server_close())[0]  # fmt: skip
+
+
+def by_waitress(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
+    server = waitress.create_server(wrapped, listen="127.0.0.1:0", threads=4)
+    return int(server.effective_port), server.run, server.close
+
+
+@pytest.fixture(params=[by_wsgiref, by_waitress], ids=["wsgiref", "waitress"])
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server with the wrapped application."""
+    wrapped = instrument(application, profile=Profile("test"))
+    port, run, stop = request.param(wrapped)
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{port}"
+    stop()
+    thread.join(10)
+
+
+def fetch(url: str, body: bytes | None = None) -> bytes:
+    with urllib.request.urlopen(url, body, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def counted(page: bytes) -> float:
+    return sum(
+        float(line.rpartition(b" ")[2])
+        for line in page.splitlines()
+        if line.startswith(b"ivatar_requests_total{")
+    )
+
+
+def test_other_servers(address: str) -> None:
+    """Under any WSGI server requests are answered and counted, in this one process."""
+    before = counted(fetch(address + "/metrics"))
+    assert fetch(address + "/a") == b"/a "
+    assert fetch(address + "/b", b"posted") == b"/b posted"
+    page = fetch(address + "/metrics")
+    assert counted(page) == before + 2
+    assert b"gunicorn_workers" not in page
+    assert b'process_threads{worker="0"}' in page
+    assert b"python_info" in page, "what the application's own registry has stands there, too"
+
+
+def run_python(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+        env={**os.environ, **environ},
+    )  # fmt: skip
+
+
+def test_importing_changes_nothing() -> None:
+    """The package alone patches no library, makes no file and starts no thread."""
+    program = (
+        "import threading, urllib.request, prometheus_client.values as values\n"
+        "before = (values.ValueClass, urllib.request.OpenerDirector.open)\n"
+        "import avatar_telemetry\n"
+        "assert before == (values.ValueClass, urllib.request.OpenerDirector.open)\n"
+        "assert threading.active_count() == 1\n"
+    )
+    folders = set(Path("/dev/shm").glob("avatar-telemetry-*"))
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr
+    assert set(Path("/dev/shm").glob("avatar-telemetry-*")) <= folders
+
+
+def test_the_folder_of_a_lone_process_goes_with_it() -> None:
+    """A process without hooks removes its runtime folder when it ends."""
+    program = SERVE_ONE + (
+        "wrapped = instrument(application, profile=Profile('test'))\n"
+        "environ = {}; setup_testing_defaults(environ)\n"
+        "list(wrapped(environ, lambda *a: None))\n"
+        "from avatar_telemetry.runtime import RUNTIME\n"
+        "print(json.dumps([str(RUNTIME._folder.path), RUNTIME._folder.path.exists()]))\n"
+    )
+    done = run_python(program)
+    path, existed = json.loads(done.stdout)
+    assert existed
+    assert not Path(path).exists()
+
+
+def test_a_lone_process_without_a_folder_goes_on(tmp_path: Path) -> None:
+    """Where no folder can be made, requests are answered and nothing raises."""
+    program = SERVE_ONE + (
+        "import avatar_telemetry.folder as folder\n"
+        "def broken(): raise OSError('no space')\n"
+        "folder._make_private = broken\n"
+        "wrapped = instrument(application, profile=Profile('test'))\n"
+        "for _ in range(3):\n"
+        "    environ = {}; setup_testing_defaults(environ)\n"
+        "    assert list(wrapped(environ, lambda *a: None)) == [b'fine']\n"
+        "environ = {'PATH_INFO': '/metrics', 'REMOTE_ADDR': '127.0.0.1'}\n"
+        "setup_testing_defaults(environ)\n"
+        "list(wrapped(environ, lambda *a: None))\n"
+    )
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr
+    assert "avatar_telemetry failed in start" in done.stderr

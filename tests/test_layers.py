@@ -1,0 +1,99 @@
+"""The layers, read from the syntax tree: imports go down only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import avatar_telemetry
+
+PACKAGE = Path(avatar_telemetry.__file__).parent
+LAYERS = (
+    {"errors", "settings", "profile", "profiles", "labels", "family", "resource", "process",
+     "guard"},
+    {"folder", "slots", "mapped", "metrics", "store", "telemetry"},
+    {"request", "body", "upload", "exposition", "middleware", "collector", "leader", "probes"},
+    {"startup", "runtime", "gunicorn", "_instrument"},
+    {"__init__"},
+)  # fmt: skip
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(
+    path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")
+)
+OURS = [name for name in MODULES if not name.startswith("demo/")]
+DEMO = [name for name in MODULES if name.startswith("demo/")]
+
+
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Modules of the package that are imported at run time, as paths below it."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        paths = [name.replace(".", "/").removeprefix("avatar_telemetry/") for name in names
+                 if name.startswith("avatar_telemetry.")]  # fmt: skip
+        found |= {path for path in paths if path in MODULES}
+    return found
+
+
+def level(module: str) -> int:
+    return LEVEL[module.partition("/")[0]]
+
+
+@pytest.mark.parametrize("module", OURS)
+def test_imports_go_down_only(module: str) -> None:
+    """A module imports modules of its own layer and of lower ones, and nothing of the demo."""
+    for other in imported(tree_of(module)):
+        assert not other.startswith("demo"), other
+        assert level(other) <= level(module), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("module", DEMO)
+def test_the_demo_knows_nothing_of_telemetry(module: str) -> None:
+    """The demo is an unmodified application."""
+    assert all(other.startswith("demo") for other in imported(tree_of(module)))
+
+
+def test_there_is_no_import_cycle() -> None:
+    """Modules can be put into an order in which each comes after what it imports."""
+    waiting = {module: imported(tree_of(module)) - {module} for module in OURS}
+    while waiting:
+        ready = {module for module, needs in waiting.items() if not needs & set(waiting)}
+        assert ready, f"a cycle among {sorted(waiting)}"
+        waiting = {module: needs for module, needs in waiting.items() if module not in ready}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_house_rules(module: str) -> None:
+    """No assert, no global; what catches everything passes it on, logs it, or says why not."""
+    source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8").splitlines()
+    for node in ast.walk(tree_of(module)):
+        assert not isinstance(node, (ast.Assert, ast.Global))
+        if isinstance(node, ast.ExceptHandler):
+            caught = ast.unparse(node.type) if node.type else "everything"
+            told = any(word in ast.unparse(node) for word in ("raise", "exc_info", "exception("))
+            if caught in ("everything", "Exception"):
+                assert told or "BLE001 - " in source[node.lineno - 1]
+
+
+def test_the_face_of_the_package() -> None:
+    """What ``__all__`` lists is there, and what is public there is listed."""
+    public = {
+        name
+        for name, value in vars(avatar_telemetry).items()
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith("avatar")
+    }
+    assert public == set(avatar_telemetry.__all__)
