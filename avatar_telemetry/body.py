@@ -50,8 +50,8 @@ class Body:
             raise
         finally:
             CURRENT.reset(token)
-        if chunk and not request.first_byte:
-            request.note_first_byte()
+        if chunk:
+            request.sending(chunk)
         return chunk
 
     def close(self) -> None:
@@ -109,9 +109,10 @@ class ListBody:
 
     def __iter__(self) -> Iterator[bytes]:
         request = self._request
-        if self._chunks:
-            request.note_first_byte()
-        yield from self._chunks
+        for chunk in self._chunks:
+            if chunk:
+                request.sending(chunk)
+            yield chunk
         request.finish()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
 import time
@@ -176,9 +177,9 @@ def _remove_if_dead(path: Path) -> None:
 
 
 def _remove(path: Path, *, folder_too: bool) -> None:
-    for entry in path.iterdir():
-        ours = OUR_FILES.fullmatch(entry.name) and entry.name != LOCK_NAME
-        if (ours or (folder_too and entry.name == LOCK_NAME)) and not entry.is_dir():
-            entry.unlink(missing_ok=True)
     if folder_too:
-        path.rmdir()
+        shutil.rmtree(path)  # ours alone, whatever the application has put into it
+        return
+    for entry in path.iterdir():
+        if OUR_FILES.fullmatch(entry.name) and entry.name != LOCK_NAME and not entry.is_dir():
+            entry.unlink(missing_ok=True)

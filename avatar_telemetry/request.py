@@ -34,8 +34,6 @@ CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request
 
 ENVIRON_KEY = "avatar_telemetry.request"
 SERVER_ERROR = "500"
-HEAD_MATTERS = frozenset({"avatar", "upload", "auth"})
-"""Kinds of routes whose labels depend on the headers of the response."""
 
 
 def current_request() -> AvatarRequest | None:
@@ -55,8 +53,8 @@ class AvatarRequest:
 
     __slots__ = (
         "_cache", "_content_type", "_generators", "_location", "_method", "_path", "_query",
-        "_send_error", "_server_start_response", "_server_write", "_telemetry", "finished",
-        "first_byte", "outside_calls", "route", "started", "status", "upload",
+        "_send_error", "_server_start_response", "_server_write", "_telemetry", "_unsent",
+        "finished", "first_byte", "outside_calls", "route", "started", "status", "upload",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +73,7 @@ class AvatarRequest:
         self.status = ""
         self._content_type = ""
         self._location = ""
+        self._unsent = 0
         self._cache: Literal["", "hit", "miss"] = ""
         self._generators: tuple[str, ...] = ()
         self._send_error: BaseException | None = None
@@ -106,8 +105,8 @@ class AvatarRequest:
 
     def write(self, data: bytes) -> None:
         """The write callable of PEP 3333: data goes to the client at once."""
-        if data and not self.first_byte:
-            self.first_byte = perf_counter()
+        if data:
+            self.sending(data)
         try:
             self._server_write(data)  # type: ignore[misc]
         except BaseException as error:
@@ -118,6 +117,22 @@ class AvatarRequest:
         """The application has given its first data."""
         if not self.first_byte:
             self.first_byte = perf_counter()
+
+    def sending(self, data: bytes) -> None:
+        """Data of the application is about to go to the client.
+
+        With the last byte that ``Content-Length`` announced, the client has its whole answer: the
+        request ends before that, so that no worker can die between an answer and its count.
+
+        Args:
+            data: not empty.
+        """
+        if not self.first_byte:
+            self.first_byte = perf_counter()
+        if self._unsent:
+            self._unsent -= len(data)
+            if self._unsent <= 0:
+                self.finish()
 
     def cache_lookup(self, cache: str, *, hit: bool) -> None:
         """A cache was asked. Only the first look-up of the avatar cache says hit or miss.
@@ -172,12 +187,13 @@ class AvatarRequest:
 
     def _observe_head(self, status: str, headers: Iterable[tuple[str, str]]) -> None:
         self.status = status[:3]
-        if self.route.kind not in HEAD_MATTERS:
-            return
         self._content_type = self._location = ""
+        self._unsent = 0
         for name, value in headers:
             lower = name.lower()
-            if lower == "content-type":
+            if lower == "content-length":
+                self._unsent = int(value) if self._method != "HEAD" and value.isdecimal() else 0
+            elif lower == "content-type":
                 self._content_type = value
             elif lower == "location":
                 self._location = value

@@ -19,6 +19,7 @@ from prometheus_client import values
 from avatar_telemetry.collector import Collector, Server
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.exposition import Access, MetricsPage
+from avatar_telemetry.family import Family
 from avatar_telemetry.folder import RuntimeFolder, open_folder
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.leader import Leader, OpenPage
@@ -28,7 +29,7 @@ from avatar_telemetry.middleware import Layer
 from avatar_telemetry.probes import install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.settings import Settings, sdk_disabled
 from avatar_telemetry.slots import (
     Slot,
     claim_slot,
@@ -84,7 +85,8 @@ class Runtime:
         when a metric is made, so this has to come before the application.
         """
         self.managed = True
-        values.ValueClass = value_class(self.book)
+        if not sdk_disabled(self._environ):
+            values.ValueClass = value_class(self.book)
 
     def prepare(self, upgrades: int, uid: int, gid: int) -> None:
         """Check everything that can be checked before a worker starts; take a runtime folder.
@@ -97,9 +99,9 @@ class Runtime:
         Raises:
             SettingsError: the server must not start.
         """
-        settings = self._settings = Settings.from_env(self._environ)
-        if settings.sdk_disabled:
+        if sdk_disabled(self._environ):
             return
+        settings = self._settings = Settings.from_env(self._environ)
         check_profile(settings.profile)
         if settings.prometheus_endpoint and not upgrades:
             check_endpoint(settings.prometheus_endpoint)
@@ -126,9 +128,9 @@ class Runtime:
 
     def start_worker(self, server: Server, uid: int, gid: int) -> None:
         """After the fork: take a slot, install the probes, wait to lead. Never raises."""
-        settings = self._renewed_settings()
-        if settings.sdk_disabled:
+        if sdk_disabled(self._environ):
             return
+        settings = self._renewed_settings()
         self._server = server
         if self._folder is not None:
             # Not in the master: what is in its environment at a reload (HUP) is given to the next
@@ -185,7 +187,7 @@ class Runtime:
         metrics = self._metrics or Metrics(self.book, settings.max_series)
         sizes = {size: str(size) for size in settings.sizes}
         telemetry = Telemetry(metrics, self.guard, profile, sizes)
-        page = self._page or MetricsPage(list, self.guard)
+        page = self._page or MetricsPage(_nothing_to_show, self.guard)
         return Layer(telemetry, settings, page)
 
     def _start_here(self, settings: Settings | None) -> None:
@@ -271,6 +273,10 @@ class Runtime:
             self._slot = None
         self._lock = Lock()
         self.book.on_next_use(self._take_slot)
+
+
+def _nothing_to_show() -> list[Family]:
+    raise FileNotFoundError("this process could not start its telemetry; its log says why")
 
 
 RUNTIME = Runtime(os.environ)

@@ -370,6 +370,23 @@ def test_answers_without_a_body(recorder: Recorder, status: str) -> None:
     assert recorder.value("ivatar_request_first_byte_seconds_count") == 1
 
 
+def test_an_answer_of_known_length_counts_before_its_last_byte_is_sent(recorder: Recorder) -> None:
+    """A client that has all that Content-Length announced has an answer that is counted."""
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "6")])
+        yield b"one"
+        yield b"two"
+
+    iterator = iter(start(recorder.wrap(application)).body)
+    assert next(iterator) == b"one"
+    assert recorder.value(REQUESTS) == 0
+    assert next(iterator) == b"two"
+    assert recorder.value(REQUESTS) == 1
+    assert next(iterator, None) is None
+    assert recorder.value(REQUESTS) == 1
+
+
 def test_a_file_wrapper_stays_the_servers_own(recorder: Recorder, tmp_path) -> None:
     """A server uses sendfile only for an instance of its own class; closing it ends the request."""
 

@@ -95,7 +95,6 @@ def test_answer_counts_before_its_worker_can_die(serve: Serve) -> None:
     assert server.requests(path="other", status_code="200") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="body.ListBody finishes a request after its last chunk")
 def test_answer_of_known_length_counts_before_its_worker_can_die(serve: Serve) -> None:
     """The same with a Content-Length, by which the client knows that it has everything."""
     server = serve(config=KILL_AFTER_SENDING.format(method="write", path="/avatar/abc"))

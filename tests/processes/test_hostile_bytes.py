@@ -11,6 +11,7 @@ from gunicorn_server import GunicornServer, Serve
 HOST = b"Host: example.com\r\n"
 MULTIPART = b"Content-Type: multipart/form-data; boundary=b\r\n"
 UPLOAD = b"POST /accounts/upload_photo/ HTTP/1.1\r\n" + HOST + MULTIPART
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 FILE = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
 
 
@@ -20,7 +21,7 @@ def get(path: bytes, *headers: bytes, version: bytes = b"HTTP/1.1") -> bytes:
 
 
 def chunked(*chunks: bytes) -> bytes:
-    return UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks)
+    return UPLOAD + CHUNKED + b"".join(chunks)
 
 
 CORPUS = {
