@@ -133,8 +133,12 @@ def test_in_progress_is_forgotten_before_the_next_worker(serve: Serve) -> None:
     workers = server.await_workers(1, without=[server.holder()])
     assert workers
     assert server.value("ivatar_requests_in_progress") == 0
-    names = {path.name for path in server.runtime_folder.glob("gauge_live*.db")}
-    assert len({name.rpartition("_")[2] for name in names}) == 1
+
+    def cleared() -> bool:
+        names = {path.name for path in server.runtime_folder.glob("gauge_live*.db")}
+        return len({name.rpartition("_")[2] for name in names}) == 1
+
+    eventually(cleared, what="the master's clearing")  # it hears of the death a little later
 
 
 def test_application_kills_itself(serve: Serve) -> None:
