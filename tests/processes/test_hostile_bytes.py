@@ -111,7 +111,7 @@ def exchange(server: GunicornServer, data: bytes) -> bytes:
             connection.shutdown(socket.SHUT_WR)
             while received := connection.recv(65536):
                 answer += received
-        except ConnectionError:
+        except OSError:
             answer += b"<reset>"
     return re.sub(rb"Date: [^\r]*\r\n|127\.0\.0\.1:\d+", b"", answer)
 
