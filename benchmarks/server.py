@@ -74,7 +74,7 @@ def server(variant: str, worker: str, folder: Path) -> Iterator[str]:
     # The allocator grows and trims by chance; pinned thresholds keep two runs comparable.
     environ = os.environ | {"MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "16777216"}
     if worker == "gthread":
-        command[8:8] = ["--threads", "4"]
+        command += ["--threads", str(CONNECTIONS)]
     process = subprocess.Popen(command, env=environ)
     try:
         wait_until_answered(f"http://127.0.0.1:{port}{PATH}")
