@@ -5,7 +5,7 @@ from pkgutil import resolve_name
 
 from avatar_telemetry import Settings, SettingsError, instrument
 from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
-from avatar_telemetry.settings import DEFAULT_APP, DEFAULT_PROFILE
+from avatar_telemetry.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 
 try:
     settings = Settings.from_env(os.environ)

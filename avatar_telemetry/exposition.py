@@ -17,7 +17,7 @@ from webob.acceptparse import create_accept_encoding_header, create_accept_heade
 
 from avatar_telemetry.family import Family
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.settings import Allow
+from avatar_telemetry.parsing import Allow
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

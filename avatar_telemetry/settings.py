@@ -6,247 +6,23 @@ settings = Settings.from_env(os.environ)
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Any, Literal
 
+from avatar_telemetry import parsing
 from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.otlp import OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
+from avatar_telemetry.parsing import Allow, Network, Pairs
+from avatar_telemetry.settings_table import OWN_PREFIX, SETTINGS
+from avatar_telemetry.variable import Setting, raw_text
 
-Network = IPv4Network | IPv6Network
 Privacy = Literal["strict", "balanced", "off"]
-T = TypeVar("T")
+TrustIncoming = Literal["continue", "link", "ignore"]
+Semconv = Literal["old", "http", "http/dup"]
+Temporality = Literal["cumulative", "delta", "lowmemory"]
 
-OWN_PREFIX = "AVATAR_TELEMETRY_"
-DEFAULT_APP = "avatar_telemetry.demo:application"
-DEFAULT_PROFILE = "avatar_telemetry.profiles.ivatar:PROFILE"
-DEFAULT_SIZES = "16,20,24,32,40,48,64,80,96,100,120,128,150,160,192,200,256,300,400,512"
 SHOWN_VALUE = 80
-
-
-@dataclass(frozen=True)
-class Allow:
-    """Who may read ``/metrics`` without a token.
-
-    Args:
-        networks: addresses that may.
-        unix: whether a caller on a unix socket may.
-    """
-
-    networks: tuple[Network, ...] = ()
-    unix: bool = False
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One variable: its name, what is allowed, and how its text becomes a value.
-
-    Args:
-        variable: the environment variable.
-        parse: text -> value; raises ``ValueError`` where the text is not allowed.
-        default: the text that stands for an unset (or empty) variable.
-        allowed: what an operator may write, for error messages and the reference.
-        meaning: one sentence for the reference.
-        alias: an older name of the same variable.
-        empty: whether an empty text is a value of its own instead of "unset".
-        secret: whether the value must not be shown.
-    """
-
-    variable: str
-    parse: Callable[[str], Any]
-    default: str
-    allowed: str
-    meaning: str
-    alias: str = ""
-    empty: bool = False
-    secret: bool = False
-
-
-def _text(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("control characters")
-    return text
-
-
-def _boolean(text: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True}
-    words |= {"false": False, "0": False, "no": False, "off": False}
-    return words[text.strip().lower()]
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        word = text.strip().lower()
-        if word not in words:
-            raise ValueError(word)
-        return word
-
-    return parse
-
-
-def _reference(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
-        raise ValueError(text)
-    return text
-
-
-def _path(text: str) -> str:
-    if text and not re.fullmatch(r"/[\w./~-]*", text, re.ASCII):
-        raise ValueError(text)
-    return text
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 60:
-        raise ValueError(text)
-    return seconds
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if not 100 <= count <= 1_000_000:
-        raise ValueError(text)
-    return count
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(sorted({int(word) for word in text.split(",")}))
-    if not all(0 < size <= 65_535 for size in sizes) or len(sizes) > 100:
-        raise ValueError(text)
-    return sizes
-
-
-def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ip_network(word.strip()) for word in text.split(",") if word.strip())
-
-
-def _allow(text: str) -> Allow:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    networks = ",".join(word for word in words if word.lower() != "unix")
-    return Allow(_networks(networks), "unix" in map(str.lower, words))
-
-
-def _token(text: str) -> str:
-    if text and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,}", text):
-        raise ValueError("not a bearer token")
-    return text
-
-
-def _host_port(text: str) -> tuple[str, int] | None:
-    if not text:
-        return None
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 0 < int(port) <= 65_535:
-        raise ValueError(text)
-    if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[\w.-]*", host, re.ASCII):
-        raise ValueError(text)
-    return host.strip("[]"), int(port)
-
-
-def _url(text: str) -> str:
-    url = urlsplit(text.strip())
-    if text and (url.scheme not in ("http", "https") or not url.hostname or url.username):
-        raise ValueError("not an endpoint")
-    return url.geturl()
-
-
-def _attributes(text: str) -> tuple[tuple[str, str], ...]:
-    # The form of the OpenTelemetry resource SDK specification: W3C Baggage without metadata.
-    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
-    if not all(key.strip() and equals for key, equals, _ in pairs):
-        raise ValueError(text)
-    return tuple((unquote(key.strip()), unquote(value.strip())) for key, _, value in pairs)
-
-
-_TRUTH = "true or false"
-_MODULE_NAME = "module:NAME"
-_ADDRESSES = "networks such as 10.0.0.0/8, comma-separated"
-
-SETTINGS: Mapping[str, Setting] = {
-    "export_enabled": Setting(
-        "OTEL_EXPORT_ENABLED", _boolean, "false", _TRUTH,
-        "Record spans and export over OTLP. Metrics and /metrics work without it.",
-        alias="OTEL_ENABLED",
-    ),
-    "sdk_disabled": Setting(
-        "OTEL_SDK_DISABLED", lambda text: text.strip().lower() == "true", "false", _TRUTH,
-        "Leave the application untouched: no spans, no metrics, no /metrics.",
-    ),
-    "service_name": Setting(
-        "OTEL_SERVICE_NAME", _text, "ivatar", "printable text", "Name of the service."
-    ),
-    "environment": Setting(
-        "OTEL_ENVIRONMENT", _text, "development", "printable text",
-        "deployment.environment and deployment.environment.name of the resource.",
-    ),
-    "otlp_endpoint": Setting(
-        "OTEL_EXPORTER_OTLP_ENDPOINT", _url, "", "an http or https URL without user name",
-        "OTLP collector.",
-    ),
-    "prometheus_endpoint": Setting(
-        "OTEL_PROMETHEUS_ENDPOINT", _host_port, "", "host:port, or empty for none",
-        "Separate port that serves the merged metrics.", empty=True,
-    ),
-    "service_version": Setting(
-        "IVATAR_VERSION", _text, "2.0", "printable text", "service.version of the resource."
-    ),
-    "hostname": Setting(
-        "HOSTNAME", _text, "unknown", "printable text", "service.instance.id of the resource."
-    ),
-    "resource_attributes": Setting(
-        "OTEL_RESOURCE_ATTRIBUTES", _attributes, "", "key=value pairs, comma-separated",
-        "More resource attributes; they win over all others.",
-    ),
-    "multiproc_dir": Setting(
-        "PROMETHEUS_MULTIPROC_DIR", _text, "", "a folder",
-        "Runtime folder of the metric files; unset: a private one in memory.",
-    ),
-    "app": Setting(
-        OWN_PREFIX + "APP", _reference, DEFAULT_APP, _MODULE_NAME,
-        "Application that the repository's wsgi.py wraps.",
-    ),
-    "profile": Setting(
-        OWN_PREFIX + "PROFILE", _reference, DEFAULT_PROFILE, _MODULE_NAME,
-        "What the layer knows about the application.",
-    ),
-    "privacy": Setting(
-        OWN_PREFIX + "PRIVACY", _one_of("strict", "balanced", "off"), "balanced",
-        "strict, balanced or off", "What of a client may leave the process.",
-    ),
-    "metrics_path": Setting(
-        OWN_PREFIX + "METRICS_PATH", _path, "/metrics", "a path, or empty for off",
-        "Path of the merged metrics.", empty=True,
-    ),
-    "metrics_token": Setting(
-        OWN_PREFIX + "METRICS_TOKEN", _token, "",
-        "at least 8 letters, digits or ._~+/=- (RFC 6750)",
-        "Bearer token that opens the metrics to any caller.", secret=True,
-    ),
-    "metrics_allow": Setting(
-        OWN_PREFIX + "METRICS_ALLOW", _allow, "127.0.0.0/8,::1,unix",
-        _ADDRESSES + ", and the word unix",
-        "Who may read the metrics without a token; empty: nobody.", empty=True,
-    ),
-    "trusted_proxies": Setting(
-        OWN_PREFIX + "TRUSTED_PROXIES", _networks, "", _ADDRESSES,
-        "Proxies whose word about the client's address is taken.",
-    ),
-    "sizes": Setting(
-        OWN_PREFIX + "SIZES", _sizes, DEFAULT_SIZES, "pixels from 1 to 65535, comma-separated",
-        "Values of the size label; all others become other.",
-    ),
-    "flush_timeout": Setting(
-        OWN_PREFIX + "FLUSH_TIMEOUT", _seconds, "3", "seconds from 0 to 60",
-        "How long a worker's exit may wait for telemetry.",
-    ),
-    "max_series": Setting(
-        OWN_PREFIX + "MAX_SERIES", _count, "10000", "a number from 100 to 1000000",
-        "Ceiling on the series of a worker.",
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -260,11 +36,10 @@ class Settings:
     sdk_disabled: bool
     service_name: str
     environment: str
-    otlp_endpoint: str
     prometheus_endpoint: tuple[str, int] | None
     service_version: str
     hostname: str
-    resource_attributes: tuple[tuple[str, str], ...]
+    resource_attributes: Pairs
     multiproc_dir: str
     app: str
     profile: str
@@ -276,6 +51,37 @@ class Settings:
     sizes: tuple[int, ...]
     flush_timeout: float
     max_series: int
+    traces_exporters: tuple[str, ...]
+    metrics_exporters: tuple[str, ...]
+    logs_exporters: tuple[str, ...]
+    sampler: str
+    sampler_argument: str
+    propagators: tuple[str, ...]
+    trust_incoming: TrustIncoming
+    propagate_to: tuple[str, ...]
+    semconv: Semconv
+    excluded_urls: tuple[str, ...]
+    capture_request_headers: tuple[str, ...]
+    capture_response_headers: tuple[str, ...]
+    sanitize_headers: tuple[str, ...]
+    batch_size: int
+    queue_size: int
+    schedule_delay: int
+    metric_interval: int
+    metric_timeout: int
+    temporality: Temporality
+    max_attributes: int
+    max_attribute_length: int | None
+    max_span_attributes: int | None
+    max_span_attribute_length: int | None
+    max_span_events: int
+    max_span_links: int
+    max_event_attributes: int | None
+    max_link_attributes: int | None
+    hash_key: str = field(repr=False)
+    probes_off: frozenset[str]
+    server_timing: bool
+    otlp: Mapping[Signal, Otlp]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -289,35 +95,74 @@ class Settings:
             SettingsError: one message with a line for each fault.
         """
         faults = _unknown(environ)
-        values: dict[str, Any] = {}
-        for name, setting in SETTINGS.items():
-            try:
-                values[name] = setting.parse(_raw(environ, setting))
-            except (ValueError, KeyError):
-                faults.append(_fault(environ, setting))
+        values = _parse(SETTINGS, environ, faults)
+        shared = OTLP_SETTINGS[None]
+        _parse(shared, environ, faults)
+        parts = {signal: _parse(OTLP_SETTINGS[signal], environ, faults) for signal in SIGNALS}
+        if not faults:
+            faults += _contradictions(values, parts)
         if faults:
-            lines = "\n".join(f"  {fault}" for fault in faults)
+            lines = "\n".join(f"  {fault}" for fault in dict.fromkeys(faults))
             raise SettingsError(f"avatar_telemetry: the configuration cannot be used\n{lines}")
-        return cls(**values)
+        signals = {
+            signal: otlp(signal, each, own_endpoint=bool(environ.get(_endpoint(signal))))
+            for signal, each in parts.items()
+        }
+        return cls(**values, otlp=signals)
+
+
+def variables() -> Iterator[Setting]:
+    """Every variable that is read, for the reference and the doctor."""
+    yield from SETTINGS.values()
+    for table in OTLP_SETTINGS.values():
+        yield from table.values()
 
 
 def sdk_disabled(environ: Mapping[str, str]) -> bool:
     """Whether ``OTEL_SDK_DISABLED`` switches the layer off; looks at nothing else."""
     setting = SETTINGS["sdk_disabled"]
-    return bool(setting.parse(_raw(environ, setting)))
+    return bool(setting.parse(raw_text(environ, setting)))
 
 
-def _raw(environ: Mapping[str, str], setting: Setting) -> str:
-    for variable in filter(None, (setting.variable, setting.alias)):
-        text = environ.get(variable)
-        if text or (text is not None and setting.empty):
-            return text
-    return setting.default
+def _endpoint(signal: Signal) -> str:
+    return OTLP_SETTINGS[signal]["endpoint"].variable
+
+
+def _parse(
+    table: Mapping[str, Setting], environ: Mapping[str, str], faults: list[str]
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, setting in table.items():
+        try:
+            values[name] = setting.parse(raw_text(environ, setting))
+        except (ValueError, KeyError):
+            faults.append(_fault(environ, setting))
+    return values
+
+
+def _contradictions(
+    values: Mapping[str, Any], parts: Mapping[Signal, Mapping[str, Any]]
+) -> Iterator[str]:
+    """What is allowed alone and cannot be together."""
+    argument = values["sampler_argument"]
+    if values["sampler"].endswith("traceidratio") and argument:
+        try:
+            parsing.number(0, 1)(argument)
+        except ValueError:
+            setting = SETTINGS["sampler_argument"]
+            yield f"{setting.variable}={argument[:SHOWN_VALUE]!r}: allowed is {setting.allowed}"
+    for name in ("traces_exporters", "metrics_exporters", "logs_exporters"):
+        if "none" in values[name] and len(values[name]) > 1:
+            yield f"{SETTINGS[name].variable}: none stands alone"
+    for signal, each in parts.items():
+        if bool(each["client_key"]) != bool(each["client_certificate"]):
+            key = OTLP_SETTINGS[signal]["client_key"]
+            yield f"{key.alias}: a client certificate and its key go together"
 
 
 def _fault(environ: Mapping[str, str], setting: Setting) -> str:
     variable = setting.variable if environ.get(setting.variable) else setting.alias
-    text = _raw(environ, setting)
+    text = raw_text(environ, setting)
     # A URL with a user name and password in it is a secret, too.
     value = "(not shown)" if setting.secret or "@" in text else repr(text[:SHOWN_VALUE])
     return f"{variable or setting.variable}={value}: allowed is {setting.allowed}"

@@ -11,13 +11,49 @@ import avatar_telemetry
 
 PACKAGE = Path(avatar_telemetry.__file__).parent
 LAYERS = (
-    {"errors", "settings", "profile", "profiles", "labels", "family", "resource", "process",
-     "guard"},
-    {"folder", "slots", "mapped", "metrics", "store", "telemetry"},
-    {"request", "body", "upload", "exposition", "middleware", "collector", "leader", "probes"},
-    {"startup", "runtime", "gunicorn", "_instrument"},
-    {"__init__"},
-)  # fmt: skip
+    {
+        "errors",
+        "family",
+        "guard",
+        "labels",
+        "otlp",
+        "parsing",
+        "process",
+        "profile",
+        "profiles",
+        "resource",
+        "settings",
+        "settings_table",
+        "variable",
+    },
+    {
+        "folder",
+        "mapped",
+        "metrics",
+        "slots",
+        "store",
+        "telemetry",
+    },
+    {
+        "body",
+        "collector",
+        "exposition",
+        "leader",
+        "middleware",
+        "probes",
+        "request",
+        "upload",
+    },
+    {
+        "_instrument",
+        "gunicorn",
+        "runtime",
+        "startup",
+    },
+    {
+        "__init__",
+    },
+)
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(
     path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.settings import SETTINGS, Settings, sdk_disabled
+from avatar_telemetry.otlp import Signal
+from avatar_telemetry.settings import Settings, sdk_disabled, variables
+from avatar_telemetry.settings_table import SETTINGS
 
-VARIABLES = [setting.variable for setting in SETTINGS.values()]
+VARIABLES = [setting.variable for setting in variables()]
 
 
 def test_every_field_is_a_documented_setting() -> None:
     """What can be set is what is described, and the other way round."""
-    assert [each.name for each in dataclasses.fields(Settings)] == list(SETTINGS)
+    assert [each.name for each in dataclasses.fields(Settings)] == [*SETTINGS, "otlp"]
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -41,8 +43,15 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("OTEL_PROMETHEUS_ENDPOINT", "0.0.0.0:9467", "prometheus_endpoint", ("0.0.0.0", 9467)),
         ("OTEL_PROMETHEUS_ENDPOINT", "[::1]:9467", "prometheus_endpoint", ("::1", 9467)),
         ("OTEL_PROMETHEUS_ENDPOINT", ":9467", "prometheus_endpoint", ("", 9467)),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c.internal:4317", "otlp_endpoint",
-         "http://c.internal:4317"),
+        ("OTEL_TRACES_EXPORTER", "console, otlp", "traces_exporters", ("console", "otlp")),
+        ("OTEL_TRACES_SAMPLER", "TraceIdRatio", "sampler", "traceidratio"),
+        ("OTEL_PROPAGATORS", "none", "propagators", ("none",)),
+        ("OTEL_SEMCONV_STABILITY_OPT_IN", "database,http", "semconv", "http"),
+        ("OTEL_SEMCONV_STABILITY_OPT_IN", "http,http/dup", "semconv", "http/dup"),
+        ("OTEL_PYTHON_EXCLUDED_URLS", "a,b", "excluded_urls", ("a", "b")),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "0", "max_span_events", 0),
+        ("AVATAR_TELEMETRY_PROBES", "-pillow", "probes_off", frozenset({"pillow"})),
+        ("AVATAR_TELEMETRY_PROPAGATE_TO", "Example.com,*", "propagate_to", ("example.com", "*")),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=b%20c,d=e", "resource_attributes",
          (("a", "b c"), ("d", "e"))),
         ("AVATAR_TELEMETRY_METRICS_PATH", "", "metrics_path", ""),
@@ -75,7 +84,24 @@ BAD = [
     ("AVATAR_TELEMETRY_FLUSH_TIMEOUT", "-1"),
     ("AVATAR_TELEMETRY_MAX_SERIES", "10"),
     ("AVATAR_TELEMETRY_METRICS_TOKEN", "short"),
+    ("AVATAR_TELEMETRY_HASH_KEY", "short"),
+    ("AVATAR_TELEMETRY_TRUST_INCOMING", "never"),
+    ("AVATAR_TELEMETRY_PROBES", "pillow"),
+    ("AVATAR_TELEMETRY_PROBES", "-no_such"),
+    ("OTEL_TRACES_SAMPLER", "sometimes"),
+    ("OTEL_PROPAGATORS", "pigeon"),
+    ("OTEL_TRACES_EXPORTER", "jaeger"),
+    ("OTEL_METRICS_EXPORTER", "statsd"),
+    ("OTEL_PYTHON_WSGI_EXCLUDED_URLS", "("),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+    ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "never"),
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "novalue"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
 ]
+SECRETS = ("TOKEN", "KEY", "HEADERS")
 
 
 @pytest.mark.parametrize(("variable", "text"), BAD)
@@ -86,7 +112,7 @@ def test_a_bad_value_is_named(variable: str, text: str) -> None:
     message = str(caught.value)
     assert f"{variable}=" in message
     assert "allowed is" in message
-    assert ("(not shown)" in message) == ("TOKEN" in variable)
+    assert ("(not shown)" in message) == variable.endswith(SECRETS)
 
 
 def test_all_faults_stand_in_one_message() -> None:
@@ -114,6 +140,54 @@ def test_secrets_are_not_shown() -> None:
         with pytest.raises(SettingsError) as caught:
             Settings.from_env(environ)
         assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "signal", "endpoint"),
+    [
+        pytest.param({}, "traces", "http://localhost:4318/v1/traces", id="default"),
+        pytest.param({"ENDPOINT": "https://c/base/"}, "metrics", "https://c/base/v1/metrics",
+                     id="of all signals"),
+        pytest.param({"TRACES_ENDPOINT": "https://c/x", "ENDPOINT": "https://d"}, "traces",
+                     "https://c/x", id="the signal's own, as it is"),
+        pytest.param({"ENDPOINT": "http://c:4317", "PROTOCOL": "grpc"}, "logs", "http://c:4317",
+                     id="grpc has no path"),
+    ],
+)  # fmt: skip
+def test_endpoints(environ: dict[str, str], signal: Signal, endpoint: str) -> None:
+    """Endpoints are put together as the specification of the OTLP exporter has it."""
+    variables = {f"OTEL_EXPORTER_OTLP_{name}": text for name, text in environ.items()}
+    assert Settings.from_env(variables).otlp[signal].endpoint == endpoint
+
+
+def test_a_signals_own_variable_wins() -> None:
+    """What is set for one signal stands before what is set for all of them."""
+    settings = Settings.from_env(
+        {
+            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20sesame",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "7",
+            "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "2.5",
+        }
+    )
+    assert settings.otlp["metrics"].timeout == 2.5
+    assert settings.otlp["traces"].timeout == 7
+    assert settings.otlp["logs"].headers == (("authorization", "Bearer sesame"),)
+    assert "sesame" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        pytest.param({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
+                     id="ratio"),
+        pytest.param({"OTEL_TRACES_EXPORTER": "none,otlp"}, id="none and more"),
+        pytest.param({"OTEL_EXPORTER_OTLP_CLIENT_KEY": __file__}, id="key without certificate"),
+    ],
+)  # fmt: skip
+def test_contradictions(environ: dict[str, str]) -> None:
+    """What is allowed alone and makes no sense together is named, too."""
+    with pytest.raises(SettingsError, match=next(reversed(environ))):
+        Settings.from_env(environ)
 
 
 def test_settings_are_frozen() -> None:

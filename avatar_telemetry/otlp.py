@@ -1,0 +1,95 @@
+"""Where and how one signal leaves over OTLP, by the variables of the exporter's specification.
+
+Each variable exists for all signals (``OTEL_EXPORTER_OTLP_TIMEOUT``) and for one of them
+(``OTEL_EXPORTER_OTLP_TRACES_TIMEOUT``), which wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit, urlunsplit
+
+from avatar_telemetry import parsing
+from avatar_telemetry.parsing import Pairs
+from avatar_telemetry.variable import Setting
+
+Signal = Literal["traces", "metrics", "logs"]
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
+PREFIX = "OTEL_EXPORTER_OTLP_"
+HTTP, GRPC = "http/protobuf", "grpc"
+HTTP_PORT, GRPC_PORT = 4318, 4317
+
+
+@dataclass(frozen=True)
+class Otlp:
+    """Where and how one signal is sent.
+
+    Args:
+        endpoint: URL; for HTTP the whole one, with the path of the signal.
+        protocol: ``http/protobuf`` or ``grpc``; empty where nobody has said.
+        headers: sent with every request.
+        timeout: seconds for one batch, repetitions included.
+        compression: ``none``, ``gzip`` or ``deflate``.
+        certificate: file with the certificates that are trusted, or empty.
+        client_key: file with the key of the client's certificate, or empty.
+        client_certificate: file with the client's certificate, or empty.
+    """
+
+    endpoint: str
+    protocol: str
+    headers: Pairs = field(repr=False)
+    timeout: float
+    compression: str
+    certificate: str
+    client_key: str
+    client_certificate: str
+
+
+_KINDS: Mapping[str, tuple[Any, str, str, str]] = {
+    "endpoint": (parsing.url, "", "an http or https URL without user name", "OTLP collector"),
+    "protocol": (parsing.one_of(HTTP, GRPC, ""), "", f"{HTTP} or {GRPC}", "protocol"),
+    "headers": (parsing.headers, "", "key=value pairs, comma-separated", "headers of each request"),
+    "timeout": (parsing.number(0.1, 300), "10", "seconds from 0.1 to 300", "time for a batch"),
+    "compression": (
+        parsing.one_of("none", "gzip", "deflate"), "none", "none, gzip or deflate", "compression",
+    ),
+    "certificate": (parsing.file, "", "a readable file", "trusted certificates (PEM)"),
+    "client_key": (parsing.file, "", "a readable file", "key of the client's certificate (PEM)"),
+    "client_certificate": (parsing.file, "", "a readable file", "client's certificate (PEM)"),
+}  # fmt: skip
+
+
+def _setting(kind: str, signal: Signal | None) -> Setting:
+    parse, default, allowed, meaning = _KINDS[kind]
+    shared = PREFIX + kind.upper()
+    return Setting(
+        f"{PREFIX}{signal.upper()}_{kind.upper()}" if signal else shared,
+        parse, default, allowed,
+        f"OTLP: {meaning}" + (f", for {signal} alone." if signal else "."),
+        alias=shared if signal else "",
+        secret=kind == "headers",
+    )  # fmt: skip
+
+
+OTLP_SETTINGS: Mapping[Signal | None, Mapping[str, Setting]] = {
+    signal: {kind: _setting(kind, signal) for kind in _KINDS} for signal in (None, *SIGNALS)
+}
+"""The variables by signal (``None``: of all signals) and by field of :class:`Otlp`."""
+
+
+def otlp(signal: Signal, values: Mapping[str, Any], *, own_endpoint: bool) -> Otlp:
+    """Put the parsed variables of a signal together.
+
+    Args:
+        signal: which.
+        values: by field.
+        own_endpoint: the endpoint is the signal's own, to be used as it is (specification of the
+            OTLP exporter, "Endpoint URLs for OTLP/HTTP").
+    """
+    result = Otlp(**values)
+    scheme, address, path, *rest = urlsplit(result.endpoint or f"http://localhost:{HTTP_PORT}")
+    if result.protocol != GRPC and not own_endpoint:
+        path = f"{path.rstrip('/')}/v1/{signal}"
+    return replace(result, endpoint=urlunsplit((scheme, address, path, *rest)))

@@ -1,0 +1,252 @@
+"""How the text of a variable becomes a value: each function raises ``ValueError`` (or ``KeyError``)
+for what is not allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+Network = IPv4Network | IPv6Network
+Pairs = tuple[tuple[str, str], ...]
+
+SAMPLERS = (
+    "always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off",
+    "parentbased_traceidratio",
+)  # fmt: skip
+"""The standard values of ``OTEL_TRACES_SAMPLER`` that need no package of their own."""
+
+
+@dataclass(frozen=True)
+class Allow:
+    """Callers or peers that are allowed something.
+
+    Args:
+        networks: addresses that are.
+        unix: whether a peer on a unix socket is.
+    """
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+
+
+def text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters")
+    return text
+
+
+def boolean(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False}
+    return words[text.strip().lower()]
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise ValueError(word)
+        return word
+
+    return parse
+
+
+def reference(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
+        raise ValueError(text)
+    return text
+
+
+def path(text: str) -> str:
+    if text and not re.fullmatch(r"/[\w./~-]*", text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A parser of numbers within bounds."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+def count(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers within bounds."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+def limit(text: str) -> int | None:
+    """A span limit of the OpenTelemetry SDK specification; empty: none."""
+    return count(0, 1 << 31)(text) if text else None
+
+
+def words(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    """A parser of comma-separated words, each once, in the order given."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        parts = dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip())
+        if not all(part in allowed for part in parts):
+            raise ValueError(text)
+        return tuple(parts)
+
+    return parse
+
+
+def patterns(text: str) -> tuple[str, ...]:
+    """Comma-separated regular expressions."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    for part in parts:
+        try:
+            re.compile(part)
+        except (re.error, OverflowError) as error:
+            raise ValueError(part) from error
+    return parts
+
+
+def propagators(text: str) -> tuple[str, ...]:
+    """Names of installed propagators (entry points of the OpenTelemetry API), or ``none``."""
+    parts = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    known = _installed("opentelemetry_propagator")
+    if not all(part in known for part in parts) and parts != ("none",):
+        raise ValueError(text)
+    return parts
+
+
+def sampler(text: str) -> str:
+    """A standard sampler, or one that is installed as an entry point."""
+    name = text.strip()
+    if name.lower() in SAMPLERS:
+        return name.lower()
+    if name not in _installed("opentelemetry_traces_sampler"):
+        raise ValueError(text)
+    return name
+
+
+def opt_in(text: str) -> str:
+    """``OTEL_SEMCONV_STABILITY_OPT_IN``: ``http/dup`` wins over ``http``; unknown words pass, since
+    the variable is shared with other instrumentations."""
+    parts = {part.strip().lower() for part in text.split(",")}
+    return next((word for word in ("http/dup", "http") if word in parts), "old")
+
+
+def secret_key(text: str) -> str:
+    """A key for hashes, or an empty text."""
+    if text and not (8 <= len(text) <= 64 and text.isprintable() and text.isascii()):
+        raise ValueError("not a key")
+    return text
+
+
+def headers(text: str) -> Pairs:
+    """``key=value`` pairs (OTLP exporter specification): W3C Baggage without metadata."""
+    pairs = attributes(text)
+    if not all(re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", key, re.ASCII) for key, _ in pairs):
+        raise ValueError("not a header name")
+    if not all(value.isprintable() and value.isascii() for _, value in pairs):
+        raise ValueError("not a header value")
+    return pairs
+
+
+def file(text: str) -> str:
+    """A file that can be read, or an empty text."""
+    if text:
+        try:
+            with Path(text).open("rb"):
+                return text
+        except OSError as error:
+            raise ValueError(text) from error
+    return text
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Comma-separated host names; ``*`` is any."""
+    parts = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    if not all(re.fullmatch(r"\*|[\w.:-]+", part, re.ASCII) for part in parts):
+        raise ValueError(text)
+    return parts
+
+
+def switched_off(*names: str) -> Callable[[str], frozenset[str]]:
+    """A parser of what is switched off: ``all`` leaves all on, ``none`` none, ``-name`` one out."""
+
+    def parse(text: str) -> frozenset[str]:
+        parts = {part.strip().lower() for part in text.split(",")} - {"", "all"}
+        if parts == {"none"}:
+            return frozenset(names)
+        if not all(part[:1] == "-" and part[1:] in names for part in parts):
+            raise ValueError(text)
+        return frozenset(part[1:] for part in parts)
+
+    return parse
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(sorted({int(word) for word in text.split(",")}))
+    if not all(0 < size <= 65_535 for size in sizes) or len(sizes) > 100:
+        raise ValueError(text)
+    return sizes
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(word.strip()) for word in text.split(",") if word.strip())
+
+
+def allow(text: str) -> Allow:
+    parts = [word.strip() for word in text.split(",") if word.strip()]
+    addresses = ",".join(word for word in parts if word.lower() != "unix")
+    return Allow(networks(addresses), "unix" in map(str.lower, parts))
+
+
+def token(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,}", text):
+        raise ValueError("not a bearer token")
+    return text
+
+
+def host_port(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or not 0 < int(port) <= 65_535:
+        raise ValueError(text)
+    if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[\w.-]*", host, re.ASCII):
+        raise ValueError(text)
+    return host.strip("[]"), int(port)
+
+
+def url(text: str) -> str:
+    url = urlsplit(text.strip())
+    if text and (url.scheme not in ("http", "https") or not url.hostname or url.username):
+        raise ValueError("not an endpoint")
+    return url.geturl()
+
+
+def attributes(text: str) -> tuple[tuple[str, str], ...]:
+    # The form of the OpenTelemetry resource SDK specification: W3C Baggage without metadata.
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if not all(key.strip() and equals for key, equals, _ in pairs):
+        raise ValueError(text)
+    return tuple((unquote(key.strip()), unquote(value.strip())) for key, _, value in pairs)
+
+
+@lru_cache(maxsize=4)  # a worker reads the settings again, and must not read the disk for it
+def _installed(group: str) -> frozenset[str]:
+    return frozenset(point.name for point in entry_points(group=group))
