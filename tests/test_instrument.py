@@ -15,6 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 import waitress
+from waitress import wasyncore
 
 from avatar_telemetry import Profile, Settings, SettingsError, instrument
 from avatar_telemetry.middleware import TelemetryMiddleware
@@ -79,7 +80,12 @@ def by_wsgiref(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
 
 def by_waitress(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
     server = waitress.create_server(wrapped, listen="127.0.0.1:0", threads=4)
-    return int(server.effective_port), server.run, server.close
+
+    def stop() -> None:
+        # In the loop's own thread: it must not select on what another thread closes.
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
+
+    return int(server.effective_port), server.run, stop
 
 
 @pytest.fixture(params=[by_wsgiref, by_waitress], ids=["wsgiref", "waitress"])
