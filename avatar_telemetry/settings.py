@@ -28,11 +28,11 @@ SHOWN_VALUE = 80
 
 @dataclass(frozen=True)
 class Allow:
-    """Who may read ``/metrics`` without a token.
+    """Whom a setting lets in: who may read ``/metrics``, or which proxies are trusted.
 
     Args:
-        networks: addresses that may.
-        unix: whether a caller on a unix socket may.
+        networks: addresses.
+        unix: whether a caller on a unix socket counts, which has no address.
     """
 
     networks: tuple[Network, ...] = ()
@@ -231,7 +231,7 @@ SETTINGS: Mapping[str, Setting] = {
         "Who may read the metrics without a token; empty: nobody.", empty=True,
     ),
     "trusted_proxies": Setting(
-        OWN_PREFIX + "TRUSTED_PROXIES", _networks, "", _ADDRESSES,
+        OWN_PREFIX + "TRUSTED_PROXIES", _allow, "", _ADDRESSES + ", and the word unix",
         "Proxies whose word about the client's address is taken.",
     ),
     "sizes": Setting(
@@ -272,7 +272,7 @@ class Settings:
     metrics_path: str
     metrics_token: str = field(repr=False)
     metrics_allow: Allow
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: Allow
     sizes: tuple[int, ...]
     flush_timeout: float
     max_series: int

@@ -12,7 +12,7 @@ import avatar_telemetry
 PACKAGE = Path(avatar_telemetry.__file__).parent
 LAYERS = (
     {"errors", "settings", "profile", "profiles", "labels", "family", "resource", "process",
-     "guard"},
+     "guard", "authority", "forwarded", "scrub", "privacy", "semconv", "headers", "excluded"},
     {"folder", "slots", "mapped", "metrics", "store", "telemetry"},
     {"request", "body", "upload", "exposition", "middleware", "collector", "leader", "probes"},
     {"startup", "runtime", "gunicorn", "_instrument"},

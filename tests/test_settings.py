@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.settings import SETTINGS, Settings, sdk_disabled
+from avatar_telemetry.settings import SETTINGS, Allow, Settings, sdk_disabled
 
 VARIABLES = [setting.variable for setting in SETTINGS.values()]
 
@@ -49,6 +50,9 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("AVATAR_TELEMETRY_SIZES", "80,40,80", "sizes", (40, 80)),
         ("AVATAR_TELEMETRY_PRIVACY", "Strict", "privacy", "strict"),
         ("HOSTNAME", "", "hostname", "unknown"),
+        ("AVATAR_TELEMETRY_TRUSTED_PROXIES", "", "trusted_proxies", Allow()),
+        ("AVATAR_TELEMETRY_TRUSTED_PROXIES", "10.0.0.0/8, unix", "trusted_proxies",
+         Allow((ip_network("10.0.0.0/8"),), unix=True)),
     ],
 )  # fmt: skip
 def test_values(variable: str, text: str, field: str, value: object) -> None:
