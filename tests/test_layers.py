@@ -12,16 +12,23 @@ import avatar_telemetry
 PACKAGE = Path(avatar_telemetry.__file__).parent
 LAYERS = (
     {
+        "authority",
         "errors",
+        "excluded",
         "family",
+        "forwarded",
         "guard",
+        "headers",
         "labels",
         "otlp",
         "parsing",
+        "privacy",
         "process",
         "profile",
         "profiles",
         "resource",
+        "scrub",
+        "semconv",
         "settings",
         "settings_table",
         "variable",
@@ -33,6 +40,7 @@ LAYERS = (
         "slots",
         "store",
         "telemetry",
+        "tracing",
     },
     {
         "body",
