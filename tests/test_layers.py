@@ -50,6 +50,7 @@ LAYERS = (
         "middleware",
         "probes",
         "request",
+        "request_spans",
         "upload",
     },
     {

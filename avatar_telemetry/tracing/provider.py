@@ -109,6 +109,14 @@ class LightTracer(sdk.Tracer):
             start_time: nanoseconds since the epoch.
             remote: identity of the caller's span, if it goes on with its trace.
         """
+        span = self._root(name, kind, start_time, remote)
+        if self.watched and isinstance(span, RecordedSpan):
+            self._active.on_start(cast(sdk.Span, span), parent_context=None)
+        return span
+
+    def _root(
+        self, name: str, kind: SpanKind, start_time: int, remote: SpanContext | None
+    ) -> LightSpan:
         if remote is None:
             trace_id, flags, parent_sampled = self._ids.generate_trace_id(), RANDOM, None
         else:
@@ -143,6 +151,8 @@ class LightTracer(sdk.Tracer):
         )  # fmt: skip
         if parent._trace_state is not None:
             span._trace_state = parent._trace_state
+        if self.watched:
+            self._active.on_start(cast(sdk.Span, span), parent_context=None)
         return span
 
     def ending(self, span: RecordedSpan) -> None:
@@ -178,9 +188,7 @@ class LightTracer(sdk.Tracer):
                 span._trace_state = parent._trace_state
             return span
         remote = parent.get_span_context()
-        return self.start_root(
-            name, kind, start_time or time_ns(), remote if remote.is_valid else None
-        )
+        return self._root(name, kind, start_time or time_ns(), remote if remote.is_valid else None)
 
     def _asked(
         self,

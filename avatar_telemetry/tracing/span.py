@@ -52,6 +52,11 @@ class LightSpan(trace_api.Span):
     _trace_state: trace_api.TraceState | None = None
     _made_context: SpanContext | None = None
 
+    @property
+    def trace_id(self) -> int:
+        """The id of its trace."""
+        return self._trace_id
+
     def get_span_context(self) -> SpanContext:
         """Its immutable identity."""
         made = self._made_context
