@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from avatar_telemetry.forwarded import LONGEST_HEADER, MOST_HOPS, Proxies, elements, parse_address
 from avatar_telemetry.settings import Allow
 
+# With lone surrogates, which no bytes decode to and nothing can encode.
+ANY_TEXT = st.text(st.characters())
+
 INNER = "10.0.0.1"
 CLIENT = "203.0.113.7"
 TRUSTED = Allow((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
@@ -177,7 +180,7 @@ def test_half_an_address_is_none() -> None:
     assert origin(INNER, xff=f"{CLIENT}{rest}")[0] == "10.9.9.9"
 
 
-HOSTILE = st.text() | st.lists(
+HOSTILE = ANY_TEXT | st.lists(
     st.sampled_from(["for=", "for", "=", '"', "\\", ",", ";", " ", INNER, CLIENT, "[", "]", ":",
                      "unknown", "_x", "::1", "proto=https", "\xff", "\n"]),
 ).map("".join)  # fmt: skip

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from avatar_telemetry.scrub import LONGEST_MESSAGE, LONGEST_READ, REDACTED, emails, message
 
+# With lone surrogates, which no bytes decode to and nothing can encode.
+ANY_TEXT = st.text(st.characters())
+
 DIGEST = "0123456789abcdef" * 2
 
 
@@ -50,6 +53,8 @@ def test_message(text: str, scrubbed: str) -> None:
     [
         pytest.param("x" * (LONGEST_READ - 5) + "0123456789abcdef", id="one-word"),
         pytest.param(" " * (LONGEST_READ - 5) + "0123456789abcdef", id="cut-through-a-token"),
+        pytest.param(("x" * 199 + " ") * 20 + "0123456789abcdef", id="whole-words-only"),
+        pytest.param(("x" * 199 + " ") * 19 + "y" * 190 + " 0123456789abcdef", id="short-rest"),
         pytest.param("a " * LONGEST_READ, id="many-words"),
     ],
 )
@@ -74,7 +79,7 @@ def test_text_without_an_address_is_itself() -> None:
     assert emails("bot/1.0 (me@bot.example)") == f"bot/1.0 ({REDACTED})"
 
 
-@given(st.text(), st.text())
+@given(ANY_TEXT, ANY_TEXT)
 def test_secrets_do_not_pass(before: str, after: str) -> None:
     """Whatever stands around them, an address and a digest never pass, and the text is UTF-8."""
     scrubbed = message(f"{before} secret.name@example.org {DIGEST} {after}")
