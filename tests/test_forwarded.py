@@ -12,7 +12,7 @@ from avatar_telemetry.forwarded import LONGEST_HEADER, MOST_HOPS, Proxies, eleme
 from avatar_telemetry.settings import Allow
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
-ANY_TEXT = st.text(st.characters())
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))
 
 INNER = "10.0.0.1"
 CLIENT = "203.0.113.7"

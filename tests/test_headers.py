@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from avatar_telemetry.headers import LONGEST_VALUE, MOST_VALUES, HeaderCapture
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
-ANY_TEXT = st.text(st.characters())
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))
 
 ENVIRON = {
     "HTTP_ACCEPT": "image/*", "HTTP_ACCEPT_LANGUAGE": "d\xc3\xa9", "CONTENT_TYPE": "text/plain",

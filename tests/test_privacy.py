@@ -16,7 +16,7 @@ from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.settings import Privacy as Mode
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
-ANY_TEXT = st.text(st.characters())
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))
 
 KEY = b"key of a test"
 STRICT, BALANCED, OFF = (Privacy(m, KEY, PROFILE.query) for m in ("strict", "balanced", "off"))

@@ -34,7 +34,7 @@ from avatar_telemetry.semconv import (
 from avatar_telemetry.settings import Allow
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
-ANY_TEXT = st.text(st.characters())
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))
 
 TEMPLATE = "/avatar/{digest}"
 NOBODY = Allow()
