@@ -30,6 +30,7 @@ BOUNDARY = "----a-boundary-of-the-tests"
 PASSWORD = "correct horse battery"
 
 Ask = Callable[..., Answer]
+Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Tally:
     """What the metrics page must show, as far as clients can know it."""
 
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, frozenset[tuple[str, str]]]] = Counter()
+        self.counts: Counter[Series] = Counter()
 
     def add(self, sample: str, amount: float = 1.0, **labels: str) -> None:
         self.counts[sample, frozenset(labels.items())] += amount  # type: ignore[assignment]
@@ -98,6 +99,20 @@ def knowable(metrics: Metrics) -> Metrics:
         and key[0] != "ivatar_requests_in_progress"
         and not (key[0].endswith(("_sum", "_bucket")) and "upload" not in key[0])
     }
+
+
+def differences(shown: Mapping[Series, float], expected: Mapping[Series, float]) -> str:
+    """The series in which two pages differ, a line each; empty where there is none.
+
+    A series that is not there is the same as one that stands at zero.
+    """
+    lines = [
+        f"{name}{{{', '.join(f'{label}={value}' for label, value in sorted(labels))}}}: "
+        f"shown {shown.get((name, labels), 0.0):g}, expected {expected.get((name, labels), 0.0):g}"
+        for name, labels in shown.keys() | expected.keys()
+        if shown.get((name, labels), 0.0) != expected.get((name, labels), 0.0)
+    ]
+    return "\n".join(sorted(lines))
 
 
 def _go_number(bound: float) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_client import Clients, knowable
+from demo_client import Clients, differences, knowable
 from gunicorn_server import APPS, GunicornServer, Serve, eventually, total
 from stand_in import gravatar
 
@@ -96,7 +96,8 @@ def test_every_series_equals_the_clients_tally(
     eventually(settled, what="the end of all requests")
     metrics = server.metrics()
     shown = knowable(metrics)
-    assert {key: value for key, value in shown.items() if value} == dict(expected)
+    different = differences(shown, expected)
+    assert not different, f"series that differ:\n{different}\n{server.log()[-2000:]}"
     assert total(metrics, "avatar_telemetry_internal_errors_total") == 0
     assert total(metrics, "avatar_telemetry_series_refused_total") == 0
     for (name, labels), value in shown.items():
