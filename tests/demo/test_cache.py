@@ -82,7 +82,7 @@ def connect():
     made = []
 
     def make(address):
-        made.append(MemcachedCache(address))
+        made.append(MemcachedCache(address, 0.3))
         return made[-1]
 
     yield make

@@ -28,6 +28,8 @@ SIZES = {"80": "80", "128": "128", "0": "80", "nonsense": "80", "1000": "512", "
 CSRF = "csrftoken"
 BOUNDARY = "----a-boundary-of-the-tests"
 PASSWORD = "correct horse battery"
+CLIENT_DEADLINE = 900.0
+"""Seconds until the requests of a client are given up; never a measurement."""
 
 Ask = Callable[..., Answer]
 Series = tuple[str, frozenset[tuple[str, str]]]
@@ -342,9 +344,10 @@ class Clients:
 
     def __exit__(self, *error: object) -> None:
         for thread in self._threads:
-            thread.join(300)
+            thread.join(CLIENT_DEADLINE)
         if self._faults:
-            raise AssertionError("a client got something else") from self._faults[0]
+            raise AssertionError(f"a client got {self._faults}") from self._faults[0]
+        assert not self.running, "a client has not come to its end"
 
     @property
     def running(self) -> bool:

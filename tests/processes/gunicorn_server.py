@@ -178,17 +178,22 @@ class GunicornServer:
 
     def await_ready(self) -> None:
         """Wait until all its workers have come up and one of them answers."""
+        self.await_listening()
+        eventually(self.reachable, what="gunicorn")
+        self.folder()
 
-        def answers() -> bool:
+    def await_listening(self) -> None:
+        """Wait until all its workers have come up; ask nothing."""
+
+        def listens() -> bool:
             assert self._process is not None
             assert self._process.poll() is None, f"gunicorn ended at its start:\n{self.log()}"
             listening = LISTENING.findall(self.log())
             if listening:
                 self._address = listening[-1][0]
-            return len(self.ready()) >= self._workers and self.reachable()
+            return len(self.ready()) >= self._workers
 
-        eventually(answers, what="gunicorn")
-        self.folder()
+        eventually(listens, what="gunicorn")
 
     def run_to_end(self) -> tuple[int, str]:
         """Start it and wait until it ends by itself; status and output."""
