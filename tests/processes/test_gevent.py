@@ -21,6 +21,21 @@ def __getattr__(name):
     return GENERIC
 """
 
+# A collector of the application's own that waits, as one does that asks a database.
+SLOW_METRIC = """
+import time
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
+from plain import application
+
+class SlowCollector:
+    def collect(self):
+        time.sleep(0.3)
+        yield GaugeMetricFamily("slow", "Comes late.", value=1)
+
+REGISTRY.register(SlowCollector())
+"""
+
 
 def ask_together(server: GunicornServer, path: str) -> list[Answer | None]:
     """What three clients get that ask at once."""
@@ -41,6 +56,19 @@ def test_first_requests_come_together(prepare: Serve, preload: bool) -> None:
     answers = ask_together(server, "/")
     assert [answer and answer.status for answer in answers] == [200, 200, 200]
     server.await_requests(3)
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_scrapes_come_together(prepare: Serve, preload: bool) -> None:
+    """While a collector of the application makes one scrape wait, others wait, too, and end."""
+    server = prepare(
+        "slow_metric:application", workers=1, worker_class="gevent", preload_app=preload, hooks=""
+    )
+    (server.path / "slow_metric.py").write_text(SLOW_METRIC)
+    server.start()
+    answers = ask_together(server, "/metrics")
+    assert ["\nslow 1" in answer.text for answer in answers if answer] == [True, True, True]
+    assert server.get("/").status == 200
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
