@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import random
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -139,6 +140,7 @@ class DemoClient:
         self._cookies: dict[str, str] = {}
         self._cached: set[str] = set()
         self._proxied = 0
+        self.answered = 0
         self._email = f"{name}@example.com"
         self._digests = [_md5(f"{name}-{number}") for number in range(30)]
         self.tally = Tally()
@@ -313,6 +315,7 @@ class DemoClient:
     ) -> Answer:
         cookie = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         answer = self._ask(method, path, body, {**(headers or {}), "Cookie": cookie})
+        self.answered += 1
         for cookie in answer.cookies:
             for name, morsel in SimpleCookie(cookie).items():
                 self._cookies[name] = morsel.value
@@ -353,6 +356,15 @@ class Clients:
     def running(self) -> bool:
         """Whether any of them still sends."""
         return any(thread.is_alive() for thread in self._threads)
+
+    def await_more(self, number: int) -> None:
+        """Wait until they have so many more answers, or are through."""
+        goal = self._answered() + number
+        while self.running and self._answered() < goal:
+            time.sleep(0.02)
+
+    def _answered(self) -> int:
+        return sum(client.answered for client in self._clients)
 
     def tally(self) -> Tally:
         """What they did, all together."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,16 +64,14 @@ def demo(
     )
 
 
-def disturb(server: GunicornServer, clients: Clients) -> list[int]:
+def disturb(server: GunicornServer, clients: Clients) -> None:
     """Reload, and change the number of workers, as long as clients send."""
-    pids = set(server.workers())
     steps = [signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU]
     while clients.running:
         server.signal(steps[0])
         steps = [*steps[1:], steps[0]]
-        time.sleep(2.0)
-        pids |= set(server.workers())
-    return sorted(pids)
+        clients.await_more(150)
+        eventually(lambda: server.ready() >= set(server.workers()), what="the workers")
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["no-preload", "preload"])
@@ -88,13 +85,13 @@ def test_every_series_equals_the_clients_tally(
         max_requests=150, max_requests_jitter=50,
     )  # fmt: skip
     with Clients(server.request, CLIENTS, REQUESTS, seed=len(worker_class) + preload) as clients:
-        pids = disturb(server, clients)
+        disturb(server, clients)
     expected = clients.tally().counts
     assert (
         sum(count for (name, _), count in expected.items() if name == "ivatar_requests_total")
         > 3000
     )
-    assert len(pids) > 8, "the workers were not recycled"
+    assert len(server.ready()) > 12, "the workers were not recycled"
 
     def settled() -> bool:
         return total(server.metrics(), "ivatar_requests_in_progress") == 0

@@ -182,7 +182,7 @@ def test_worker_timeout(serve: Serve, worker_class: str) -> None:
     """A hanging worker is aborted: its request counts as a failure, and none is in progress."""
     extra = {"threads": 1} if worker_class == "gthread" else {}
     hang = "" if worker_class == "sync" else HANG_MAIN_THREAD
-    server = serve(worker_class=worker_class, timeout=2, config=hang, **extra)
+    server = serve(worker_class=worker_class, timeout=6, config=hang, **extra)
     request = server.hold()
     hanging = server.holder()
     if worker_class == "gthread":
