@@ -5,12 +5,12 @@ from __future__ import annotations
 import platform
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from threading import Lock
 
 from prometheus_client.registry import Collector as ClientCollector
 
@@ -65,7 +65,8 @@ class Collector:
         self._server = server
         self._registry = registry
         self._store = MergedStore(folder)
-        self._lock = Lock()
+        # The name is looked up here, in the worker: gevent may have patched it since our import.
+        self._lock = threading.Lock()
         self._fixed = (_build_info(), _target_info(settings))
 
     def collect(self) -> list[Family]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import threading
 from collections.abc import MutableMapping
-from contextlib import suppress
-from threading import Lock
+from contextlib import AbstractContextManager, suppress
 
 import prometheus_client
 from prometheus_client import values
@@ -73,7 +73,7 @@ class Runtime:
         self._leader: Leader | None = None
         self._layers: list[Layer] = []
         self._declared: list[Profile] = []
-        self._lock = Lock()
+        self._locks: dict[int, AbstractContextManager[object]] = {}
 
     # In the master
 
@@ -169,13 +169,18 @@ class Runtime:
             settings: instead of those of the environment, for the metrics page and the labels.
             profile: instead of the one that the settings name.
         """
-        with self._lock:
+        with self._starting():
             if self._metrics is None:
                 with self.guard.at("start"):
                     self._start_here(settings)
             layer = self._make_layer(settings or self._settings or DEFAULTS, profile)
             self._layers.append(layer)
             return layer
+
+    def _starting(self) -> AbstractContextManager[object]:
+        # Each process makes its own with its first request: by then gevent has patched threading.
+        # A lock from before stops all greenlets where its holder waits, say for an import.
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def _make_layer(self, settings: Settings, profile: Profile | None) -> Layer:
         if profile is None:
@@ -271,7 +276,6 @@ class Runtime:
         if self._slot is not None:
             os.close(self._slot.lock)
             self._slot = None
-        self._lock = Lock()
         self.book.on_next_use(self._take_slot)
 
 

@@ -142,3 +142,15 @@ def test_the_face_of_the_package() -> None:
         if not name.startswith("_") and getattr(value, "__module__", "").startswith("avatar")
     }
     assert public == set(avatar_telemetry.__all__)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_locks_are_named_where_they_are_made(module: str) -> None:
+    """``threading.Lock`` is looked up in the worker: gevent patches it after our import."""
+    by_name = {
+        alias.name
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.ImportFrom) and node.module == "threading"
+        for alias in node.names
+    }
+    assert "Lock" not in by_name

@@ -26,21 +26,26 @@ import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
 
 # The leader's thread comes to its work only after the hook, while the worker is root again.
 SLOW_LEADER = """
-import time
+import threading
 from avatar_telemetry import gunicorn as telemetry
 from avatar_telemetry.leader import Leader
 
 lead = Leader._lead
+root_again, asked = threading.Event(), threading.Event()
 
 def lead_late(self):
-    time.sleep(0.1)
-    return lead(self)
+    root_again.wait(60)
+    try:
+        return lead(self)
+    finally:
+        asked.set()
 
 Leader._lead = lead_late
 
 def post_fork(server, worker):
     telemetry.post_fork(server, worker)
-    time.sleep(0.5)
+    root_again.set()
+    assert asked.wait(60)
 """
 
 
