@@ -47,6 +47,21 @@ def free_port() -> int:
         return port
 
 
+def hold_port(port: int = 0) -> socket.socket:
+    """A port that stays ours until this socket is closed, whether somebody listens on it or not.
+
+    Whoever sets ``SO_REUSEADDR``, as servers do, may listen on it meanwhile; while nobody does, a
+    connection is refused, and the kernel gives the port to nobody else.
+
+    Args:
+        port: which, instead of a free one.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
+
+
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A PostgreSQL of its own; gives its URL. It refuses to run as root, so root becomes nobody."""
