@@ -1,7 +1,7 @@
 """How a sink of OTLP misbehaves, on the wire.
 
-A fault is chosen at run time (``sink.behave(Fault.RESET)``) and holds for the requests from then on;
-those that are held by an earlier fault are let go by closing their connection.
+A fault is chosen at run time (``sink.behave(Fault.RESET)``) and holds for the requests from then
+on; those that are held by an earlier fault are let go by closing their connection.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ class Stage:
             return self._now, self._over
 
 
-def misbehave(
-    handler: BaseHTTPRequestHandler, behaviour: Behaviour, over: threading.Event
-) -> None:
+def misbehave(handler: BaseHTTPRequestHandler, behaviour: Behaviour, over: threading.Event) -> None:
     """Answer a request that was read; returns when the connection may go on or end.
 
     Args:
@@ -119,9 +117,7 @@ def misbehave(
     ACTS[behaviour.fault](handler, behaviour, over)
 
 
-def answer(
-    handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str
-) -> None:
+def answer(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
     """Send a whole answer."""
     handler.send_response(status)
     for name, value in {"Content-Type": PROTOBUF, **headers}.items():

@@ -5,9 +5,9 @@
         ...
         spans = running.await_spans(3)
 
-A configuration names its addresses by the environment variables of ``deploy/collector/collector.yaml``;
-here they point to ports that stay the collector's own for the whole test, so that it can be killed
-and started again.
+A configuration names its addresses by the environment variables that are used in
+``deploy/collector/collector.yaml``; here they point to ports that stay the collector's own for the
+whole test, so that it can be killed and started again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,9 +184,9 @@ class Collector:
         except OSError:
             return False
 
-    def _wait(self, ready: object, complaint: str) -> None:
+    def _wait(self, ready: Callable[[], bool], complaint: str) -> None:
         end = time.monotonic() + DEADLINE
-        while not ready():  # type: ignore[operator]
+        while not ready():
             assert time.monotonic() < end, f"{complaint}: {self.log}"
             time.sleep(0.05)
 
