@@ -67,6 +67,8 @@ def grpc_sink() -> Iterator[GrpcSink]:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     """A private certificate authority."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)  # requests puts them above what a session trusts
     return Authority(tmp_path / "authority")

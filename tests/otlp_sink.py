@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.behaviour, self.over = self.server.stage.look()
         if self.server.tls is not None and self.behaviour.fault is not Fault.BLACKHOLE:
             self.request.settimeout(DEADLINE)
-            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+            self.request.do_handshake()
         super().setup()
 
     def handle(self) -> None:
@@ -114,6 +114,14 @@ class _Server(socketserver.ThreadingTCPServer):
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Handler)
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self.tls is not None:  # the handshake is the handler's, in a thread of its own
+            connection = self.tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
+
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
         super().process_request(request, client_address)
@@ -128,6 +136,10 @@ class _Server(socketserver.ThreadingTCPServer):
             self.keep(Exchange("", "", {}, b"", HANDSHAKE, False, time.time()))
         elif not isinstance(error, OSError):  # a client may go at any time
             super().handle_error(request, client_address)
+
+    @property
+    def connections(self) -> int:
+        return len(self._open)
 
     def close_all(self) -> None:
         """End the listening and every connection."""
@@ -203,6 +215,11 @@ class OtlpSink(_Sink):
         self._keep = keep or self._exchanges.append
         self._stage = Stage()
         self._server: _Server | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return self._server.connections if self._server else 0
 
     def exchanges(self) -> list[Exchange]:
         return list(self._exchanges)
