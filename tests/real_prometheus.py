@@ -80,6 +80,11 @@ class Prometheus:
             for each in self.query(f"{selector}[{window:.0f}s]", at)
         }
 
+    def await_samples(self, expression: str) -> dict[Labels, float]:
+        """Wait until an expression gives something; what it gives."""
+        await_answer(lambda: self.query(expression) != [])
+        return self.vector(expression)
+
     def answers(self) -> bool:
         """Whether it takes queries."""
         try:
