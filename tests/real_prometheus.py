@@ -27,6 +27,7 @@ global:
   scrape_interval: 1s
 scrape_configs:
   - job_name: demo
+    honor_labels: true
     static_configs:
       - targets: {targets}
 """
@@ -99,7 +100,8 @@ def prometheus(folder: Path, *targets: str, otlp: bool = False) -> Iterator[Prom
 
     Args:
         folder: for its data and its log.
-        targets: each ``host:port`` is scraped at ``/metrics`` once a second, as the job ``demo``.
+        targets: each ``host:port`` is scraped at ``/metrics`` once a second, as the job ``demo``;
+            where a page says ``job`` and ``instance`` itself, these stay.
         otlp: it also takes metrics over OTLP.
     """
     binary, port = built_prometheus(), free_port()

@@ -184,6 +184,13 @@ def test_a_prometheus_scrapes_the_collector(running_collector: Collector, tmp_pa
     with prometheus(tmp_path, target) as server:
         server.await_samples("ivatar_requests_total")
         assert list(server.vector("ivatar_requests_total").values()) == [3.0]
+        by_environment = (
+            "sum by (path) (ivatar_requests_total * on (job, instance) group_left ()"
+            ' target_info{environment="%s"})'
+        )
+        path = frozenset({("path", "/avatar/{digest}")})
+        assert server.vector(by_environment % "testing") == {path: 3.0}
+        assert server.vector(by_environment % "production") == {}
 
 
 def _grpc_exporter(
