@@ -23,11 +23,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_builders_at_once_build_once(cache: Path) -> None:
     """The second waits for the first, and finds its program."""
-    both = threading.Barrier(2)
+    both, second = threading.Barrier(2), threading.Event()
     made = []
 
     def make(folder: Path) -> None:
         made.append(folder)
+        if len(made) == 2:
+            second.set()
+        second.wait(0.5)  # another that is let in gets here meanwhile
         (folder / "server").write_text("whole")
 
     def build() -> str:

@@ -151,11 +151,11 @@ def test_tail_sampling(start_collector: StartCollector, trace_store: GrpcSink) -
     collector = start_collector(
         COLLECTOR_YAML, DEPLOY / "collector-tail-sampling.yaml",
         COLLECTOR_TRACE_STORE=trace_store.address, COLLECTOR_DECISION_WAIT="1s",
-        COLLECTOR_SLOW_MS="1000", COLLECTOR_SHARE_PERCENT="0",
+        COLLECTOR_SLOW_MS="500", COLLECTOR_SHARE_PERCENT="0",
     )  # fmt: skip
     exporter = OTLPSpanExporter(f"{collector.otlp_http}/v1/traces")
-    ordinary, failed = make_spans(20, seconds=0.9), make_spans(3, failed=True)
-    assert send_spans(exporter, [*ordinary, *failed, *make_spans(4, seconds=1.1)])
+    ordinary, failed = make_spans(20, seconds=0.4), make_spans(3, failed=True)
+    assert send_spans(exporter, [*ordinary, *failed, *make_spans(4, seconds=0.6)])
     kept = trace_store.await_spans(14)
     collector.stop()  # what was undecided is decided now
     assert len(trace_store.spans()) == len(kept) == 14
