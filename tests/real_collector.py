@@ -31,6 +31,7 @@ DEPLOY = Path(__file__).parents[1] / "deploy" / "collector"
 COLLECTOR_YAML = DEPLOY / "collector.yaml"
 DEADLINE = 60.0
 PORTS = ("COLLECTOR_OTLP_GRPC", "COLLECTOR_OTLP_HTTP", "COLLECTOR_PROMETHEUS", "COLLECTOR_HEALTH")
+RESOURCE = re.compile(r"(?:.*\t)?Resource(Spans|Metrics|Logs) #\d+")
 FIELD = re.compile(r"    ([A-Z][A-Za-z ]+?) *: ?(.*)")
 ATTRIBUTE = re.compile(r"     -> ([^:]+): [A-Z][a-z]+\((.*)\)")
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -222,8 +223,9 @@ def parse_spans(text: str) -> list[LoggedSpan]:
     resource: dict[str, str] = {}
     target = resource
     for line in text.splitlines():
-        if line.startswith("ResourceSpans #"):
-            target = resource = {}
+        if match := RESOURCE.fullmatch(line):
+            target = {}
+            resource = target if match[1] == "Spans" else resource
         elif line.startswith("InstrumentationScope "):
             target = {}  # its attributes are nobody's
         elif line.startswith("Span #"):

@@ -21,13 +21,57 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from tests.certificates import Authority, Certificate
 from tests.otlp_fixtures import StartCollector
 from tests.otlp_grpc_sink import GrpcSink
-from tests.real_collector import COLLECTOR_YAML, DEPLOY, Collector, built_otelcol
+from tests.real_collector import COLLECTOR_YAML, DEPLOY, Collector, built_otelcol, parse_spans
 from tests.real_prometheus import prometheus
 from tests.real_servers import find, hold_port, running
 from tests.sdk_sources import make_metrics, make_spans, send_metrics, send_spans
 
 VARIANTS = sorted(DEPLOY.glob("collector-*.yaml"))
 LABELS = frozenset({("method", "GET"), ("status_code", "200"), ("path", "/avatar/{digest}")})
+DEBUG_OUTPUT = """\
+2026-11-25T01:32:59.985Z	info	ResourceSpans #0
+Resource SchemaURL:
+Resource attributes:
+     -> service.name: Str(one)
+ScopeSpans #0
+ScopeSpans SchemaURL:
+InstrumentationScope x
+InstrumentationScope attributes:
+     -> scope: Str(x)
+Span #0
+    Trace ID       : 70b4
+    Parent ID      :
+    ID             : 6e74
+    Name           : GET /
+    Kind           : Server
+    Status code    : Error
+Attributes:
+     -> http.url: Str(http://localhost:80/)
+Events:
+SpanEvent #0
+     -> Name: exception
+     -> Attributes::
+          -> exception.type: Str(KeyError)
+	{"otelcol.component.id": "debug", "otelcol.signal": "traces"}
+2026-11-25T01:33:00.985Z	info	ResourceMetrics #0
+Resource attributes:
+     -> service.name: Str(metrics)
+Data point attributes:
+     -> method: Str(GET)
+	{"otelcol.component.id": "debug", "otelcol.signal": "metrics"}
+2026-11-25T01:33:01.985Z	info	ResourceSpans #0
+Resource SchemaURL:
+Resource attributes:
+     -> service.name: Str(two)
+ScopeSpans #0
+Span #0
+    Trace ID       : 70b4
+    Parent ID      : 6e74
+    ID             : 6e75
+    Name           : inner
+    Kind           : Internal
+    Status code    : Unset
+"""
 TOKEN = "a-token-of-the-tests"
 
 
@@ -46,6 +90,15 @@ def test_the_files_are_what_is_expected() -> None:
     assert [path.stem for path in VARIANTS] == [
         "collector-tail-sampling", "collector-tls", "collector-token",
     ]  # fmt: skip
+
+
+def test_debug_output_is_taken_apart() -> None:
+    """Each span has its own resource and attributes; those of scopes and events are not its own."""
+    first, second = parse_spans(DEBUG_OUTPUT)
+    assert (first.resource, second.resource) == ({"service.name": "one"}, {"service.name": "two"})
+    assert (first.name, first.parent_id, first.status) == ("GET /", "", "Error")
+    assert first.attributes == {"http.url": "http://localhost:80/"}
+    assert (second.name, second.parent_id, second.attributes) == ("inner", "6e74", {})
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
