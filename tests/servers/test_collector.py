@@ -47,19 +47,8 @@ Span #0
     Status code    : Error
 Attributes:
      -> http.url: Str(http://localhost:80/)
-Events:
-SpanEvent #0
-     -> Name: exception
-     -> Attributes::
-          -> exception.type: Str(KeyError)
 	{"otelcol.component.id": "debug", "otelcol.signal": "traces"}
-2026-11-25T01:33:00.985Z	info	ResourceMetrics #0
-Resource attributes:
-     -> service.name: Str(metrics)
-Data point attributes:
-     -> method: Str(GET)
-	{"otelcol.component.id": "debug", "otelcol.signal": "metrics"}
-2026-11-25T01:33:01.985Z	info	ResourceSpans #0
+2026-11-25T01:33:00.985Z	info	ResourceSpans #0
 Resource SchemaURL:
 Resource attributes:
      -> service.name: Str(two)
@@ -71,6 +60,22 @@ Span #0
     Name           : inner
     Kind           : Internal
     Status code    : Unset
+	{"otelcol.component.id": "debug", "otelcol.signal": "traces"}
+2026-11-25T01:33:01.985Z	info	ResourceMetrics #0
+Resource attributes:
+     -> service.name: Str(metrics)
+Data point attributes:
+     -> method: Str(GET)
+	{"otelcol.component.id": "debug", "otelcol.signal": "metrics"}
+2026-11-25T01:33:02.985Z	info	ResourceSpans #0
+Resource attributes:
+     -> service.name: Str(three)
+Span #0
+    Name           : inner
+Events:
+SpanEvent #0
+     -> Name: exception
+     -> stray: Str(KeyError)
 """
 TOKEN = "a-token-of-the-tests"
 
@@ -94,8 +99,11 @@ def test_the_files_are_what_is_expected() -> None:
 
 def test_debug_output_is_taken_apart() -> None:
     """Each span has its own resource and attributes; those of scopes and events are not its own."""
-    first, second = parse_spans(DEBUG_OUTPUT)
-    assert (first.resource, second.resource) == ({"service.name": "one"}, {"service.name": "two"})
+    first, second, third = parse_spans(DEBUG_OUTPUT)
+    assert first.resource == {"service.name": "one"}
+    assert second.resource == {"service.name": "two"}
+    assert third.resource == {"service.name": "three"}
+    assert third.attributes == {}
     assert (first.name, first.parent_id, first.status) == ("GET /", "", "Error")
     assert first.attributes == {"http.url": "http://localhost:80/"}
     assert (second.name, second.parent_id, second.attributes) == ("inner", "6e74", {})
