@@ -47,6 +47,21 @@ def free_port() -> int:
         return port
 
 
+def hold_port(port: int = 0) -> socket.socket:
+    """A port that stays ours until this socket is closed, whether somebody listens on it or not.
+
+    Whoever sets ``SO_REUSEADDR``, as servers do, may listen on it meanwhile; while nobody does, a
+    connection is refused, and the kernel gives the port to nobody else.
+
+    Args:
+        port: which, instead of a free one.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
+
+
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A PostgreSQL of its own; gives its URL. It refuses to run as root, so root becomes nobody."""
@@ -59,7 +74,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     )  # fmt: skip
     command = [*prefix, server, "-D", str(data), "-p", str(port), "-h", "127.0.0.1",
                "-k", str(folder), "-F"]  # fmt: skip
-    with _running(command, folder / "log", port):
+    with running(command, folder / "log", port):
         yield f"postgresql://demo@127.0.0.1:{port}/postgres"
 
 
@@ -84,7 +99,7 @@ def mariadb(folder: Path) -> Iterator[str]:
     command = [server, options[2], *options[:2], f"--port={port}", "--bind-address=127.0.0.1",
                "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
                f"--pid-file={folder}/pid"]  # fmt: skip
-    with _running(command, folder / "log", port):
+    with running(command, folder / "log", port):
         yield f"mariadb://demo:demo@127.0.0.1:{port}/demo"
 
 
@@ -94,18 +109,25 @@ def memcached() -> Iterator[str]:
     program, port = find("memcached"), free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     command = [program, "-l", "127.0.0.1", "-p", str(port), "-m", "256", *user]
-    with _running(command, Path(os.devnull), port):
+    with running(command, Path(os.devnull), port):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
+def running(command: list[str], log: Path, port: int) -> Iterator[None]:
+    """A server's process, from when its port accepts; it is ended with the block.
+
+    Args:
+        command: that starts it in the foreground.
+        log: gets its output.
+        port: on which it accepts when it is up.
+    """
     with (
         open(log, "wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output, cwd="/") as process,
     ):
         try:
-            _wait(lambda: process.poll() is not None or _accepts(port))
+            await_answer(lambda: process.poll() is not None or _accepts(port))
             assert process.poll() is None, f"{command[0]} ended: {log}"
             yield
         finally:
@@ -130,7 +152,8 @@ def _accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait(ready: Callable[[], bool]) -> None:
+def await_answer(ready: Callable[[], bool]) -> None:
+    """Ask until the answer is true."""
     end = time.monotonic() + DEADLINE
     while not ready():
         assert time.monotonic() < end, "the server does not come up"

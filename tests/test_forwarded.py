@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.forwarded import LONGEST_HEADER, MOST_HOPS, Proxies, elements, parse_address
-from avatar_telemetry.settings import Allow
+from avatar_telemetry.parsing import Allow
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))

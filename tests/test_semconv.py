@@ -21,6 +21,7 @@ from opentelemetry.semconv.attributes import (
 )
 
 from avatar_telemetry.forwarded import Proxies
+from avatar_telemetry.parsing import Allow, opt_in
 from avatar_telemetry.privacy import Privacy
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.semconv import (
@@ -29,9 +30,7 @@ from avatar_telemetry.semconv import (
     REQUEST_NAMES,
     RESPONSE_NAMES,
     HttpAttributes,
-    stability,
 )
-from avatar_telemetry.settings import Allow
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))
@@ -99,15 +98,15 @@ def attributes(
 
 
 @pytest.mark.parametrize(
-    ("opt_in", "mode"),
+    ("text", "mode"),
     [
         ("", "old"), ("http", "stable"), ("http/dup", "both"), ("http, http/dup", "both"),
         ("database, http", "stable"), ("database", "old"), ("https", "old"), (",", "old"),
     ],
 )  # fmt: skip
-def test_stability(opt_in: str, mode: str) -> None:
+def test_opt_in(text: str, mode: str) -> None:
     """Words of the list choose the names; ``http/dup`` wins."""
-    assert stability(opt_in) == mode
+    assert opt_in(text) == mode
 
 
 def test_stable_names_are_published() -> None:

@@ -5,10 +5,10 @@ Nothing here waits for a collector but that thread. What does not get out is cou
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Event, Lock, Thread
 from typing import Protocol
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -68,10 +68,11 @@ class SpanQueue:
 
     def renew(self) -> None:
         """In a forked child: the spans and the thread are the parent's."""
+        # Names of threading are looked up here, in the worker: gevent may have patched it by now.
         self._spans: deque[RecordedSpan] = deque()
-        self._wake = Event()
-        self._lock = Lock()
-        self._thread: Thread | None = None
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._called = False
         self._stopping = False
         self._abandoned = False
@@ -119,7 +120,9 @@ class SpanQueue:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="avatar-telemetry-spans", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="avatar-telemetry-spans", daemon=True
+                )
                 self._thread.start()
 
     def _run(self) -> None:
