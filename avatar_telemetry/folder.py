@@ -28,6 +28,7 @@ LOCK_NAME = "folder.lock"
 LAYOUT = 1
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
+    r"|pushed\.(state|new)|failures\.stamp"
 )
 
 
@@ -84,6 +85,18 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
     return RuntimeFolder(path, private=not named, lock=lock)
 
 
+def started_at(path: Path) -> int:
+    """When counting began in a folder, in nanoseconds since the epoch.
+
+    An upgrade in place (USR2) goes on with what was counted, so it is no new beginning.
+    """
+    lock = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(_since(lock, time.time()) * 1e9)
+    finally:
+        os.close(lock)
+
+
 def base_folder() -> Path:
     """Where private folders are made: in memory where there is such a place."""
     shared_memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
@@ -99,10 +112,12 @@ def _join(path: Path, upgrades: int) -> int:
     """Take the shared lock; the first user of the folder empties it before."""
     lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     masters: list[list[int]] = []
+    since = time.time()
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove(path, folder_too=False)
     except BlockingIOError:
+        since = _since(lock, since)
         masters = [master for master in _masters(lock) if is_alive(*master)]
         strangers = [str(pid) for pid, _ in masters if pid not in (upgrades, os.getpid())]
         if strangers:
@@ -113,7 +128,7 @@ def _join(path: Path, upgrades: int) -> int:
                 f"{', '.join(strangers)} uses this one"
             ) from None
     masters.append([os.getpid(), start_ticks(os.getpid())])
-    record = json.dumps({"masters": masters, "layout": LAYOUT, "since": time.time()})
+    record = json.dumps({"masters": masters, "layout": LAYOUT, "since": since})
     os.ftruncate(lock, 0)
     os.pwrite(lock, record.encode(), 0)
     # Turning an exclusive lock into a shared one is not atomic (flock(2)); the record that stands
@@ -128,6 +143,13 @@ def _masters(lock: int) -> list[list[int]]:
         return [[int(pid), int(started)] for pid, started in record["masters"]]
     except (ValueError, KeyError, TypeError):
         return []
+
+
+def _since(lock: int, default: float) -> float:
+    try:
+        return float(json.loads(os.pread(lock, 65_536, 0))["since"])
+    except (ValueError, KeyError, TypeError):
+        return default
 
 
 def _give(path: Path, uid: int, gid: int) -> None:
