@@ -102,16 +102,18 @@ class Pusher:
 
     def _export_all(self, bridge: Bridge, deadline: float) -> bool:
         now = time.time_ns()
+        families = self._source.collect()
         self._continuity.reads(now)
-        number = 0
-        for batch in bridge.batches(self._source.collect(), now):
-            if time.monotonic() >= deadline or not self._export(batch):
-                return False
-            self._continuity.sent(batch.values)
-            number += len(batch.values)
+        arrived, number = True, 0
+        # To the end even where one does not arrive: all that is there now has begun before.
+        for batch in bridge.batches(families, now):
+            arrived = arrived and time.monotonic() < deadline and self._export(batch)
+            if arrived:
+                self._continuity.sent(batch.values)
+                number += len(batch.values)
             time.sleep(PAUSE)
         LOGGER.debug("pushed %d series", number)
-        return True
+        return arrived
 
     def _export(self, batch: Batch) -> bool:
         with suppress_instrumentation():
