@@ -115,9 +115,8 @@ def _renew(stamp: Path, now: float) -> bool:
     file = os.open(stamp, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        last = os.pread(file, 32, 0)
         # A clock that was put back must not silence us until it has caught up.
-        if last and 0 <= now - float(last) < INTERVAL:
+        if 0 <= now - _time_in(os.pread(file, 32, 0)) < INTERVAL:
             return False
         os.pwrite(file, f"{now:<32.6f}".encode(), 0)
         return True
@@ -125,3 +124,10 @@ def _renew(stamp: Path, now: float) -> bool:
         return False  # another worker speaks
     finally:
         os.close(file)
+
+
+def _time_in(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -INTERVAL

@@ -230,12 +230,10 @@ def test_increments_over_leaders(serve: Serve, sink: Sink) -> None:
             if metric.name == wanted[kind]
         )
 
-    sent = 0
-    for _ in range(3):
+    for sent in (10, 20, 30):
         for _ in range(10):
             server.get("/avatar/abc")
-            sent += 1
-        eventually(lambda: increments() >= sent)
+        eventually(lambda sent=sent: increments() >= sent)
         dead = the_leader(server)
         server.signal(signal.SIGTERM, dead)
         server.await_workers(2, without=[dead])
@@ -321,7 +319,7 @@ def test_nothing_leaves_unless_asked(serve: Serve, sink: Sink) -> None:
 
 
 def test_failed_pushes_are_counted_and_hardly_logged(serve: Serve) -> None:
-    """With the collector gone, pushes count as failed, all workers log one line, without secrets."""
+    """With the collector gone, pushes count as failed; all workers log one line, no secret."""
     with running_sink() as gone:
         pass
     env = environment(
