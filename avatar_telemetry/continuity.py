@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from avatar_telemetry.folder import started_at
-
 FILE_NAME = "pushed.state"
 LINE = 500
 """Series on one line of the file: to write a line holds the interpreter."""
@@ -49,15 +47,16 @@ class Continuity:
 
     Args:
         folder: the runtime folder.
+        since: start of the run, in nanoseconds since the epoch.
         delta: whether increments are sent.
     """
 
-    def __init__(self, folder: Path, *, delta: bool) -> None:
+    def __init__(self, folder: Path, since: int, *, delta: bool) -> None:
         self.delta = delta
         self._path = folder / FILE_NAME
         self._marks: dict[str, Mark] = {}
         self._unsaved: dict[str, Mark] = {}
-        self._read = 0
+        self._read = since
         self._before = 0
         self._pushed_at: float | None = None
         self._size = self._size_when_new = 0
@@ -68,7 +67,6 @@ class Continuity:
         Raises:
             OSError: the folder is gone or cannot be written.
         """
-        self._read, self._marks = started_at(self._path.parent), {}
         with suppress(FileNotFoundError):
             self._pushed_at = self._path.stat().st_mtime
             for line in self._path.read_bytes().splitlines():

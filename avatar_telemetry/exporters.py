@@ -5,6 +5,7 @@ Make them in a worker, after its fork; only :func:`check_exporters` is for the m
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -77,6 +78,16 @@ def grpc_installed() -> bool:
         return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
     except ModuleNotFoundError:
         return False
+
+
+def load_transport(settings: Settings) -> None:
+    """In a new worker: import what sends, while it can still be read.
+
+    A worker that acts as another user may not reach the installation later, and the master must
+    not import it (:mod:`avatar_telemetry.outgoing`).
+    """
+    if any(settled(settings, signal).protocol != GRPC for signal in _otlp_signals(settings)):
+        importlib.import_module("avatar_telemetry.outgoing")
 
 
 def http_session(otlp: Otlp) -> requests.Session:

@@ -40,11 +40,14 @@ class RuntimeFolder:
         path: absolute.
         private: made by us, so it goes with the last server that uses it.
         lock: descriptor of ``folder.lock``, which holds the shared lock.
+        since: when counting began in it, in seconds since the epoch. An upgrade in place (USR2)
+            goes on with what was counted, so it is no new beginning.
     """
 
     path: Path
     private: bool
     lock: int
+    since: float
 
     def release(self) -> None:
         """Leave the folder; the last one to leave removes our files and a private folder."""
@@ -75,26 +78,14 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
     path = Path(named or inherited or _make_private()).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _join(path, upgrades)
+        lock, since = _join(path, upgrades)
         _give(path, uid, gid)
     except OSError as error:
         raise SettingsError(
             f"avatar_telemetry: the runtime folder cannot be used\n"
             f"  PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {error.strerror or error}"
         ) from error
-    return RuntimeFolder(path, private=not named, lock=lock)
-
-
-def started_at(path: Path) -> int:
-    """When counting began in a folder, in nanoseconds since the epoch.
-
-    An upgrade in place (USR2) goes on with what was counted, so it is no new beginning.
-    """
-    lock = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return int(_since(lock, time.time()) * 1e9)
-    finally:
-        os.close(lock)
+    return RuntimeFolder(path, private=not named, lock=lock, since=since)
 
 
 def base_folder() -> Path:
@@ -108,8 +99,12 @@ def _make_private() -> str:
     return tempfile.mkdtemp(prefix=PREFIX, dir=base_folder())
 
 
-def _join(path: Path, upgrades: int) -> int:
-    """Take the shared lock; the first user of the folder empties it before."""
+def _join(path: Path, upgrades: int) -> tuple[int, float]:
+    """Take the shared lock; the first user of the folder empties it before.
+
+    Returns:
+        Its descriptor, and when counting began.
+    """
     lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     masters: list[list[int]] = []
     since = time.time()
@@ -134,7 +129,7 @@ def _join(path: Path, upgrades: int) -> int:
     # Turning an exclusive lock into a shared one is not atomic (flock(2)); the record that stands
     # by now keeps others from taking the folder for a dead one.
     fcntl.flock(lock, fcntl.LOCK_SH)
-    return lock
+    return lock, since
 
 
 def _masters(lock: int) -> list[list[int]]:

@@ -20,7 +20,7 @@ from prometheus_client import values
 from avatar_telemetry import speaker
 from avatar_telemetry.collector import Collector, Server
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporters import check_exporters, pushes_metrics
+from avatar_telemetry.exporters import check_exporters, load_transport, pushes_metrics
 from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.family import Family
 from avatar_telemetry.folder import RuntimeFolder, open_folder
@@ -131,7 +131,7 @@ class Runtime:
         settings, folder = self._settings, self._folder
         if settings is not None and folder is not None and os.getpid() == self._folder_owner:
             with self.guard.at("leader"):
-                speaker.push_last(folder.path, settings, self.guard)
+                speaker.push_last(folder, settings, self.guard)
 
     def release(self) -> None:
         """Leave the runtime folder, which goes with the last server that uses it."""
@@ -152,6 +152,8 @@ class Runtime:
             # Not in the master: what is in its environment at a reload (HUP) is given to the next
             # master (USR2), which would take the private folder for a named one and leave it.
             self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)
+        with self.guard.at("start"):
+            load_transport(settings)
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
@@ -249,7 +251,7 @@ class Runtime:
         collector = Collector(self._folder.path, settings, self._server, registry)
         page = self._page = MetricsPage(collector.collect, self.guard)
         self._leader = speaker.make_leader(
-            self._folder.path, settings, collector, page, self.guard, metrics.count
+            self._folder, settings, collector, page, self.guard, metrics.count
         )
         if self._leader is not None:
             self._leader.start()

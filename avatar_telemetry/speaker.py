@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from avatar_telemetry.collector import Collector, Server
 from avatar_telemetry.continuity import Continuity
 from avatar_telemetry.exporters import pushes_metrics
 from avatar_telemetry.exposition import Access, MetricsPage
+from avatar_telemetry.folder import RuntimeFolder
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.leader import Duty, Leader
 from avatar_telemetry.metrics import METRIC_PUSHES
@@ -23,7 +23,7 @@ from avatar_telemetry.throttle import install_throttle
 
 
 def make_leader(
-    folder: Path,
+    folder: RuntimeFolder,
     settings: Settings,
     collector: Collector,
     page: MetricsPage,
@@ -51,10 +51,10 @@ def make_leader(
     if pushes_metrics(settings):
         continuity = _continuity(folder, settings)
         duties.append(Pusher(settings, collector, continuity, partial(count, METRIC_PUSHES)))
-    return Leader(folder, duties, guard) if duties else None
+    return Leader(folder.path, duties, guard) if duties else None
 
 
-def push_last(folder: Path, settings: Settings, guard: Guard) -> None:
+def push_last(folder: RuntimeFolder, settings: Settings, guard: Guard) -> None:
     """In the master, when its workers have ended: push what they counted since the last push.
 
     Where another server uses the folder (an upgrade in place) its leader does that.
@@ -62,12 +62,12 @@ def push_last(folder: Path, settings: Settings, guard: Guard) -> None:
     if not pushes_metrics(settings):
         return
     deadline = time.monotonic() + settings.flush_timeout
-    lock = try_lead(folder)
+    lock = try_lead(folder.path)
     if lock is None:
         return
     try:
-        install_throttle(folder, settings)
-        collector = Collector(folder, settings, Server(os.getpid(), lambda: ()))
+        install_throttle(folder.path, settings)
+        collector = Collector(folder.path, settings, Server(os.getpid(), lambda: ()))
         continuity = _continuity(folder, settings)
         timeout = max(deadline - time.monotonic(), 0.1)
         push_last_by(deadline, Pusher(settings, collector, continuity, timeout=timeout), guard)
@@ -75,5 +75,6 @@ def push_last(folder: Path, settings: Settings, guard: Guard) -> None:
         os.close(lock)
 
 
-def _continuity(folder: Path, settings: Settings) -> Continuity:
-    return Continuity(folder, delta=settings.temporality != "cumulative")
+def _continuity(folder: RuntimeFolder, settings: Settings) -> Continuity:
+    since = int(folder.since * 1e9)
+    return Continuity(folder.path, since, delta=settings.temporality != "cumulative")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -34,22 +33,11 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 BOUNDS = st.lists(FINITE, min_size=1, max_size=6, unique=True).map(sorted)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return run_folder(tmp_path)
-
-
-def run_folder(path: Path) -> Path:
-    (path / "folder.lock").write_text(json.dumps({"masters": [], "since": SINCE / 1e9}))
-    return path
-
-
 class Memory(Continuity):
     """One that is not kept in a folder."""
 
     def __init__(self, *, delta: bool = False) -> None:
-        super().__init__(Path("/nonexistent"), delta=delta)
-        self._read = SINCE
+        super().__init__(Path("/nonexistent"), SINCE, delta=delta)
 
     def _append(self) -> None:
         pass
@@ -175,11 +163,11 @@ def test_increments_add_up(series: list[Labels], steps: list[float]) -> None:
     assert set(sent.values()) == {total}
 
 
-def test_failed_push_is_made_up_for(folder: Path) -> None:
+def test_failed_push_is_made_up_for(tmp_path: Path) -> None:
     """What did not arrive is in the next increments; a new leader takes them over."""
     sent = []
     for value, now, arrives in ((5.0, FIRST, True), (7.0, SECOND, False), (9.0, THIRD, True)):
-        continuity = Continuity(folder, delta=True)
+        continuity = Continuity(tmp_path, SINCE, delta=True)
         continuity.load()
         continuity.reads(now)
         some = [histogram("h", [()], [1.0], [value, 1.0], value * 2)]
@@ -194,13 +182,13 @@ def test_failed_push_is_made_up_for(folder: Path) -> None:
     assert sent[0][0].histogram.aggregation_temporality == DELTA
 
 
-def test_series_begin_when_they_were_not_there(folder: Path) -> None:
+def test_series_begin_when_they_were_not_there(tmp_path: Path) -> None:
     """A new series begins at the read before, for a new leader too; one that fell begins anew."""
     page = {"old": 3.0}
     starts = []
     for now, changes in ((FIRST, {}), (SECOND, {"new": 1.0}), (THIRD, {"old": 1.0, "last": 1.0})):
         page |= changes
-        continuity = Continuity(folder, delta=False)
+        continuity = Continuity(tmp_path, SINCE, delta=False)
         continuity.load()
         continuity.reads(now)
         some = [family("a", "counter", "", [((("k", key),), value) for key, value in page.items()])]
@@ -249,9 +237,9 @@ def test_what_is_no_count_is_left_out() -> None:
     assert as_page(sent) == {("a_total", (("k", "v"),)): 1.0}
 
 
-def test_file_is_written_anew_before_it_grows_too_big(folder: Path) -> None:
+def test_file_is_written_anew_before_it_grows_too_big(tmp_path: Path) -> None:
     """Pushes for ever do not fill the memory that the folder is in."""
-    continuity = Continuity(folder, delta=True)
+    continuity = Continuity(tmp_path, SINCE, delta=True)
     continuity.load()
     key = "k" * 60_000
     sizes = []
@@ -260,21 +248,21 @@ def test_file_is_written_anew_before_it_grows_too_big(folder: Path) -> None:
         continuity.mark(key, (1.0,))
         continuity.sent({key: (1.0,)})
         continuity.save()
-        sizes.append((folder / "pushed.state").stat().st_size)
+        sizes.append((tmp_path / "pushed.state").stat().st_size)
     assert max(sizes) < 2 << 20
     assert sizes != sorted(sizes)
 
 
 @pytest.mark.parametrize("rest", [b"", b'{"read": 5000, "ser', b"[]\n", b"\xff\n", b"{}\n"])
-def test_unfinished_line(folder: Path, rest: bytes) -> None:
+def test_unfinished_line(tmp_path: Path, rest: bytes) -> None:
     """A line that its writer did not finish is forgotten, the others stand."""
-    continuity = Continuity(folder, delta=True)
+    continuity = Continuity(tmp_path, SINCE, delta=True)
     continuity.load()
     continuity.reads(FIRST)
     continuity.sent({"k": (4.0,)})
-    with open(folder / "pushed.state", "ab") as file:
+    with open(tmp_path / "pushed.state", "ab") as file:
         file.write(rest)
     for _ in range(2):
-        continuity = Continuity(folder, delta=True)
+        continuity = Continuity(tmp_path, SINCE, delta=True)
         continuity.load()
         assert continuity.mark("k", (6.0,)).values == (4.0,)

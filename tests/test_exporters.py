@@ -64,8 +64,10 @@ def test_the_start_says_it_once(
     assert [record.levelname for record in caplog.records] == ["INFO" if installed else "WARNING"]
 
 
-@pytest.mark.parametrize("environ", [{}, {"OTEL_TRACES_EXPORTER": "none",
-                                          "OTEL_METRICS_EXPORTER": "console", **ENABLED}])  # fmt: skip
+CONSOLE = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "console", **ENABLED}
+
+
+@pytest.mark.parametrize("environ", [{}, CONSOLE])
 def test_nothing_to_say(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, environ: dict[str, str]
 ) -> None:
@@ -76,7 +78,7 @@ def test_nothing_to_say(
 
 
 def test_grpc_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """gRPC that is asked for and not there stops the start, and the message says what to install."""
+    """gRPC that is asked for and not there stops the start; the message says what to install."""
     monkeypatch.setattr(exporters, "grpc_installed", lambda: False)
     settings = Settings.from_env({**ENABLED, PROTOCOL: "grpc"})
     with pytest.raises(SettingsError, match=r"pip install 'avatar-telemetry\[grpc\]'"):

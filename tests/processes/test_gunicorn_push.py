@@ -15,6 +15,7 @@ from gunicorn_server import Metrics, Serve, eventually, is_running, total
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.utils import floatToGoString
 from test_gunicorn_page import the_leader
+from test_gunicorn_upgrade import end, upgrade
 
 AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
 INTERVAL = 300
@@ -177,10 +178,13 @@ def test_takeover_after_sigkill(serve: Serve, sink: Sink) -> None:
 
 
 def assert_goes_on(sink: Sink) -> None:
-    """Each series of a sum or histogram has one start, before its points, and only grows."""
+    """Each series of a sum or histogram has one start, before its points, and only grows.
+
+    The processor time is that of one master and its workers, so it may differ after an upgrade.
+    """
     seen: dict[tuple[str, frozenset[tuple[str, str]]], Any] = {}
     for metric, point, kind in sink.points():
-        if kind == "gauge":
+        if kind == "gauge" or metric.name == "process_cpu_seconds_total":
             continue
         assert getattr(metric, kind).aggregation_temporality == CUMULATIVE
         key = metric.name, frozenset(attributes(point).items())
@@ -217,30 +221,48 @@ def test_start_of_a_series(serve: Serve, sink: Sink) -> None:
     assert starts["other"] > starts["/avatar/{id}"]
 
 
+def increments(sink: Sink, kind: str = "sum") -> float:
+    """What all pushes of the requests add up to."""
+    name = {"sum": "ivatar_requests_total", "histogram": "ivatar_request_duration_seconds"}[kind]
+    return sum(value_of(point, kind) for metric, point, _ in sink.points() if metric.name == name)
+
+
 def test_increments_over_leaders(serve: Serve, sink: Sink) -> None:
     """With delta, the increments of all leaders add up to what was counted."""
     delta = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
     server = serve(env=environment(sink, **delta), workers=2)
 
-    def increments(kind: str = "sum") -> float:
-        wanted = {"sum": "ivatar_requests_total", "histogram": "ivatar_request_duration_seconds"}
-        return sum(
-            value_of(point, kind)
-            for metric, point, _ in sink.points()
-            if metric.name == wanted[kind]
-        )
-
     for sent in (10, 20, 30):
         for _ in range(10):
             server.get("/avatar/abc")
-        eventually(lambda sent=sent: increments() >= sent)
+        eventually(lambda sent=sent: increments(sink) >= sent)
         dead = the_leader(server)
         server.signal(signal.SIGTERM, dead)
         server.await_workers(2, without=[dead])
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
-    assert increments() == sent
-    assert increments("histogram") == sent
+    assert increments(sink) == sent
+    assert increments(sink, "histogram") == sent
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+def test_upgrade_goes_on(serve: Serve, sink: Sink, temporality: str) -> None:
+    """Over an upgrade in place (USR2) series neither begin anew nor count twice."""
+    more = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": temporality}
+    server = serve(env=environment(sink, **more))
+    server.get("/avatar/abc")
+    await_first_push(sink)
+    old, new = upgrade(server)
+    server.get("/avatar/abc")
+    end(server, old)
+    server.await_workers(2)
+    server.get("/avatar/abc")
+    end(server, new)
+    if temporality == "delta":
+        assert increments(sink) == 3
+    else:
+        assert total(sink.latest(), "ivatar_requests_total", **AVATARS) == 3
+        assert_goes_on(sink)
 
 
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
