@@ -163,15 +163,15 @@ class _BoundedTls(_Bounded, HTTPSConnection):
     pass
 
 
-class _Pool(HTTPConnectionPool):
+class BoundedPool(HTTPConnectionPool):
     ConnectionCls = _Bounded
 
 
-class _TlsPool(HTTPSConnectionPool):
+class BoundedTlsPool(HTTPSConnectionPool):
     ConnectionCls = _BoundedTls
 
 
-POOLS = {"http": _Pool, "https": _TlsPool}
+POOLS = {"http": BoundedPool, "https": BoundedTlsPool}
 
 
 def _left() -> float | None:
