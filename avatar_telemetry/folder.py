@@ -28,6 +28,7 @@ LOCK_NAME = "folder.lock"
 LAYOUT = 1
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
+    r"|pushed\.(state|new)|failures\.stamp"
 )
 
 
@@ -39,11 +40,14 @@ class RuntimeFolder:
         path: absolute.
         private: made by us, so it goes with the last server that uses it.
         lock: descriptor of ``folder.lock``, which holds the shared lock.
+        since: when counting began in it, in seconds since the epoch. An upgrade in place (USR2)
+            goes on with what was counted, so it is no new beginning.
     """
 
     path: Path
     private: bool
     lock: int
+    since: float
 
     def release(self) -> None:
         """Leave the folder; the last one to leave removes our files and a private folder."""
@@ -74,14 +78,14 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
     path = Path(named or inherited or _make_private()).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _join(path, upgrades)
+        lock, since = _join(path, upgrades)
         _give(path, uid, gid)
     except OSError as error:
         raise SettingsError(
             f"avatar_telemetry: the runtime folder cannot be used\n"
             f"  PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {error.strerror or error}"
         ) from error
-    return RuntimeFolder(path, private=not named, lock=lock)
+    return RuntimeFolder(path, private=not named, lock=lock, since=since)
 
 
 def base_folder() -> Path:
@@ -95,14 +99,20 @@ def _make_private() -> str:
     return tempfile.mkdtemp(prefix=PREFIX, dir=base_folder())
 
 
-def _join(path: Path, upgrades: int) -> int:
-    """Take the shared lock; the first user of the folder empties it before."""
+def _join(path: Path, upgrades: int) -> tuple[int, float]:
+    """Take the shared lock; the first user of the folder empties it before.
+
+    Returns:
+        Its descriptor, and when counting began.
+    """
     lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     masters: list[list[int]] = []
+    since = time.time()
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove(path, folder_too=False)
     except BlockingIOError:
+        since = _since(lock, since)
         masters = [master for master in _masters(lock) if is_alive(*master)]
         strangers = [str(pid) for pid, _ in masters if pid not in (upgrades, os.getpid())]
         if strangers:
@@ -113,13 +123,13 @@ def _join(path: Path, upgrades: int) -> int:
                 f"{', '.join(strangers)} uses this one"
             ) from None
     masters.append([os.getpid(), start_ticks(os.getpid())])
-    record = json.dumps({"masters": masters, "layout": LAYOUT, "since": time.time()})
+    record = json.dumps({"masters": masters, "layout": LAYOUT, "since": since})
     os.ftruncate(lock, 0)
     os.pwrite(lock, record.encode(), 0)
     # Turning an exclusive lock into a shared one is not atomic (flock(2)); the record that stands
     # by now keeps others from taking the folder for a dead one.
     fcntl.flock(lock, fcntl.LOCK_SH)
-    return lock
+    return lock, since
 
 
 def _masters(lock: int) -> list[list[int]]:
@@ -128,6 +138,13 @@ def _masters(lock: int) -> list[list[int]]:
         return [[int(pid), int(started)] for pid, started in record["masters"]]
     except (ValueError, KeyError, TypeError):
         return []
+
+
+def _since(lock: int, default: float) -> float:
+    try:
+        return float(json.loads(os.pread(lock, 65_536, 0))["since"])
+    except (ValueError, KeyError, TypeError):
+        return default
 
 
 def _give(path: Path, uid: int, gid: int) -> None:

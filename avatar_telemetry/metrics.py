@@ -114,11 +114,15 @@ SERIES_REFUSED = Instrument(
     "avatar_telemetry_series_refused", "counter",
     "Combinations of label values beyond the ceiling, counted as other instead.", ("metric",),
 )  # fmt: skip
+METRIC_PUSHES = Instrument(
+    "avatar_telemetry_metric_pushes", "counter",
+    "Pushes of the merged metrics by the leader.", ("result",),
+)  # fmt: skip
 
 INSTRUMENTS = (
     REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
     CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
-    INTERNAL_ERRORS, SERIES_REFUSED,
+    INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES,
 )  # fmt: skip
 
 

@@ -10,20 +10,24 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections.abc import MutableMapping
 from contextlib import AbstractContextManager, suppress
 
 import prometheus_client
 from prometheus_client import values
 
+from avatar_telemetry import speaker
 from avatar_telemetry.collector import Collector, Server
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exposition import Access, MetricsPage
+from avatar_telemetry.exporters import check_exporters, load_transport, pushes_metrics
+from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.family import Family
 from avatar_telemetry.folder import RuntimeFolder, open_folder
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.leader import Leader, OpenPage
+from avatar_telemetry.leader import Leader
 from avatar_telemetry.mapped import Book, value_class
+from avatar_telemetry.meters import WorkerMeterProvider, start_meters
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.middleware import Layer
 from avatar_telemetry.probes import install_probes
@@ -45,6 +49,7 @@ from avatar_telemetry.startup import (
     load_profile,
 )
 from avatar_telemetry.telemetry import Telemetry
+from avatar_telemetry.throttle import install_throttle, make_stamp
 
 LOGGER = logging.getLogger("avatar_telemetry")
 MASTER_IDENTIFIER = "master"
@@ -71,6 +76,7 @@ class Runtime:
         self._metrics: Metrics | None = None
         self._page: MetricsPage | None = None
         self._leader: Leader | None = None
+        self._meters: WorkerMeterProvider | None = None
         self._layers: list[Layer] = []
         self._declared: list[Profile] = []
         self._locks: dict[int, AbstractContextManager[object]] = {}
@@ -103,12 +109,14 @@ class Runtime:
             return
         settings = self._settings = Settings.from_env(self._environ)
         check_profile(settings.profile)
+        check_exporters(settings)
         if settings.prometheus_endpoint and not upgrades:
             check_endpoint(settings.prometheus_endpoint)
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
         with acting_as(uid, gid):
             check_writable(folder.path)
             make_leader_lock(folder.path)
+            make_stamp(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
 
     def child_exited(self, pid: int) -> None:
@@ -116,6 +124,14 @@ class Runtime:
         if self._folder is not None:
             with self.guard.at("child_exit"):
                 clear_dead_gauges(self._folder.path, pid)
+
+    def push_last(self) -> None:
+        """At the end of the server, when all workers have ended: what they counted since the last
+        push. Waits as long as a worker's exit would."""
+        settings, folder = self._settings, self._folder
+        if settings is not None and folder is not None and os.getpid() == self._folder_owner:
+            with self.guard.at("leader"):
+                speaker.push_last(folder, settings, self.guard)
 
     def release(self) -> None:
         """Leave the runtime folder, which goes with the last server that uses it."""
@@ -136,13 +152,23 @@ class Runtime:
             # Not in the master: what is in its environment at a reload (HUP) is given to the next
             # master (USR2), which would take the private folder for a named one and leave it.
             self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)
+        with self.guard.at("start"):
+            load_transport(settings)
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
     def stop_worker(self) -> None:
-        """Before the exit. Does not wait."""
+        """Before the exit. Waits no longer than ``AVATAR_TELEMETRY_FLUSH_TIMEOUT`` in all."""
+        deadline = time.monotonic() + (self._settings or DEFAULTS).flush_timeout
+        # Where the master lives, another worker or the master itself pushes what is counted here.
+        alone = self._server is None or os.getppid() != self._server.master
         if self._leader is not None:
-            self._leader.stop()
+            self._leader.stop(finish=alone)
+        if self._meters is not None:
+            self._meters.stop()
+            self._meters.wait(deadline)
+        if self._leader is not None and alone:
+            self._leader.wait(deadline)
 
     # In any process that serves
 
@@ -201,6 +227,7 @@ class Runtime:
         if self._folder is None:
             LOGGER.info("no gunicorn hooks in this process: the metrics are of it alone")
             self._take_folder("", 0, os.geteuid(), os.getegid())
+            atexit.register(self.stop_worker)
         self._start(settings)
 
     def _start(self, settings: Settings) -> None:
@@ -212,20 +239,26 @@ class Runtime:
         with self.guard.at("profile"):  # it may have been edited since the start
             for profile in (load_profile(settings.profile), *self._declared):
                 install_probes(profile)
-        self._open_page(settings)
+        self._open_page(settings, metrics)
+        with self.guard.at("meters"):
+            self._start_meters(settings)
 
-    def _open_page(self, settings: Settings) -> None:
+    def _start_meters(self, settings: Settings) -> None:
+        if self._folder is not None and settings.export_enabled:
+            install_throttle(self._folder.path, settings)
+        if self._slot is not None and pushes_metrics(settings):
+            self._meters = start_meters(settings, self._slot.number, self.guard)
+
+    def _open_page(self, settings: Settings, metrics: Metrics) -> None:
         if self._folder is None:
             return
         registry = None if self.managed else prometheus_client.REGISTRY
         collector = Collector(self._folder.path, settings, self._server, registry)
         page = self._page = MetricsPage(collector.collect, self.guard)
-        if settings.prometheus_endpoint:
-            access = Access(settings.metrics_allow, settings.metrics_token)
-            port_page = OpenPage(page, access, token=bool(settings.metrics_token))
-            self._leader = Leader(
-                self._folder.path, settings.prometheus_endpoint, port_page, self.guard
-            )
+        self._leader = speaker.make_leader(
+            self._folder, settings, collector, page, self.guard, metrics.count
+        )
+        if self._leader is not None:
             self._leader.start()
 
     def _take_folder(self, named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
@@ -273,6 +306,7 @@ class Runtime:
         for layer in self._layers:
             layer.stale = True
         self._layers, self._metrics, self._page, self._leader = [], None, None, None
+        self._meters = None
         if self._slot is not None:
             os.close(self._slot.lock)
             self._slot = None
