@@ -114,6 +114,9 @@ SERIES_REFUSED = Instrument(
     "avatar_telemetry_series_refused", "counter",
     "Combinations of label values beyond the ceiling, counted as other instead.", ("metric",),
 )  # fmt: skip
+SPANS = Instrument(
+    "avatar_telemetry_spans", "counter", "Spans that ended, by what became of them.", ("result",)
+)
 METRIC_PUSHES = Instrument(
     "avatar_telemetry_metric_pushes", "counter",
     "Pushes of the merged metrics by the leader.", ("result",),
@@ -122,7 +125,7 @@ METRIC_PUSHES = Instrument(
 INSTRUMENTS = (
     REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
     CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
-    INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES,
+    INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS,
 )  # fmt: skip
 
 
@@ -215,9 +218,13 @@ class Metrics:
 
     def count(self, instrument: Instrument, *labels: str) -> None:
         """Add one to a counter."""
+        self.add(instrument, 1.0, *labels)
+
+    def add(self, instrument: Instrument, amount: float, *labels: str) -> None:
+        """Add to a counter."""
         doubles, index = self._counter(instrument, *labels)
         with self._book.lock:
-            doubles[index] += 1.0
+            doubles[index] += amount
 
     def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
         """Put a value into a histogram."""

@@ -49,6 +49,8 @@ class BoundedSession(requests.Session):
     def __init__(self, certificate: str = "", client: tuple[str, str] | None = None) -> None:
         super().__init__()
         self._certificate = certificate
+        self.answer = b""
+        """The body of the last answer, as far as it was read."""
         self.verify = certificate or True
         self.cert = client
         self.mount("http://", _BoundedAdapter())
@@ -64,7 +66,10 @@ class BoundedSession(requests.Session):
             # Said with the request, for REQUESTS_CA_BUNDLE wins over what the session says.
             options.setdefault("verify", self._certificate)
         options["allow_redirects"] = False
-        return super().request(*args, **options)
+        self.answer = b""
+        response = super().request(*args, **options)
+        self.answer = response.content
+        return response
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -85,7 +90,7 @@ class _BoundedAdapter(HTTPAdapter):
         token = _DEADLINE.set(deadline)
         try:
             response = super().send(request, *args, **{**options, "stream": True})
-            _drain(response)
+            response._content = _drain(response)
         finally:
             _DEADLINE.reset(token)
         if 300 <= response.status_code < 400:
@@ -95,17 +100,19 @@ class _BoundedAdapter(HTTPAdapter):
         return response
 
 
-def _drain(response: requests.Response) -> None:
+def _drain(response: requests.Response) -> bytes:
     """Read a short answer to its end, so that its connection can be used again; drop any other.
 
-    The status has come by now. What stands in the body is nothing that we need.
+    The status has come by now; a body that does not is taken for an empty one.
     """
+    body = b""
     try:
-        response.raw.read(MAX_ANSWER + 1, decode_content=False)
+        body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
     except (HTTPError, http.client.HTTPException, OSError):
         pass
     finally:
         response.raw.close()
+    return body if len(body) <= MAX_ANSWER else b""
 
 
 class _BoundedAnswer(http.client.HTTPResponse):

@@ -20,16 +20,15 @@ from prometheus_client import values
 from avatar_telemetry import speaker
 from avatar_telemetry.collector import Collector, Server
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporters import check_exporters, load_transport, pushes_metrics
+from avatar_telemetry.exporters import check_exporters, load_transport
 from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.family import Family
 from avatar_telemetry.folder import RuntimeFolder, open_folder
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.leader import Leader
 from avatar_telemetry.mapped import Book, value_class
-from avatar_telemetry.meters import WorkerMeterProvider, start_meters
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.middleware import Layer
+from avatar_telemetry.outlets import Outlets
 from avatar_telemetry.probes import install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
@@ -49,7 +48,7 @@ from avatar_telemetry.startup import (
     load_profile,
 )
 from avatar_telemetry.telemetry import Telemetry
-from avatar_telemetry.throttle import install_throttle, make_stamp
+from avatar_telemetry.throttle import make_stamp
 
 LOGGER = logging.getLogger("avatar_telemetry")
 MASTER_IDENTIFIER = "master"
@@ -75,8 +74,7 @@ class Runtime:
         self._server: Server | None = None
         self._metrics: Metrics | None = None
         self._page: MetricsPage | None = None
-        self._leader: Leader | None = None
-        self._meters: WorkerMeterProvider | None = None
+        self._outlets: Outlets | None = None
         self._layers: list[Layer] = []
         self._declared: list[Profile] = []
         self._locks: dict[int, AbstractContextManager[object]] = {}
@@ -162,13 +160,9 @@ class Runtime:
         deadline = time.monotonic() + (self._settings or DEFAULTS).flush_timeout
         # Where the master lives, another worker or the master itself pushes what is counted here.
         alone = self._server is None or os.getppid() != self._server.master
-        if self._leader is not None:
-            self._leader.stop(finish=alone)
-        if self._meters is not None:
-            self._meters.stop()
-            self._meters.wait(deadline)
-        if self._leader is not None and alone:
-            self._leader.wait(deadline)
+        if self._outlets is not None:
+            with self.guard.at("stop"):
+                self._outlets.stop(deadline, alone=alone)
 
     # In any process that serves
 
@@ -217,7 +211,8 @@ class Runtime:
                 profile = GENERIC
         metrics = self._metrics or Metrics(self.book, settings.max_series)
         sizes = {size: str(size) for size in settings.sizes}
-        telemetry = Telemetry(metrics, self.guard, profile, sizes)
+        tracing = self._outlets.tracing(profile) if self._outlets is not None else None
+        telemetry = Telemetry(metrics, self.guard, profile, sizes, tracing)
         page = self._page or MetricsPage(_nothing_to_show, self.guard)
         return Layer(telemetry, settings, page)
 
@@ -239,27 +234,16 @@ class Runtime:
         with self.guard.at("profile"):  # it may have been edited since the start
             for profile in (load_profile(settings.profile), *self._declared):
                 install_probes(profile)
-        self._open_page(settings, metrics)
-        with self.guard.at("meters"):
-            self._start_meters(settings)
+        if self._folder is not None:
+            self._open_outlets(settings, self._folder, metrics)
 
-    def _start_meters(self, settings: Settings) -> None:
-        if self._folder is not None and settings.export_enabled:
-            install_throttle(self._folder.path, settings)
-        if self._slot is not None and pushes_metrics(settings):
-            self._meters = start_meters(settings, self._slot.number, self.guard)
-
-    def _open_page(self, settings: Settings, metrics: Metrics) -> None:
-        if self._folder is None:
-            return
+    def _open_outlets(self, settings: Settings, folder: RuntimeFolder, metrics: Metrics) -> None:
         registry = None if self.managed else prometheus_client.REGISTRY
-        collector = Collector(self._folder.path, settings, self._server, registry)
+        collector = Collector(folder.path, settings, self._server, registry)
         page = self._page = MetricsPage(collector.collect, self.guard)
-        self._leader = speaker.make_leader(
-            self._folder, settings, collector, page, self.guard, metrics.count
-        )
-        if self._leader is not None:
-            self._leader.start()
+        number = self._slot.number if self._slot is not None else 0
+        outlets = self._outlets = Outlets(settings, folder, number, metrics, self.guard)
+        outlets.lead(collector, page)
 
     def _take_folder(self, named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
         folder = self._folder = open_folder(named, upgrades, uid, gid)
@@ -301,12 +285,11 @@ class Runtime:
         self.book.detach()
         if self._metrics is not None:
             self._metrics.renew()
-        if self._leader is not None:
-            self._leader.forget()
+        if self._outlets is not None:
+            self._outlets.forget()
         for layer in self._layers:
             layer.stale = True
-        self._layers, self._metrics, self._page, self._leader = [], None, None, None
-        self._meters = None
+        self._layers, self._metrics, self._page, self._outlets = [], None, None, None
         if self._slot is not None:
             os.close(self._slot.lock)
             self._slot = None

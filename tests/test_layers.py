@@ -20,6 +20,7 @@ LAYERS = (
         "guard",
         "headers",
         "labels",
+        "log",
         "otlp",
         "parsing",
         "privacy",
@@ -65,6 +66,8 @@ LAYERS = (
     {
         "_instrument",
         "gunicorn",
+        "outlets",
+        "pipeline",
         "runtime",
         "startup",
     },

@@ -6,8 +6,10 @@ tracers from it. Only the spans are ours.
 
 from __future__ import annotations
 
+import threading
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from threading import RLock
 from time import time_ns
 from typing import Any, cast
 
@@ -234,6 +236,7 @@ class LightTracerProvider(sdk.TracerProvider):
         export: given each sampled span when it has ended; must not block or raise.
         describe: attributes of the event of an exception.
         scrub: what of a text that may hold an exception's message may leave.
+        flush: sends what was exported, by a time of ``time.monotonic()``; tells whether it could.
     """
 
     def __init__(
@@ -244,7 +247,9 @@ class LightTracerProvider(sdk.TracerProvider):
         export: Export,
         describe: Describe,
         scrub: Scrub,
+        flush: Callable[[float], bool] = lambda deadline: True,
     ) -> None:
+        self._flush = flush
         self.ids = Ids()
         super().__init__(
             sampling.sampler, resource, shutdown_on_exit=False,
@@ -253,7 +258,7 @@ class LightTracerProvider(sdk.TracerProvider):
         self.sampling = sampling
         self.limits = limits
         # Reentrant: a signal handler or a finalizer may touch a span while another is touched.
-        self.lock = RLock()
+        self.lock = threading.RLock()
         self.export = export
         self.describe = describe
         self.scrub = scrub
@@ -281,7 +286,9 @@ class LightTracerProvider(sdk.TracerProvider):
         with self.lock:
             tracer = self._light_tracers.get(scope)
             if tracer is None:
-                info = InstrumentationInfo(name, version, schema_url)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    info = InstrumentationInfo(name, version, schema_url)
                 tracer = self._light_tracers[scope] = LightTracer(self, scope, info)
                 tracer.watched = self._watched
             return tracer
@@ -294,10 +301,21 @@ class LightTracerProvider(sdk.TracerProvider):
             for tracer in self._light_tracers.values():
                 tracer.watched = True
 
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what is there, and let the user's processors do so.
+
+        Args:
+            timeout_millis: milliseconds that this may take.
+        """
+        deadline = time.monotonic() + timeout_millis / 1000
+        flushed = self._flush(deadline)
+        left = int(max(deadline - time.monotonic(), 0.0) * 1000)
+        return super().force_flush(left) and flushed
+
     def renew(self) -> None:
         """In a forked child: no other thread is there, and no id may come twice."""
         self.ids.__init__()  # type: ignore[misc]
-        self.lock = RLock()
+        self.lock = threading.RLock()
         for tracer in self._light_tracers.values():
             tracer.lock = self.lock
 

@@ -20,6 +20,10 @@ Count = Callable[[str, int], None]
 """``(result, how many spans)``; results are exported, dropped and failed."""
 
 
+FLUSH_POLL = 0.005
+"""Seconds between two looks whether a flush is done."""
+
+
 class Sender(Protocol):
     """Something that spans are sent with."""
 
@@ -92,6 +96,22 @@ class SpanQueue:
         elif waiting + 1 >= self._batch_size and not self._called:
             self._called = True
             self._wake.set()
+
+    def flush(self, deadline: float) -> bool:
+        """Send what is there now, without stopping.
+
+        Args:
+            deadline: of ``time.monotonic()``.
+
+        Returns:
+            Whether all of it was sent (or given up) by then.
+        """
+        while self._spans or self._in_flight:
+            if time.monotonic() >= deadline:
+                return False
+            self._wake.set()
+            time.sleep(FLUSH_POLL)
+        return True
 
     def stop(self, deadline: float) -> None:
         """Send what is there, as long as there is time.
