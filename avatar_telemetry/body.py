@@ -135,6 +135,12 @@ def observe_body(
     """
     kind = type(body)
     if kind is list or kind is tuple:
+        if len(body) <= 1 and request.status:  # type: ignore[arg-type]
+            # As with any last chunk: what is handed to the server has left the application.
+            for chunk in body:
+                request.sending(chunk)
+            request.finish()
+            return body
         return ListBody(body, request)  # type: ignore[arg-type]
     if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
         return _observe_file(body, request)

@@ -19,8 +19,11 @@ from avatar_telemetry.metrics import (
     AUTH_ATTEMPTS,
     EXTERNAL_DURATION,
     EXTERNAL_REQUESTS,
+    LONGEST_QUERY,
     UPLOAD_SIZE,
     UPLOADS,
+    Metrics,
+    Plan,
 )
 from avatar_telemetry.profile import Route
 from avatar_telemetry.request_spans import RequestSpans, RequestTracing, operation_name
@@ -232,6 +235,12 @@ class AvatarRequest:
             self._record(duration)
         except Exception:  # noqa: BLE001 - the answer has been given; nothing may break it now
             self._telemetry.guard.failed("finish")
+            self._telemetry.metrics.abandoned()
+        if self.route.succeeded is not None:
+            try:
+                self._record_success(self.route)
+            except Exception:  # noqa: BLE001 - a rule of the user's profile
+                self._telemetry.guard.failed("succeeded")
         if self._spans is not None:
             self._end_spans(self._spans, duration)
 
@@ -279,28 +288,41 @@ class AvatarRequest:
 
     def _record(self, duration: float) -> None:
         route = self.route
-        status = labels.status(self.status)
-        size = ""
-        if route.kind == "avatar":
-            size = self._observe_avatar(status)
-        first_byte = self.first_byte - self.started if self.first_byte else duration
-        self._telemetry.metrics.finished(
-            (self.method, status, route.template, size, self.picture, self.cache, self.source),
-            duration,
-            first_byte,
+        metrics = self._telemetry.metrics
+        plan = (
+            self._conclude(route, metrics)
+            if route.kind == "avatar"
+            else metrics.plan(
+                (self.method, labels.status(self.status), route.template, "", "", "", "")
+            )
         )
-        if route.succeeded is not None:
-            self._record_success(route)
+        first_byte = self.first_byte - self.started if self.first_byte else duration
+        metrics.finished(plan, duration, first_byte)
 
-    def _observe_avatar(self, status: str) -> str:
-        """What was asked for and what was given; the label of the size."""
+    def _conclude(self, route: Route, metrics: Metrics) -> Plan:
+        """What was asked for and what was given, and the cells to write it into."""
+        answer = (
+            route.template, self.method, self.status, self._query, self._content_type,
+            self.cache, self.generators, self.outside_calls,
+        )  # fmt: skip
+        conclusion = metrics.conclusions.get(answer)
+        if conclusion is not None:
+            self.size, self.picture, self.source, plan = conclusion
+            return plan
         telemetry = self._telemetry
+        status = labels.status(self.status)
         self.size = telemetry.profile.size(self._query)
         picture = labels.image_format(self._content_type)
         if picture and status == "200":
             self.source = self._source()
         self.picture = picture or labels.suffix_format(self._path)
-        return labels.size_label(self.size, telemetry.sizes)
+        size = labels.size_label(self.size, telemetry.sizes)
+        plan = metrics.plan(
+            (self.method, status, route.template, size, self.picture, self.cache, self.source)
+        )
+        if picture and len(self._query) <= LONGEST_QUERY:  # without one the path has its say
+            metrics.remember(answer, (self.size, self.picture, self.source, plan))
+        return plan
 
     def _source(self) -> str:
         """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
