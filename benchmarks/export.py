@@ -88,3 +88,52 @@ def subjects() -> dict[str, Exporting | str]:
     except ImportError as error:
         return found | {"ours": str(error), "foreign": str(error)}
     return found | {"ours": (own.exporter, own.spans), "foreign": (own.exporter, sdk_spans)}
+
+
+def measure(size: int, rounds: int, batches: int) -> dict[str, Any]:
+    """Microseconds a span in batches of one size."""
+    measured: dict[str, Any] = {}
+    ready = {}
+    with running_sink() as sink:
+        for name, subject in subjects().items():
+            if isinstance(subject, str):
+                measured[name] = {"failed": subject}
+            else:
+                make, spans = subject
+                ready[name] = (make(sink, Compression.Gzip), spans(size))
+        times: dict[str, list[float]] = {name: [] for name in ready}
+        for _ in range(rounds):
+            for name, (exporter, spans) in ready.items():
+                times[name].append(timed(exporter, spans, batches) / (size * batches) * 1e6)
+        expected = len(ready) * rounds * batches * size
+        counts = sink.counts()
+    if counts["spans"] != expected or counts["attributes"] != len(ATTRIBUTES) * expected:
+        return {"failed": f"{counts} at the sink, {expected} spans were sent"}
+    measured |= {name: {"per_span_us": summary(values)} for name, values in times.items()}
+    for name in ready.keys() - {"theirs"}:
+        pairs = zip(times["theirs"], times[name], strict=True)
+        measured[name]["times_cheaper"] = summary(theirs / own for theirs, own in pairs)
+    return measured
+
+
+def timed(exporter: SpanExporter, spans: Sequence[ReadableSpan], batches: int) -> float:
+    """Seconds of processor time to export a batch so many times."""
+    started = thread_time()
+    for _ in range(batches):
+        if exporter.export(spans) is not SpanExportResult.SUCCESS:
+            raise SystemExit("the sink did not take a batch")
+    return thread_time() - started
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Both sizes of batches."""
+    results = {}
+    for size in SIZES:
+        say(f"export: batches of {size}")
+        rounds, spans = (3, 2_000) if quick else (11, 10_000)
+        results[str(size)] = measure(size, rounds, max(1, spans // size))
+    return results
+
+
+if __name__ == "__main__":
+    run_part("export", run, __doc__)
