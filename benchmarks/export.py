@@ -93,14 +93,14 @@ def subjects() -> dict[str, Exporting | str]:
 def measure(size: int, rounds: int, batches: int) -> dict[str, Any]:
     """Microseconds a span in batches of one size."""
     measured: dict[str, Any] = {}
-    ready = {}
+    ready: dict[str, tuple[SpanExporter, list[ReadableSpan]]] = {}
     with running_sink() as sink:
         for name, subject in subjects().items():
             if isinstance(subject, str):
                 measured[name] = {"failed": subject}
             else:
-                make, spans = subject
-                ready[name] = (make(sink, Compression.Gzip), spans(size))
+                make, make_spans = subject
+                ready[name] = (make(sink, Compression.Gzip), make_spans(size))
         times: dict[str, list[float]] = {name: [] for name in ready}
         for _ in range(rounds):
             for name, (exporter, spans) in ready.items():

@@ -57,7 +57,7 @@ class Effort:
 
 
 QUICK = Effort(1, 3, 1000)
-FULL = Effort(5, 7, 4000)
+FULL = Effort(5, 5, 2000)
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -118,9 +118,7 @@ def child(variant: Variant, rounds: int, calls: int, sink: Sink) -> list[dict[st
     one_round(bare.application, wrapped, variant.burst, 2)  # caches, series, connections
     gc.collect()
     gc.freeze()
-    figures = [
-        one_round(bare.application, wrapped, variant.burst, bursts) for _ in range(rounds)
-    ]
+    figures = [one_round(bare.application, wrapped, variant.burst, bursts) for _ in range(rounds)]
     serve(wrapped.application, SAMPLED_PARENT)  # shows that one that samples none could
     wrapped.flush()
     made = variant.burst * (rounds * bursts + 2)

@@ -87,7 +87,9 @@ def run(quick: bool) -> dict[str, Any]:
     results = {}
     for shape in SHAPES:
         say("scrape: {} workers with {} samples".format(*shape))
-        results["{}x{}".format(*shape)] = measure(*shape, (QUICK_ROUNDS if quick else ROUNDS)[shape])
+        results["{}x{}".format(*shape)] = measure(
+            *shape, (QUICK_ROUNDS if quick else ROUNDS)[shape]
+        )
     return results
 
 

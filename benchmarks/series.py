@@ -20,8 +20,9 @@ from typing import Any
 
 from avatar_telemetry import instrument
 from avatar_telemetry.profile import Route
-from benchmarks.applications import WATCHED, bare, watched
+from benchmarks.applications import bare, watched
 from benchmarks.command import run_part
+from benchmarks.peers.ours import WATCHED
 from benchmarks.request import ENVIRON, ask, serve
 from benchmarks.results import say, summary
 from benchmarks.samples import count, total

@@ -63,7 +63,7 @@ def of_otlp_metrics(body: bytes) -> dict[str, int]:
 
 
 def of_lines(body: bytes) -> dict[str, int]:
-    """Transactions of Elastic (a line begins with its kind) and Sentry (a header names its type)."""
+    """Transactions of Elastic (a line begins with its kind) and Sentry (a header has a type)."""
     heads = [line[:100] for line in body.splitlines()]
     elastic = sum(head.startswith(b'{"transaction"') for head in heads)
     sentry = sum(b'"type":"transaction"' in head and b'"length"' in head for head in heads)

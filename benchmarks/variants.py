@@ -1,7 +1,8 @@
-"""What is measured: our layer in its modes, and the peers, each with the variables it is run with."""
+"""What is measured: our layer in its modes, and the peers, each with its variables."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -74,7 +75,7 @@ def _otel(name: str, title: str, sample: float) -> Variant:
 
 
 def _datadog(name: str, title: str, sample: float) -> Variant:
-    rules = '[{"sample_rate": %s}]' % sample
+    rules = json.dumps([{"sample_rate": sample}])
     environ = DATADOG | {"DD_TRACE_AGENT_URL": SINK, "DD_TRACE_SAMPLING_RULES": rules}
     return Variant(name, title, "ddtrace", environ, 1.0, 1)
 

@@ -1,4 +1,4 @@
-"""The same answer from Django without any middleware: what django-prometheus is measured against."""
+"""The same answer from Django without middleware, which django-prometheus is compared with."""
 
 from __future__ import annotations
 

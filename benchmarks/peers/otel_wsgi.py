@@ -21,7 +21,5 @@ def wrap(name: str) -> Wrapped:
     spans.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(SINK + "/v1/traces")))
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(SINK + "/v1/metrics"))
     metrics = MeterProvider([reader])
-    application = OpenTelemetryMiddleware(
-        bare(name), tracer_provider=spans, meter_provider=metrics
-    )
+    application = OpenTelemetryMiddleware(bare(name), tracer_provider=spans, meter_provider=metrics)
     return Wrapped(application, lambda: (spans.force_flush(), metrics.force_flush()))
