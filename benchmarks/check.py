@@ -2,9 +2,9 @@
 
     python -m benchmarks --quick --out build/bench && python -m benchmarks.check [FOLDER]
 
-Compared is what does not depend on the machine: ratios to what was measured beside (bare, or the official way), instructions, and sizes
-of memory. The exit status is 1 where something got worse by more than both the spread of the figure
-and its tolerance.
+Compared is what does not depend on the machine: ratios to what was measured beside (bare, or the
+official way), instructions, and sizes of memory. The exit status is 1 where something got worse by
+more than the spread of the figure and its tolerance, or was not measured.
 """
 
 from __future__ import annotations

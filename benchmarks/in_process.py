@@ -148,14 +148,23 @@ def timed(application: Any, calls: int) -> float:
     return thread_time() - started
 
 
-def proof(variant: Variant, wrapped: Wrapped, made: int, sink: Sink) -> dict[str, int]:
+def proof(
+    variant: Variant, wrapped: Wrapped, made: int, sink: Sink, patience: float = 15
+) -> dict[str, int]:
     """That every request was counted and every sampled span arrived.
+
+    Args:
+        variant: what was measured.
+        wrapped: with what is around the application.
+        made: requests, besides the one with a sampled parent.
+        sink: what the variant exports to.
+        patience: seconds that a span may take to arrive.
 
     Raises:
         SystemExit: some are missing.
     """
     expected = (made * variant.sample + 1) * variant.spans
-    counts = sink.wait_for(expected)
+    counts = sink.wait_for(expected, patience)
     if counts["spans"] != expected:
         raise SystemExit(f"{counts['spans']} spans at the sink, {expected:.0f} expected")
     requests = wrapped.requests() if variant.metrics else None

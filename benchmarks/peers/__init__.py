@@ -1,8 +1,8 @@
 """Whatever can be put around an application, one module each, loaded only in its own process.
 
 Every module has ``wrap(name)``: the application of that name (see ``benchmarks.applications``),
-with the module's layer around it. ``BENCH_SINK`` names the sink, ``BENCH_SAMPLE`` the share of requests
-to trace; both are read when the module is loaded.
+with the module's layer around it. ``BENCH_SINK`` names the sink, ``BENCH_SAMPLE`` the share of
+requests to trace; both are read when the module is loaded.
 """
 
 from __future__ import annotations
