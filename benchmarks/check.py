@@ -27,6 +27,7 @@ COMPARED = {
     "times_faster": (True, 0.20),
     "throughput": (True, 0.05),
     "p99": (False, 0.40),
+    "cpu": (False, 0.05),
     "rss_mb": (False, 0.10),
     "answered_cpu_ms": (False, 0.30),
     "per_request": (False, 0.03),

@@ -120,8 +120,9 @@ def of_scrape(part: Mapping[str, Any]) -> str:
 def of_server(part: Mapping[str, Any]) -> str:
     """Throughput and tail behind gunicorn."""
     head = ("server and application", "variant", "throughput, share of bare", "p99, times bare",
-            "spans exported", "requests a second")  # fmt: skip
-    columns = {"throughput": 2, "p99": 1, "exported": 2, "requests_per_second": 0}
+            "processor time added, us", "spans exported", "requests a second")  # fmt: skip
+    columns = {"throughput": 2, "p99": 1, "cpu_added_us": 0, "exported": 2,
+               "requests_per_second": 0}  # fmt: skip
     rows = [
         (setting.replace("-", ", "), *row)
         for setting, variants in part.items()

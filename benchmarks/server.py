@@ -5,7 +5,8 @@
 Needs wrk. A fleet is one server of each variant, all running at once and all but one idle; they are
 loaded one after the other for about a second, bare first, again and again, and each figure is taken
 against the bare server of the same turn. Several fleets are started, because the layout of memory
-differs between processes.
+differs between processes. The processor time of the worker's threads stands beside: on a machine
+that does something else, too, it is the firmer figure.
 
 The run fails if a server's metrics do not show every request that wrk had answered. Spans are
 counted at the sinks when the servers have ended; ``exported`` is their share of those expected.
@@ -103,6 +104,8 @@ def figures(name: str, loads: Loads) -> dict[str, Any]:
     return {
         "throughput": summary(load["rate"] / bare["rate"] for bare, load in pairs),
         "p99": summary(load["p99"] / bare["p99"] for bare, load in pairs),
+        "cpu": summary(load["cpu"] / bare["cpu"] for bare, load in pairs),
+        "cpu_added_us": summary((load["cpu"] - bare["cpu"]) * 1e6 for bare, load in pairs),
         "requests_per_second": summary((load["rate"] for _, load in pairs), 0),
     }
 

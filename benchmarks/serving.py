@@ -87,7 +87,7 @@ class Server:
             return bytes(answer.read())
 
     def load(self, seconds: float, script: str = "") -> dict[str, float]:
-        """Requests a second, and the 99th percentile in seconds.
+        """Requests a second, the 99th percentile and the processor time of one, in seconds.
 
         Raises:
             SystemExit: wrk reports errors, or says something that is not understood.
@@ -98,14 +98,25 @@ class Server:
             command += ["-s", script, self.url, "--", str(self.loads)]
         else:
             command.append(f"{self.url}{PATH}?{QUERY}")
+        before = self._processor_time()
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        spent = self._processor_time() - before
         p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
         rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
         answered = re.search(r"(\d+) requests in", output)
         if not (p99 and rate and answered) or "Non-2xx" in output:
             raise SystemExit(f"wrk said of {self.variant.name}:\n{output}")
         self.answered += int(answered[1])
-        return {"rate": float(rate[1]), "p99": float(p99[1]) * UNITS[p99[2]]}
+        return {
+            "rate": float(rate[1]),
+            "p99": float(p99[1]) * UNITS[p99[2]],
+            "cpu": spent / int(answered[1]),
+        }
+
+    def _processor_time(self) -> float:
+        """Seconds that all threads of the worker have run, exporters included."""
+        threads = Path(f"/proc/{self.worker}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def requests_counted(self) -> float | None:
         """What its own metrics show, where they can be asked."""
