@@ -3,28 +3,37 @@
     python -m benchmarks.export [--quick] [--out FOLDER]
 
 Processor time of the exporting thread, with the POST to a live sink in another process. ``theirs``:
-the official exporter with the SDK's spans; ``ours``: our exporter with our spans; ``foreign``: our
-exporter with the SDK's, as another tracer provider makes them.
+the official exporter with the SDK's spans; ``ours``: our way with the spans of our requests;
+``api``: with spans that others make by our provider; ``foreign``: with the SDK's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from time import thread_time
+from collections.abc import Callable, Mapping, Sequence
+from time import thread_time, time_ns
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
+from avatar_telemetry.tracing.encoder import encode_spans
+from avatar_telemetry.tracing.provider import LightTracerProvider
+from avatar_telemetry.tracing.sampling import make_sampling
+from avatar_telemetry.tracing.span import RecordedSpan
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
-from benchmarks.sink import Sink, running_sink
+from benchmarks.sink import running_sink
 
-SIZES = (512, 64)
+# Batches, and how they are packed: the exporters pack nothing unless they are told to.
+CASES = {
+    "512": (512, Compression.NoCompression),
+    "64": (64, Compression.NoCompression),
+    "512, gzip": (512, Compression.Gzip),
+}
 # What a server span carries.
 ATTRIBUTES: dict[str, Any] = {
     "http.method": "GET",
@@ -42,6 +51,8 @@ ATTRIBUTES: dict[str, Any] = {
     "ivatar.avatar_size": 80,
     "ivatar.avatar_format": "png",
 }
+VARYING = "http.response_content_length"
+TRACES = "/v1/traces"
 
 
 class Kept(SpanExporter):
@@ -68,39 +79,63 @@ def sdk_spans(number: int) -> list[ReadableSpan]:
 def end_spans(tracer: Any, number: int) -> None:
     """Start and end so many spans."""
     for count in range(number):
-        attributes = ATTRIBUTES | {"http.response_content_length": count}
+        attributes = ATTRIBUTES | {VARYING: count}
         tracer.start_span("GET /avatar/{digest}", kind=SpanKind.SERVER, attributes=attributes).end()
 
 
-def official(sink: Sink, compression: Compression) -> SpanExporter:
-    """The exporter of ``opentelemetry-exporter-otlp-proto-http``."""
-    return OTLPSpanExporter(sink.url + "/v1/traces", compression=compression)
+def own_provider(ended: list[ReadableSpan]) -> LightTracerProvider:
+    """Our provider, which keeps what has ended."""
+    sampling = make_sampling("always_on", "")
+    return LightTracerProvider(
+        sampling, Resource.create(), SpanLimits(), ended.append, lambda error: {}, lambda text: text
+    )
 
 
-Exporting = tuple[Callable[[Sink, Compression], SpanExporter], Callable[[int], list[ReadableSpan]]]
+def api_spans(number: int) -> list[ReadableSpan]:
+    """Ended spans that somebody makes by our provider."""
+    ended: list[ReadableSpan] = []
+    end_spans(own_provider(ended).get_tracer(__name__), number)
+    return ended
 
 
-def subjects() -> dict[str, Exporting | str]:
-    """What is measured: an exporter and its spans; text says why one cannot be."""
-    found: dict[str, Exporting | str] = {"theirs": (official, sdk_spans)}
-    try:
-        own = import_module("benchmarks.own_export")
-    except ImportError as error:
-        return found | {"ours": str(error), "foreign": str(error)}
-    return found | {"ours": (own.exporter, own.spans), "foreign": (own.exporter, sdk_spans)}
+def request_spans(number: int) -> list[ReadableSpan]:
+    """Ended spans as our requests make them."""
+    ended: list[ReadableSpan] = []
+    tracer = own_provider(ended).get_tracer(__name__)
+    keys = tuple(ATTRIBUTES)
+    for count in range(number):
+        span = tracer.start_root("GET /avatar/{digest}", SpanKind.SERVER, time_ns())
+        assert isinstance(span, RecordedSpan)
+        span.set_known(keys, tuple((ATTRIBUTES | {VARYING: count}).values()))
+        span.end()
+    return ended
 
 
-def measure(size: int, rounds: int, batches: int) -> dict[str, Any]:
+class OurExporter(OTLPSpanExporter):
+    """Our encoder before the official exporter's client, which packs and posts the bytes."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch."""
+        sent = self._client.export(encode_spans(spans)).success
+        return SpanExportResult.SUCCESS if sent else SpanExportResult.FAILURE
+
+
+Exporting = tuple[type[OTLPSpanExporter], Callable[[int], list[ReadableSpan]]]
+SUBJECTS: Mapping[str, Exporting] = {
+    "theirs": (OTLPSpanExporter, sdk_spans),
+    "ours": (OurExporter, request_spans),
+    "api": (OurExporter, api_spans),
+    "foreign": (OurExporter, sdk_spans),
+}
+
+
+def measure(size: int, compression: Compression, rounds: int, batches: int) -> dict[str, Any]:
     """Microseconds a span in batches of one size."""
-    measured: dict[str, Any] = {}
-    ready: dict[str, tuple[SpanExporter, list[ReadableSpan]]] = {}
     with running_sink() as sink:
-        for name, subject in subjects().items():
-            if isinstance(subject, str):
-                measured[name] = {"failed": subject}
-            else:
-                make, make_spans = subject
-                ready[name] = (make(sink, Compression.Gzip), make_spans(size))
+        ready = {
+            name: (exporter(sink.url + TRACES, compression=compression), spans(size))
+            for name, (exporter, spans) in SUBJECTS.items()
+        }
         times: dict[str, list[float]] = {name: [] for name in ready}
         for _ in range(rounds):
             for name, (exporter, spans) in ready.items():
@@ -109,7 +144,9 @@ def measure(size: int, rounds: int, batches: int) -> dict[str, Any]:
         counts = sink.counts()
     if counts["spans"] != expected or counts["attributes"] != len(ATTRIBUTES) * expected:
         return {"failed": f"{counts} at the sink, {expected} spans were sent"}
-    measured |= {name: {"per_span_us": summary(values)} for name, values in times.items()}
+    measured: dict[str, Any] = {
+        name: {"per_span_us": summary(values)} for name, values in times.items()
+    }
     for name in ready.keys() - {"theirs"}:
         pairs = zip(times["theirs"], times[name], strict=True)
         measured[name]["times_cheaper"] = summary(theirs / own for theirs, own in pairs)
@@ -126,12 +163,12 @@ def timed(exporter: SpanExporter, spans: Sequence[ReadableSpan], batches: int) -
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Both sizes of batches."""
+    """All cases."""
     results = {}
-    for size in SIZES:
-        say(f"export: batches of {size}")
+    for name, (size, compression) in CASES.items():
+        say(f"export: batches of {name}")
         rounds, spans = (3, 2_000) if quick else (11, 10_000)
-        results[str(size)] = measure(size, rounds, max(1, spans // size))
+        results[name] = measure(size, compression, rounds, max(1, spans // size))
     return results
 
 

@@ -14,7 +14,7 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 
 from benchmarks import check, report, results
 from benchmarks.command import failures
-from benchmarks.export import ATTRIBUTES, official, sdk_spans
+from benchmarks.export import ATTRIBUTES, SUBJECTS, TRACES
 from benchmarks.in_process import Effort, in_child, proof, summed_up
 from benchmarks.instructions import read_callgrind, read_names
 from benchmarks.peers import Wrapped
@@ -82,12 +82,15 @@ def test_a_variant_that_does_not_start_is_not_measured() -> None:
         in_child(Variant("nobody", "", "nobody"), LITTLE)
 
 
-def test_the_sink_counts_spans_and_their_attributes() -> None:
-    """What the official exporter sends is counted exactly."""
+@pytest.mark.filterwarnings("ignore:You should use InstrumentationScope")  # the SDK's own class
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_the_sink_counts_spans_and_their_attributes(subject: str) -> None:
+    """What any exporter sends is counted exactly."""
+    exporting, spans = SUBJECTS[subject]
     with running_sink() as sink:
-        exporter = official(sink, Compression.Gzip)
-        exporter.export(sdk_spans(7))
-        exporter.export(sdk_spans(5))
+        exporter = exporting(sink.url + TRACES, compression=Compression.Gzip)
+        exporter.export(spans(7))
+        exporter.export(spans(5))
         exporter.shutdown()
         counts = sink.counts()
     assert counts["spans"] == 12
