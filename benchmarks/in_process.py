@@ -57,7 +57,7 @@ class Effort:
 
 
 QUICK = Effort(1, 3, 1000)
-FULL = Effort(5, 5, 2000)
+FULL = Effort(4, 5, 2000)
 
 
 def run(quick: bool) -> dict[str, Any]:

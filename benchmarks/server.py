@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
-from benchmarks.serving import DIGESTS, exported_share, running_server, uncounted
+from benchmarks.serving import DIGESTS, Server, exported_share, running_server, uncounted
 from benchmarks.variants import VARIANTS
 
 OURS = ("metrics", "spans-5", "spans-100")
@@ -60,7 +60,7 @@ class Effort:
 
 
 QUICK = Effort(1, 2, 1)
-FULL = Effort(3, 5, 1)
+FULL = Effort(3, 4, 1)
 
 Loads = dict[str, list[dict[str, float]]]
 
@@ -89,12 +89,17 @@ def measure(setting: Setting, effort: Effort) -> dict[str, Any]:
                     failed[name] = {"failed": outcome}
                 else:
                     exported.setdefault(name, []).append(outcome)
+    for name in setting.variants:
+        if VARIANTS[name].against in failed:
+            failed.setdefault(name, {"failed": "what it is compared with was not measured"})
+    if "bare" in failed:
+        return dict(failed)
+    rates = summary((load["rate"] for load in loads["bare"]), 0)
     measured = {
         name: figures(name, loads) | {"exported": summary(exported[name])}
         for name in setting.variants
-        if name in exported and name not in failed
+        if name not in failed
     }
-    rates = summary((load["rate"] for load in loads["bare"]), 0)
     return {"bare": {"requests_per_second": rates}} | measured | failed
 
 
@@ -118,32 +123,49 @@ def one_fleet(
     Returns:
         The share of its spans that each variant exported, or why it is not measured.
     """
-    outcome: dict[str, float | str] = {}
     (folder / "digests.lua").write_text(DIGESTS)
     script = str(folder / "digests.lua") if setting.application == "demo" else ""
+    faults: dict[str, str] = {}
     with ExitStack() as sinks:
         with ExitStack() as stack:
-            fleet = [
-                stack.enter_context(
-                    running_server(
-                        VARIANTS[name], setting.application, setting.worker_class, folder / name,
-                        sinks,
-                    )
-                )
-                for name in ("bare", *setting.variants)
-            ]  # fmt: skip
-            for server in fleet:
-                server.load(1, script)
-            for _ in range(effort.turns):
-                for server in fleet:
-                    load = server.load(effort.seconds, script)
-                    loads.setdefault(server.variant.name, []).append(load)
+            fleet = start_fleet(setting, folder, sinks, stack, faults)
+            warm_up: Loads = {}
+            for turn in range(effort.turns + 1):
+                load_in_turn(fleet, effort.seconds, script, loads if turn else warm_up, faults)
             for server in fleet:
                 if fault := uncounted(server):
-                    outcome[server.variant.name] = fault
-        for server in fleet:
-            outcome.setdefault(server.variant.name, exported_share(server))
-    return outcome
+                    faults.setdefault(server.variant.name, fault)
+        shares = {server.variant.name: exported_share(server) for server in fleet}
+    return shares | faults
+
+
+def start_fleet(
+    setting: Setting, folder: Path, sinks: ExitStack, stack: ExitStack, faults: dict[str, str]
+) -> list[Server]:
+    """A server of each variant that starts; the others are told among the faults."""
+    fleet = []
+    for name in ("bare", *setting.variants):
+        starting = running_server(
+            VARIANTS[name], setting.application, setting.worker_class, folder / name, sinks
+        )
+        try:
+            fleet.append(stack.enter_context(starting))
+        except RuntimeError as error:
+            faults[name] = str(error)
+    return fleet
+
+
+def load_in_turn(
+    fleet: list[Server], seconds: int, script: str, loads: Loads, faults: dict[str, str]
+) -> None:
+    """One turn: each server that has no fault."""
+    for server in fleet:
+        name = server.variant.name
+        if name not in faults:
+            try:
+                loads.setdefault(name, []).append(server.load(seconds, script))
+            except RuntimeError as error:
+                faults[name] = str(error)
 
 
 if __name__ == "__main__":
