@@ -19,16 +19,26 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import (
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    SSLError,
+)
 
 if TYPE_CHECKING:
     from urllib3.poolmanager import ProxyManager
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read, status line and headers included."""
+NO_RETRIES = urllib3.Retry(0, read=False)
 PIECE = 16 * 1024  # one TLS record: the deadline is looked at before each
 
 _DEADLINE: ContextVar[float | None] = ContextVar("avatar_telemetry_deadline", default=None)
@@ -51,25 +61,104 @@ class BoundedSession(requests.Session):
         self._certificate = certificate
         self.answer = b""
         """The body of the last answer, as far as it was read."""
+        self._way: _Way | None = None
         self.verify = certificate or True
         self.cert = client
         self.mount("http://", _BoundedAdapter())
         self.mount("https://", _BoundedAdapter())
 
-    def request(self, *args: Any, **options: Any) -> requests.Response:
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:
         """As of ``requests``; follows no redirect.
+
+        An exporter sends to one URL all its life, so what ``requests`` finds out anew for every
+        request (proxies, certificates, headers, cookies) is found out for the first one. Where a
+        proxy is between, every request goes the long way.
 
         Raises:
             requests.RequestException: no answer that can be used came in time.
         """
-        if self._certificate:
-            # Said with the request, for REQUESTS_CA_BUNDLE wins over what the session says.
-            options.setdefault("verify", self._certificate)
-        options["allow_redirects"] = False
         self.answer = b""
-        response = super().request(*args, **options)
+        if self._way is None or self._way.url != url:
+            self._way = self._find_way(method, url, options.get("headers"))
+        if self._way.pool is None:
+            response = self._go_the_long_way(method, url, options)
+        else:
+            response = self._way.go(self._way.pool, options["data"], options["timeout"])
         self.answer = response.content
         return response
+
+    def _find_way(self, method: str, url: str, headers: Any) -> _Way:
+        prepared = self.prepare_request(requests.Request(method, url, headers=headers))
+        # Said with the request, for REQUESTS_CA_BUNDLE wins over what the session says.
+        settings = self.merge_environment_settings(url, {}, True, self._certificate or None, None)
+        if select_proxy(url, settings["proxies"]):
+            return _Way(url, prepared, None)
+        adapter = self.get_adapter(url)
+        pool = adapter.get_connection_with_tls_context(  # type: ignore[attr-defined]
+            prepared, settings["verify"], proxies=None, cert=settings["cert"]
+        )
+        return _Way(url, prepared, pool)
+
+    def _go_the_long_way(self, method: str, url: str, options: dict[str, Any]) -> requests.Response:
+        if self._certificate:
+            options.setdefault("verify", self._certificate)
+        options["allow_redirects"] = False
+        return super().request(method, url, **options)
+
+
+class _Way:
+    """How the requests to one URL are sent.
+
+    Args:
+        url: where to.
+        prepared: a request with all headers but those of its body.
+        pool: of connections, ``None`` where a proxy is between.
+    """
+
+    def __init__(
+        self, url: str, prepared: requests.PreparedRequest, pool: HTTPConnectionPool | None
+    ) -> None:
+        self.url = url
+        self.pool = pool
+        self._prepared = prepared
+        self._headers = {
+            name: str(value) for name, value in prepared.headers.items() if name != "Content-Length"
+        }
+
+    def go(self, pool: HTTPConnectionPool, data: bytes, timeout: float) -> requests.Response:
+        """Send a body and read the answer, within seconds."""
+        token = _DEADLINE.set(time.monotonic() + timeout)
+        try:
+            raw = pool.urlopen(
+                "POST", self._prepared.path_url, data, self._headers, retries=NO_RETRIES,
+                redirect=False, assert_same_host=False, timeout=timeout, preload_content=False,
+            )  # fmt: skip
+            response = requests.Response()
+            response.status_code = raw.status
+            response.reason = raw.reason or ""
+            response.headers = CaseInsensitiveDict(raw.headers)
+            response.raw = raw
+            response._content = _drain(response)
+        except (HTTPError, OSError) as error:
+            raise _as_requests_says(error) from error
+        finally:
+            _DEADLINE.reset(token)
+        _refuse_redirect(response)
+        return response
+
+
+def _as_requests_says(error: Exception) -> requests.RequestException:
+    """The exception of ``requests`` for one of ``urllib3``: exporters tell them apart."""
+    reason = getattr(error, "reason", None)
+    if isinstance(error, RefusedAnswerError):
+        return error
+    if isinstance(reason if isinstance(reason, Exception) else error, SSLError):
+        return requests.exceptions.SSLError(error)
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return requests.Timeout(error)
+    if isinstance(error, (ProtocolError, MaxRetryError, NewConnectionError, OSError)):
+        return requests.ConnectionError(error)
+    return requests.RequestException(error)
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -93,11 +182,13 @@ class _BoundedAdapter(HTTPAdapter):
             response._content = _drain(response)
         finally:
             _DEADLINE.reset(token)
-        if 300 <= response.status_code < 400:
-            raise RefusedAnswerError(
-                f"{response.status_code}, a redirect, which is not followed", request=request
-            )
+        _refuse_redirect(response)
         return response
+
+
+def _refuse_redirect(response: requests.Response) -> None:
+    if 300 <= response.status_code < 400:
+        raise RefusedAnswerError(f"{response.status_code}, a redirect, which is not followed")
 
 
 def _drain(response: requests.Response) -> bytes:
