@@ -67,9 +67,8 @@ class BoundedSession(requests.Session):
         self.mount("http://", _BoundedAdapter())
         self.mount("https://", _BoundedAdapter())
 
-    def request(  # type: ignore[override] - exporters name all other arguments
-        self, method: str, url: str, **options: Any
-    ) -> requests.Response:
+    # Exporters name all other arguments.
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         """As of ``requests``; follows no redirect.
 
         An exporter sends to one URL all its life, so what ``requests`` finds out anew for every

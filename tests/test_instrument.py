@@ -135,13 +135,14 @@ def run_python(program: str, **environ: str) -> subprocess.CompletedProcess[str]
 def test_importing_changes_nothing() -> None:
     """The package alone patches no library, makes no file and starts no thread."""
     program = (
-        "import threading, urllib.request, prometheus_client.values as values\n"
+        "import sys, threading, urllib.request, prometheus_client.values as values\n"
+        "folders = []\n"
+        "sys.addaudithook(lambda event, args: event == 'os.mkdir' and folders.append(args[0]))\n"
         "before = (values.ValueClass, urllib.request.OpenerDirector.open)\n"
         "import avatar_telemetry\n"
         "assert before == (values.ValueClass, urllib.request.OpenerDirector.open)\n"
         "assert threading.active_count() == 1\n"
-        "from avatar_telemetry.runtime import RUNTIME\n"
-        "assert RUNTIME._folder is None\n"
+        "assert not [folder for folder in folders if 'avatar-telemetry-' in str(folder)]\n"
     )
     done = run_python(program)
     assert done.returncode == 0, done.stderr
