@@ -101,7 +101,7 @@ def _drain(response: requests.Response) -> None:
     The status has come by now. What stands in the body is nothing that we need.
     """
     try:
-        response.raw.read(MAX_ANSWER + 1, decode_content=False)
+        response.raw.read(decode_content=False)
     except (HTTPError, http.client.HTTPException, OSError):
         pass
     finally:
@@ -121,7 +121,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open, as it must be
-        self._left = MAX_ANSWER + PIECE
+        self._left = MAX_ANSWER
 
     def readable(self) -> bool:
         return True

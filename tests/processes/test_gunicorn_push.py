@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gunicorn_server import Metrics, Serve, eventually, is_running, total
+from gunicorn_server import GunicornServer, Metrics, Serve, eventually, is_running, total
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.utils import floatToGoString
 from test_gunicorn_page import the_leader
@@ -136,6 +137,11 @@ def await_first_push(sink: Sink) -> None:
     eventually(lambda: sink.requests, what="the first push")
 
 
+def since(server: GunicornServer) -> float:
+    """When the run began, as the runtime folder's record says."""
+    return float(json.loads((server.runtime_folder / "folder.lock").read_text())["since"])
+
+
 def comparable(metrics: Metrics) -> Metrics:
     return {key: value for key, value in metrics.items() if not key[0].startswith(OWN)}
 
@@ -252,7 +258,9 @@ def test_upgrade_goes_on(serve: Serve, sink: Sink, temporality: str) -> None:
     server = serve(env=environment(sink, **more))
     server.get("/avatar/abc")
     await_first_push(sink)
+    began = since(server)
     old, new = upgrade(server)
+    assert since(server) == began
     server.get("/avatar/abc")
     end(server, old)
     server.await_workers(2)
