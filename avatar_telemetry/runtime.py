@@ -167,7 +167,7 @@ class Runtime:
         if self._meters is not None:
             self._meters.stop()
             self._meters.wait(deadline)
-        if self._leader is not None and alone:
+        if self._leader is not None:
             self._leader.wait(deadline)
 
     # In any process that serves

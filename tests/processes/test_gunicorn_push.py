@@ -45,6 +45,8 @@ class Sink:
                     sink.released.wait(30)
                     return
                 sink.requests.append(ExportMetricsServiceRequest.FromString(body))
+                if sink.slow:
+                    sink.released.wait(1.0)
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -54,6 +56,7 @@ class Sink:
 
         self.requests: list[ExportMetricsServiceRequest] = []
         self.held = False
+        self.slow = False
         self.asked = threading.Event()
         self.released = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -249,6 +252,23 @@ def test_increments_over_leaders(serve: Serve, sink: Sink) -> None:
     assert server.wait() == 0
     assert increments(sink) == sent
     assert increments(sink, "histogram") == sent
+
+
+def test_end_of_a_leader_does_not_cut_a_push_off(serve: Serve, sink: Sink) -> None:
+    """A leader that ends while its increments are on the way waits to note that they arrived."""
+    delta = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
+    server = serve(env=environment(sink, **delta))
+    await_first_push(sink)
+    sink.slow = True
+    server.get("/avatar/abc")
+    eventually(lambda: increments(sink) >= 1)
+    leader = the_leader(server)
+    server.signal(signal.SIGTERM, leader)
+    server.await_workers(2, without=[leader])
+    sink.slow = False
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert increments(sink) == 1
 
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
