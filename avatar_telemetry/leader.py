@@ -29,6 +29,9 @@ class Duty(Protocol):
     def finish(self) -> None:
         """What is left to do at the end."""
 
+    def settle(self, deadline: float) -> None:
+        """Wait for what must not be cut off by the end of the process, and begin it no more."""
+
     def forget(self) -> None:
         """In a forked child: what this holds is the parent's, and must go with it."""
 
@@ -68,8 +71,12 @@ class Leader(Thread):
         self._stopped.set()
 
     def wait(self, deadline: float) -> None:
-        """Wait until everything has stopped, or until a time of the monotonic clock."""
-        if self.is_alive():
+        """Wait no longer than until a time of the monotonic clock: for everything to stop if that
+        finishes what is left, else for what must not be cut off."""
+        if not self._finishes:
+            for duty in self._duties:
+                duty.settle(deadline)
+        elif self.is_alive():
             self.join(max(0.0, deadline - time.monotonic()))
 
     def forget(self) -> None:

@@ -195,16 +195,16 @@ def _refuse_redirect(response: requests.Response) -> None:
 def _drain(response: requests.Response) -> bytes:
     """Read a short answer to its end, so that its connection can be used again; drop any other.
 
-    The status has come by now; a body that does not is taken for an empty one.
+    The status has come by now; a body that does not come, or is compressed, counts as empty.
     """
     body = b""
     try:
-        body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
+        body = response.raw.read(decode_content=False)
     except (HTTPError, http.client.HTTPException, OSError):
         pass
     finally:
         response.raw.close()
-    return body if len(body) <= MAX_ANSWER else b""
+    return b"" if "Content-Encoding" in response.headers else body
 
 
 class _BoundedAnswer(http.client.HTTPResponse):
@@ -220,7 +220,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open, as it must be
-        self._left = MAX_ANSWER + PIECE
+        self._left = MAX_ANSWER
 
     def readable(self) -> bool:
         return True

@@ -94,7 +94,7 @@ class Outlets:
             self._pipeline.stop(deadline)
         if self._meters is not None:
             self._meters.wait(deadline)
-        if self._leader is not None and alone:
+        if self._leader is not None:
             self._leader.wait(deadline)
 
     def forget(self) -> None:

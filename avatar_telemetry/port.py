@@ -57,6 +57,9 @@ class Port:
     def finish(self) -> None:
         """Nothing is left to do."""
 
+    def settle(self, deadline: float) -> None:
+        """An answer that is cut off is asked for again."""
+
     def forget(self) -> None:
         """In a forked child: the port is the parent's."""
         with suppress(OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Protocol
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -59,6 +59,7 @@ class Pusher:
         self._timeout = settings.metric_timeout / 1000 if timeout is None else timeout
         self._exporters: list[MetricExporter] = []
         self._bridge: Bridge | None = None
+        self._pushing = Lock()
 
     def work(self, stopped: Event) -> None:
         """Push every interval, counted from the last push of the leader before."""
@@ -72,6 +73,11 @@ class Pusher:
         """The last push."""
         self.push()
 
+    def settle(self, deadline: float) -> None:
+        """Increments that arrived must be noted, or the next leader sends them again."""
+        if self._continuity.delta:
+            self._pushing.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
     def forget(self) -> None:
         """In a forked child: nothing is held but connections, which it never uses."""
 
@@ -81,14 +87,15 @@ class Pusher:
         Returns:
             Whether all of it arrived.
         """
-        bridge = self._prepare()
-        deadline = time.monotonic() + self._timeout
-        arrived = False
-        try:
-            arrived = self._export_all(bridge, deadline)
-        finally:
-            self._count("exported" if arrived else "failed")
-            self._continuity.save()
+        with self._pushing:
+            bridge = self._prepare()
+            deadline = time.monotonic() + self._timeout
+            arrived = False
+            try:
+                arrived = self._export_all(bridge, deadline)
+            finally:
+                self._count("exported" if arrived else "failed")
+                self._continuity.save()
         return arrived
 
     def _prepare(self) -> Bridge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gunicorn_server import Metrics, Serve, eventually, is_running, total
+from gunicorn_server import GunicornServer, Metrics, Serve, eventually, is_running, total
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.utils import floatToGoString
 from test_gunicorn_page import the_leader
@@ -44,6 +45,8 @@ class Sink:
                     sink.released.wait(30)
                     return
                 sink.requests.append(ExportMetricsServiceRequest.FromString(body))
+                if sink.slow:
+                    sink.released.wait(1.0)
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -53,6 +56,7 @@ class Sink:
 
         self.requests: list[ExportMetricsServiceRequest] = []
         self.held = False
+        self.slow = False
         self.asked = threading.Event()
         self.released = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -134,6 +138,11 @@ def pushed(sink: Sink, number: float, **labels: str) -> None:
 def await_first_push(sink: Sink) -> None:
     """A leader pushes when it begins; what is counted after that has to wait."""
     eventually(lambda: sink.requests, what="the first push")
+
+
+def since(server: GunicornServer) -> float:
+    """When the run began, as the runtime folder's record says."""
+    return float(json.loads((server.runtime_folder / "folder.lock").read_text())["since"])
 
 
 def comparable(metrics: Metrics) -> Metrics:
@@ -245,6 +254,23 @@ def test_increments_over_leaders(serve: Serve, sink: Sink) -> None:
     assert increments(sink, "histogram") == sent
 
 
+def test_end_of_a_leader_does_not_cut_a_push_off(serve: Serve, sink: Sink) -> None:
+    """A leader that ends while its increments are on the way waits to note that they arrived."""
+    delta = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
+    server = serve(env=environment(sink, **delta))
+    await_first_push(sink)
+    sink.slow = True
+    server.get("/avatar/abc")
+    eventually(lambda: increments(sink) >= 1)
+    leader = the_leader(server)
+    server.signal(signal.SIGTERM, leader)
+    server.await_workers(2, without=[leader])
+    sink.slow = False
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert increments(sink) == 1
+
+
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
 def test_upgrade_goes_on(serve: Serve, sink: Sink, temporality: str) -> None:
     """Over an upgrade in place (USR2) series neither begin anew nor count twice."""
@@ -252,7 +278,9 @@ def test_upgrade_goes_on(serve: Serve, sink: Sink, temporality: str) -> None:
     server = serve(env=environment(sink, **more))
     server.get("/avatar/abc")
     await_first_push(sink)
+    began = since(server)
     old, new = upgrade(server)
+    assert since(server) == began
     server.get("/avatar/abc")
     end(server, old)
     server.await_workers(2)
