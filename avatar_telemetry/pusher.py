@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Protocol
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -59,7 +60,7 @@ class Pusher:
         self._timeout = settings.metric_timeout / 1000 if timeout is None else timeout
         self._exporters: list[MetricExporter] = []
         self._bridge: Bridge | None = None
-        self._pushing = Lock()
+        self._pushing = threading.Lock()
 
     def work(self, stopped: Event) -> None:
         """Push every interval, counted from the last push of the leader before."""
