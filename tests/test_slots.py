@@ -24,8 +24,8 @@ from avatar_telemetry.slots import (
 FORK = multiprocessing.get_context("fork")
 
 
-def hold_slot(folder: Path, told) -> None:
-    told.put((os.getpid(), claim_slot(folder).number))
+def hold_slot(folder: Path, tell) -> None:
+    tell.send((os.getpid(), claim_slot(folder).number))
     signal.pause()
 
 
@@ -34,16 +34,20 @@ class Holders:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.told = FORK.SimpleQueue()
         self.processes: dict[int, multiprocessing.process.BaseProcess] = {}
 
     def start(self, number: int) -> dict[int, int]:
         """So many more; gives slot -> pid of the new ones."""
+        # A pipe each: one that is killed while it writes into a common queue keeps its lock.
+        pipes = []
         for _ in range(number):
-            process = FORK.Process(target=hold_slot, args=(self.folder, self.told))
+            told, tell = FORK.Pipe(duplex=False)
+            process = FORK.Process(target=hold_slot, args=(self.folder, tell))
             process.start()
+            tell.close()
             self.processes[process.pid or 0] = process
-        return {slot: pid for pid, slot in (self.told.get() for _ in range(number))}
+            pipes.append(told)
+        return {slot: pid for pid, slot in (told.recv() for told in pipes)}
 
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
