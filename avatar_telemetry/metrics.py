@@ -19,6 +19,10 @@ INFINITE = float("inf")
 DURATION_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
+# Statements from a look-up by key in memory to one that waits for a lock.
+QUERY_BUCKETS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
+)  # fmt: skip
 UPLOAD_BUCKETS = tuple(float(1 << power) for power in range(10, 27, 2))
 # Combinations of label values that are kept resolved. A client chooses some (method, size, suffix),
 # so this bounds what it can make us remember; the series themselves have their own ceiling.
@@ -106,6 +110,13 @@ UPLOAD_SIZE = Instrument(
 AUTH_ATTEMPTS = Instrument(
     "ivatar_auth_attempts", "counter", "Attempts to authenticate.", ("operation", "success")
 )
+DB_QUERIES = Instrument(
+    "ivatar_db_queries", "counter", "SQL statements run inside a request.", ("system", "operation")
+)
+DB_DURATION = Instrument(
+    "ivatar_db_query_seconds", "histogram", "Seconds that an SQL statement took.",
+    ("system", "operation"), QUERY_BUCKETS,
+)  # fmt: skip
 INTERNAL_ERRORS = Instrument(
     "avatar_telemetry_internal_errors", "counter",
     "Failures of the telemetry itself; the application went on.", ("where",),
@@ -118,7 +129,7 @@ SERIES_REFUSED = Instrument(
 INSTRUMENTS = (
     REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
     CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
-    INTERNAL_ERRORS, SERIES_REFUSED,
+    DB_QUERIES, DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED,
 )  # fmt: skip
 
 

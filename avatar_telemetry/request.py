@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from avatar_telemetry import labels
 from avatar_telemetry.metrics import (
     AUTH_ATTEMPTS,
+    DB_DURATION,
+    DB_QUERIES,
     EXTERNAL_DURATION,
     EXTERNAL_REQUESTS,
     UPLOAD_SIZE,
@@ -54,7 +56,7 @@ class AvatarRequest:
     __slots__ = (
         "_cache", "_content_type", "_generators", "_location", "_method", "_path", "_query",
         "_send_error", "_server_start_response", "_server_write", "_telemetry", "_unsent",
-        "finished", "first_byte", "outside_calls", "route", "started", "status", "upload",
+        "db_queries", "finished", "first_byte", "outside_calls", "route", "started", "status", "upload",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class AvatarRequest:
         self._generators: tuple[str, ...] = ()
         self._send_error: BaseException | None = None
         self._server_write: Write | None = None
+        self.db_queries = 0
         self.outside_calls = 0
         self.upload: UploadObserver | None = None
         self.finished = False
@@ -165,6 +168,23 @@ class AvatarRequest:
         metrics = self._telemetry.metrics
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
         metrics.observe(EXTERNAL_DURATION, seconds, service)
+
+    def known_host(self, host: str) -> str:
+        """The host among the profile's services that a host is, or is a subdomain of; or empty."""
+        return labels.known_host(host, self._telemetry.profile.services)
+
+    def db_query(self, system: str, operation: str, seconds: float) -> None:
+        """An SQL statement was run; counted at once.
+
+        Args:
+            system: postgresql, mysql, sqlite or other.
+            operation: one of :data:`avatar_telemetry.sql.OPERATIONS`.
+            seconds: until the driver returned or failed.
+        """
+        self.db_queries += 1
+        metrics = self._telemetry.metrics
+        metrics.count(DB_QUERIES, system, operation)
+        metrics.observe(DB_DURATION, seconds, system, operation)
 
     def failed(self, error: BaseException) -> None:
         """An exception passes from the application to the server: the request has ended.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import wrapt
 
@@ -23,13 +24,41 @@ Around = Callable[[Call], Call]
 """Takes the original, gives what is called instead."""
 
 
-def when_imported(module: str, patch: Callable[[ModuleType], None]) -> None:
+class Versions(NamedTuple):
+    """The versions of a library that a probe was tried with.
+
+    Args:
+        first: major and minor of the oldest.
+        beyond: major and minor of the first that is too new.
+    """
+
+    first: tuple[int, int]
+    beyond: tuple[int, int]
+
+    def include(self, version: str) -> bool:
+        """Whether a version is among them."""
+        found = re.match(r"(\d+)\.(\d+)", version)
+        return found is not None and self.first <= (int(found[1]), int(found[2])) < self.beyond
+
+
+def when_imported(
+    module: str, patch: Callable[[ModuleType], None], versions: Versions | None = None
+) -> None:
     """Patch a module: now where it is imported already, else when it is.
 
     A module that is not as expected is left alone, with one log record.
+
+    Args:
+        module: dotted name.
+        patch: called with the module.
+        versions: those supported, where the module bears a ``__version__``.
     """
 
     def hook(imported: ModuleType) -> None:
+        version = str(getattr(imported, "__version__", ""))
+        if versions is not None and not versions.include(version):
+            LOGGER.warning("no probe for %s: version %r is not supported", module, version)
+            return
         try:
             patch(imported)
         except Exception:
