@@ -164,10 +164,14 @@ class AvatarRequest:
             success: whether the service did its work.
         """
         self.outside_calls += 1
-        service = labels.service(host, self._telemetry.profile.services)
+        service = self.service(host)
         metrics = self._telemetry.metrics
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
         metrics.observe(EXTERNAL_DURATION, seconds, service)
+
+    def service(self, host: str) -> str:
+        """The profile's word for the outside service that a host belongs to, or ``other``."""
+        return labels.service(host, self._telemetry.profile.services)
 
     def known_host(self, host: str) -> str:
         """The host among the profile's services that a host is, or is a subdomain of; or empty."""

@@ -24,6 +24,7 @@ LAYERS = (
         "resource",
         "settings",
         "settings_table",
+        "sql",
         "variable",
     },
     {
