@@ -56,7 +56,8 @@ class AvatarRequest:
     __slots__ = (
         "_cache", "_content_type", "_generators", "_location", "_method", "_path", "_query",
         "_send_error", "_server_start_response", "_server_write", "_telemetry", "_unsent",
-        "db_queries", "finished", "first_byte", "outside_calls", "route", "started", "status", "upload",
+        "db_queries", "finished", "first_byte", "outside_calls", "route", "started", "status",
+        "upload",
     )  # fmt: skip
 
     def __init__(

@@ -1,7 +1,7 @@
 """SQL texts: what a statement does, and its text without any literal.
 
-No parser: the few lexical rules that tell literals from the rest. They differ between databases, and
-where a text can be read in two ways nothing of it is given, since half a literal is one too many.
+No parser: the few lexical rules that tell literals from the rest. They differ between databases,
+and where a text can be read in two ways only its operation is given: half a literal is too much.
 """
 
 from __future__ import annotations

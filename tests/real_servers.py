@@ -59,7 +59,10 @@ def postgresql(folder: Path) -> Iterator[str]:
     )  # fmt: skip
     command = [*prefix, server, "-D", str(data), "-p", str(port), "-h", "127.0.0.1",
                "-k", str(folder), "-F"]  # fmt: skip
+    # It accepts connections, and refuses them, while it is starting up.
+    asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
     with _running(command, folder / "log", port):
+        _wait(lambda: subprocess.run(asked, check=False).returncode == 0)
         yield f"postgresql://demo@127.0.0.1:{port}/postgres"
 
 

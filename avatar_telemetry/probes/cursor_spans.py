@@ -137,7 +137,8 @@ def _mended(base: type) -> type:
 
     class Tracer(base):  # type: ignore[misc]
         def get_operation_name(self, cursor: Any, args: tuple[Shown, ...]) -> str:
-            return args[0].operation
+            # Empty: the name is that of the database.
+            return "" if args[0].operation == "other" else args[0].operation
 
         def get_statement(self, cursor: Any, args: tuple[Shown, ...]) -> str:
             return args[0].text

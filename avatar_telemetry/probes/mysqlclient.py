@@ -9,7 +9,7 @@ from avatar_telemetry.probes.cursor_spans import CursorSpans
 from avatar_telemetry.probes.database import observed
 from avatar_telemetry.probes.patching import Versions, surround, when_imported
 
-SUPPORTED = Versions((1, 4), (3, 0))
+SUPPORTED = Versions((1, 4), (3, 0), "version_info")
 SPANS = CursorSpans("mysql", "mysqlclient", {"database": "db", "host": "host", "port": "port"})
 
 

@@ -30,10 +30,17 @@ class Versions(NamedTuple):
     Args:
         first: major and minor of the oldest.
         beyond: major and minor of the first that is too new.
+        attribute: of the module, where it says its version, as a text or as numbers.
     """
 
     first: tuple[int, int]
     beyond: tuple[int, int]
+    attribute: str = "__version__"
+
+    def of(self, module: ModuleType) -> str:
+        """The version that a module says it has."""
+        said = getattr(module, self.attribute, "")
+        return ".".join(map(str, said)) if isinstance(said, tuple) else str(said)
 
     def include(self, version: str) -> bool:
         """Whether a version is among them."""
@@ -51,12 +58,12 @@ def when_imported(
     Args:
         module: dotted name.
         patch: called with the module.
-        versions: those supported, where the module bears a ``__version__``.
+        versions: those supported, where that matters.
     """
 
     def hook(imported: ModuleType) -> None:
-        version = str(getattr(imported, "__version__", ""))
-        if versions is not None and not versions.include(version):
+        if versions is not None and not versions.include(versions.of(imported)):
+            version = versions.of(imported)
             LOGGER.warning("no probe for %s: version %r is not supported", module, version)
             return
         try:

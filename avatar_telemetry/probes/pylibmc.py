@@ -1,7 +1,7 @@
 """Probe of pylibmc: whether a look-up found something, and a span for each operation.
 
-There is no instrumentation of OpenTelemetry's for it. A span bears what that of pymemcache does, but
-no server: libmemcached chooses one, and does not say which.
+There is no instrumentation of OpenTelemetry's for it. A span bears what that of pymemcache does,
+but no server: libmemcached chooses one, and does not say which.
 """
 
 from __future__ import annotations

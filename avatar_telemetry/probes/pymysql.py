@@ -8,7 +8,7 @@ from avatar_telemetry.probes.cursor_spans import CursorSpans
 from avatar_telemetry.probes.database import observed
 from avatar_telemetry.probes.patching import Versions, surround, when_imported
 
-SUPPORTED = Versions((1, 0), (2, 0))
+SUPPORTED = Versions((1, 0), (2, 0), "VERSION")  # __version__ is what it stands in for
 SPANS = CursorSpans("mysql", "pymysql", {"database": "db", "host": "host", "port": "port"})
 
 

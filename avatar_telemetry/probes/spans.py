@@ -1,8 +1,9 @@
 """Spans that instrumentations make for us: only where one is wanted, and of what may be told.
 
-OpenTelemetry's instrumentations are given the :class:`PrivateTracerProvider` in place of the global
-one. They name spans and attributes as everywhere; what identifies somebody stops here: statements go
-through a function, and database users, messages of exceptions (they quote values) and events stay.
+OpenTelemetry's instrumentations are given the :class:`PrivateTracerProvider` in place of the
+global one. They name spans and attributes as everywhere; what identifies somebody stops here:
+statements go through a function, and database users, messages of exceptions (they quote values) and
+events stay.
 """
 
 from __future__ import annotations
@@ -43,10 +44,16 @@ def error_name(error: BaseException) -> str:
 
 
 def fail(span: Span, error: BaseException) -> None:
-    """Mark a span as failed: ``error.type``, and the message only in privacy mode ``off``."""
-    message = str(error) if POLICY.privacy == "off" else None
-    span.set_status(Status(StatusCode.ERROR, message))
-    span.set_attribute("error.type", error_name(error))
+    """Mark a span as failed: ``error.type``, and the message only in privacy mode ``off``.
+
+    Never raises.
+    """
+    try:
+        message = str(error) if POLICY.privacy == "off" else None
+        span.set_status(Status(StatusCode.ERROR, message))
+        span.set_attribute("error.type", error_name(error))
+    except Exception:  # noqa: BLE001 - an exception that cannot be shown
+        POLICY.guard.failed("probe_span")
 
 
 class PrivateSpan(Span):
@@ -140,10 +147,11 @@ class PrivateTracer(trace.Tracer):
         *args: Any,
         **kwargs: Any,
     ) -> Iterator[Span]:
-        span = self.start_span(name, context, kind, attributes)
+        span = self.start_span(name, context, kind)
         if span is trace.INVALID_SPAN:
             yield span
             return
+        span.set_attributes(attributes or {})
         with trace.use_span(span, record_exception=False, set_status_on_exception=False):
             try:
                 yield span

@@ -59,7 +59,7 @@ class _Running:
         self.cursor = cursor
         self.place = place
         self.request = request
-        self.span = trace.INVALID_SPAN
+        self.span: trace.Span = trace.INVALID_SPAN
         self.outer = (_RUNNING.get(), IN_PROGRESS.get())
         self.started = perf_counter()
         _RUNNING.set(self)

@@ -1,8 +1,8 @@
 """Observed classes for drivers whose connections and cursors are written in C.
 
 Such a class cannot be patched, but ``connect`` takes another one. What is given is a class with the
-application's own first and ours right above the driver's: whatever the application's does, it ends in
-``super()``, and there we are. ``isinstance`` holds, and nothing is a proxy.
+application's own first and ours right above the driver's: whatever the application's does, it ends
+in ``super()``, and there we are. ``isinstance`` holds, and nothing is a proxy.
 """
 
 from __future__ import annotations
