@@ -62,7 +62,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     # It accepts connections, and refuses them, while it is starting up.
     asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
     with _running(command, folder / "log", port):
-        _wait(lambda: subprocess.run(asked, check=False).returncode == 0)
+        wait(lambda: subprocess.run(asked, check=False).returncode == 0)
         yield f"postgresql://demo@127.0.0.1:{port}/postgres"
 
 
@@ -108,7 +108,7 @@ def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
         subprocess.Popen(command, stdout=output, stderr=output, cwd="/") as process,
     ):
         try:
-            _wait(lambda: process.poll() is not None or _accepts(port))
+            wait(lambda: process.poll() is not None or accepts(port))
             assert process.poll() is None, f"{command[0]} ended: {log}"
             yield
         finally:
@@ -127,13 +127,13 @@ def _as_unprivileged(folder: Path) -> list[str]:
     return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait(ready: Callable[[], bool]) -> None:
+def wait(ready: Callable[[], bool]) -> None:
     end = time.monotonic() + DEADLINE
     while not ready():
         assert time.monotonic() < end, "the server does not come up"

@@ -145,12 +145,15 @@ def test_a_statement_that_fails(
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-def test_blank_statements(spans: Spans, within, driver: Driver, connection, recorded) -> None:
+@pytest.mark.parametrize("statement", [" ", "/* nothing */", None, 5, b"SELECT 1"])
+def test_odd_statements(
+    spans: Spans, within, driver: Driver, connection, statement, recorded
+) -> None:
     """What is no statement does as it does without a probe."""
 
     def outcome() -> tuple[type[BaseException] | None, str]:
         try:
-            connection.cursor().execute(" ")
+            connection.cursor().execute(statement)
         except Exception as error:  # noqa: BLE001 - compared with the bare outcome
             return type(error), str(error)
         finally:
@@ -164,8 +167,6 @@ def test_blank_statements(spans: Spans, within, driver: Driver, connection, reco
             return outcome()
 
     assert within(observed) == outcome()
-    with pytest.raises((TypeError, AttributeError, driver.module.Error)):
-        within(lambda: connection.cursor().execute(None))
 
 
 def test_cursors_stay_cursors(spans: Spans, policy, driver: Driver, connection) -> None:
@@ -182,8 +183,9 @@ def test_cursors_stay_cursors(spans: Spans, policy, driver: Driver, connection) 
         if driver.name != "sqlite3":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
-        with connection:
-            pass
+        if driver.name in ("sqlite3", "psycopg2"):  # others close it
+            with connection as entered:
+                assert entered is connection
     kind = {"psycopg2": "extensions.connection", "mysqlclient": "connections.Connection",
             "pymysql": "connections.Connection"}.get(driver.name, "Connection")  # fmt: skip
     owner = driver.module
