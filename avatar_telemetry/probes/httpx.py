@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from types import ModuleType
 from typing import Any
 
@@ -76,9 +75,11 @@ def _with_context(request: Any) -> Any:
     headers = context_headers(request.url.host, IN_CALL.get())
     ours = {name: value for name, value in headers.items() if name not in request.headers}
     if ours:
-        request = copy.copy(request)
-        request.headers = request.headers.copy()
-        request.headers.update(ours)
+        # copy.copy() goes by what is pickled, which is without the stream.
+        copy = object.__new__(type(request))
+        vars(copy).update(vars(request), headers=request.headers.copy())
+        copy.headers.update(ours)
+        return copy
     return request
 
 

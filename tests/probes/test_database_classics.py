@@ -284,3 +284,32 @@ def test_the_server_dies_in_mid_request(
 
 def urlport(url: str) -> int:
     return int(url.rpartition(":")[2].partition("/")[0])
+
+
+@pytest.mark.parametrize("name", drivers.NAMES)
+def test_django(servers: Servers, tmp_path: Path, name) -> None:
+    """Django's own backends work on an observed driver, and each of their statements is counted."""
+    pytest.importorskip("django")
+    if name == "pymysql":
+        pytest.skip("Django takes PyMySQL only where it stands in for mysqlclient")
+    driver = servers.driver(name)
+    engine = {"sqlite": "sqlite3"}.get(driver.system, driver.system)
+    database = {"ENGINE": f"django.db.backends.{engine}", "NAME": str(tmp_path / "db")}
+    if name != "sqlite3":
+        given = driver.arguments
+        database |= {"NAME": given.get("dbname") or given["database"], "USER": given["user"],
+                     "HOST": given["host"], "PORT": str(given["port"]),
+                     "PASSWORD": given.get("password", "")}  # fmt: skip
+    block = "import sys; sys.modules['psycopg'] = None\n" if name == "psycopg2" else ""
+    program = Path(__file__).with_name("django_queries.py")
+    done = subprocess.run(
+        [sys.executable, "-c", block + program.read_text(), name, json.dumps(database)],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["failures"] == 0
+    assert seen["counted"] == seen["spans"] >= 5
+    assert {"INSERT", "SELECT", "UPDATE"} <= set(seen["names"])
+    for secret in ("evelyn", "bob", "hidden"):
+        assert secret not in seen["text"]

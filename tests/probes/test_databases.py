@@ -86,7 +86,8 @@ def test_a_span_for_a_statement(spans: Spans, policy, driver: Driver, connection
     cursor = connection.cursor()
     with spans.recording():
         cursor.execute(
-            f"SELECT id FROM shop WHERE name = {driver.mark} OR name = '{SECRET}' OR id = 77", ("a",)
+            f"SELECT id FROM shop WHERE name = {driver.mark} OR name = '{SECRET}' OR id = 77",
+            ("a",),
         )
         assert cursor.fetchall()[0][0] == 1
     span = spans.one()
