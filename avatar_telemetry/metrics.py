@@ -183,6 +183,7 @@ class Metrics:
     def renew(self) -> None:
         """Find all cells anew: the book writes into other files from now on."""
         self._plans: dict[tuple[str, ...], Plan] = {}
+        self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
         self._counters: dict[tuple[str, ...], Cell] = {}
         self._histograms: dict[tuple[str, ...], HistogramCells] = {}
         self._in_progress = self._counter(IN_PROGRESS)
@@ -231,6 +232,26 @@ class Metrics:
         cells = self._histogram(instrument, *labels)
         with self._book.lock:
             cells.observe(value)
+
+    def timed(
+        self, counter: Instrument, histogram: Instrument, seconds: float, labels: tuple[str, ...]
+    ) -> None:
+        """Add one to a counter and put a duration into the histogram beside it, at once.
+
+        Args:
+            counter: with the same labels as the histogram.
+            histogram: of seconds.
+            seconds: how long it took.
+            labels: values, all from closed sets.
+        """
+        pair = self._pairs.get((counter.name, labels))
+        if pair is None:
+            pair = (self._counter(counter, *labels), self._histogram(histogram, *labels))
+            self._pairs[counter.name, labels] = pair
+        (doubles, index), cells = pair
+        with self._book.lock:
+            doubles[index] += 1.0
+            cells.observe(seconds)
 
     def internal_error(self, where: str) -> None:
         """Count a failure of ours. The one of the store itself needs no new place in it."""

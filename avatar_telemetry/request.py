@@ -187,9 +187,7 @@ class AvatarRequest:
             seconds: until the driver returned or failed.
         """
         self.db_queries += 1
-        metrics = self._telemetry.metrics
-        metrics.count(DB_QUERIES, system, operation)
-        metrics.observe(DB_DURATION, seconds, system, operation)
+        self._telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
 
     def failed(self, error: BaseException) -> None:
         """An exception passes from the application to the server: the request has ended.

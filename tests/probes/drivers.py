@@ -1,4 +1,4 @@
-"""The drivers of databases, each against its real server: how a test connects, and what is where."""
+"""The drivers of databases, each with its real server: how a test connects, what is where."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_a_statement_that_fails(
     error = driver.module.DatabaseError
 
     def work() -> None:
-        with spans.recording(), pytest.raises(error, match="(?i)duplicate|unique|exist"):
+        with spans.recording(), pytest.raises(error, match=r"(?i)duplicate|unique|exist"):
             connection.cursor().execute(f"INSERT INTO shop VALUES (1, '{SECRET}')")
         connection.rollback()
 

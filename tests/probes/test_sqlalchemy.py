@@ -41,7 +41,7 @@ def probes() -> Iterator[None]:
 def test_one_statement_is_one(
     recorder: Recorder, spans: Spans, within, servers: Servers, name
 ) -> None:
-    """Seen by SQLAlchemy and by its driver, a statement has one count, and one span: SQLAlchemy's."""
+    """What SQLAlchemy and its driver see has one count, and one span: SQLAlchemy's."""
     driver = servers.driver(name)
     OF_LIBRARIES[name]()
     engine = sqlalchemy.create_engine(driver.url)
