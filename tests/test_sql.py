@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_telemetry.sql import (
@@ -103,6 +103,7 @@ def statements(draw: st.DrawFn) -> tuple[str, str]:
     return system, " ".join(draw(st.lists(parts, max_size=12)))
 
 
+@settings(max_examples=400, deadline=None)
 @given(statements())
 def test_no_literal_is_left(drawn: tuple[str, str]) -> None:
     """Whatever stands around a literal, nothing of it is in the text."""
@@ -110,6 +111,7 @@ def test_no_literal_is_left(drawn: tuple[str, str]) -> None:
     assert MARK not in without_literals(statement, system)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400) | st.text("'\"`$-/*#[]a1\\\n ", max_size=400))
 def test_any_text(text: str) -> None:
     """Any text gives a bounded one and a known operation, in every system."""
