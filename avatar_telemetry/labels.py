@@ -87,15 +87,17 @@ def service(host: str, services: Mapping[str, str]) -> str:
         host: without port, in any case, with or without the dot of the root.
         services: host name in lower case -> label; a subdomain counts with the nearest host listed.
     """
+    return services.get(known_host(host, services), OTHER)
+
+
+def known_host(host: str, services: Mapping[str, str]) -> str:
+    """The nearest host of ``services`` that a host is or is below; empty where there is none."""
     if len(host) > LONGEST_HOST:
-        return OTHER
+        return ""
     name = host.lower().removesuffix(".")
-    while name:
-        label = services.get(name)
-        if label is not None:
-            return label
+    while name and name not in services:
         name = name.partition(".")[2]
-    return OTHER
+    return name
 
 
 def _essence(content_type: str) -> str:

@@ -19,6 +19,10 @@ INFINITE = float("inf")
 DURATION_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
+# Statements from a look-up by key in memory to one that waits for a lock.
+QUERY_BUCKETS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
+)  # fmt: skip
 UPLOAD_BUCKETS = tuple(float(1 << power) for power in range(10, 27, 2))
 # Combinations of label values that are kept resolved. A client chooses some (method, size, suffix),
 # so this bounds what it can make us remember; the series themselves have their own ceiling.
@@ -108,6 +112,13 @@ UPLOAD_SIZE = Instrument(
 AUTH_ATTEMPTS = Instrument(
     "ivatar_auth_attempts", "counter", "Attempts to authenticate.", ("operation", "success")
 )
+DB_QUERIES = Instrument(
+    "ivatar_db_queries", "counter", "SQL statements run inside a request.", ("system", "operation")
+)
+DB_DURATION = Instrument(
+    "ivatar_db_query_seconds", "histogram", "Seconds that an SQL statement took.",
+    ("system", "operation"), QUERY_BUCKETS,
+)  # fmt: skip
 INTERNAL_ERRORS = Instrument(
     "avatar_telemetry_internal_errors", "counter",
     "Failures of the telemetry itself; the application went on.", ("where",),
@@ -127,7 +138,7 @@ METRIC_PUSHES = Instrument(
 INSTRUMENTS = (
     REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
     CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
-    INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS,
+    DB_QUERIES, DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS,
 )  # fmt: skip
 
 
@@ -191,6 +202,7 @@ class Metrics:
         """Find all cells anew: the book writes into other files from now on."""
         self._plans: dict[tuple[str, ...], Plan] = {}
         self.conclusions: dict[Answer, Conclusion] = {}
+        self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
         self._counters: dict[tuple[str, ...], Cell] = {}
         self._histograms: dict[tuple[str, ...], HistogramCells] = {}
         self._in_progress = self._counter(IN_PROGRESS)
@@ -263,6 +275,26 @@ class Metrics:
         cells = self._histogram(instrument, *labels)
         with self._book.lock:
             cells.observe(value)
+
+    def timed(
+        self, counter: Instrument, histogram: Instrument, seconds: float, labels: tuple[str, ...]
+    ) -> None:
+        """Add one to a counter and put a duration into the histogram beside it, at once.
+
+        Args:
+            counter: with the same labels as the histogram.
+            histogram: of seconds.
+            seconds: how long it took.
+            labels: values, all from closed sets.
+        """
+        pair = self._pairs.get((counter.name, labels))
+        if pair is None:
+            pair = (self._counter(counter, *labels), self._histogram(histogram, *labels))
+            self._pairs[counter.name, labels] = pair
+        (doubles, index), cells = pair
+        with self._book.lock:
+            doubles[index] += 1.0
+            cells.observe(seconds)
 
     def internal_error(self, where: str) -> None:
         """Count a failure of ours. The one of the store itself needs no new place in it."""

@@ -17,6 +17,8 @@ from opentelemetry.trace import format_trace_id
 from avatar_telemetry import labels
 from avatar_telemetry.metrics import (
     AUTH_ATTEMPTS,
+    DB_DURATION,
+    DB_QUERIES,
     EXTERNAL_DURATION,
     EXTERNAL_REQUESTS,
     LONGEST_QUERY,
@@ -201,7 +203,7 @@ class AvatarRequest:
             success: whether the service did its work.
         """
         self.outside_calls += 1
-        service = labels.service(host, self._telemetry.profile.services)
+        service = self.service(host)
         metrics = self._telemetry.metrics
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
         metrics.observe(EXTERNAL_DURATION, seconds, service)
@@ -214,6 +216,25 @@ class AvatarRequest:
         """
         if self.error is None:
             self.error = error
+
+    def service(self, host: str) -> str:
+        """The profile's word for the outside service that a host belongs to, or ``other``."""
+        return labels.service(host, self._telemetry.profile.services)
+
+    def known_host(self, host: str) -> str:
+        """The host among the profile's services that a host is, or is a subdomain of; or empty."""
+        return labels.known_host(host, self._telemetry.profile.services)
+
+    def db_query(self, system: str, operation: str, seconds: float) -> None:
+        """An SQL statement was run; counted at once.
+
+        Args:
+            system: postgresql, mysql, sqlite or other.
+            operation: one of :data:`avatar_telemetry.sql.OPERATIONS`.
+            seconds: until the driver returned or failed.
+        """
+        self.db_queries += 1
+        self._telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
 
     def failed(self, error: BaseException) -> None:
         """An exception passes from the application to the server: the request has ended.

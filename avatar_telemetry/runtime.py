@@ -29,7 +29,7 @@ from avatar_telemetry.mapped import Book, value_class
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.middleware import Layer
 from avatar_telemetry.outlets import Outlets
-from avatar_telemetry.probes import install_probes
+from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.settings import Settings, sdk_disabled
@@ -180,7 +180,7 @@ class Runtime:
         if profile is not None:
             self._declared.append(profile)
             if self._metrics is not None:
-                install_probes(profile)
+                install_probes(profile, (self._settings or DEFAULTS).probes_off)
 
     def layer(self, settings: Settings | None, profile: Profile | None) -> Layer:
         """What the middleware works with in this process. Never raises.
@@ -231,9 +231,10 @@ class Runtime:
         metrics = self._metrics = Metrics(self.book, settings.max_series)
         self.guard.count = metrics.internal_error
         os.register_at_fork(after_in_child=self._after_fork)
+        POLICY.set(settings.privacy, settings.propagate_to, settings.semconv, self.guard)
         with self.guard.at("profile"):  # it may have been edited since the start
             for profile in (load_profile(settings.profile), *self._declared):
-                install_probes(profile)
+                install_probes(profile, settings.probes_off)
         if self._folder is not None:
             self._open_outlets(settings, self._folder, metrics)
 

@@ -74,7 +74,10 @@ def postgresql(folder: Path) -> Iterator[str]:
     )  # fmt: skip
     command = [*prefix, server, "-D", str(data), "-p", str(port), "-h", "127.0.0.1",
                "-k", str(folder), "-F"]  # fmt: skip
+    # It accepts connections, and refuses them, while it is starting up.
+    asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
     with running(command, folder / "log", port):
+        await_answer(lambda: subprocess.run(asked, check=False).returncode == 0)
         yield f"postgresql://demo@127.0.0.1:{port}/postgres"
 
 
@@ -127,7 +130,7 @@ def running(command: list[str], log: Path, port: int) -> Iterator[None]:
         subprocess.Popen(command, stdout=output, stderr=output, cwd="/") as process,
     ):
         try:
-            await_answer(lambda: process.poll() is not None or _accepts(port))
+            await_answer(lambda: process.poll() is not None or accepts(port))
             assert process.poll() is None, f"{command[0]} ended: {log}"
             yield
         finally:
@@ -146,7 +149,7 @@ def _as_unprivileged(folder: Path) -> list[str]:
     return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

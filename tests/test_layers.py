@@ -32,6 +32,7 @@ LAYERS = (
         "semconv",
         "settings",
         "settings_table",
+        "sql",
         "variable",
     },
     {

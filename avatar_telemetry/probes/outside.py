@@ -1,16 +1,58 @@
-"""What the probes of HTTP clients share: one count for a call, however the libraries nest."""
+"""What the probes of HTTP clients share: one count and one span for a call, however libraries nest.
+
+Paths and queries of the services hold digests: they are told in privacy mode ``off`` alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from functools import lru_cache
+from importlib.metadata import version
 from time import perf_counter
-from typing import Any
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from avatar_telemetry.request import CURRENT
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from avatar_telemetry import labels
+from avatar_telemetry.probes.policy import POLICY
+from avatar_telemetry.probes.spans import end, fail, span_wanted
+from avatar_telemetry.request import CURRENT, AvatarRequest
 
 NOT_FOUND = (404, 410)
-_in_call: ContextVar[bool] = ContextVar("avatar_telemetry.outside_call", default=False)
+IN_CALL: ContextVar[OutsideCall | None] = ContextVar("avatar_telemetry.outside", default=None)
+# Semantic conventions: the method of a span where it is none of the known ones.
+UNKNOWN_METHOD = "_OTHER"
+
+
+class Target(NamedTuple):
+    """What is called.
+
+    Args:
+        host: without port.
+        method: of HTTP.
+        url: whole; told in privacy mode ``off`` only.
+    """
+
+    host: str
+    method: str
+    url: str
+
+
+Describe = Callable[..., "Target | None"]
+"""Takes the arguments of a call; ``None`` where it does not leave over HTTP."""
+
+
+def target(method: str, url: str) -> Target | None:
+    """What a URL calls."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return Target(parts.hostname, method, url)
 
 
 def succeeded(status: int) -> bool:
@@ -18,36 +60,119 @@ def succeeded(status: int) -> bool:
     return 0 < status < 400 or status in NOT_FOUND
 
 
+class OutsideCall:
+    """One call; ``with`` it, or open and close it. Neither raises.
+
+    Args:
+        library: whose call it is.
+        target: what is called.
+        request: in progress, if one is.
+        recorded: whether it has a span.
+        status_of: status code of an exception, 0 where there is none.
+    """
+
+    __slots__ = ("_attached", "_host", "_request", "_started", "_status_of", "_token", "span",
+                 "status")  # fmt: skip
+
+    def __init__(
+        self,
+        library: str,
+        target: Target,
+        request: AvatarRequest | None,
+        recorded: bool,
+        status_of: Callable[[Any], int],
+    ) -> None:
+        self._host = target.host
+        self._request = request
+        self._status_of = status_of
+        self.status = 0
+        self.span = _start_span(library, target, request) if recorded else trace.INVALID_SPAN
+        self._started = perf_counter()
+
+    def __enter__(self) -> OutsideCall:
+        self._token: Token[OutsideCall | None] = IN_CALL.set(self)
+        self._attached: Any = None
+        if self.span is not trace.INVALID_SPAN:
+            self._attached = otel_context.attach(trace.set_span_in_context(self.span))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        IN_CALL.reset(self._token)
+        if self._attached is not None:
+            otel_context.detach(self._attached)
+        self.close(error)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """It has answered or failed; counted at once."""
+        seconds = perf_counter() - self._started
+        try:
+            if error is not None:
+                self.status = self._status_of(error)
+            success = succeeded(self.status)
+            if self._request is not None:
+                self._request.outside_call(self._host, seconds, success=success)
+            if self.span is not trace.INVALID_SPAN:
+                self._end_span(error, success)
+        except Exception:  # noqa: BLE001 - the call is over; the application has its result
+            POLICY.guard.failed("probe_outside")
+
+    def _end_span(self, error: BaseException | None, success: bool) -> None:
+        span = self.span
+        span.set_attribute("ivatar.external.success", success)
+        if self.status:
+            for key in _keys("http.status_code", "http.response.status_code"):
+                span.set_attribute(key, self.status)
+        if self.status and not success:
+            span.set_status(Status(StatusCode.ERROR))
+            span.set_attribute("error.type", str(self.status))
+        elif error is not None and not success:
+            fail(span, error)
+        end(span)
+
+
+def begin(
+    library: str, describe: Describe, status_of: Callable[[Any], int], *args: Any, **kwargs: Any
+) -> OutsideCall | None:
+    """A call begins; ``None`` where nobody wants to know of it, or of which another is part."""
+    request = CURRENT.get()
+    recorded = span_wanted(request)
+    if (request is None and not recorded) or IN_CALL.get() is not None:
+        return None
+    try:
+        called = describe(*args, **kwargs)
+        return called and OutsideCall(library, called, request, recorded, status_of)
+    except Exception:  # noqa: BLE001 - the library will say what it thinks of such arguments
+        return None
+
+
 def call_outside(
-    host: str | None,
-    call: Callable[..., Any],
+    library: str,
+    describe: Describe,
     status_of: Callable[[Any], int],
+    call: Callable[..., Any],
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    """Make a call and tell the request in progress how it went.
+    """Make a call and tell how it went.
 
     Args:
-        host: that is called; ``None`` where the call does not leave over HTTP.
-        call: the original; its result and its exceptions pass unchanged.
+        library: whose call it is.
+        describe: what is called, from the arguments.
         status_of: status code of a result or of an exception, 0 where there is none.
+        call: the original; its result and its exceptions pass unchanged.
     """
-    request = CURRENT.get()
-    if request is None or host is None or _in_call.get():
+    outside = begin(library, describe, status_of, *args, **kwargs)
+    if outside is None:
         return call(*args, **kwargs)
-    token = _in_call.set(True)
-    started = perf_counter()
-    status = 0
-    try:
+    with outside:
         result = call(*args, **kwargs)
-        status = status_of(result)
+        outside.status = status_of(result)
         return result
-    except Exception as error:
-        status = status_of(error)
-        raise
-    finally:
-        _in_call.reset(token)
-        request.outside_call(host, perf_counter() - started, success=succeeded(status))
 
 
 def status_attribute(name: str) -> Callable[[Any], int]:
@@ -58,3 +183,48 @@ def status_attribute(name: str) -> Callable[[Any], int]:
         return status if isinstance(status, int) else 0
 
     return read
+
+
+@lru_cache(maxsize=16)
+def tracer_of(library: str) -> trace.Tracer:
+    """The tracer of a probe that makes its spans itself."""
+    return trace.get_tracer(f"avatar_telemetry.probes.{library}", version("avatar-telemetry"))
+
+
+def _start_span(library: str, target: Target, request: AvatarRequest | None) -> trace.Span:
+    try:
+        listed = request.known_host(target.host) if request is not None else ""
+        service = request.service(target.host) if request is not None else labels.OTHER
+        method = labels.method(target.method.upper())
+        name = "HTTP" if method == labels.OTHER else method
+        return tracer_of(library).start_span(
+            name if service == labels.OTHER else f"{name} {service}",
+            kind=SpanKind.CLIENT,
+            attributes=_attributes(target, method, service, listed),
+        )
+    except Exception:  # noqa: BLE001 - a sampler or processor of somebody's; the call goes on
+        POLICY.guard.failed("probe_span")
+        return trace.INVALID_SPAN
+
+
+def _attributes(target: Target, method: str, service: str, listed: str) -> dict[str, str]:
+    full = POLICY.privacy == "off"
+    told = {
+        ("http.method", "http.request.method"): UNKNOWN_METHOD if method == "other" else method,
+        ("net.peer.name", "server.address"): target.host if full else listed or labels.OTHER,
+    }
+    if full:
+        told["http.url", "url.full"] = _without_credentials(target.url)
+    attributes = {key: value for both, value in told.items() for key in _keys(*both)}
+    return {**attributes, "server.address": told["net.peer.name", "server.address"],
+            "ivatar.external.service": service}  # fmt: skip
+
+
+def _keys(old: str, new: str) -> tuple[str, ...]:
+    """Names of an attribute under ``OTEL_SEMCONV_STABILITY_OPT_IN``."""
+    return {"old": (old,), "http": (new,), "http/dup": (old, new)}[POLICY.semconv]
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

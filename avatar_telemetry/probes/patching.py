@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import wrapt
 
@@ -23,13 +24,48 @@ Around = Callable[[Call], Call]
 """Takes the original, gives what is called instead."""
 
 
-def when_imported(module: str, patch: Callable[[ModuleType], None]) -> None:
+class Versions(NamedTuple):
+    """The versions of a library that a probe was tried with.
+
+    Args:
+        first: major and minor of the oldest.
+        beyond: major and minor of the first that is too new.
+        attribute: of the module, where it says its version, as a text or as numbers.
+    """
+
+    first: tuple[int, int]
+    beyond: tuple[int, int]
+    attribute: str = "__version__"
+
+    def of(self, module: ModuleType) -> str:
+        """The version that a module says it has."""
+        said = getattr(module, self.attribute, "")
+        return ".".join(map(str, said)) if isinstance(said, tuple) else str(said)
+
+    def include(self, version: str) -> bool:
+        """Whether a version is among them."""
+        found = re.match(r"(\d+)\.(\d+)", version)
+        return found is not None and self.first <= (int(found[1]), int(found[2])) < self.beyond
+
+
+def when_imported(
+    module: str, patch: Callable[[ModuleType], None], versions: Versions | None = None
+) -> None:
     """Patch a module: now where it is imported already, else when it is.
 
     A module that is not as expected is left alone, with one log record.
+
+    Args:
+        module: dotted name.
+        patch: called with the module.
+        versions: those supported, where that matters.
     """
 
     def hook(imported: ModuleType) -> None:
+        if versions is not None and not versions.include(versions.of(imported)):
+            version = versions.of(imported)
+            LOGGER.warning("no probe for %s: version %r is not supported", module, version)
+            return
         try:
             patch(imported)
         except Exception:

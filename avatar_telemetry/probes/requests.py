@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
-from avatar_telemetry.probes.outside import call_outside, status_attribute
-from avatar_telemetry.probes.patching import Call, surround, when_imported
+from avatar_telemetry.probes import propagation
+from avatar_telemetry.probes.outside import Target, call_outside, status_attribute, target
+from avatar_telemetry.probes.patching import Call, Versions, surround, when_imported
+
+SUPPORTED = Versions((2, 20), (3, 0))
 
 _status = status_attribute("status_code")
 
 
 def install() -> None:
     """Watch ``Session.send``, which everything in requests calls."""
-    when_imported("requests.sessions", _patch)
+    propagation.install()
+    when_imported("requests", _patch, SUPPORTED)
 
 
 def _patch(module: ModuleType) -> None:
@@ -22,15 +25,11 @@ def _patch(module: ModuleType) -> None:
 
 
 def _around_send(original: Call) -> Call:
-    def send(self: Any, request: Any, **kwargs: Any) -> Any:
-        return call_outside(_host(request), original, _status, self, request, **kwargs)
+    def send(*args: Any, **kwargs: Any) -> Any:
+        return call_outside("requests", _describe, _status, original, *args, **kwargs)
 
     return send
 
 
-def _host(request: Any) -> str | None:
-    try:
-        url: str = request.url
-        return urlsplit(url).hostname
-    except (ValueError, TypeError, AttributeError):
-        return None
+def _describe(session: Any, request: Any, **kwargs: Any) -> Target | None:
+    return target(request.method, request.url)

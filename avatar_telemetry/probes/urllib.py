@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
-from avatar_telemetry.probes.outside import call_outside, status_attribute
+from avatar_telemetry.probes import propagation
+from avatar_telemetry.probes.outside import Target, call_outside, status_attribute, target
 from avatar_telemetry.probes.patching import Call, surround, when_imported
 
 _status = status_attribute("code")
@@ -14,6 +14,7 @@ _status = status_attribute("code")
 
 def install() -> None:
     """Watch ``OpenerDirector.open``, which ``urlopen`` calls."""
+    propagation.install()
     when_imported("urllib.request", _patch)
 
 
@@ -22,16 +23,13 @@ def _patch(module: ModuleType) -> None:
 
 
 def _around_open(original: Call) -> Call:
-    def open(self: Any, fullurl: Any, *args: Any, **kwargs: Any) -> Any:
-        return call_outside(_host(fullurl), original, _status, self, fullurl, *args, **kwargs)
+    def open(*args: Any, **kwargs: Any) -> Any:
+        return call_outside("urllib", _describe, _status, original, *args, **kwargs)
 
     return open
 
 
-def _host(fullurl: Any) -> str | None:
-    url = fullurl if isinstance(fullurl, str) else getattr(fullurl, "full_url", "")
-    try:
-        parts = urlsplit(url)
-        return parts.hostname if parts.scheme in ("http", "https") else None
-    except (ValueError, TypeError, AttributeError):
-        return None
+def _describe(opener: Any, fullurl: Any, data: Any = None, timeout: Any = None) -> Target | None:
+    if isinstance(fullurl, str):
+        return target("GET" if data is None else "POST", fullurl)
+    return target("POST" if data is not None else fullurl.get_method(), fullurl.full_url)

@@ -4,42 +4,44 @@ from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
-from avatar_telemetry.probes.outside import call_outside, status_attribute
-from avatar_telemetry.probes.patching import Call, surround, when_imported
+from avatar_telemetry.probes import propagation
+from avatar_telemetry.probes.outside import Target, call_outside, status_attribute, target
+from avatar_telemetry.probes.patching import Call, Versions, surround, when_imported
+
+SUPPORTED = Versions((1, 26), (3, 0))
 
 _status = status_attribute("status")
 
 
 def install() -> None:
     """Watch ``PoolManager.urlopen`` and, for who uses pools alone, the pool's own."""
-    when_imported("urllib3.poolmanager", _patch_manager)
-    when_imported("urllib3.connectionpool", _patch_pool)
+    propagation.install()
+    when_imported("urllib3", _patch, SUPPORTED)
 
 
-def _patch_manager(module: ModuleType) -> None:
+def _patch(module: ModuleType) -> None:
     surround(module, "PoolManager.urlopen", _around_manager)
-
-
-def _patch_pool(module: ModuleType) -> None:
     surround(module, "HTTPConnectionPool.urlopen", _around_pool)
 
 
 def _around_manager(original: Call) -> Call:
-    def urlopen(self: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            host = urlsplit(url).hostname
-        except (ValueError, TypeError, AttributeError):
-            host = None
-        return call_outside(host, original, _status, self, method, url, *args, **kwargs)
+    def urlopen(*args: Any, **kwargs: Any) -> Any:
+        return call_outside("urllib3", _describe_manager, _status, original, *args, **kwargs)
 
     return urlopen
 
 
 def _around_pool(original: Call) -> Call:
-    def urlopen(self: Any, *args: Any, **kwargs: Any) -> Any:
-        host = getattr(self, "host", None)
-        return call_outside(host, original, _status, self, *args, **kwargs)
+    def urlopen(*args: Any, **kwargs: Any) -> Any:
+        return call_outside("urllib3", _describe_pool, _status, original, *args, **kwargs)
 
     return urlopen
+
+
+def _describe_manager(manager: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+    return target(method, url)
+
+
+def _describe_pool(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Target:
+    return Target(pool.host, method, f"{pool.scheme}://{pool.host}:{pool.port}{url}")

@@ -1,0 +1,195 @@
+"""Spans that instrumentations make for us: only where one is wanted, and of what may be told.
+
+OpenTelemetry's instrumentations are given the :class:`PrivateTracerProvider` in place of the
+global one. They name spans and attributes as everywhere; what identifies somebody stops here:
+statements go through a function, and database users, messages of exceptions (they quote values) and
+events stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.util import types
+
+from avatar_telemetry.probes.policy import POLICY
+from avatar_telemetry.request import CURRENT, AvatarRequest
+
+Text = Callable[[str], str]
+
+STATEMENTS = ("db.statement", "db.query.text")
+WITHHELD = ("db.user",)
+
+
+def span_wanted(request: AvatarRequest | None) -> bool:
+    """Whether something that begins now has a place in a trace that is recorded.
+
+    Args:
+        request: in progress, if one is.
+    """
+    if getattr(request, "tracer", None) is not None:
+        return True
+    return trace.get_current_span().is_recording()
+
+
+def error_name(error: BaseException) -> str:
+    """``error.type`` of an exception (semantic conventions: its class, no message)."""
+    kind = type(error)
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def fail(span: Span, error: BaseException) -> None:
+    """Mark a span as failed: ``error.type``, and the message only in privacy mode ``off``.
+
+    Never raises.
+    """
+    try:
+        message = str(error) if POLICY.privacy == "off" else None
+        span.set_status(Status(StatusCode.ERROR, message))
+        span.set_attribute("error.type", error_name(error))
+    except Exception:  # noqa: BLE001 - an exception that cannot be shown
+        POLICY.guard.failed("probe_span")
+
+
+class PrivateSpan(Span):
+    """A span as an instrumentation sees it.
+
+    Args:
+        span: the real one.
+        statement: what may be told of a statement; empty for nothing.
+    """
+
+    def __init__(self, span: Span, statement: Text) -> None:
+        self._span = span
+        self._statement = statement
+
+    def set_attribute(self, key: str, value: types.AttributeValue) -> None:
+        if key in STATEMENTS:
+            value = self._statement(str(value))
+            if not value:
+                return
+        if key not in WITHHELD and value is not None:
+            self._span.set_attribute(key, value)
+
+    def set_attributes(self, attributes: Mapping[str, types.AttributeValue]) -> None:
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        code = status if isinstance(status, StatusCode) else status.status_code
+        if POLICY.privacy == "off":
+            self._span.set_status(status, description)
+        else:
+            self._span.set_status(Status(code))
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: types.Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        fail(self._span, exception)
+
+    def add_event(
+        self, name: str, attributes: types.Attributes = None, timestamp: int | None = None
+    ) -> None:
+        """Events of instrumentations carry messages; none is let through."""
+
+    def end(self, end_time: int | None = None) -> None:
+        self._span.end(end_time)
+
+    def get_span_context(self) -> SpanContext:
+        return self._span.get_span_context()
+
+    def update_name(self, name: str) -> None:
+        self._span.update_name(name)
+
+    def is_recording(self) -> bool:
+        return self._span.is_recording()
+
+
+class PrivateTracer(trace.Tracer):
+    """Makes spans where one is wanted.
+
+    Args:
+        tracer: the real one.
+        statement: see :class:`PrivateSpan`.
+        prefix: of every name.
+    """
+
+    def __init__(self, tracer: trace.Tracer, statement: Text, prefix: str = "") -> None:
+        self._tracer = tracer
+        self._statement = statement
+        self._prefix = prefix
+
+    def start_span(self, name: str, *args: Any, **kwargs: Any) -> Span:
+        try:
+            if span_wanted(CURRENT.get()):
+                span = self._tracer.start_span(self._prefix + name, *args, **kwargs)
+                return PrivateSpan(span, self._statement)
+        except Exception:  # noqa: BLE001 - a sampler or processor of somebody's; the work goes on
+            POLICY.guard.failed("probe_span")
+        return trace.INVALID_SPAN
+
+    @contextmanager
+    def start_as_current_span(  # type: ignore[override]
+        self,
+        name: str,
+        context: Any = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: types.Attributes = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Iterator[Span]:
+        span = self.start_span(name, context, kind)
+        if span is trace.INVALID_SPAN:
+            yield span
+            return
+        span.set_attributes(attributes or {})
+        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            try:
+                yield span
+            except BaseException as error:
+                span.record_exception(error)
+                raise
+            finally:
+                end(span)
+
+
+def end(span: Span) -> None:
+    """End a span; what a processor raises stays here."""
+    try:
+        span.end()
+    except Exception:  # noqa: BLE001 - somebody's processor
+        POLICY.guard.failed("probe_span")
+
+
+class PrivateTracerProvider(trace.TracerProvider):
+    """Gives tracers of the global provider, each of which makes only what may be made.
+
+    Args:
+        statement: see :class:`PrivateSpan`.
+        prefix: of every name.
+    """
+
+    def __init__(self, statement: Text, prefix: str = "") -> None:
+        self._statement = statement
+        self._prefix = prefix
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: types.Attributes = None,
+    ) -> trace.Tracer:
+        tracer = trace.get_tracer(
+            instrumenting_module_name, instrumenting_library_version, schema_url=schema_url
+        )
+        return PrivateTracer(tracer, self._statement, self._prefix)

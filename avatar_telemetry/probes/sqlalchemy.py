@@ -1,0 +1,156 @@
+"""Probe of SQLAlchemy: every statement of every engine, also of engines made before.
+
+It listens on the class, so that it sees what the drivers' probes do not: other drivers, connections
+made before. Where both see a statement it is one, and this probe's.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from importlib import import_module
+from time import perf_counter
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry import trace
+
+from avatar_telemetry import sql
+from avatar_telemetry.probes.cursor_spans import note_rows, statement_text
+from avatar_telemetry.probes.database import IN_PROGRESS, count
+from avatar_telemetry.probes.patching import LOGGER, MARK, Versions, when_imported
+from avatar_telemetry.probes.policy import POLICY
+from avatar_telemetry.probes.spans import PrivateTracerProvider, end, fail, span_wanted
+from avatar_telemetry.request import CURRENT, AvatarRequest
+
+SUPPORTED = Versions((1, 4), (2, 2))
+INSTRUMENTATION = "opentelemetry.instrumentation.sqlalchemy"
+
+
+def install() -> None:
+    """Listen to all engines."""
+    when_imported("sqlalchemy", _patch, SUPPORTED)
+
+
+def _patch(module: ModuleType) -> None:
+    engine: Any = module.engine.Engine
+    if not hasattr(engine, MARK):
+        setattr(engine, MARK, True)
+        module.event.listen(engine, "before_cursor_execute", _before)
+        module.event.listen(engine, "after_cursor_execute", _after)
+        module.event.listen(engine, "handle_error", _failed)
+
+
+class _Running:
+    """A statement between the two events that an engine has for it."""
+
+    __slots__ = ("cursor", "operation", "outer", "place", "request", "span", "started", "system")
+
+    def __init__(
+        self,
+        system: str,
+        operation: str,
+        cursor: Any,
+        request: AvatarRequest | None,
+        place: tuple[Any, Any],
+    ) -> None:
+        self.system = system
+        self.operation = operation
+        self.cursor = cursor
+        self.place = place
+        self.request = request
+        self.span: trace.Span = trace.INVALID_SPAN
+        self.outer = (_RUNNING.get(), IN_PROGRESS.get())
+        self.started = perf_counter()
+        _RUNNING.set(self)
+        IN_PROGRESS.set(cursor)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """It has run. Never raises."""
+        seconds = perf_counter() - self.started
+        _RUNNING.set(self.outer[0])
+        IN_PROGRESS.set(self.outer[1])
+        count(self.request, self.system, self.operation, seconds)
+        if error is not None:
+            fail(self.span, error)
+        else:
+            note_rows(self.span, self.cursor)
+        end(self.span)
+
+
+_RUNNING: ContextVar[_Running | None] = ContextVar("avatar_telemetry.engine", default=None)
+
+
+def _before(conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> None:
+    request = CURRENT.get()
+    wanted = span_wanted(request)
+    if (request is None and not wanted) or IN_PROGRESS.get() is cursor:
+        return
+    try:
+        system = sql.system_label(conn.engine.name)
+        running = _Running(system, sql.operation(statement), cursor, request, (conn, context))
+        if wanted:
+            running.span = ENGINES.start(conn, cursor, statement)
+    except Exception:  # noqa: BLE001 - the statement is yet to run
+        POLICY.guard.failed("probe_database")
+
+
+def _after(conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> None:
+    running = _RUNNING.get()
+    if running is not None and running.cursor is cursor:
+        running.finish()
+
+
+def _failed(context: Any) -> None:
+    """Any error on a connection; it is the statement's where the statement is still running."""
+    running = _RUNNING.get()
+    if running is not None and running.place == (context.connection, context.execution_context):
+        running.finish(context.original_exception)
+
+
+class _Engines:
+    """OpenTelemetry's tracer of each engine, without the listeners it would add."""
+
+    def __init__(self) -> None:
+        self._tracers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._missing = False
+
+    def start(self, conn: Any, cursor: Any, statement: Any) -> trace.Span:
+        """The span of a statement."""
+        if self._missing:
+            return trace.INVALID_SPAN
+        tracer = self._tracers.get(conn.engine)
+        if tracer is None:
+            try:
+                tracer = self._tracers[conn.engine] = _engine_tracer(conn.engine)
+            except ImportError as error:
+                self._missing = True
+                LOGGER.warning("no spans of sqlalchemy: %s", error)
+                return trace.INVALID_SPAN
+        holder = SimpleNamespace()
+        tracer._before_cur_exec(conn, cursor, statement, None, holder, False)
+        span: trace.Span = getattr(holder, "_otel_span", trace.INVALID_SPAN)
+        return span
+
+
+ENGINES = _Engines()
+
+
+def _engine_tracer(engine: Any) -> Any:
+    theirs = import_module(f"{INSTRUMENTATION}.engine")
+    system = sql.system_label(engine.name)
+    provider = PrivateTracerProvider(lambda text: statement_text(system, text))
+    tracer = provider.get_tracer(INSTRUMENTATION, import_module(INSTRUMENTATION).__version__)
+    return _quiet(theirs.EngineTracer)(tracer, engine, None)
+
+
+def _quiet(base: type) -> type:
+    class Tracer(base):  # type: ignore[misc]
+        @classmethod
+        def _register_event_listener(cls, *args: Any, **kwargs: Any) -> None:
+            """One listener on the class sees all engines."""
+
+        def _operation_name(self, db_name: str | None, statement: Any) -> str:
+            return " ".join(filter(None, (sql.operation(statement), db_name)))
+
+    return Tracer

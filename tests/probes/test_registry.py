@@ -1,0 +1,91 @@
+"""The one list of probes, and how they are left out."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from avatar_telemetry.probes import OF_LIBRARIES, OF_PROFILES
+from avatar_telemetry.probes.patching import Versions, when_imported
+from avatar_telemetry.settings_table import PROBES
+
+
+def test_every_probe_can_be_turned_off() -> None:
+    """What is installed has a name that ``AVATAR_TELEMETRY_PROBES`` knows."""
+    assert {*OF_LIBRARIES, *OF_PROFILES} <= set(PROBES)
+
+
+def run(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+INSTALL = """
+import sys
+from avatar_telemetry.probes import install_probes
+from avatar_telemetry.profiles.generic import PROFILE
+before = set(sys.modules)
+install_probes(PROFILE, {off!r})
+"""
+
+
+def test_installing_imports_nothing() -> None:
+    """No library, and no instrumentation of one, is imported for its probe."""
+    told = run(INSTALL.format(off=set()) + "print(sorted(set(sys.modules) - before))")
+    assert told == "[]"
+
+
+def test_a_library_that_is_imported_later_brings_no_instrumentation() -> None:
+    """Instrumentations are imported when the first span is wanted."""
+    told = run(
+        INSTALL.format(off=set())
+        + "import sqlite3, sqlalchemy, pymemcache\n"
+        + "sqlite3.connect(':memory:').execute('SELECT 1').close()\n"
+        + "print([name for name in sys.modules if name.startswith('opentelemetry.instr')])"
+    )
+    assert told == "[]"
+
+
+def test_probes_that_are_off() -> None:
+    """A probe that is turned off leaves its library as it is."""
+    ask = "import sqlite3; print(type(sqlite3.connect(':memory:')) is sqlite3.Connection)"
+    assert run(INSTALL.format(off={"sqlite3"}) + ask) == "True"
+    assert run(INSTALL.format(off=set()) + ask) == "False"
+
+
+@pytest.mark.parametrize(
+    ("version", "supported"),
+    [
+        ("1.4", True),
+        ("2.1.9 (dt)", True),
+        ("1.3.9", False),
+        ("2.2", False),
+        ("", False),
+        ("x", False),
+    ],
+)
+def test_versions(version: str, supported: bool) -> None:
+    """A version is among those supported or not, by major and minor."""
+    assert Versions((1, 4), (2, 2)).include(version) is supported
+
+
+def test_an_unsupported_version_is_left_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One log line, and no patch."""
+    library = ModuleType("a_library_of_tomorrow")
+    library.__version__ = "9.0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    patched: list[ModuleType] = []
+    with caplog.at_level(logging.WARNING):
+        when_imported(library.__name__, patched.append, Versions((1, 0), (2, 0)))
+    assert patched == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "no probe for a_library_of_tomorrow: version '9.0' is not supported"
+    ]
