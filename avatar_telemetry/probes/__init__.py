@@ -6,7 +6,17 @@ nothing outside a request.
 
 from __future__ import annotations
 
-from avatar_telemetry.probes import named, pymemcache, requests, urllib, urllib3
+from avatar_telemetry.probes import (
+    django,
+    django_cache,
+    errors,
+    named,
+    pillow,
+    pymemcache,
+    requests,
+    urllib,
+    urllib3,
+)
 from avatar_telemetry.profile import Profile
 
 __all__ = ["install_probes"]
@@ -18,6 +28,7 @@ def install_probes(profile: Profile) -> None:
     Args:
         profile: calling again with another one adds what that names.
     """
-    for probe in (pymemcache, urllib, requests, urllib3):
+    for probe in (django, django_cache, pillow, pymemcache, urllib, requests, urllib3):
         probe.install()
-    named.install(profile)
+    for probe_of_profile in (errors, named):
+        probe_of_profile.install(profile)
