@@ -56,7 +56,7 @@ class DjangoSite:
         (self._folder / "data").mkdir(exist_ok=True)
         environ = {**os.environ, **{key: value for key, value in self.environ.items() if value}}
         subprocess.run(
-            [sys.executable, "-m", "django", "migrate", "--run-syncdb", "-v0"],
+            [sys.executable, "-m", "django", "migrate", "-v0"],
             check=True,
             env={**environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))},
         )

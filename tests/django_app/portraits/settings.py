@@ -39,8 +39,7 @@ LOGIN_REDIRECT_URL = "/accounts/profile/"
 USE_TZ = True
 LOGGING = {
     "version": 1,
-    # The harshest that an application can do to what was there before it.
-    "disable_existing_loggers": os.environ.get("PORTRAITS_LOGGING") == "disable",
+    "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
 }
@@ -49,8 +48,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
         "LOCATION": [os.environ.get("PORTRAITS_MEMCACHED", "127.0.0.1:11211")],
-        # As short as a note of "no such picture" is worth.
-        "OPTIONS": {"connect_timeout": 2, "timeout": 2},
+        # Without retries, a server that is gone is gone at every request.
+        "OPTIONS": {"connect_timeout": 2, "timeout": 2, "retry_attempts": 0},
     },
     "filesystem": {
         "BACKEND": os.environ.get(
