@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from weakref import ref
 
+from avatar_telemetry.probes.child import child_span
 from avatar_telemetry.probes.patching import Around, Call, surround, when_imported
-from avatar_telemetry.probes.spans import child_span
 from avatar_telemetry.request import CURRENT, AvatarRequest
 
 LOGGER = logging.getLogger("avatar_telemetry")

@@ -6,6 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from avatar_telemetry.probes.child import INSIDE, child_span
 from avatar_telemetry.probes.patching import (
     Around,
     Call,
@@ -13,7 +14,6 @@ from avatar_telemetry.probes.patching import (
     surround_bound,
     when_imported,
 )
-from avatar_telemetry.probes.spans import INSIDE, child_span
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.request import CURRENT
 

@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry.trace import Span
 
 from avatar_telemetry.labels import OTHER
+from avatar_telemetry.probes.child import INSIDE, NOTHING, child_span
 from avatar_telemetry.probes.patching import (
     Around,
     Call,
@@ -20,7 +21,6 @@ from avatar_telemetry.probes.patching import (
     surround_bound,
     when_imported,
 )
-from avatar_telemetry.probes.spans import INSIDE, NOTHING, child_span
 from avatar_telemetry.request import CURRENT, AvatarRequest
 
 MOST_SPANS = 32

@@ -15,7 +15,7 @@ from avatar_telemetry.probes import named
 from avatar_telemetry.probes import pymemcache as probe
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from tests.conftest import DIGEST, Recorder
-from tests.probes.spans import Spans, traced
+from tests.probes.traced import Spans, traced
 from tests.real_servers import memcached
 from tests.wsgi_client import call
 

@@ -22,7 +22,7 @@ from avatar_telemetry.probes import django_cache
 from tests import real_servers
 from tests.conftest import DIGEST, Recorder
 from tests.probes.django_setup import set_up
-from tests.probes.spans import Spans, traced
+from tests.probes.traced import Spans, traced
 from tests.wsgi_client import call
 
 set_up()

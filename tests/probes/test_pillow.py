@@ -13,7 +13,7 @@ from avatar_telemetry.probes import named, pillow
 from avatar_telemetry.probes.pillow import MOST_SPANS
 from avatar_telemetry.request import CURRENT
 from tests.conftest import DIGEST, Recorder
-from tests.probes.spans import Spans, traced
+from tests.probes.traced import Spans, traced
 from tests.wsgi_client import call
 
 opened_early = Image.open

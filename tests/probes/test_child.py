@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from avatar_telemetry.probes.spans import child_span, error_type
+from avatar_telemetry.probes.child import child_span, error_type
 from avatar_telemetry.request import CURRENT
 from tests.conftest import Recorder
-from tests.probes.spans import Spans, traced
+from tests.probes.traced import Spans, traced
 from tests.wsgi_client import call
 
 
