@@ -86,7 +86,6 @@ class AvatarRequest:
     upload: UploadObserver | None = None
     error: BaseException | None = None
     image_steps = 0
-    view = ""
     tracer: LightTracer | None = None
     finished = False
     first_byte = 0.0
@@ -238,10 +237,13 @@ class AvatarRequest:
             template: of its URL pattern; nothing in it is a client's.
             view: its name.
         """
-        self.view = view
         profile = self._telemetry.profile
         if profile.application_routes and self.route is profile.other:
             self.route = _route_of(template)
+            if self._spans is not None:
+                self._spans.server.set_attribute("http.route", template)
+        if self._spans is not None:
+            self._spans.server.set_attribute("ivatar.view", view)
 
     def application_error(self, error: BaseException) -> None:
         """The application answers an exception by itself, with an error page.

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from avatar_telemetry.probes import django as probe
 from avatar_telemetry.probes.django import LONGEST_TEMPLATE, route_template
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
-from avatar_telemetry.request import CURRENT
 from tests.conftest import Recorder
 from tests.probes.django_setup import set_up
 from tests.wsgi_client import call
@@ -54,21 +53,6 @@ def test_a_profile_knows_better(recorder: Recorder) -> None:
     """Where a profile has routes of its own, what it does not know stays other."""
     call(recorder.wrap(WSGIHandler()), path="/shop/7/")
     assert recorder.value("ivatar_requests_total", path="other") == 1
-
-
-def test_the_view_is_known(generic: Recorder) -> None:
-    """The view goes by the name that the application gave it, with its namespace."""
-    seen = []
-
-    def application(environ, start_response):
-        answer = WSGIHandler()(environ, start_response)
-        request = CURRENT.get()
-        assert request is not None
-        seen.append(request.view)
-        return answer
-
-    call(generic.wrap(application), path="/shop/7/hat/")
-    assert seen == ["shop:item"]
 
 
 def test_outside_of_a_request() -> None:
