@@ -56,7 +56,8 @@ def _around(step: str) -> Around:
                 with child_span(request, name, {}) if shown else NOTHING as span:
                     result = original(*args, **kwargs)
                     if span.is_recording():
-                        _describe(request, span, result if step == "open" else args[0])
+                        image = args[0] if result is None else result
+                        _describe(request, span, image, _wanted_format(args, kwargs))
             finally:
                 INSIDE.reset(token)
             request.image_step(step)
@@ -67,10 +68,18 @@ def _around(step: str) -> Around:
     return around
 
 
-def _describe(request: AvatarRequest, span: Span, image: Any) -> None:
+def _wanted_format(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What ``save(file, format)`` was asked for; other calls have no such argument there."""
+    return kwargs.get("format") or (args[2] if len(args) > 2 else None)
+
+
+def _describe(request: AvatarRequest, span: Span, image: Any, wanted: Any) -> None:
+    """Tell the size of what came of a step; its format where it has one, as in a file it has."""
     try:
         width, height = image.size
-        form = _FORMATS.get(image.format, OTHER)
-        span.set_attributes({"image.format": form, "image.width": width, "image.height": height})
+        span.set_attributes({"image.width": width, "image.height": height})
+        form = wanted if isinstance(wanted, str) else image.format
+        if form is not None:
+            span.set_attribute("image.format", _FORMATS.get(form.upper(), OTHER))
     except Exception:  # noqa: BLE001 - an application may have an image class of its own
         request.guard.failed("probes")

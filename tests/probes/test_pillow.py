@@ -28,6 +28,11 @@ def photo(form: str = "JPEG", edge: int = 100) -> BytesIO:
     return file
 
 
+def described(form: str | None, edge: int) -> dict[str, object]:
+    size = {"image.width": edge, "image.height": edge}
+    return size | ({"image.format": form} if form else {})
+
+
 def scale(file: BytesIO) -> None:
     """What an avatar server does to a photo."""
     image = Image.open(fp=file)
@@ -56,9 +61,29 @@ def test_where_the_time_goes(recorder: Recorder) -> None:
     # The photo itself was made and saved within the request, too.
     assert spans.names == ["image.save", "image.open", "image.thumbnail", "image.resize",
                            "image.save"]  # fmt: skip
-    assert spans.attributes("image.open") == [
-        {"image.format": "jpg", "image.width": 100, "image.height": 100}
-    ]
+    assert spans.attributes("image.open") == [described("jpg", 100)]
+    assert spans.attributes("image.thumbnail") == [described("jpg", 80)]
+    assert spans.attributes("image.resize") == [described(None, 64)]
+    assert spans.attributes("image.save") == [described("jpg", 100), described("png", 64)]
+
+
+@pytest.mark.parametrize(
+    ("save", "form"),
+    [
+        pytest.param(lambda image, file: image.save(file, format="webp"), "webp", id="by name"),
+        pytest.param(lambda image, file: image.save(file, "BMP"), "other", id="unusual"),
+    ],
+)
+def test_the_format_of_a_saved_picture(recorder: Recorder, save, form: str) -> None:
+    """A format is one of a few words."""
+    spans = Spans()
+
+    def work() -> None:
+        with traced(spans):
+            save(Image.new("RGB", (9, 9)), BytesIO())
+
+    within(recorder, work)
+    assert spans.attributes("image.save") == [described(form, 9)]
 
 
 @pytest.mark.parametrize(
