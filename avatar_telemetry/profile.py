@@ -93,6 +93,10 @@ class Profile:
             service sent can only be an uploaded one; empty where that does not follow.
         query: query keys that may be told of a request -> which of their values may be. Every other
             key is left out, every other value redacted.
+        error_loggers: loggers whose records of level ERROR with an exception tell why a request
+            failed, beside ``django.request``; each stands for those below it.
+        application_routes: a path that no route matches goes by the application's own URL pattern,
+            where a probe sees one, instead of by :attr:`other`.
 
     Raises:
         ProfileError: a pattern does not compile, a kind does not exist, a rule is missing.
@@ -106,6 +110,8 @@ class Profile:
     services: Mapping[str, str] = field(default_factory=dict)
     image_without_generator: Literal["", "uploaded"] = ""
     query: Mapping[str, QueryRule] = field(default_factory=dict)
+    error_loggers: tuple[str, ...] = ()
+    application_routes: bool = False
     other: Route = Route("", "other", "other")
     _candidates: Mapping[bool, Mapping[str, Candidates]] = field(
         init=False, repr=False, compare=False

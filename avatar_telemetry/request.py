@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
+from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,7 @@ from avatar_telemetry.request_spans import RequestSpans, RequestTracing, operati
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from avatar_telemetry.guard import Guard
     from avatar_telemetry.telemetry import Telemetry
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.upload import UploadObserver
@@ -47,9 +49,15 @@ ENVIRON_KEY = "avatar_telemetry.request"
 TRACE_ID_KEY = "avatar_telemetry.trace_id"
 """The trace id in the environ, 32 hexadecimal digits, for access logs."""
 SERVER_ERROR = "500"
+OPENED_AND_SAVED = frozenset(("open", "save"))
 
 
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
+
+
+@lru_cache(maxsize=1024)
+def _route_of(template: str) -> Route:
+    return Route("", template)
 
 
 def current_request() -> AvatarRequest | None:
@@ -79,12 +87,14 @@ class AvatarRequest:
     db_queries = 0
     upload: UploadObserver | None = None
     error: BaseException | None = None
+    image_steps = 0
     tracer: LightTracer | None = None
     finished = False
     first_byte = 0.0
     sent = 0
     announced: int | None = None
     response_headers: Iterable[tuple[str, str]] = ()
+    _image_steps: frozenset[str] = frozenset()
     _content_type = ""
     _location = ""
     _unsent = 0
@@ -208,6 +218,35 @@ class AvatarRequest:
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
         metrics.observe(EXTERNAL_DURATION, seconds, service)
 
+    @property
+    def guard(self) -> Guard:
+        """Told of a failure of ours, by a probe that is in between."""
+        return self._telemetry.guard
+
+    def image_step(self, step: str) -> None:
+        """An image library has opened, scaled or saved a picture, outside of any generator.
+
+        Args:
+            step: ``open``, ``resize``, ``thumbnail`` or ``save``.
+        """
+        self.image_steps += 1
+        self._image_steps |= {step}
+
+    def resolved(self, template: str, view: str) -> None:
+        """The application's own router has found what answers.
+
+        Args:
+            template: of its URL pattern; nothing in it is a client's.
+            view: its name.
+        """
+        profile = self._telemetry.profile
+        if profile.application_routes and self.route is profile.other:
+            self.route = _route_of(template)
+            if self._spans is not None:
+                self._spans.server.set_attribute("http.route", template)
+        if self._spans is not None:
+            self._spans.server.set_attribute("ivatar.view", view)
+
     def application_error(self, error: BaseException) -> None:
         """The application answers an exception by itself, with an error page.
 
@@ -264,6 +303,7 @@ class AvatarRequest:
                 self._telemetry.guard.failed("succeeded")
         if self._spans is not None:
             self._end_spans(self._spans, duration)
+        self.error = None  # its traceback holds the frames that hold this request
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
         try:
@@ -285,7 +325,6 @@ class AvatarRequest:
             spans.end(self, duration)
         except Exception:  # noqa: BLE001 - a span processor of the user's may raise
             self._telemetry.guard.failed("spans")
-        self.error = None  # its traceback holds the frames that hold this request
 
     def _observe_head(self, status: str, headers: list[tuple[str, str]]) -> None:
         self.status = status[:3]
@@ -353,7 +392,8 @@ class AvatarRequest:
             return ""
         if self.generators:
             return "generated"
-        if self.cache == "miss" and not self.outside_calls:
+        made = self.cache == "miss" or self._image_steps >= OPENED_AND_SAVED
+        if made and not self.outside_calls:
             return self._telemetry.profile.image_without_generator
         return ""
 

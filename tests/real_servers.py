@@ -117,6 +117,15 @@ def memcached() -> Iterator[str]:
 
 
 @contextmanager
+def redis() -> Iterator[str]:
+    """A Redis of its own, which keeps nothing; gives its URL."""
+    program, port = find("redis-server"), free_port()
+    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    with running(command, Path(os.devnull), port):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@contextmanager
 def running(command: list[str], log: Path, port: int) -> Iterator[None]:
     """A server's process, from when its port accepts; it is ended with the block.
 

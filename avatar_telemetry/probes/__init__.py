@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 
 from avatar_telemetry.probes import (
+    django,
+    django_cache,
+    errors,
     httpclient,
     httpx,
     mysqlclient,
     named,
+    pillow,
     psycopg,
     psycopg2,
     pylibmc,
@@ -30,9 +34,12 @@ from avatar_telemetry.profile import Profile
 __all__ = ["OF_LIBRARIES", "OF_PROFILES", "POLICY", "install_probes"]
 
 OF_LIBRARIES: Mapping[str, Callable[[], None]] = {
+    "django": django.install,
+    "django_cache": django_cache.install,
     "httpclient": httpclient.install,
     "httpx": httpx.install,
     "mysqlclient": mysqlclient.install,
+    "pillow": pillow.install,
     "psycopg": psycopg.install,
     "psycopg2": psycopg2.install,
     "pylibmc": pylibmc.install,
@@ -47,6 +54,7 @@ OF_LIBRARIES: Mapping[str, Callable[[], None]] = {
 """Every probe of a library: name in ``AVATAR_TELEMETRY_PROBES`` -> how it is installed."""
 
 OF_PROFILES: Mapping[str, Callable[[Profile], None]] = {
+    "errors": errors.install,
     "generators": named.install,
 }
 """Every probe of what a profile names, by its name."""

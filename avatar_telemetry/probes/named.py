@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from types import ModuleType
 from typing import Any
 
-from avatar_telemetry.probes.patching import Around, Call, surround, when_imported
+from avatar_telemetry.probes.child import INSIDE, child_span
+from avatar_telemetry.probes.patching import (
+    Around,
+    Call,
+    surround,
+    surround_bound,
+    when_imported,
+)
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.request import CURRENT
 
-Tell = Callable[[AvatarRequest, str, Any], None]
+GENERATOR = "ivatar.generator"
+"""Attribute: which generator; its name in the profile."""
 
 
 def install(profile: Profile) -> None:
     """Watch what the profile names."""
     for target in profile.generators:
-        _watch(target, _tell_generated)
+        _watch(target, _around_generator(target))
     for target in profile.avatar_cache:
         if ":" in target and "." in target:
-            _watch(target, _tell_lookup)
+            _watch(target, _around_lookup(target))
 
 
-def _tell_generated(request: AvatarRequest, target: str, result: Any) -> None:
-    request.generated(target)
-
-
-def _tell_lookup(request: AvatarRequest, target: str, result: Any) -> None:
-    request.cache_lookup(target, hit=result is not None)
-
-
-def _watch(target: str, tell: Tell) -> None:
+def _watch(target: str, around: Around) -> None:
     module, _, path = target.partition(":")
+    # Who imports it from now on gets what the hook has put there before.
+    put = surround_bound if module in sys.modules else surround
 
     def patch(imported: ModuleType) -> None:
-        surround(imported, path, _around(tell, target))
+        put(imported, path, around)
 
     when_imported(module, patch)
 
 
-def _around(tell: Tell, target: str) -> Around:
+def _around_generator(target: str) -> Around:
     def around(original: Call) -> Call:
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            request = CURRENT.get()
+            if request is None:
+                return original(*args, **kwargs)
+            token = INSIDE.set(True)
+            try:
+                with child_span(request, "avatar.draw", {GENERATOR: target}):
+                    result = original(*args, **kwargs)
+            finally:
+                INSIDE.reset(token)
+            request.generated(target)
+            return result
+
+        return draw
+
+    return around
+
+
+def _around_lookup(target: str) -> Around:
+    def around(original: Call) -> Call:
+        def look_up(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
             request = CURRENT.get()
             if request is not None:
-                tell(request, target, result)
+                request.cache_lookup(target, hit=result is not None)
             return result
 
-        return call
+        return look_up
 
     return around

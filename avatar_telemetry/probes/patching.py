@@ -10,6 +10,7 @@ import functools
 import inspect
 import logging
 import re
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -98,3 +99,34 @@ def surround(owner: Any, path: str, around: Around) -> None:
     wrapper = functools.wraps(function)(around(function))
     setattr(wrapper, MARK, True)
     setattr(owner, name, kind(wrapper) if kind else wrapper)
+
+
+def surround_bound(module: ModuleType, path: str, around: Around) -> None:
+    """Surround what others may have imported by name already, and give them the surrounded one.
+
+    ``from library import draw`` before the probe leaves the original in the globals of who did so.
+    A method or a class needs none of this: it is changed where it is.
+
+    Args:
+        module: that has been imported some time ago.
+        path: see :func:`surround`.
+        around: see :func:`surround`.
+
+    Raises:
+        AttributeError: there is no such attribute.
+    """
+    original = vars(module).get(path)
+    surround(module, path, around)
+    if inspect.isfunction(original):
+        _replace(original, vars(module)[path])
+
+
+def _replace(original: object, wrapper: object) -> None:
+    """One pass over the globals of all modules; only the very same object is replaced."""
+    for module in list(sys.modules.values()):
+        if isinstance(module, ModuleType):
+            # Not vars(): a lazy module would be loaded by the question.
+            names = object.__getattribute__(module, "__dict__")
+            for name, value in list(names.items()):
+                if value is original:
+                    names[name] = wrapper

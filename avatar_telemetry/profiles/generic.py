@@ -1,5 +1,8 @@
-"""Any WSGI program: nothing is known, every request is of the one route ``other``."""
+"""Any WSGI program: nothing is known of its routes.
+
+Each request is of the route ``other``, unless a probe sees the URL pattern that the program found.
+"""
 
 from avatar_telemetry.profile import Profile
 
-PROFILE = Profile(name="generic")
+PROFILE = Profile(name="generic", application_routes=True)

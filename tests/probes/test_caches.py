@@ -15,6 +15,7 @@ from avatar_telemetry.probes import named
 from avatar_telemetry.probes import pymemcache as probe
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from tests.conftest import DIGEST, Recorder
+from tests.probes.traced import Spans, traced
 from tests.real_servers import memcached
 from tests.wsgi_client import call
 
@@ -130,3 +131,53 @@ def test_callables_that_a_profile_names(tmp_path: Path) -> None:
 def test_ivatars_names_are_well_formed() -> None:
     """What ivatar's profile names can be watched as soon as it is imported."""
     assert all(":" in target for target in IVATAR.generators)
+
+
+def draw_nothing(digest: str) -> str:
+    """A generator that is a function, and was imported by name."""
+    if digest == "bad":
+        raise ValueError("bob@example.com")
+    return "picture"
+
+
+MODULE = sys.modules[__name__]
+TARGET = f"{__name__}:draw_nothing"
+
+
+def test_a_generator_that_was_imported_by_name(tmp_path: Path, monkeypatch) -> None:
+    """A function is watched where it had been imported before; its span bears its name only."""
+    user = ModuleType("a_user_of_it")
+    user.paint = draw_nothing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_user_of_it", user)
+    monkeypatch.setattr(MODULE, "draw_nothing", draw_nothing)
+    recorder = Recorder(tmp_path).using(generators=(TARGET,))
+    named.install(recorder.profile)
+    spans = Spans()
+
+    def work() -> None:
+        with traced(spans):
+            assert user.paint("secret") == "picture"
+
+    within(recorder, work)
+    assert recorder.value("ivatar_avatars_generated_total", source="generated") == 1
+    assert spans.attributes("avatar.draw") == [{"ivatar.generator": TARGET}]
+    assert "secret" not in spans.text()
+    recorder.book.detach()
+
+
+def test_a_generator_that_fails(tmp_path: Path) -> None:
+    """Its exception passes; no picture was drawn."""
+    recorder = Recorder(tmp_path)
+    spans = Spans()
+
+    def work() -> None:
+        with traced(spans), pytest.raises(ValueError):
+            named._around_generator(TARGET)(draw_nothing)("bad")
+
+    within(recorder, work)
+    assert recorder.value("ivatar_avatars_generated_total") == 0
+    assert spans.attributes("avatar.draw") == [
+        {"ivatar.generator": TARGET, "error.type": "ValueError"}
+    ]
+    assert "bob" not in spans.text()
+    recorder.book.detach()

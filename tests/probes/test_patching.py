@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import logging
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from avatar_telemetry.probes.patching import surround, when_imported
+from avatar_telemetry.probes.patching import surround, surround_bound, when_imported
 
 
 def doubling(original):
@@ -86,3 +88,45 @@ def test_an_unexpected_library_is_left_alone(caplog: pytest.LogCaptureFixture) -
         when_imported("json.tool", lambda module: surround(module, "nothing.here", doubling))
         import json.tool  # noqa: F401
     assert "no probe for json.tool" in caplog.text
+
+
+def library_and_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    """A library, and a module that imports its names under others."""
+    (tmp_path / f"{name}.py").write_text(
+        "def draw():\n    return 1\n\n\ndef other():\n    return 1\n"
+    )
+    (tmp_path / f"{name}_user.py").write_text(
+        f"from {name} import draw as paint, other\n\nTABLE = [paint]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return __import__(name), __import__(f"{name}_user")
+
+
+def test_a_name_that_was_imported_before(tmp_path: Path, monkeypatch) -> None:
+    """Who imported a function by name before the probe calls the surrounded one, and only that."""
+    library, user = library_and_user(tmp_path, monkeypatch, "a_bound_library")
+    for _ in range(2):
+        surround_bound(library, "draw", doubling)
+    assert (library.draw(), user.paint(), user.other()) == (2, 2, 1)
+
+
+def test_lazy_and_odd_modules_are_left_alone(tmp_path: Path, monkeypatch) -> None:
+    """The search for names loads no lazy module, and passes by what is no module."""
+    library, user = library_and_user(tmp_path, monkeypatch, "a_library_of_lazy_people")
+    spec = importlib.util.find_spec("this")
+    assert spec is not None and spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    lazy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lazy)
+    monkeypatch.setitem(sys.modules, "this", lazy)
+    monkeypatch.setitem(sys.modules, "no_module", object())
+    surround_bound(library, "draw", doubling)
+    assert user.paint() == 2
+    assert type(lazy) is not ModuleType, "it was loaded"
+
+
+def test_a_name_that_is_not_there(tmp_path: Path, monkeypatch) -> None:
+    """A library of another shape is told apart."""
+    library, _ = library_and_user(tmp_path, monkeypatch, "a_changed_library")
+    with pytest.raises(AttributeError):
+        surround_bound(library, "paint", doubling)

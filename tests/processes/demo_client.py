@@ -142,7 +142,7 @@ class DemoClient:
         self._proxied = 0
         self.answered = 0
         self._email = f"{name}@example.com"
-        self._digests = [_md5(f"{name}-{number}") for number in range(30)]
+        self._digests = [md5(f"{name}-{number}") for number in range(30)]
         self.tally = Tally()
 
     def run(self, requests: int) -> None:
@@ -153,18 +153,18 @@ class DemoClient:
         """
         self.register()
         self.upload_own_photo()
-        actions = self._random.choices(
-            *zip(
-                (self.drawn_avatar, 50), (self.own_avatar, 8), (self.missing_avatar, 6),
-                (self.redirected_avatar, 8), (self.invalid_avatar, 4), (self.proxied_avatar, 6),
-                (self.page, 8), (self.upload, 6), (self.bad_upload, 3), (self.log_in_badly, 0.6),
-                (self.log_out_and_in, 0.6),
-                strict=True,
-            ),
-            k=requests,
-        )  # fmt: skip
-        for action in actions:
+        actions, weights = zip(*self.mix(), strict=True)
+        for action in self._random.choices(actions, weights, k=requests):
             action()
+
+    def mix(self) -> list[tuple[Callable[[], object], float]]:
+        """What it does, and how often."""
+        return [
+            (self.drawn_avatar, 50), (self.own_avatar, 8), (self.missing_avatar, 6),
+            (self.redirected_avatar, 8), (self.invalid_avatar, 4), (self.proxied_avatar, 6),
+            (self.page, 8), (self.upload, 6), (self.bad_upload, 3), (self.log_in_badly, 0.6),
+            (self.log_out_and_in, 0.6),
+        ]  # fmt: skip
 
     def drawn_avatar(self) -> None:
         size, label = self._random.choice(list(SIZES.items()))
@@ -179,7 +179,7 @@ class DemoClient:
 
     def own_avatar(self) -> None:
         size, label = self._random.choice(list(SIZES.items()))
-        path = f"/avatar/{_md5(self._email)}.png?size={size}"
+        path = f"/avatar/{md5(self._email)}.png?size={size}"
         self._get(path, "/avatar/{digest}", 200)
         hit = self._look_up(path)
         self.tally.avatar(200, label, "jpg")
@@ -188,12 +188,12 @@ class DemoClient:
             self.tally.made(label, "jpg", "uploaded")
 
     def missing_avatar(self) -> None:
-        self._get(f"/avatar/{_md5(self._name)}.jpg?d=404", "/avatar/{digest}", 404)
+        self._get(f"/avatar/{md5(self._name)}.jpg?d=404", "/avatar/{digest}", 404)
         self.tally.avatar(404, "80", "jpg")
         self.tally.cache(hit=False, size="80", form="jpg")
 
     def redirected_avatar(self) -> None:
-        path = f"//avatar/{_md5(self._name) * 2}?s=64&d=mm"
+        path = f"//avatar/{md5(self._name) * 2}?s=64&d=mm"
         self._get(path, "/avatar/{digest}", 302)
         self.tally.avatar(302, "64", "none")
         self.tally.cache(hit=False, size="64", form="none")
@@ -206,7 +206,7 @@ class DemoClient:
         """The stand-in for Gravatar has a picture, none, or a fault, by the digest's first word."""
         self._proxied += 1
         word, status = self._random.choice([("a", 200), ("b", 302), ("c", 302)])
-        digest = word + _md5(f"{self._name}-{self._proxied}")[1:]
+        digest = word + md5(f"{self._name}-{self._proxied}")[1:]
         self._get(f"/gravatarproxy/{digest}?s=80", "/gravatarproxy/{digest}", status)
         self.tally.avatar(status, "80", "png" if status == 200 else "none")
         if word == "a":
@@ -330,10 +330,18 @@ class Clients:
         number: how many clients.
         requests: of each.
         seed: of their choices.
+        kind: of client.
     """
 
-    def __init__(self, ask: Ask, number: int, requests: int, seed: int = 1) -> None:
-        self._clients = [DemoClient(ask, f"client{index}-{seed}", seed) for index in range(number)]
+    def __init__(
+        self,
+        ask: Ask,
+        number: int,
+        requests: int,
+        seed: int = 1,
+        kind: type[DemoClient] = DemoClient,
+    ) -> None:
+        self._clients = [kind(ask, f"client{index}-{seed}", seed) for index in range(number)]
         self._faults: list[BaseException] = []
         self._threads = [
             threading.Thread(target=self._run, args=(client, requests), daemon=True)
@@ -380,7 +388,7 @@ class Clients:
             self._faults.append(error)
 
 
-def _md5(text: str) -> str:
+def md5(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image
 
@@ -31,15 +34,41 @@ def _picture() -> bytes:
     return file.getvalue()
 
 
+def make_certificate(folder: Path, openssl: str) -> Path:
+    """A certificate for ``localhost`` that is its own authority; a file with it and its key."""
+    path = folder / "localhost.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-addext", "keyUsage=critical,digitalSignature,keyCertSign",
+         "-keyout", str(folder / "key"), "-out", str(path)],
+        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    path.write_text(path.read_text() + (folder / "key").read_text())
+    return path
+
+
 @contextmanager
-def gravatar() -> Iterator[str]:
-    """Runs it; gives its address under the name that the test profile knows."""
+def gravatar(certificate: Path | None = None) -> Iterator[str]:
+    """Runs it, over TLS where there is a certificate.
+
+    Gives its address under the name that the test profile knows.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Gravatar)
     server.daemon_threads = True
+    scheme = "http"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        # Each handshake in the thread of its connection, not in the one that accepts.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        scheme = "https"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://localhost:{server.server_port}"
+        yield f"{scheme}://localhost:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -1,0 +1,117 @@
+"""Probe of Django's resolver: which URL pattern and which view a request came to.
+
+The pattern is the application's own text and names a route where the profile knows none, with no
+middleware and no setting.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from types import ModuleType
+from typing import Any
+
+from avatar_telemetry.probes.patching import Call, surround, when_imported
+from avatar_telemetry.request import CURRENT
+
+LONGEST_TEMPLATE = 200
+ANY = "{any}"
+
+_QUANTIFIER = r"(?:[*+?]|\{\d*,?\d*\})*\??"
+_TOKEN = re.compile(
+    r"<(?:[^<>:]*:)?(?P<converter>\w+)>"  # <int:id> of path()
+    r"|(?P<group>\()"
+    rf"|(?P<some>\[\^?\]?(?:\\.|[^\]\\])*\]{_QUANTIFIER}|\\[dDwWsS]{_QUANTIFIER}|\.[*+?]+\??)"
+    r"|(?P<nothing>\\[AZbB]|[\^$*+?]|\{\d*,?\d*\})"
+    r"|\\(?P<escaped>.)"
+    r"|(?P<literal>.)",
+    re.DOTALL,
+)
+_NAME = re.compile(r"\(\?P<(\w+)>")
+_AFTER_GROUP = re.compile(_QUANTIFIER)
+
+
+def install() -> None:
+    """Watch the resolution of every request (Django 3.1 and later)."""
+    when_imported("django.core.handlers.base", _patch)
+
+
+def _patch(module: ModuleType) -> None:
+    surround(module, "BaseHandler.resolve_request", _around_resolve)
+
+
+def _around_resolve(original: Call) -> Call:
+    def resolve_request(self: Any, http_request: Any) -> Any:
+        match = original(self, http_request)
+        request = CURRENT.get()
+        if request is not None:
+            try:
+                request.resolved(route_template(match.route), match.view_name)
+            except Exception:  # noqa: BLE001 - an application may have a resolver of its own
+                request.guard.failed("probes")
+        return match
+
+    return resolve_request
+
+
+@functools.lru_cache(maxsize=1024)
+def route_template(route: str) -> str:
+    r"""What stands for a URL pattern in labels and span names.
+
+    Args:
+        route: of a ``ResolverMatch``: what ``path()`` and ``re_path()`` were given, joined, such
+            as ``users/<int:id>/`` or ``avatar/(?P<digest>\w{32})``.
+
+    Returns:
+        ``/users/{id}/``, ``/avatar/{digest}``. What has no name is ``{any}``.
+    """
+    pieces = []
+    at = 0
+    while at < len(route):
+        token = _TOKEN.match(route, at)
+        if token is None:
+            break
+        at = token.end()
+        if token["group"]:
+            piece, at = _group(route, token.start())
+        elif token["converter"]:
+            piece = f"{{{token['converter']}}}"
+        else:
+            piece = ANY if token["some"] else token["escaped"] or token["literal"] or ""
+        pieces.append(piece)
+    text = "".join(pieces).replace(ANY + ANY, ANY)
+    return ("/" + text.lstrip("/"))[:LONGEST_TEMPLATE]
+
+
+def _group(route: str, start: int) -> tuple[str, int]:
+    """What stands for the group that begins there, and where it ends."""
+    end = _end_of_group(route, start)
+    after = _AFTER_GROUP.match(route, end)
+    end = after.end() if after else end
+    name = _NAME.match(route, start)
+    if name:
+        return f"{{{name[1]}}}", end
+    # (?=...), (?!...), (?<=...) and (?<!...) match no text; (?:...) and a plain group do.
+    return ("" if route[start + 1 : start + 3] in ("?=", "?!", "?<") else ANY), end
+
+
+def _end_of_group(route: str, start: int) -> int:
+    depth, at = 0, start
+    while at < len(route):
+        letter = route[at]
+        if letter == "\\":
+            at += 1
+        elif letter == "[":
+            at = _end_of_class(route, at)
+            continue
+        elif letter in "()":
+            depth += 1 if letter == "(" else -1
+            if depth == 0:
+                return at + 1
+        at += 1
+    return len(route)
+
+
+def _end_of_class(route: str, start: int) -> int:
+    found = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL).match(route, start)
+    return found.end() if found else start + 1
