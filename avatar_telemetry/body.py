@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.request import AvatarRequest
 
 
 class Body:
@@ -39,7 +39,7 @@ class Body:
         if self._next is None:
             iter(self)
         request = self._request
-        token = CURRENT.set(request)
+        entered = request.enter()
         try:
             chunk = self._next()  # type: ignore[misc]
         except StopIteration:
@@ -49,7 +49,7 @@ class Body:
             request.failed(error)
             raise
         finally:
-            CURRENT.reset(token)
+            request.leave(entered)
         if chunk:
             request.sending(chunk)
         return chunk
@@ -68,7 +68,7 @@ class Body:
         self._request.finish()
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        token = CURRENT.set(self._request)
+        entered = self._request.enter()
         try:
             return function(*args)
         except BaseException as error:
@@ -76,7 +76,7 @@ class Body:
                 self._request.failed(error)
             raise
         finally:
-            CURRENT.reset(token)
+            self._request.leave(entered)
 
 
 class SizedBody(Body):
@@ -135,6 +135,12 @@ def observe_body(
     """
     kind = type(body)
     if kind is list or kind is tuple:
+        if len(body) <= 1 and request.status:  # type: ignore[arg-type]
+            # As with any last chunk: what is handed to the server has left the application.
+            for chunk in body:
+                request.sending(chunk)
+            request.finish()
+            return body
         return ListBody(body, request)  # type: ignore[arg-type]
     if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
         return _observe_file(body, request)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import platform
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from threading import Lock
 
 from prometheus_client.registry import Collector as ClientCollector
 
 from avatar_telemetry import process
+from avatar_telemetry.exporters import pushes_metrics
 from avatar_telemetry.family import Family, Labels, family
 from avatar_telemetry.metrics import IN_PROGRESS
 from avatar_telemetry.process import ProcessStat
 from avatar_telemetry.resource import resource_attributes, target_labels
 from avatar_telemetry.settings import Settings
-from avatar_telemetry.slots import Holder, holders
+from avatar_telemetry.slots import Holder, holders, is_led
 from avatar_telemetry.store import MergedStore
 
 MASTER = "master"
@@ -65,7 +66,9 @@ class Collector:
         self._server = server
         self._registry = registry
         self._store = MergedStore(folder)
-        self._lock = Lock()
+        # The name is looked up here, in the worker: gevent may have patched it since our import.
+        self._lock = threading.Lock()
+        self._wants_leader = bool(settings.prometheus_endpoint) or pushes_metrics(settings)
         self._fixed = (_build_info(), _target_info(settings))
 
     def collect(self) -> list[Family]:
@@ -97,6 +100,18 @@ class Collector:
             "Files in the runtime folder that this scrape could not read.",
             [((), float(self._store.unreadable))],
         )  # fmt: skip
+        if self._wants_leader:
+            yield family(
+                "avatar_telemetry_leader", "gauge",
+                "Whether a living process pushes the metrics and serves the separate port.",
+                [((), float(self._is_led()))],
+            )  # fmt: skip
+
+    def _is_led(self) -> bool:
+        try:
+            return is_led(self._folder)
+        except OSError:
+            return False  # the folder was removed under us
 
     def _processes(self, alive: list[Holder]) -> list[Family]:
         pids = {str(holder.slot): holder.pid for holder in alive}

@@ -15,7 +15,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from avatar_telemetry.errors import SettingsError
@@ -23,11 +23,13 @@ from avatar_telemetry.process import is_alive, start_ticks
 
 PREFIX = "avatar-telemetry-"
 LOCK_NAME = "folder.lock"
+KEY_BYTES = 32
 # The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
 # of the old one only if both write the same.
 LAYOUT = 1
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
+    r"|pushed\.(state|new)|failures\.stamp"
 )
 
 
@@ -39,11 +41,16 @@ class RuntimeFolder:
         path: absolute.
         private: made by us, so it goes with the last server that uses it.
         lock: descriptor of ``folder.lock``, which holds the shared lock.
+        since: when counting began in it, in seconds since the epoch. An upgrade in place (USR2)
+            goes on with what was counted, so it is no new beginning.
+        key: 32 random bytes that only the users of the folder know, the same for all of them.
     """
 
     path: Path
     private: bool
     lock: int
+    since: float
+    key: bytes = field(repr=False)
 
     def release(self) -> None:
         """Leave the folder; the last one to leave removes our files and a private folder."""
@@ -74,14 +81,14 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
     path = Path(named or inherited or _make_private()).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _join(path, upgrades)
+        lock, since, key = _join(path, upgrades)
         _give(path, uid, gid)
     except OSError as error:
         raise SettingsError(
             f"avatar_telemetry: the runtime folder cannot be used\n"
             f"  PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {error.strerror or error}"
         ) from error
-    return RuntimeFolder(path, private=not named, lock=lock)
+    return RuntimeFolder(path, private=not named, lock=lock, since=since, key=key)
 
 
 def base_folder() -> Path:
@@ -95,14 +102,20 @@ def _make_private() -> str:
     return tempfile.mkdtemp(prefix=PREFIX, dir=base_folder())
 
 
-def _join(path: Path, upgrades: int) -> int:
-    """Take the shared lock; the first user of the folder empties it before."""
+def _join(path: Path, upgrades: int) -> tuple[int, float, bytes]:
+    """Take the shared lock; the first user of the folder empties it before.
+
+    Returns:
+        Its descriptor, when counting began, and the key.
+    """
     lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     masters: list[list[int]] = []
+    since, key = time.time(), os.urandom(KEY_BYTES)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove(path, folder_too=False)
     except BlockingIOError:
+        since, key = _begun(lock, since, key)
         masters = [master for master in _masters(lock) if is_alive(*master)]
         strangers = [str(pid) for pid, _ in masters if pid not in (upgrades, os.getpid())]
         if strangers:
@@ -113,13 +126,13 @@ def _join(path: Path, upgrades: int) -> int:
                 f"{', '.join(strangers)} uses this one"
             ) from None
     masters.append([os.getpid(), start_ticks(os.getpid())])
-    record = json.dumps({"masters": masters, "layout": LAYOUT, "since": time.time()})
+    record = json.dumps({"masters": masters, "layout": LAYOUT, "since": since, "key": key.hex()})
     os.ftruncate(lock, 0)
     os.pwrite(lock, record.encode(), 0)
     # Turning an exclusive lock into a shared one is not atomic (flock(2)); the record that stands
     # by now keeps others from taking the folder for a dead one.
     fcntl.flock(lock, fcntl.LOCK_SH)
-    return lock
+    return lock, since, key
 
 
 def _masters(lock: int) -> list[list[int]]:
@@ -128,6 +141,15 @@ def _masters(lock: int) -> list[list[int]]:
         return [[int(pid), int(started)] for pid, started in record["masters"]]
     except (ValueError, KeyError, TypeError):
         return []
+
+
+def _begun(lock: int, since: float, key: bytes) -> tuple[float, bytes]:
+    """When counting began and the key, as the first user has recorded them."""
+    try:
+        record = json.loads(os.pread(lock, 65_536, 0))
+        return float(record["since"]), bytes.fromhex(record["key"])
+    except (ValueError, KeyError, TypeError):
+        return since, key
 
 
 def _give(path: Path, uid: int, gid: int) -> None:

@@ -71,6 +71,7 @@ def child_exit(server: Arbiter, worker: Worker) -> None:
 
 def on_exit(server: Arbiter) -> None:
     """In the master, at its end."""
+    RUNTIME.push_last()
     RUNTIME.release()
 
 

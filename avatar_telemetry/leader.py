@@ -1,76 +1,89 @@
-"""One speaker per host: the worker that holds the leader lock, and the port that it serves."""
+"""One speaker per host: the worker that holds the leader lock, and the threads that do its duties.
+
+The lock goes with the process, however that ends; the next worker takes over within a second.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from threading import BoundedSemaphore, Event, Thread
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from threading import Event, Thread
+from typing import Protocol
 
-from avatar_telemetry.exposition import Access, MetricsPage
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.slots import try_lead
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-LOGGER = logging.getLogger("avatar_telemetry")
 POLL_INTERVAL = 1.0
-"""Seconds between two attempts to lead."""
-CLIENT_TIMEOUT = 10.0
-"""Seconds that a client of the port may stay silent."""
+"""Seconds between two attempts to lead, or to take up a duty that failed."""
 
 
-MAX_CLIENTS = 8
-"""Connections to the port at once; the worker that serves them has other work, too."""
+class Duty(Protocol):
+    """What the leader does, in a thread of its own."""
+
+    def work(self, stopped: Event) -> None:
+        """Go on until told to stop; where it raises it is called again."""
+
+    def finish(self) -> None:
+        """What is left to do at the end."""
+
+    def settle(self, deadline: float) -> None:
+        """Wait for what must not be cut off by the end of the process, and begin it no more."""
+
+    def forget(self) -> None:
+        """In a forked child: what this holds is the parent's, and must go with it."""
 
 
 class Leader(Thread):
-    """Waits until this process leads, then serves the metrics on the separate port.
-
-    The lock goes with the process, however that ends; the next worker takes over.
+    """Waits until this process leads, then does the duties.
 
     Args:
         folder: the runtime folder.
-        address: host and port.
-        page: what is served there.
+        duties: each gets a thread, so that none waits for another.
         guard: told of failures, such as a port in use; it is tried again.
     """
 
-    def __init__(
-        self, folder: Path, address: tuple[str, int], page: WSGIApplication, guard: Guard
-    ) -> None:
+    def __init__(self, folder: Path, duties: Sequence[Duty], guard: Guard) -> None:
         super().__init__(name="avatar-telemetry-leader", daemon=True)
         self._folder = folder
-        self._address = address
-        self._page = page
+        self._duties = duties
         self._guard = guard
         self._lock: int | None = None
-        self._server: WSGIServer | None = None
         self._stopped = Event()
+        self._finishes = False
 
     def run(self) -> None:
         while not self._stopped.is_set():
             with self._guard.at("leader"):
                 if self._lead():
-                    self._serve()
+                    self._do_duties()
             self._stopped.wait(POLL_INTERVAL)
 
-    def stop(self) -> None:
-        """Serve no more connections; does not wait."""
+    def stop(self, *, finish: bool = False) -> None:
+        """Stop; does not wait.
+
+        Args:
+            finish: whether there is nobody who takes over, so that what is left is done here.
+        """
+        self._finishes = finish
         self._stopped.set()
+
+    def wait(self, deadline: float) -> None:
+        """Wait no longer than until a time of the monotonic clock: for everything to stop if that
+        finishes what is left, else for what must not be cut off."""
+        if not self._finishes:
+            for duty in self._duties:
+                duty.settle(deadline)
+        elif self.is_alive():
+            self.join(max(0.0, deadline - time.monotonic()))
 
     def forget(self) -> None:
         """In a forked child: the lock and the port are the parent's, and must go with it."""
+        for duty in self._duties:
+            duty.forget()
         with suppress(OSError):
-            if self._server is not None:
-                self._server.socket.close()
             if self._lock is not None:
                 os.close(self._lock)
 
@@ -79,98 +92,21 @@ class Leader(Thread):
             self._lock = try_lead(self._folder)
         return self._lock is not None
 
-    def _serve(self) -> None:
-        with open_server(self._address) as server:
-            server.set_app(self._page)
-            LOGGER.info("serving the metrics on %s:%d", *self._address)
-            self._server = server
-            server.timeout = POLL_INTERVAL
-            while not self._stopped.is_set():
-                server.handle_request()
+    def _do_duties(self) -> None:
+        threads = [
+            Thread(target=self._keep_at, args=(duty,), name=self.name, daemon=True)
+            for duty in self._duties
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
-
-class OpenPage:
-    """The metrics to whoever reaches the address, but with the token where one is set.
-
-    Args:
-        page: the metrics.
-        access: who is let in without being asked for the token.
-        token: whether there is one.
-    """
-
-    def __init__(self, page: MetricsPage, access: Access, *, token: bool) -> None:
-        self._page = page
-        self._access = access
-        self._token = token
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _refuse(start_response, "405 Method Not Allowed", ("Allow", "GET, HEAD"))
-        if self._token and not self._access.permits(environ):
-            return _refuse(start_response, "401 Unauthorized", ("WWW-Authenticate", "Bearer"))
-        return self._page(environ, start_response)
-
-
-def open_server(address: tuple[str, int]) -> WSGIServer:
-    """Bind the port.
-
-    Raises:
-        OSError: it cannot be bound.
-    """
-    host, port = address
-    flags = socket.AI_PASSIVE if not host else 0
-    family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)[0][0]
-    server_class = _Server6 if family == socket.AF_INET6 else _Server
-    return server_class((host, port), _QuietHandler)
-
-
-def _refuse(start_response: StartResponse, status: str, header: tuple[str, str]) -> Iterable[bytes]:
-    body = f"{status}\n".encode()
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-    start_response(status, [*headers, header])
-    return [body]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
-        self._free = BoundedSemaphore(MAX_CLIENTS)
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def server_bind(self) -> None:
-        # WSGIServer would look up the host's name, which can take as long as DNS likes.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no news."""
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _QuietHandler(WSGIRequestHandler):
-    timeout = CLIENT_TIMEOUT
-
-    def address_string(self) -> str:
-        return str(self.client_address[0])
-
-    def log_message(self, format: str, *args: object) -> None:
-        """A scrape is no news."""
+    def _keep_at(self, duty: Duty) -> None:
+        while not self._stopped.is_set():
+            with self._guard.at("leader"):
+                duty.work(self._stopped)
+            self._stopped.wait(POLL_INTERVAL)
+        if self._finishes:
+            with self._guard.at("leader"):
+                duty.finish()

@@ -158,6 +158,8 @@ class Book:
 
     def __init__(self, failed: Callable[[], None] = lambda: None) -> None:
         # Reentrant: telling of a failure counts it, and so may a signal handler of the application.
+        # Not gevent's, though it patches the name later: greenlets of one thread hold it together,
+        # which is sound where no store waits, and costs less.
         self.lock: AbstractContextManager[object] = RLock()
         self.failed = failed
         self.series = 0

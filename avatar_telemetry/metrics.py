@@ -27,6 +27,8 @@ UPLOAD_BUCKETS = tuple(float(1 << power) for power in range(10, 27, 2))
 # Combinations of label values that are kept resolved. A client chooses some (method, size, suffix),
 # so this bounds what it can make us remember; the series themselves have their own ceiling.
 MAX_PLANS = 4096
+# A longer query is rather a stranger's invention than a page's picture.
+LONGEST_QUERY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,18 @@ SERIES_REFUSED = Instrument(
     "avatar_telemetry_series_refused", "counter",
     "Combinations of label values beyond the ceiling, counted as other instead.", ("metric",),
 )  # fmt: skip
+SPANS = Instrument(
+    "avatar_telemetry_spans", "counter", "Spans that ended, by what became of them.", ("result",)
+)
+METRIC_PUSHES = Instrument(
+    "avatar_telemetry_metric_pushes", "counter",
+    "Pushes of the merged metrics by the leader.", ("result",),
+)  # fmt: skip
 
 INSTRUMENTS = (
     REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
     CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
-    DB_QUERIES, DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED,
+    DB_QUERIES, DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS,
 )  # fmt: skip
 
 
@@ -151,7 +160,11 @@ class HistogramCells:
 
     def observe(self, value: float) -> None:
         """Count a value. Call it with the lock of the book held."""
-        doubles, index = self.buckets[bisect_left(self.bounds, value)]
+        self.add(bisect_left(self.bounds, value), value)
+
+    def add(self, bucket: int, value: float) -> None:
+        """Count a value whose bucket is known. Call it with the lock of the book held."""
+        doubles, index = self.buckets[bucket]
         doubles[index] += 1.0
         doubles, index = self.total
         doubles[index] += value
@@ -165,6 +178,11 @@ class Plan:
     duration: HistogramCells
     first_byte: HistogramCells
     generation: HistogramCells | None
+
+
+Answer = tuple[str | int | tuple[str, ...], ...]
+Conclusion = tuple["int | None", str, str, Plan]
+"""Edge of the picture that was asked for, its format, its source, and the plan."""
 
 
 class Metrics:
@@ -184,6 +202,7 @@ class Metrics:
         """Find all cells anew: the book writes into other files from now on."""
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
+        self.conclusions: dict[Answer, Conclusion] = {}
         self._counters: dict[tuple[str, ...], Cell] = {}
         self._histograms: dict[tuple[str, ...], HistogramCells] = {}
         self._in_progress = self._counter(IN_PROGRESS)
@@ -201,31 +220,55 @@ class Metrics:
         with self._book.lock:
             doubles[index] -= 1.0
 
-    def finished(self, labels: tuple[str, ...], duration: float, first_byte: float) -> None:
-        """A request ended.
+    def plan(self, labels: tuple[str, ...]) -> Plan:
+        """The cells of one combination of labels.
 
         Args:
             labels: method, status code, path, size, format, cache (``hit``, ``miss`` or empty) and
                 source, all from closed sets; size is empty where no avatar was asked for.
+        """
+        return self._plans.get(labels) or self._plan(labels)
+
+    def remember(self, answer: Answer, conclusion: Conclusion) -> None:
+        """Spare the next request with the same answer to come to the same conclusion.
+
+        Args:
+            answer: everything that the conclusion depends on.
+            conclusion: what follows from it.
+        """
+        if len(self.conclusions) >= MAX_PLANS:
+            self.conclusions.clear()
+        self.conclusions[answer] = conclusion
+
+    def finished(self, plan: Plan, duration: float, first_byte: float) -> None:
+        """A request ended.
+
+        Args:
+            plan: of its labels.
             duration: seconds.
             first_byte: seconds.
         """
-        plan = self._plans.get(labels) or self._plan(labels)
         in_progress, at = self._in_progress
         with self._book.lock:
             for doubles, index in plan.counters:
                 doubles[index] += 1.0
             plan.duration.observe(duration)
-            plan.first_byte.observe(first_byte)
+            # All three have the same bounds, and two of them the same value.
+            bucket = bisect_left(DURATION_BUCKETS, first_byte)
+            plan.first_byte.add(bucket, first_byte)
             if plan.generation is not None:
-                plan.generation.observe(first_byte)
+                plan.generation.add(bucket, first_byte)
             in_progress[at] -= 1.0
 
     def count(self, instrument: Instrument, *labels: str) -> None:
         """Add one to a counter."""
+        self.add(instrument, 1.0, *labels)
+
+    def add(self, instrument: Instrument, amount: float, *labels: str) -> None:
+        """Add to a counter."""
         doubles, index = self._counter(instrument, *labels)
         with self._book.lock:
-            doubles[index] += 1.0
+            doubles[index] += amount
 
     def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
         """Put a value into a histogram."""

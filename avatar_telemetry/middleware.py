@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from avatar_telemetry.body import observe_body
 from avatar_telemetry.exposition import Access, MetricsPage
-from avatar_telemetry.request import CURRENT, ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.request import ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.settings import Settings
 from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.upload import observe_upload
@@ -89,12 +89,12 @@ class TelemetryMiddleware:
         request = layer.begin(environ, start_response)
         if request is None:
             return self.application(environ, start_response)
-        token = CURRENT.set(request)
+        entered = request.enter()
         try:
             body = self.application(environ, request.start_response)
         except BaseException as error:
             request.failed(error)
             raise
         finally:
-            CURRENT.reset(token)
+            request.leave(entered)
         return observe_body(body, request, environ.get("wsgi.file_wrapper"))

@@ -20,6 +20,7 @@ SIGNALS: tuple[Signal, ...] = get_args(Signal)
 PREFIX = "OTEL_EXPORTER_OTLP_"
 HTTP, GRPC = "http/protobuf", "grpc"
 HTTP_PORT, GRPC_PORT = 4318, 4317
+PROTOCOL = PREFIX + "PROTOCOL"
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,42 @@ def otlp(signal: Signal, values: Mapping[str, Any], *, own_endpoint: bool) -> Ot
     if result.protocol != GRPC and not own_endpoint:
         path = f"{path.rstrip('/')}/v1/{signal}"
     return replace(result, endpoint=urlunsplit((scheme, address, path, *rest)))
+
+
+def resolve(signal: Signal, told: Otlp, *, grpc_installed: bool) -> tuple[Otlp, str]:
+    """Settle the protocol, and what to do about a port that speaks the other one.
+
+    Port 4317 is gRPC's (IANA; specification of the OTLP exporter). Where nobody has named a
+    protocol and the endpoint has that port, gRPC is what is meant; without the package for it, the
+    same collector is asked on 4318 over HTTP, where it listens by the same rule. Who names a
+    protocol is obeyed.
+
+    Args:
+        signal: which; its path is added for HTTP where the endpoint has none.
+        told: as the variables say.
+        grpc_installed: whether the exporter for gRPC is there.
+
+    Returns:
+        The settled value, and a line for the operator or an empty text.
+    """
+    parts = urlsplit(told.endpoint)
+    if parts.port != GRPC_PORT:
+        return replace(told, protocol=told.protocol or HTTP), ""
+    if told.protocol == GRPC:
+        return told, ""
+    here = f"{parts.scheme}://{parts.netloc}"
+    if told.protocol == HTTP:
+        return told, f"{here} has the port of gRPC; {HTTP} is spoken there, as {PROTOCOL} says"
+    if grpc_installed:
+        return (
+            replace(told, protocol=GRPC, endpoint=here),
+            f"{here} has the port of gRPC, so gRPC is spoken ({PROTOCOL}={HTTP} would change that)",
+        )
+    there = parts.netloc.removesuffix(str(GRPC_PORT)) + str(HTTP_PORT)
+    path = parts.path.rstrip("/") or f"/v1/{signal}"
+    return (
+        replace(told, protocol=HTTP, endpoint=urlunsplit((parts.scheme, there, path, "", ""))),
+        f"{here} has the port of gRPC, which is not installed: {HTTP} is spoken to"
+        f" {parts.scheme}://{there} instead ({PROTOCOL}={HTTP} keeps the port,"
+        " pip install 'avatar-telemetry[grpc]' brings gRPC)",
+    )

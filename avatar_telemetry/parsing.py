@@ -142,10 +142,10 @@ def sampler(text: str) -> str:
 
 
 def opt_in(text: str) -> str:
-    """``OTEL_SEMCONV_STABILITY_OPT_IN``: ``http/dup`` wins over ``http``; unknown words pass, since
-    the variable is shared with other instrumentations."""
+    """``OTEL_SEMCONV_STABILITY_OPT_IN``: ``http/dup`` wins over ``http``, other words mean other
+    signals (semantic conventions, HTTP, stability migration)."""
     parts = {part.strip().lower() for part in text.split(",")}
-    return next((word for word in ("http/dup", "http") if word in parts), "old")
+    return "both" if "http/dup" in parts else "stable" if "http" in parts else "old"
 
 
 def secret_key(text: str) -> str:

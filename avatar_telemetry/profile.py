@@ -29,6 +29,9 @@ SuccessRule = Callable[[str, int, str], "bool | None"]
 # the first segment.
 _LITERAL_SEGMENT = re.compile(r"\^/([A-Za-z0-9_-]+)(?:/(?![?*{])|\\Z)")
 _LITERAL_PATH = re.compile(r"\^(/[A-Za-z0-9_/-]*)(?:\$|\\Z)")
+# What needs no percent-encoding: a listed word goes into a URL as it is.
+_QUERY_WORD = re.compile(r"[A-Za-z0-9._~-]{1,32}")
+_GROUPS = (("digest",), ("email",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Route:
         succeeded: for ``upload`` and ``auth``, tells success from the answer alone.
         cached: the avatar cache is asked on this route.
         service: the outside service that the route fetches from, if it is a proxy of one.
+        reveals: regular expression with one group, named ``digest`` or ``email``, around what of
+            the path is personal. It is searched only while a span is recorded.
     """
 
     pattern: str
@@ -54,9 +59,17 @@ class Route:
     succeeded: SuccessRule | None = None
     cached: bool = False
     service: str = ""
+    reveals: str = ""
 
 
-Candidates = tuple[tuple[Callable[[str], "re.Match[str] | None"], Route], ...]
+PIXELS: Literal["pixels"] = "pixels"
+QueryRule = frozenset[str] | Literal["pixels"]
+"""The values of a query key that may be told: these words, or any number of up to 5 digits."""
+PERSONAL = ("digest", "email")
+LONGEST_PERSONAL = 255
+
+Search = Callable[[str], "re.Match[str] | None"]
+Candidates = tuple[tuple[Search, Route], ...]
 
 
 def no_size(query: str) -> int | None:
@@ -78,6 +91,8 @@ class Profile:
         services: host name -> ``service`` label of outside calls; subdomains count with their host.
         image_without_generator: ``uploaded`` where a picture that no generator drew and no outside
             service sent can only be an uploaded one; empty where that does not follow.
+        query: query keys that may be told of a request -> which of their values may be. Every other
+            key is left out, every other value redacted.
 
     Raises:
         ProfileError: a pattern does not compile, a kind does not exist, a rule is missing.
@@ -90,23 +105,32 @@ class Profile:
     avatar_cache: tuple[str, ...] = ()
     services: Mapping[str, str] = field(default_factory=dict)
     image_without_generator: Literal["", "uploaded"] = ""
+    query: Mapping[str, QueryRule] = field(default_factory=dict)
     other: Route = Route("", "other", "other")
-    _candidates: Mapping[str, Candidates] = field(init=False, repr=False, compare=False)
+    _candidates: Mapping[bool, Mapping[str, Candidates]] = field(
+        init=False, repr=False, compare=False
+    )
     _exact: Mapping[str, Route] = field(init=False, repr=False, compare=False)
+    _reveals: Mapping[str, Search] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        faults = [fault for route in self.routes for fault in _faults(route)]
+        faults = [fault for route in (*self.routes, self.other) for fault in _faults(route)]
         faults += [
             f"{target!r} is not module:attribute"
             for target in self.generators
             if not re.fullmatch(r"[\w.]+:[\w.]+", target)
         ]
+        faults += [fault for key, rule in self.query.items() for fault in _query_faults(key, rule)]
         if faults:
             raise ProfileError(f"profile {self.name!r}: " + "; ".join(faults))
-        object.__setattr__(self, "_candidates", _index(self.routes))
+        candidates = {is_ascii: _index(self.routes, is_ascii) for is_ascii in (True, False)}
+        object.__setattr__(self, "_candidates", candidates)
         literals = [_LITERAL_PATH.fullmatch(route.pattern) for route in self.routes]
         exact = {literal[1]: self._search(literal[1]) for literal in literals if literal}
         object.__setattr__(self, "_exact", exact)
+        revealing = {route.reveals for route in (*self.routes, self.other) if route.reveals}
+        reveals = {pattern: re.compile(pattern).search for pattern in revealing}
+        object.__setattr__(self, "_reveals", reveals)
 
     def route(self, path: str) -> Route:
         """Classify a path.
@@ -119,23 +143,49 @@ class Profile:
         """
         return self._exact.get(path) or self._search(path)
 
+    def personal(self, route: Route, path: str) -> tuple[str, str] | None:
+        """What a path says about a person.
+
+        Args:
+            route: of this path.
+            path: ``PATH_INFO`` as WSGI gives it.
+
+        Returns:
+            ``("digest" or "email", the text as it came)``, ``None`` where there is neither.
+        """
+        search = self._reveals.get(route.reveals)
+        found = search(_decoded(path)) if search is not None else None
+        if found is None or found.lastgroup is None:
+            return None
+        return found.lastgroup, found[found.lastgroup][:LONGEST_PERSONAL]
+
     def _search(self, path: str) -> Route:
-        if not path.isascii():
-            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        path = _decoded(path)
+        candidates = self._candidates[path.isascii()]
         end = path.find("/", 1)
         first = path[1:] if end < 0 else path[1:end]
-        for search, route in self._candidates.get(first) or self._candidates[""]:
+        for search, route in candidates.get(first) or candidates[""]:
             if search(path):
                 return route
         return self.other
 
 
+def _decoded(path: str) -> str:
+    """The path as the application reads it, of the bytes that WSGI shows as Latin-1 (PEP 3333)."""
+    if path.isascii():
+        return path
+    return path.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
 def _faults(route: Route) -> list[str]:
     faults = []
-    try:
-        re.compile(route.pattern)
-    except (re.error, OverflowError) as error:
-        faults.append(f"pattern {route.pattern!r}: {error}")
+    for pattern in filter(None, (route.pattern, route.reveals)):
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError) as error:
+            faults.append(f"pattern {pattern!r}: {error}")
+    if route.reveals and not faults and tuple(re.compile(route.reveals).groupindex) not in _GROUPS:
+        faults.append(f"reveals {route.reveals!r}: needs one group, named one of {PERSONAL}")
     if route.kind not in get_args(Kind):
         faults.append(f"{route.template!r}: kind {route.kind!r} is none of {get_args(Kind)}")
     if route.kind in ("upload", "auth") and route.succeeded is None:
@@ -145,8 +195,23 @@ def _faults(route: Route) -> list[str]:
     return faults
 
 
-def _index(routes: tuple[Route, ...]) -> Mapping[str, Candidates]:
-    """For each literal first segment, the routes that a path under it can reach, in their order."""
+def _query_faults(key: str, rule: QueryRule) -> list[str]:
+    if not _QUERY_WORD.fullmatch(key):
+        return [f"query key {key!r}: allowed are 1 to 32 letters, digits and ._~-"]
+    if rule == PIXELS:
+        return []
+    if isinstance(rule, frozenset) and all(_QUERY_WORD.fullmatch(word) for word in rule):
+        return []
+    return [f"query key {key!r}: {rule!r} is neither {PIXELS!r} nor a frozenset of plain words"]
+
+
+def _index(routes: tuple[Route, ...], is_ascii: bool) -> Mapping[str, Candidates]:
+    """For each literal first segment, the routes that a path under it can reach, in their order.
+
+    Args:
+        routes: of the profile.
+        is_ascii: the paths are; the same is then found faster.
+    """
     anchored = [
         (route, None if "|" in route.pattern else _LITERAL_SEGMENT.match(route.pattern))
         for route in routes
@@ -154,9 +219,18 @@ def _index(routes: tuple[Route, ...]) -> Mapping[str, Candidates]:
     segments = {""} | {literal[1] for _, literal in anchored if literal}
     return {
         segment: tuple(
-            (re.compile(route.pattern).search, route)
+            (_compile(route.pattern, is_ascii).search, route)
             for route, literal in anchored
             if literal is None or literal[1] == segment
         )
         for segment in segments
     }
+
+
+def _compile(pattern: str, is_ascii: bool) -> re.Pattern[str]:
+    if is_ascii:
+        try:
+            return re.compile(pattern, re.ASCII)
+        except ValueError:
+            pass  # a pattern that says (?u)
+    return re.compile(pattern)

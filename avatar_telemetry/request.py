@@ -7,9 +7,12 @@ It is found by :func:`current_request`, which answers only while code of the app
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
+
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import format_trace_id
 
 from avatar_telemetry import labels
 from avatar_telemetry.metrics import (
@@ -18,15 +21,20 @@ from avatar_telemetry.metrics import (
     DB_QUERIES,
     EXTERNAL_DURATION,
     EXTERNAL_REQUESTS,
+    LONGEST_QUERY,
     UPLOAD_SIZE,
     UPLOADS,
+    Metrics,
+    Plan,
 )
 from avatar_telemetry.profile import Route
+from avatar_telemetry.request_spans import RequestSpans, RequestTracing, operation_name
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from avatar_telemetry.telemetry import Telemetry
+    from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.upload import UploadObserver
 
 Write = Callable[[bytes], object]
@@ -35,7 +43,13 @@ CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request
 """Set only while application code runs; whoever sets it resets it in the same call."""
 
 ENVIRON_KEY = "avatar_telemetry.request"
+"""The request in its environ; its text is what became of it, for access logs."""
+TRACE_ID_KEY = "avatar_telemetry.trace_id"
+"""The trace id in the environ, 32 hexadecimal digits, for access logs."""
 SERVER_ERROR = "500"
+
+
+Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 
 
 def current_request() -> AvatarRequest | None:
@@ -48,17 +62,36 @@ class AvatarRequest:
 
     Args:
         telemetry: what it is recorded with.
-        environ: the WSGI environment, read here and not kept.
+        environ: the WSGI environment.
         route: what the profile says of its path.
         start_response: the server's.
     """
 
-    __slots__ = (
-        "_cache", "_content_type", "_generators", "_location", "_method", "_path", "_query",
-        "_send_error", "_server_start_response", "_server_write", "_telemetry", "_unsent",
-        "db_queries", "finished", "first_byte", "outside_calls", "route", "started", "status",
-        "upload",
-    )  # fmt: skip
+    # Defaults of the class: what most requests never have costs them nothing.
+    status = ""
+    size: int | None = None
+    picture = ""
+    cache: Literal["", "hit", "miss"] = ""
+    source = ""
+    success: bool | None = None
+    generators: tuple[str, ...] = ()
+    outside_calls = 0
+    db_queries = 0
+    upload: UploadObserver | None = None
+    error: BaseException | None = None
+    tracer: LightTracer | None = None
+    finished = False
+    first_byte = 0.0
+    sent = 0
+    announced: int | None = None
+    response_headers: Iterable[tuple[str, str]] = ()
+    _content_type = ""
+    _location = ""
+    _unsent = 0
+    _send_error: BaseException | None = None
+    _server_write: Write | None = None
+    _context: Context | None = None
+    _spans: RequestSpans | None = None
 
     def __init__(
         self,
@@ -69,25 +102,29 @@ class AvatarRequest:
     ) -> None:
         self._telemetry = telemetry
         self._server_start_response = start_response
-        self._method: str = environ.get("REQUEST_METHOD", "")
+        self.method = labels.method(environ.get("REQUEST_METHOD", ""))
         self._path: str = environ.get("PATH_INFO", "")
         self._query: str = environ.get("QUERY_STRING", "")
         self.route = route
-        self.status = ""
-        self._content_type = ""
-        self._location = ""
-        self._unsent = 0
-        self._cache: Literal["", "hit", "miss"] = ""
-        self._generators: tuple[str, ...] = ()
-        self._send_error: BaseException | None = None
-        self._server_write: Write | None = None
-        self.db_queries = 0
-        self.outside_calls = 0
-        self.upload: UploadObserver | None = None
-        self.finished = False
-        self.first_byte = 0.0
+        if telemetry.tracing is not None:
+            self._begin_spans(telemetry.tracing, environ)
         telemetry.metrics.started()
         self.started = perf_counter()
+
+    def __str__(self) -> str:
+        return operation_name(self)
+
+    def enter(self) -> Entered:
+        """Code of the application is about to run: it finds this request, and its span."""
+        context = self._context
+        return CURRENT.set(self), None if context is None else attach(context)
+
+    def leave(self, entered: Entered) -> None:
+        """It has run; to be called in the same function as :meth:`enter`."""
+        token, attached = entered
+        if attached is not None:
+            detach(attached)
+        CURRENT.reset(token)
 
     def start_response(
         self,
@@ -133,6 +170,7 @@ class AvatarRequest:
         """
         if not self.first_byte:
             self.first_byte = perf_counter()
+        self.sent += len(data)
         if self._unsent:
             self._unsent -= len(data)
             if self._unsent <= 0:
@@ -145,8 +183,8 @@ class AvatarRequest:
             cache: the name by which the profile knows it.
             hit: whether it had an answer.
         """
-        if self.route.cached and not self._cache and cache in self._telemetry.profile.avatar_cache:
-            self._cache = "hit" if hit else "miss"
+        if self.route.cached and not self.cache and cache in self._telemetry.profile.avatar_cache:
+            self.cache = "hit" if hit else "miss"
 
     def generated(self, generator: str) -> None:
         """A generator has drawn a picture.
@@ -154,7 +192,7 @@ class AvatarRequest:
         Args:
             generator: its name in the profile.
         """
-        self._generators += (generator,)
+        self.generators += (generator,)
 
     def outside_call(self, host: str, seconds: float, *, success: bool) -> None:
         """An outside service was called; counted at once.
@@ -189,6 +227,15 @@ class AvatarRequest:
         self.db_queries += 1
         self._telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
 
+    def application_error(self, error: BaseException) -> None:
+        """The application answers an exception by itself, with an error page.
+
+        Args:
+            error: what it was; the first one counts, the others came of it.
+        """
+        if self.error is None:
+            self.error = error
+
     def failed(self, error: BaseException) -> None:
         """An exception passes from the application to the server: the request has ended.
 
@@ -196,6 +243,7 @@ class AvatarRequest:
         """
         if error is not self._send_error:
             self.status = SERVER_ERROR
+            self.error = error
         self.finish()
 
     def finish(self) -> None:
@@ -203,64 +251,115 @@ class AvatarRequest:
         if self.finished:
             return
         self.finished = True
+        duration = perf_counter() - self.started
         try:
-            self._record(perf_counter())
+            self._record(duration)
         except Exception:  # noqa: BLE001 - the answer has been given; nothing may break it now
             self._telemetry.guard.failed("finish")
+            self._telemetry.metrics.abandoned()
+        if self.route.succeeded is not None:
+            try:
+                self._record_success(self.route)
+            except Exception:  # noqa: BLE001 - a rule of the user's profile
+                self._telemetry.guard.failed("succeeded")
+        if self._spans is not None:
+            self._end_spans(self._spans, duration)
 
-    def _observe_head(self, status: str, headers: Iterable[tuple[str, str]]) -> None:
+    def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
+        try:
+            spans = tracing.begin(environ, self.route, self.method)
+        except Exception:  # noqa: BLE001 - the request goes on without spans
+            self._telemetry.guard.failed("spans")
+            return
+        if spans is None:
+            return
+        self._context = spans.context
+        environ[TRACE_ID_KEY] = format_trace_id(spans.server.trace_id)
+        if isinstance(spans, RequestSpans):
+            self._spans = spans
+            self.tracer = tracing.tracer
+
+    def _end_spans(self, spans: RequestSpans, duration: float) -> None:
+        self._spans = self.tracer = None
+        try:
+            spans.end(self, duration)
+        except Exception:  # noqa: BLE001 - a span processor of the user's may raise
+            self._telemetry.guard.failed("spans")
+        self.error = None  # its traceback holds the frames that hold this request
+
+    def _observe_head(self, status: str, headers: list[tuple[str, str]]) -> None:
         self.status = status[:3]
         self._content_type = self._location = ""
         self._unsent = 0
         for name, value in headers:
-            lower = name.lower()
-            if lower == "content-length":
-                self._unsent = int(value) if self._method != "HEAD" and value.isdecimal() else 0
-            elif lower == "content-type":
+            meaning = _MEANINGS.get(name)
+            if meaning is None:
+                meaning = _meaning(name)
+            if meaning == "":
+                continue
+            if meaning == "content-type":
                 self._content_type = value
-            elif lower == "location":
+            elif meaning == "location":
                 self._location = value
+            elif value.isdecimal():
+                self.announced = int(value)
+                self._unsent = 0 if self.method == "HEAD" else self.announced
+        if self._spans is not None:
+            self.response_headers = headers
 
-    def _record(self, now: float) -> None:
+    def _record(self, duration: float) -> None:
         route = self.route
-        telemetry = self._telemetry
-        method = labels.method(self._method)
-        status = labels.status(self.status)
-        size = picture = source = ""
-        cache: str = ""
-        if route.kind == "avatar":
-            size, picture, cache, source = self._avatar_labels(status)
-        first_byte = (self.first_byte or now) - self.started
-        telemetry.metrics.finished(
-            (method, status, route.template, size, picture, cache, source),
-            now - self.started,
-            first_byte,
+        metrics = self._telemetry.metrics
+        plan = (
+            self._conclude(route, metrics)
+            if route.kind == "avatar"
+            else metrics.plan(
+                (self.method, labels.status(self.status), route.template, "", "", "", "")
+            )
         )
-        if route.succeeded is not None:
-            self._record_success(route)
+        first_byte = self.first_byte - self.started if self.first_byte else duration
+        metrics.finished(plan, duration, first_byte)
 
-    def _avatar_labels(self, status: str) -> tuple[str, str, str, str]:
-        pixels = self._telemetry.profile.size(self._query)
-        size = labels.size_label(pixels, self._telemetry.sizes)
+    def _conclude(self, route: Route, metrics: Metrics) -> Plan:
+        """What was asked for and what was given, and the cells to write it into."""
+        answer = (
+            route.template, self.method, self.status, self._query, self._content_type,
+            self.cache, self.generators, self.outside_calls,
+        )  # fmt: skip
+        conclusion = metrics.conclusions.get(answer)
+        if conclusion is not None:
+            self.size, self.picture, self.source, plan = conclusion
+            return plan
+        telemetry = self._telemetry
+        status = labels.status(self.status)
+        self.size = telemetry.profile.size(self._query)
         picture = labels.image_format(self._content_type)
-        source = self._source() if picture and status == "200" else ""
-        return size, picture or labels.suffix_format(self._path), self._cache, source
+        if picture and status == "200":
+            self.source = self._source()
+        self.picture = picture or labels.suffix_format(self._path)
+        size = labels.size_label(self.size, telemetry.sizes)
+        plan = metrics.plan(
+            (self.method, status, route.template, size, self.picture, self.cache, self.source)
+        )
+        if picture and len(self._query) <= LONGEST_QUERY:  # without one the path has its say
+            metrics.remember(answer, (self.size, self.picture, self.source, plan))
+        return plan
 
     def _source(self) -> str:
         """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
         if self.route.service:
             return "external"
-        if self._cache == "hit":
+        if self.cache == "hit":
             return ""
-        if self._generators:
+        if self.generators:
             return "generated"
-        if self._cache == "miss" and not self.outside_calls:
+        if self.cache == "miss" and not self.outside_calls:
             return self._telemetry.profile.image_without_generator
         return ""
 
     def _record_success(self, route: Route) -> None:
         code = int(self.status) if self.status.isdigit() else 0
-        success = route.succeeded(self._method, code, self._location)  # type: ignore[misc]
+        success = route.succeeded(self.method, code, self._location)  # type: ignore[misc]
         metrics = self._telemetry.metrics
         kind = labels.OTHER
         if self.upload is not None:
@@ -269,7 +368,22 @@ class AvatarRequest:
             kind = labels.upload_type(self.upload.first_type())
         if success is None:
             return
+        self.success = success
         if route.kind == "upload":
             metrics.count(UPLOADS, kind, "true" if success else "false")
         else:
             metrics.count(AUTH_ATTEMPTS, route.operation, "true" if success else "false")
+
+
+# What a response header means to us, by its name as it was spelled; most applications spell a few.
+_MEANINGS: dict[str, str] = {}
+_LOOKED_AT = ("content-length", "content-type", "location")
+MOST_NAMES = 256
+
+
+def _meaning(name: str) -> str:
+    lower = name.lower()
+    meaning = lower if lower in _LOOKED_AT else ""
+    if len(_MEANINGS) < MOST_NAMES:
+        _MEANINGS[name] = meaning
+    return meaning

@@ -23,6 +23,12 @@ def resource_attributes(settings: Settings) -> dict[str, str]:
     }
 
 
+def worker_attributes(settings: Settings, slot: int) -> dict[str, str]:
+    """The attributes of one worker where it speaks for itself; a recycled one has the same."""
+    host = resource_attributes(settings)
+    return {**host, "service.instance.id": f"{host['service.instance.id']}/{slot}"}
+
+
 def target_labels(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Resource attributes as labels of ``target_info``.
 

@@ -9,23 +9,26 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import threading
+import time
 from collections.abc import MutableMapping
-from contextlib import suppress
-from threading import Lock
+from contextlib import AbstractContextManager, suppress
 
 import prometheus_client
 from prometheus_client import values
 
+from avatar_telemetry import speaker
 from avatar_telemetry.collector import Collector, Server
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exposition import Access, MetricsPage
+from avatar_telemetry.exporters import check_exporters, load_transport
+from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.family import Family
 from avatar_telemetry.folder import RuntimeFolder, open_folder
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.leader import Leader, OpenPage
 from avatar_telemetry.mapped import Book, value_class
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.middleware import Layer
+from avatar_telemetry.outlets import Outlets
 from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
@@ -45,6 +48,7 @@ from avatar_telemetry.startup import (
     load_profile,
 )
 from avatar_telemetry.telemetry import Telemetry
+from avatar_telemetry.throttle import make_stamp
 
 LOGGER = logging.getLogger("avatar_telemetry")
 MASTER_IDENTIFIER = "master"
@@ -70,10 +74,10 @@ class Runtime:
         self._server: Server | None = None
         self._metrics: Metrics | None = None
         self._page: MetricsPage | None = None
-        self._leader: Leader | None = None
+        self._outlets: Outlets | None = None
         self._layers: list[Layer] = []
         self._declared: list[Profile] = []
-        self._lock = Lock()
+        self._locks: dict[int, AbstractContextManager[object]] = {}
 
     # In the master
 
@@ -103,12 +107,14 @@ class Runtime:
             return
         settings = self._settings = Settings.from_env(self._environ)
         check_profile(settings.profile)
+        check_exporters(settings)
         if settings.prometheus_endpoint and not upgrades:
             check_endpoint(settings.prometheus_endpoint)
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
         with acting_as(uid, gid):
             check_writable(folder.path)
             make_leader_lock(folder.path)
+            make_stamp(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
 
     def child_exited(self, pid: int) -> None:
@@ -116,6 +122,14 @@ class Runtime:
         if self._folder is not None:
             with self.guard.at("child_exit"):
                 clear_dead_gauges(self._folder.path, pid)
+
+    def push_last(self) -> None:
+        """At the end of the server, when all workers have ended: what they counted since the last
+        push. Waits as long as a worker's exit would."""
+        settings, folder = self._settings, self._folder
+        if settings is not None and folder is not None and os.getpid() == self._folder_owner:
+            with self.guard.at("leader"):
+                speaker.push_last(folder, settings, self.guard)
 
     def release(self) -> None:
         """Leave the runtime folder, which goes with the last server that uses it."""
@@ -136,13 +150,19 @@ class Runtime:
             # Not in the master: what is in its environment at a reload (HUP) is given to the next
             # master (USR2), which would take the private folder for a named one and leave it.
             self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)
+        with self.guard.at("start"):
+            load_transport(settings)
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
     def stop_worker(self) -> None:
-        """Before the exit. Does not wait."""
-        if self._leader is not None:
-            self._leader.stop()
+        """Before the exit. Waits no longer than ``AVATAR_TELEMETRY_FLUSH_TIMEOUT`` in all."""
+        deadline = time.monotonic() + (self._settings or DEFAULTS).flush_timeout
+        # Where the master lives, another worker or the master itself pushes what is counted here.
+        alone = self._server is None or os.getppid() != self._server.master
+        if self._outlets is not None:
+            with self.guard.at("stop"):
+                self._outlets.stop(deadline, alone=alone)
 
     # In any process that serves
 
@@ -169,13 +189,18 @@ class Runtime:
             settings: instead of those of the environment, for the metrics page and the labels.
             profile: instead of the one that the settings name.
         """
-        with self._lock:
+        with self._starting():
             if self._metrics is None:
                 with self.guard.at("start"):
                     self._start_here(settings)
             layer = self._make_layer(settings or self._settings or DEFAULTS, profile)
             self._layers.append(layer)
             return layer
+
+    def _starting(self) -> AbstractContextManager[object]:
+        # Each process makes its own with its first request: by then gevent has patched threading.
+        # A lock from before stops all greenlets where its holder waits, say for an import.
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def _make_layer(self, settings: Settings, profile: Profile | None) -> Layer:
         if profile is None:
@@ -186,7 +211,8 @@ class Runtime:
                 profile = GENERIC
         metrics = self._metrics or Metrics(self.book, settings.max_series)
         sizes = {size: str(size) for size in settings.sizes}
-        telemetry = Telemetry(metrics, self.guard, profile, sizes)
+        tracing = self._outlets.tracing(profile) if self._outlets is not None else None
+        telemetry = Telemetry(metrics, self.guard, profile, sizes, tracing)
         page = self._page or MetricsPage(_nothing_to_show, self.guard)
         return Layer(telemetry, settings, page)
 
@@ -196,6 +222,7 @@ class Runtime:
         if self._folder is None:
             LOGGER.info("no gunicorn hooks in this process: the metrics are of it alone")
             self._take_folder("", 0, os.geteuid(), os.getegid())
+            atexit.register(self.stop_worker)
         self._start(settings)
 
     def _start(self, settings: Settings) -> None:
@@ -208,21 +235,16 @@ class Runtime:
         with self.guard.at("profile"):  # it may have been edited since the start
             for profile in (load_profile(settings.profile), *self._declared):
                 install_probes(profile, settings.probes_off)
-        self._open_page(settings)
+        if self._folder is not None:
+            self._open_outlets(settings, self._folder, metrics)
 
-    def _open_page(self, settings: Settings) -> None:
-        if self._folder is None:
-            return
+    def _open_outlets(self, settings: Settings, folder: RuntimeFolder, metrics: Metrics) -> None:
         registry = None if self.managed else prometheus_client.REGISTRY
-        collector = Collector(self._folder.path, settings, self._server, registry)
+        collector = Collector(folder.path, settings, self._server, registry)
         page = self._page = MetricsPage(collector.collect, self.guard)
-        if settings.prometheus_endpoint:
-            access = Access(settings.metrics_allow, settings.metrics_token)
-            port_page = OpenPage(page, access, token=bool(settings.metrics_token))
-            self._leader = Leader(
-                self._folder.path, settings.prometheus_endpoint, port_page, self.guard
-            )
-            self._leader.start()
+        number = self._slot.number if self._slot is not None else 0
+        outlets = self._outlets = Outlets(settings, folder, number, metrics, self.guard)
+        outlets.lead(collector, page)
 
     def _take_folder(self, named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
         folder = self._folder = open_folder(named, upgrades, uid, gid)
@@ -264,15 +286,14 @@ class Runtime:
         self.book.detach()
         if self._metrics is not None:
             self._metrics.renew()
-        if self._leader is not None:
-            self._leader.forget()
+        if self._outlets is not None:
+            self._outlets.forget()
         for layer in self._layers:
             layer.stale = True
-        self._layers, self._metrics, self._page, self._leader = [], None, None, None
+        self._layers, self._metrics, self._page, self._outlets = [], None, None, None
         if self._slot is not None:
             os.close(self._slot.lock)
             self._slot = None
-        self._lock = Lock()
         self.book.on_next_use(self._take_slot)
 
 

@@ -13,13 +13,13 @@ from typing import Any, Literal
 from avatar_telemetry import parsing
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.otlp import OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
-from avatar_telemetry.parsing import Allow, Network, Pairs
+from avatar_telemetry.parsing import Allow, Pairs
 from avatar_telemetry.settings_table import OWN_PREFIX, SETTINGS
 from avatar_telemetry.variable import Setting, raw_text
 
 Privacy = Literal["strict", "balanced", "off"]
 TrustIncoming = Literal["continue", "link", "ignore"]
-Semconv = Literal["old", "http", "http/dup"]
+Semconv = Literal["old", "stable", "both"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
 
 SHOWN_VALUE = 80
@@ -47,7 +47,7 @@ class Settings:
     metrics_path: str
     metrics_token: str = field(repr=False)
     metrics_allow: Allow
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: Allow
     sizes: tuple[int, ...]
     flush_timeout: float
     max_series: int

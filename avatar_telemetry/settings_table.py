@@ -85,7 +85,7 @@ SETTINGS: Mapping[str, Setting] = {
         "Who may read the metrics without a token; empty: nobody.", empty=True,
     ),
     "trusted_proxies": Setting(
-        OWN_PREFIX + "TRUSTED_PROXIES", parsing.networks, "", _ADDRESSES,
+        OWN_PREFIX + "TRUSTED_PROXIES", parsing.allow, "", _ADDRESSES + ", and the word unix",
         "Proxies whose word about the client's address is taken.",
     ),
     "sizes": Setting(

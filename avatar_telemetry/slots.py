@@ -105,6 +105,18 @@ def try_lead(folder: Path) -> int | None:
     return None
 
 
+def is_led(folder: Path) -> bool:
+    """Whether a living process speaks for all.
+
+    Raises:
+        OSError: the folder is gone.
+    """
+    lock = try_lead(folder)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
 def _try_claim(folder: Path, number: int) -> Slot | None:
     path = folder / f"slot-{number}.lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from avatar_telemetry.errors import ProfileError, SettingsError
-from avatar_telemetry.leader import open_server
+from avatar_telemetry.port import open_server
 from avatar_telemetry.profile import Profile
 
 PACKAGE = __package__ or "avatar_telemetry"

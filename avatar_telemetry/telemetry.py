@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.profile import Profile
+from avatar_telemetry.request_spans import RequestTracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,14 @@ class Telemetry:
         guard: told of our own failures.
         profile: what is known about the application.
         sizes: pixels -> value of the ``size`` label.
+        tracing: begins the spans of a request; ``None`` where spans are not recorded.
     """
 
     metrics: Metrics
     guard: Guard
     profile: Profile
     sizes: Mapping[int, str]
+    tracing: RequestTracing | None = None
 
     def with_profile(self, profile: Profile) -> Telemetry:
         """The same parts with another profile."""

@@ -67,6 +67,10 @@ class UploadObserver:
         for segment in self._files:
             yield segment.content_type or "", segment.bytes_received
 
+    def first(self) -> MultipartSegment | None:
+        """The first file, ``None`` where there was none."""
+        return self._files[0] if self._files else None
+
     def first_type(self) -> str:
         """Content type of the first file, empty where there was none."""
         return next((content_type for content_type, _ in self.files()), "")

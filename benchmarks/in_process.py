@@ -1,132 +1,187 @@
-"""What one request costs in process: an avatar application bare and wrapped, in turn in one run.
+"""What one avatar request costs in process: bare and wrapped in turn, a process for each variant.
 
-    python -m benchmarks.in_process [--rounds 9] [--json FILE]
+    python -m benchmarks.in_process [--quick] [--out FOLDER]
 
-Every round times both sides; the spread over the rounds is reported beside the median. The run
-fails if the wrapped side did not count each of its requests.
+pyperf is not used: it runs one benchmark to its end before the next, in other processes, and on a
+shared machine the two sides then meet different weather. Here both sides stand in one process and
+take turns in bursts of some milliseconds; each variant is run in several processes, because the
+layout of memory differs between them.
+
+What counts is the processor time of the thread that serves (``time.thread_time``): an exporter's
+thread runs apart, its time is told beside it (``with_export_us``). Between bursts the queue of the
+exporter is emptied, so that every span can be counted at the sink at the end; a variant whose spans
+or counts are missing is not measured.
 """
 
 from __future__ import annotations
 
-import argparse
+import gc
 import json
-import platform
-import statistics
+import os
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from dataclasses import dataclass
+from importlib import import_module
+from time import process_time, thread_time
 from typing import Any
 
-from avatar_telemetry.exposition import MetricsPage
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import Metrics
-from avatar_telemetry.middleware import Layer, TelemetryMiddleware
-from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.request import CURRENT
-from avatar_telemetry.settings import Settings
-from avatar_telemetry.store import MergedStore
-from avatar_telemetry.telemetry import Telemetry
+from benchmarks.command import run_part
+from benchmarks.peers import Wrapped
+from benchmarks.request import SAMPLED_PARENT, serve
+from benchmarks.results import say, summary
+from benchmarks.sink import Sink, running_sink
+from benchmarks.variants import VARIANTS, Variant
 
-CALLS = 20_000
-ENVIRON = {
-    "REQUEST_METHOD": "GET",
-    "SCRIPT_NAME": "",
-    "PATH_INFO": "/avatar/" + "0123456789abcdef" * 2,
-    "QUERY_STRING": "s=80&d=identicon",
-    "SERVER_NAME": "localhost",
-    "SERVER_PORT": "80",
-}
-Application = Callable[..., Iterable[bytes]]
+APPLICATION = "trivial"
+NAMES = (
+    "metrics", "spans-0", "spans-100", "otel-0", "otel-100", "django-prometheus", "ddtrace-100",
+    "elastic-0", "elastic-100", "sentry-0", "sentry-100",
+)  # fmt: skip
+CHILD_SECONDS = 300
 
 
-def avatar_application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """An avatar that was looked up in the cache in vain and then drawn, as the probes tell it."""
-    request = CURRENT.get()
-    if request is not None:
-        request.cache_lookup("django:filesystem", hit=False)
-        request.generated("pydenticon5:Pydenticon5.draw")
-    start_response("200 OK", [("Content-Type", "image/png"), ("Content-Length", "5")])
-    return [b"image"]
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Args:
+        processes: for each variant.
+        rounds: in each process; a round gives one figure.
+        calls: on each side in a round, in bursts.
+    """
+
+    processes: int
+    rounds: int
+    calls: int
 
 
-def serve(application: Application) -> None:
-    """One request as a server makes it."""
-    body = application(dict(ENVIRON), lambda status, headers, exc_info=None: None)
-    for _ in body:
-        pass
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
+QUICK = Effort(1, 3, 1000)
+FULL = Effort(4, 5, 2000)
 
 
-def measure(application: Application) -> float:
-    """Microseconds a request."""
-    started = time.perf_counter()
-    for _ in range(CALLS):
-        serve(application)
-    return (time.perf_counter() - started) / CALLS * 1e6
+def run(quick: bool) -> dict[str, Any]:
+    """Measure every variant, process by process in turn."""
+    effort = QUICK if quick else FULL
+    rounds: dict[str, Any] = {name: [] for name in NAMES}
+    failed: dict[str, str] = {}
+    for number in range(effort.processes):
+        for name in NAMES:
+            if name not in failed:
+                say(f"in process {number + 1}/{effort.processes}: {name}")
+                try:
+                    rounds[name] += in_child(VARIANTS[name], effort)
+                except RuntimeError as error:
+                    failed[name] = str(error)
+    return {name: {"failed": failed[name]} if name in failed else summed_up(rounds[name])
+            for name in NAMES}  # fmt: skip
 
 
-def wrapped(folder: Path) -> TelemetryMiddleware:
-    """The application inside a layer that writes into this folder."""
-    settings = Settings.from_env({})
-    book = Book()
-    book.open(folder, "0")
-    metrics = Metrics(book, settings.max_series)
-    guard = Guard(metrics.internal_error)
-    telemetry = Telemetry(metrics, guard, PROFILE, {size: str(size) for size in settings.sizes})
-    layer = Layer(telemetry, settings, MetricsPage(list, guard))
-    return TelemetryMiddleware(avatar_application, lambda: layer)
-
-
-def counted(folder: Path) -> dict[str, float]:
-    """The counters of the folder, summed over their labels."""
+def summed_up(rounds: list[dict[str, float]]) -> dict[str, Any]:
+    """The figures of one variant, microseconds a request."""
     return {
-        family.name: sum(family.values)
-        for family in MergedStore(folder).read(["0"])
-        if family.type == "counter"
+        "bare_us": summary(one["bare"] for one in rounds),
+        "added_us": summary(one["wrapped"] - one["bare"] for one in rounds),
+        "added_to_bare": summary((one["wrapped"] - one["bare"]) / one["bare"] for one in rounds),
+        "with_export_us": summary(one["process"] - one["bare"] for one in rounds),
+        "attributes": summary(one["attributes"] for one in rounds),
     }
 
 
-def run(rounds: int) -> dict[str, Any]:
-    """Time both sides in turn.
+def in_child(variant: Variant, effort: Effort) -> list[dict[str, float]]:
+    """Measure a variant in a process of its own.
 
     Raises:
-        SystemExit: a request was not counted.
+        RuntimeError: it could not be measured, or did not do its work.
     """
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-        folder = Path(name)
-        telemetry = wrapped(folder)
-        pairs = [(measure(avatar_application), measure(telemetry)) for _ in range(rounds)]
-        totals = counted(folder)
-    for metric in ("ivatar_requests", "ivatar_avatar_requests", "ivatar_avatars_generated"):
-        if totals.get(metric) != rounds * CALLS:
-            raise SystemExit(f"{metric}: {totals.get(metric)} counted, {rounds * CALLS} made")
-    added = sorted(after - before for before, after in pairs)
-    return {
-        "benchmark": "in process, one avatar request, all metrics",
-        "python": platform.python_version(),
-        "rounds": rounds,
-        "bare_us": round(statistics.median(before for before, _ in pairs), 2),
-        "wrapped_us": round(statistics.median(after for _, after in pairs), 2),
-        "added_us": round(statistics.median(added), 2),
-        "added_us_spread": [round(added[0], 2), round(added[-1], 2)],
-    }
+    with running_sink() as sink, tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        environ = os.environ | variant.environment(sink) | {"PROMETHEUS_MULTIPROC_DIR": folder}
+        command = [sys.executable, "-m", "benchmarks.in_process", "--child", variant.name,
+                   str(effort.rounds), str(effort.calls), sink.url]  # fmt: skip
+        child = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=CHILD_SECONDS
+        )
+    if child.returncode:
+        raise RuntimeError(child.stderr.strip().rpartition("\n")[2] or "it ended early")
+    return list(json.loads(child.stdout.rpartition("\n")[2]))
+
+
+def child(variant: Variant, rounds: int, calls: int, sink: Sink) -> list[dict[str, float]]:
+    """The rounds of one process.
+
+    Raises:
+        SystemExit: the variant did not do its work.
+    """
+    bare = import_module(f"benchmarks.peers.{VARIANTS[variant.against].module}").wrap(APPLICATION)
+    wrapped = import_module(f"benchmarks.peers.{variant.module}").wrap(APPLICATION)
+    bursts = max(1, calls // variant.burst)
+    one_round(bare.application, wrapped, variant.burst, 2)  # caches, series, connections
+    gc.collect()
+    gc.freeze()
+    figures = [one_round(bare.application, wrapped, variant.burst, bursts) for _ in range(rounds)]
+    serve(wrapped.application, SAMPLED_PARENT)  # shows that one that samples none could
+    wrapped.flush()
+    made = variant.burst * (rounds * bursts + 2)
+    counts = proof(variant, wrapped, made, sink)
+    for figure in figures:
+        figure["attributes"] = counts["attributes"] / max(counts["spans"], 1)
+    return figures
+
+
+def one_round(bare: Any, wrapped: Wrapped, burst: int, bursts: int) -> dict[str, float]:
+    """Microseconds a request on both sides, which take turns."""
+    spent = {"bare": 0.0, "wrapped": 0.0, "process": 0.0}
+    for _ in range(bursts):
+        spent["bare"] += timed(bare, burst)
+        process = process_time()
+        spent["wrapped"] += timed(wrapped.application, burst)
+        wrapped.flush()
+        spent["process"] += process_time() - process
+    return {side: seconds / (burst * bursts) * 1e6 for side, seconds in spent.items()}
+
+
+def timed(application: Any, calls: int) -> float:
+    """Seconds of processor time of this thread."""
+    started = thread_time()
+    for _ in range(calls):
+        serve(application)
+    return thread_time() - started
+
+
+def proof(
+    variant: Variant, wrapped: Wrapped, made: int, sink: Sink, patience: float = 15
+) -> dict[str, int]:
+    """That every request was counted and every sampled span arrived.
+
+    Args:
+        variant: what was measured.
+        wrapped: with what is around the application.
+        made: requests, besides the one with a sampled parent.
+        sink: what the variant exports to.
+        patience: seconds that a span may take to arrive.
+
+    Raises:
+        SystemExit: some are missing.
+    """
+    expected = (made * variant.sample + 1) * variant.spans
+    counts = sink.wait_for(expected, patience)
+    if counts["spans"] != expected:
+        raise SystemExit(f"{counts['spans']} spans at the sink, {expected:.0f} expected")
+    requests = wrapped.requests() if variant.metrics else None
+    seen = counts["requests"] if requests is None else requests
+    if variant.metrics and seen != made + 1:
+        raise SystemExit(f"{seen:.0f} requests counted, {made + 1} made")
+    return counts
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="times both sides are measured")
-    parser.add_argument("--json", type=Path, help="write the result there, too")
-    arguments = parser.parse_args()
-    result = run(arguments.rounds)
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n")
-    if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+    if sys.argv[1:2] == ["--child"]:
+        name, rounds, calls, url = sys.argv[2:]
+        figures = child(VARIANTS[name], int(rounds), int(calls), Sink(url))
+        sys.stdout.write("\n" + json.dumps(figures))
+        sys.stdout.flush()
+        os._exit(0)  # the peers' threads have nothing more to say
+    run_part("in_process", run, __doc__)
 
 
 if __name__ == "__main__":

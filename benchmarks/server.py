@@ -1,175 +1,172 @@
-"""Throughput and latency behind gunicorn: bare and wrapped in turn in one run, loaded by wrk.
+"""Throughput and latency behind gunicorn: all variants in turn in one run, loaded by wrk.
 
-    python -m benchmarks.server [--worker sync] [--rounds 5] [--seconds 4] [--json FILE]
+    python -m benchmarks.server [--quick] [--out FOLDER]
 
-Needs wrk. Each round starts both servers anew, one after the other; ratios are taken pair by pair.
-The run fails if the wrapped server's page does not show every request that wrk had answered.
+Needs wrk. A fleet is one server of each variant, all running at once and all but one idle; they are
+loaded one after the other for about a second, bare first, again and again, and each figure is taken
+against the bare server of the same turn. Several fleets are started, because the layout of memory
+differs between processes. The processor time of the worker's threads stands beside: on a machine
+that does something else, too, it is the firmer figure.
+
+The run fails if a server's metrics do not show every request that wrk had answered. Spans are
+counted at the sinks when the servers have ended; ``exported`` is their share of those expected.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import re
 import shutil
-import signal
-import socket
-import statistics
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from benchmarks.command import run_part
+from benchmarks.results import say, summary
+from benchmarks.serving import DIGESTS, Server, exported_share, running_server, uncounted
+from benchmarks.variants import VARIANTS
 
-CONFIGURATION = """
-control_socket_disable = True
-workers = 1
-accesslog = None
-"""
-HOOKS = """
-from avatar_telemetry.gunicorn import child_exit, on_exit, on_starting, post_fork, worker_exit
-"""
-PATH = "/avatar/" + "0123456789abcdef" * 2 + "?s=80"
-CONNECTIONS = 4
-UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+OURS = ("metrics", "spans-5", "spans-100")
+PEERS = ("otel-100", "ddtrace-100", "sentry-100", "django", "django-prometheus")
 
 
-def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """The trivial application: what the layer adds is at its largest beside it."""
-    start_response("200 OK", [("Content-Type", "image/png"), ("Content-Length", "5")])
-    return [b"image"]
+@dataclass(frozen=True)
+class Setting:
+    """What is served, how, and in which variants besides bare."""
+
+    worker_class: str
+    application: str
+    variants: tuple[str, ...]
 
 
-def wrapped_application() -> Any:
-    """The same inside the layer."""
-    from avatar_telemetry import instrument
-
-    return instrument(application)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+SETTINGS = (
+    Setting("sync", "trivial", (*OURS, *PEERS)),
+    Setting("gthread", "trivial", (*OURS, "otel-100", "django", "django-prometheus")),
+    Setting("sync", "identicon", (*OURS, "otel-100")),
+    Setting("gthread", "identicon", (*OURS, "otel-100")),
+    Setting("sync", "demo", (*OURS, "otel-100")),
+    Setting("gthread", "demo", (*OURS, "otel-100")),
+)
 
 
-@contextmanager
-def server(variant: str, worker: str, folder: Path) -> Iterator[str]:
-    """A running gunicorn; gives its base address."""
-    configuration = folder / f"{variant}.conf.py"
-    configuration.write_text(CONFIGURATION + (HOOKS if variant == "wrapped" else ""))
-    target = "wrapped_application()" if variant == "wrapped" else "application"
-    port = free_port()
-    command = [
-        sys.executable, "-m", "gunicorn", "-c", str(configuration), "-k", worker,
-        "--log-level", "error", "-b", f"127.0.0.1:{port}", f"benchmarks.server:{target}",
-    ]  # fmt: skip
-    # The allocator grows and trims by chance; pinned thresholds keep two runs comparable.
-    environ = os.environ | {"MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_TOP_PAD_": "16777216"}
-    if worker == "gthread":
-        command += ["--threads", str(CONNECTIONS)]
-    process = subprocess.Popen(command, env=environ)
-    try:
-        wait_until_answered(f"http://127.0.0.1:{port}{PATH}")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: fleets of each setting, turns of each fleet, seconds of each load."""
+
+    fleets: int
+    turns: int
+    seconds: int
 
 
-def wait_until_answered(url: str) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=2).read()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+QUICK = Effort(1, 2, 1)
+FULL = Effort(3, 4, 1)
+
+Loads = dict[str, list[dict[str, float]]]
 
 
-def load(url: str, seconds: int) -> dict[str, float]:
-    """Requests a second, the 99th percentile in seconds, and how many were answered."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url + PATH]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    answered = re.search(r"(\d+) requests in", output)
-    if not (p99 and rate and answered):
-        raise SystemExit(f"wrk said something else:\n{output}")
-    return {
-        "rate": float(rate[1]),
-        "p99": float(p99[1]) * UNITS[p99[2]],
-        "answered": float(answered[1]),
-    }
-
-
-def counted(url: str) -> float:
-    page = urllib.request.urlopen(url + "/metrics").read().decode()
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in page.splitlines()
-        if line.startswith("ivatar_requests_total{")
-    )
-
-
-def measure(variant: str, worker: str, seconds: int, folder: Path) -> dict[str, float]:
-    with server(variant, worker, folder) as url:
-        load(url, 1)
-        before = counted(url) if variant == "wrapped" else 0.0
-        result = load(url, seconds)
-        if variant == "wrapped" and counted(url) - before < result["answered"]:
-            raise SystemExit("the wrapped server did not count what it answered")
-    return result
-
-
-def run(worker: str, rounds: int, seconds: int, folder: Path) -> dict[str, Any]:
-    """Measure both variants in turn."""
-    pairs = [
-        tuple(measure(variant, worker, seconds, folder) for variant in ("bare", "wrapped"))
-        for _ in range(rounds)
-    ]
-    rates = sorted(after["rate"] / before["rate"] for before, after in pairs)
-    tails = sorted(after["p99"] / before["p99"] for before, after in pairs)
-    return {
-        "benchmark": f"gunicorn, one {worker} worker, trivial application, metrics only",
-        "python": platform.python_version(),
-        "rounds": rounds,
-        "seconds": seconds,
-        "bare_requests_per_second": round(statistics.median(b["rate"] for b, _ in pairs)),
-        "throughput_ratio": round(statistics.median(rates), 3),
-        "throughput_ratio_spread": [round(rates[0], 3), round(rates[-1], 3)],
-        "p99_ratio": round(statistics.median(tails), 2),
-        "p99_ratio_spread": [round(tails[0], 2), round(tails[-1], 2)],
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worker", choices=("sync", "gthread"), default="sync")
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs")
-    parser.add_argument("--seconds", type=int, default=4, help="load of each run")
-    parser.add_argument("--json", type=Path, help="write the result there, too")
-    arguments = parser.parse_args()
+def run(quick: bool) -> dict[str, Any]:
+    """Measure all settings."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed (Debian: apt-get install wrk)")
-    import tempfile
+    effort = QUICK if quick else FULL
+    return {
+        f"{setting.worker_class}-{setting.application}": measure(setting, effort)
+        for setting in SETTINGS
+    }
 
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(arguments.worker, arguments.rounds, arguments.seconds, Path(folder))
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n")
-    if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+
+def measure(setting: Setting, effort: Effort) -> dict[str, Any]:
+    """The figures of one setting, variant by variant."""
+    loads: Loads = {}
+    exported: dict[str, list[float]] = {}
+    failed: dict[str, dict[str, str]] = {}
+    for number in range(effort.fleets):
+        say(f"{setting.worker_class} {setting.application}: fleet {number + 1}/{effort.fleets}")
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+            for name, outcome in one_fleet(setting, effort, Path(folder), loads).items():
+                if isinstance(outcome, str):
+                    failed[name] = {"failed": outcome}
+                else:
+                    exported.setdefault(name, []).append(outcome)
+    for name in setting.variants:
+        if VARIANTS[name].against in failed:
+            failed.setdefault(name, {"failed": "what it is compared with was not measured"})
+    if "bare" in failed:
+        return dict(failed)
+    rates = summary((load["rate"] for load in loads["bare"]), 0)
+    measured = {
+        name: figures(name, loads) | {"exported": summary(exported[name])}
+        for name in setting.variants
+        if name not in failed
+    }
+    return {"bare": {"requests_per_second": rates}} | measured | failed
+
+
+def figures(name: str, loads: Loads) -> dict[str, Any]:
+    """The throughput and the tail of a variant against what it is compared with, turn by turn."""
+    pairs = list(zip(loads[VARIANTS[name].against], loads[name], strict=True))
+    return {
+        "throughput": summary(load["rate"] / bare["rate"] for bare, load in pairs),
+        "p99": summary(load["p99"] / bare["p99"] for bare, load in pairs),
+        "cpu": summary(load["cpu"] / bare["cpu"] for bare, load in pairs),
+        "cpu_added_us": summary((load["cpu"] - bare["cpu"]) * 1e6 for bare, load in pairs),
+        "requests_per_second": summary((load["rate"] for _, load in pairs), 0),
+    }
+
+
+def one_fleet(
+    setting: Setting, effort: Effort, folder: Path, loads: Loads
+) -> Mapping[str, float | str]:
+    """Load a fleet in turn.
+
+    Returns:
+        The share of its spans that each variant exported, or why it is not measured.
+    """
+    (folder / "digests.lua").write_text(DIGESTS)
+    script = str(folder / "digests.lua") if setting.application == "demo" else ""
+    faults: dict[str, str] = {}
+    with ExitStack() as sinks:
+        with ExitStack() as stack:
+            fleet = start_fleet(setting, folder, sinks, stack, faults)
+            warm_up: Loads = {}
+            for turn in range(effort.turns + 1):
+                load_in_turn(fleet, effort.seconds, script, loads if turn else warm_up, faults)
+            for server in fleet:
+                if fault := uncounted(server):
+                    faults.setdefault(server.variant.name, fault)
+        shares = {server.variant.name: exported_share(server) for server in fleet}
+    return shares | faults
+
+
+def start_fleet(
+    setting: Setting, folder: Path, sinks: ExitStack, stack: ExitStack, faults: dict[str, str]
+) -> list[Server]:
+    """A server of each variant that starts; the others are told among the faults."""
+    fleet = []
+    for name in ("bare", *setting.variants):
+        starting = running_server(
+            VARIANTS[name], setting.application, setting.worker_class, folder / name, sinks
+        )
+        try:
+            fleet.append(stack.enter_context(starting))
+        except RuntimeError as error:
+            faults[name] = str(error)
+    return fleet
+
+
+def load_in_turn(
+    fleet: list[Server], seconds: int, script: str, loads: Loads, faults: dict[str, str]
+) -> None:
+    """One turn: each server that has no fault."""
+    for server in fleet:
+        name = server.variant.name
+        if name not in faults:
+            try:
+                loads.setdefault(name, []).append(server.load(seconds, script))
+            except RuntimeError as error:
+                faults[name] = str(error)
 
 
 if __name__ == "__main__":
-    main()
+    run_part("server", run, __doc__)

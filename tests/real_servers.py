@@ -47,6 +47,21 @@ def free_port() -> int:
         return port
 
 
+def hold_port(port: int = 0) -> socket.socket:
+    """A port that stays ours until this socket is closed, whether somebody listens on it or not.
+
+    Whoever sets ``SO_REUSEADDR``, as servers do, may listen on it meanwhile; while nobody does, a
+    connection is refused, and the kernel gives the port to nobody else.
+
+    Args:
+        port: which, instead of a free one.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
+
+
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A PostgreSQL of its own; gives its URL. It refuses to run as root, so root becomes nobody."""
@@ -61,8 +76,8 @@ def postgresql(folder: Path) -> Iterator[str]:
                "-k", str(folder), "-F"]  # fmt: skip
     # It accepts connections, and refuses them, while it is starting up.
     asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
-    with _running(command, folder / "log", port):
-        wait(lambda: subprocess.run(asked, check=False).returncode == 0)
+    with running(command, folder / "log", port):
+        await_answer(lambda: subprocess.run(asked, check=False).returncode == 0)
         yield f"postgresql://demo@127.0.0.1:{port}/postgres"
 
 
@@ -87,7 +102,7 @@ def mariadb(folder: Path) -> Iterator[str]:
     command = [server, options[2], *options[:2], f"--port={port}", "--bind-address=127.0.0.1",
                "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
                f"--pid-file={folder}/pid"]  # fmt: skip
-    with _running(command, folder / "log", port):
+    with running(command, folder / "log", port):
         yield f"mariadb://demo:demo@127.0.0.1:{port}/demo"
 
 
@@ -97,18 +112,25 @@ def memcached() -> Iterator[str]:
     program, port = find("memcached"), free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     command = [program, "-l", "127.0.0.1", "-p", str(port), "-m", "256", *user]
-    with _running(command, Path(os.devnull), port):
+    with running(command, Path(os.devnull), port):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
+def running(command: list[str], log: Path, port: int) -> Iterator[None]:
+    """A server's process, from when its port accepts; it is ended with the block.
+
+    Args:
+        command: that starts it in the foreground.
+        log: gets its output.
+        port: on which it accepts when it is up.
+    """
     with (
         open(log, "wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output, cwd="/") as process,
     ):
         try:
-            wait(lambda: process.poll() is not None or accepts(port))
+            await_answer(lambda: process.poll() is not None or accepts(port))
             assert process.poll() is None, f"{command[0]} ended: {log}"
             yield
         finally:
@@ -133,7 +155,8 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait(ready: Callable[[], bool]) -> None:
+def await_answer(ready: Callable[[], bool]) -> None:
+    """Ask until the answer is true."""
     end = time.monotonic() + DEADLINE
     while not ready():
         assert time.monotonic() < end, "the server does not come up"

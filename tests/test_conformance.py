@@ -114,8 +114,8 @@ def test_row_4_duration_ends_with_the_body(recorder: Recorder) -> None:
     assert recorder.value("ivatar_requests_in_progress") == 1
     assert recorder.value(REQUESTS) == 0
     finish(exchange)
-    assert recorder.value("ivatar_request_duration_seconds_sum") >= 0.06
-    assert recorder.value("ivatar_request_first_byte_seconds_sum") < 0.06
+    first_byte = recorder.value("ivatar_request_first_byte_seconds_sum")
+    assert recorder.value("ivatar_request_duration_seconds_sum") >= first_byte + 0.06
 
 
 def test_row_5_a_generator_starts_its_response_late(recorder: Recorder) -> None:

@@ -12,42 +12,63 @@ import avatar_telemetry
 PACKAGE = Path(avatar_telemetry.__file__).parent
 LAYERS = (
     {
+        "authority",
         "errors",
+        "excluded",
         "family",
+        "forwarded",
         "guard",
+        "headers",
         "labels",
+        "log",
         "otlp",
         "parsing",
+        "privacy",
         "process",
         "profile",
         "profiles",
         "resource",
+        "scrub",
+        "semconv",
         "settings",
         "settings_table",
         "sql",
         "variable",
     },
     {
+        "continuity",
+        "exporters",
         "folder",
         "mapped",
         "metrics",
+        "outgoing",
         "slots",
         "store",
-        "telemetry",
+        "throttle",
+        "tracing",
     },
     {
         "body",
+        "bridge",
         "collector",
         "exposition",
         "leader",
+        "meters",
         "middleware",
+        "port",
         "probes",
+        "pusher",
         "request",
+        "request_spans",
+        "speaker",
+        "telemetry",
         "upload",
     },
     {
         "_instrument",
         "gunicorn",
+        "outlets",
+        "pipeline",
         "runtime",
         "startup",
     },
@@ -134,3 +155,15 @@ def test_the_face_of_the_package() -> None:
         if not name.startswith("_") and getattr(value, "__module__", "").startswith("avatar")
     }
     assert public == set(avatar_telemetry.__all__)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_locks_are_named_where_they_are_made(module: str) -> None:
+    """``threading.Lock`` is looked up in the worker: gevent patches it after our import."""
+    by_name = {
+        alias.name
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.ImportFrom) and node.module == "threading"
+        for alias in node.names
+    }
+    assert "Lock" not in by_name

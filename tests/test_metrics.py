@@ -29,7 +29,7 @@ def test_a_request_is_written_at_once(recorder: Recorder) -> None:
     """One finished request is in every instrument that it concerns, once."""
     recorder.metrics.started()
     assert recorder.value("ivatar_requests_in_progress") == 1
-    recorder.metrics.finished(LABELS, 0.2, 0.0009)
+    recorder.metrics.finished(recorder.metrics.plan(LABELS), 0.2, 0.0009)
     assert recorder.value("ivatar_requests_in_progress") == 0
     for name in (
         "ivatar_requests_total", "ivatar_avatar_requests_total", "ivatar_avatar_cache_misses_total",
@@ -95,6 +95,7 @@ def test_what_a_client_can_make_us_remember_is_bounded(recorder: Recorder) -> No
     wanted = contract.MAX_PLANS + 10
     for number in range(wanted):
         recorder.metrics.started()
-        recorder.metrics.finished((*LABELS[:3], str(number), "png", "", ""), 0.1, 0.1)
+        plan = recorder.metrics.plan((*LABELS[:3], str(number), "png", "", ""))
+        recorder.metrics.finished(plan, 0.1, 0.1)
     assert len(recorder.metrics._plans) <= contract.MAX_PLANS
     assert recorder.value("ivatar_requests_total") == wanted

@@ -109,12 +109,43 @@ def test_same_template_twice() -> None:
         pytest.param(
             Route("x", "x", "auth", succeeded=always), "needs operation=", id="auth-without-name"
         ),
+        pytest.param(Route("x", "x", reveals="("), r"pattern '\('", id="bad-reveals"),
+        pytest.param(Route("x", "x", reveals="x"), "needs one group", id="reveals-nothing"),
+        pytest.param(Route("x", "x", reveals="(?P<name>x)"), "needs one group", id="reveals-name"),
     ],
 )
 def test_bad_route(route: Route, message: str) -> None:
     """A route that cannot work is refused, with the name of the profile and the reason."""
     with pytest.raises(ProfileError, match=rf"profile 'bad': .*{message}"):
         Profile(name="bad", routes=(route,))
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [
+        pytest.param("", "pixels", id="empty-key"),
+        pytest.param("a b", "pixels", id="key-with-space"),
+        pytest.param("a", "words", id="unknown-rule"),
+        pytest.param("a", frozenset({"a&b"}), id="word-that-needs-encoding"),
+        pytest.param("a", ["b"], id="list"),
+    ],
+)
+def test_bad_query(key: str, rule: object) -> None:
+    """A query rule that could let pass what it should not is refused."""
+    with pytest.raises(ProfileError, match=f"query key '{key}'"):
+        Profile(name="bad", query={key: rule})  # type: ignore[dict-item]
+
+
+def test_personal() -> None:
+    """A route says what of its path is personal, and only routes that were told do."""
+    person = Route("^/of/", "/of/{email}", reveals="^/of/(?P<email>[^/]+)")
+    profile = Profile(name="people", routes=(person, Route("^/", "/{page}")))
+    assert profile.personal(person, "/of/me@x.example/now") == ("email", "me@x.example")
+    assert profile.personal(person, "/of/\xc3\xa9") == ("email", "é")
+    assert profile.personal(person, "/of/" + "x" * 300) == ("email", "x" * 255)
+    assert profile.personal(person, "/of/") is None
+    assert profile.personal(profile.route("/x"), "/x") is None
+    assert profile.personal(profile.other, "x") is None
 
 
 @pytest.mark.parametrize("target", ["", "module", "module:", ":name", "a:b:c", "a b:c"])

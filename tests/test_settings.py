@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.otlp import Signal
+from avatar_telemetry.parsing import Allow
 from avatar_telemetry.settings import Settings, sdk_disabled, variables
 from avatar_telemetry.settings_table import SETTINGS
 
@@ -46,8 +48,8 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("OTEL_TRACES_EXPORTER", "console, otlp", "traces_exporters", ("console", "otlp")),
         ("OTEL_TRACES_SAMPLER", "TraceIdRatio", "sampler", "traceidratio"),
         ("OTEL_PROPAGATORS", "none", "propagators", ("none",)),
-        ("OTEL_SEMCONV_STABILITY_OPT_IN", "database,http", "semconv", "http"),
-        ("OTEL_SEMCONV_STABILITY_OPT_IN", "http,http/dup", "semconv", "http/dup"),
+        ("OTEL_SEMCONV_STABILITY_OPT_IN", "database,http", "semconv", "stable"),
+        ("OTEL_SEMCONV_STABILITY_OPT_IN", "http,http/dup", "semconv", "both"),
         ("OTEL_PYTHON_EXCLUDED_URLS", "a,b", "excluded_urls", ("a", "b")),
         ("OTEL_SPAN_EVENT_COUNT_LIMIT", "0", "max_span_events", 0),
         ("AVATAR_TELEMETRY_PROBES", "-pillow", "probes_off", frozenset({"pillow"})),
@@ -58,6 +60,9 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("AVATAR_TELEMETRY_SIZES", "80,40,80", "sizes", (40, 80)),
         ("AVATAR_TELEMETRY_PRIVACY", "Strict", "privacy", "strict"),
         ("HOSTNAME", "", "hostname", "unknown"),
+        ("AVATAR_TELEMETRY_TRUSTED_PROXIES", "", "trusted_proxies", Allow()),
+        ("AVATAR_TELEMETRY_TRUSTED_PROXIES", "10.0.0.0/8, unix", "trusted_proxies",
+         Allow((ip_network("10.0.0.0/8"),), unix=True)),
     ],
 )  # fmt: skip
 def test_values(variable: str, text: str, field: str, value: object) -> None:

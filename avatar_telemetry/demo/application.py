@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -140,8 +141,7 @@ class Application:
     def __init__(self, read_settings: Callable[[], Settings]) -> None:
         self._read_settings = read_settings
         self._site: tuple[int, Site] | None = None
-        self._renew_lock()
-        os.register_at_fork(after_in_child=self._renew_lock)
+        self._locks: dict[int, AbstractContextManager[object]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         visit = open_visit(environ, self._open_site())
@@ -149,17 +149,17 @@ class Application:
         return send(response, environ, start_response)
 
     def _open_site(self) -> Site:
+        pid = os.getpid()
         site = self._site
-        if site is None or site[0] != os.getpid():
-            with self._lock:
+        if site is None or site[0] != pid:
+            # Each process makes its own lock, with its first request: a fork copies one that
+            # another thread holds, and one from before gevent patched threading stops all
+            # greenlets where its holder waits for the database.
+            with self._locks.setdefault(pid, threading.Lock()):
                 site = self._site
-                if site is None or site[0] != os.getpid():
-                    site = self._site = (os.getpid(), open_site(self._read_settings()))
+                if site is None or site[0] != pid:
+                    site = self._site = (pid, open_site(self._read_settings()))
         return site[1]
-
-    def _renew_lock(self) -> None:
-        # A fork copies a lock that another thread holds, and nobody would ever release it.
-        self._lock = threading.Lock()
 
 
 def create_application(environ: Mapping[str, str]) -> Application:

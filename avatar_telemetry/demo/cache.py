@@ -14,7 +14,6 @@ from pymemcache.exceptions import MemcacheError
 
 MAX_ENTRIES = 4096
 MAX_BYTES = 32 * 1024 * 1024
-MEMCACHED_TIMEOUT = 0.3
 
 
 class Cache(Protocol):
@@ -80,13 +79,14 @@ class MemcachedCache:
 
     Args:
         address: ``host:port`` or the path of a Unix socket.
+        timeout: seconds that it may take to connect, and to answer.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, timeout: float) -> None:
         self._client = PooledClient(
             address,
-            connect_timeout=MEMCACHED_TIMEOUT,
-            timeout=MEMCACHED_TIMEOUT,
+            connect_timeout=timeout,
+            timeout=timeout,
             no_delay=not address.startswith(("/", "unix:")),
         )
 

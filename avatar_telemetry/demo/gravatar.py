@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode, urlsplit
 from avatar_telemetry.demo.photos import image_format
 from avatar_telemetry.demo.site import Site
 
-TIMEOUT = 5.0
 MAX_JSON = 256 * 1024
 TEST_SIZE = 50
 NO_IMAGE_SECONDS = 60
@@ -88,7 +87,8 @@ def fetch(site: Site, url: str, limit: int = 0) -> bytes:
     limit = limit or site.settings.max_upload
     try:
         # Scheme and host come from the settings; a user gives no more than a digest.
-        with urllib.request.urlopen(url, timeout=TIMEOUT, context=site.trust) as answer:  # noqa: S310
+        timeout = site.settings.outside_timeout
+        with urllib.request.urlopen(url, timeout=timeout, context=site.trust) as answer:  # noqa: S310
             data: bytes = answer.read(limit + 1)
     except HTTPError as error:
         error.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,10 +38,12 @@ class Settings:
         database: SQLAlchemy URL.
         secret: signs cookies and tokens; empty means the one kept in ``data``.
         memcached: ``host:port`` or a Unix socket's path; empty means a cache in memory.
+        memcached_timeout: seconds after which it is taken to have nothing.
         gravatar: send requests without a photo and without ``d`` to the Gravatar proxy.
         gravatar_url: scheme and host of Gravatar.
         gravatar_ca: file with the authorities to trust there, empty for the system's.
         bluesky_url: scheme and host of Bluesky's public API.
+        outside_timeout: seconds that Gravatar and Bluesky are waited for.
         max_upload: bytes of a photo.
         max_pixels: width times height of a photo.
         max_photos: photos of one user.
@@ -50,10 +53,12 @@ class Settings:
     database: URL
     secret: str = field(default="", repr=False)
     memcached: str = ""
+    memcached_timeout: float = 0.3
     gravatar: bool = False
     gravatar_url: str = "https://secure.gravatar.com"
     gravatar_ca: str = ""
     bluesky_url: str = "https://public.api.bsky.app"
+    outside_timeout: float = 5.0
     max_upload: int = 10 * 1024 * 1024
     max_pixels: int = 25_000_000
     max_photos: int = 5
@@ -71,10 +76,12 @@ class Settings:
             database=_database(environ, data),
             secret=_secret(environ),
             memcached=_memcached(environ),
+            memcached_timeout=_seconds(environ, "DEMO_MEMCACHED_TIMEOUT", cls.memcached_timeout),
             gravatar=_flag(environ, "DEMO_GRAVATAR"),
             gravatar_url=_host(environ, "DEMO_GRAVATAR_URL", cls.gravatar_url),
             gravatar_ca=_existing_file(environ, "DEMO_GRAVATAR_CA"),
             bluesky_url=_host(environ, "DEMO_BLUESKY_URL", cls.bluesky_url),
+            outside_timeout=_seconds(environ, "DEMO_OUTSIDE_TIMEOUT", cls.outside_timeout),
             max_upload=_positive(environ, "DEMO_MAX_UPLOAD", cls.max_upload),
             max_pixels=_positive(environ, "DEMO_MAX_PIXELS", cls.max_pixels),
             max_photos=_positive(environ, "DEMO_MAX_PHOTOS", cls.max_photos),
@@ -150,3 +157,10 @@ def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isdecimal() and 0 < int(text) < 2**31):
         raise DemoSettingsError(f"{name}: {text!r} is not a positive number")
     return int(text)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
+        raise DemoSettingsError(f"{name}: {text!r} is not a positive number of seconds")
+    return float(text)

@@ -43,10 +43,11 @@ def open_site(settings: Settings) -> Site:
     signer = Signer(load_secret(settings))
     database = open_database(settings.database)
     authorities = settings.gravatar_ca
+    memcached, timeout = settings.memcached, settings.memcached_timeout
     return Site(
         settings=settings,
         database=database,
-        cache=MemcachedCache(settings.memcached) if settings.memcached else MemoryCache(),
+        cache=MemcachedCache(memcached, timeout) if memcached else MemoryCache(),
         signer=signer,
         sessions=Sessions(database, signer),
         trust=ssl.create_default_context(cafile=authorities) if authorities else None,

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote, unquote_plus
 
-from avatar_telemetry.profile import Kind, Profile, Route, SuccessRule
+from avatar_telemetry.profile import PIXELS, Kind, Profile, Route, SuccessRule
 
 DEFAULT_SIZE = 80
 LARGEST_SIZE = 512
@@ -37,6 +37,10 @@ OPERATIONS = (
     "login", "logout", "register", "password_reset", "password_reset_confirm", "password_change",
     "password_set", "openid", "confirm_email",
 )  # fmt: skip
+
+DEFAULTS = frozenset({
+    "404", "mm", "mp", "mmng", "monsterid", "robohash", "retro", "pagan", "identicon", "wavatar",
+})  # fmt: skip
 
 FOUND = 302
 LOGIN_PAGE = "/accounts/login/"
@@ -170,11 +174,13 @@ def _account(
     kind: Kind = "page",
     operation: str = "",
     succeeded: SuccessRule | None = None,
+    reveals: str = "",
 ) -> Route:
     """``re_path()`` of the accounts: anywhere behind their prefix."""
     return Route(
-        rf"^/accounts/(?s:.*){pattern}", f"/accounts/{template}", kind, operation, succeeded
-    )
+        rf"^/accounts/(?s:.*){pattern}", f"/accounts/{template}", kind, operation, succeeded,
+        reveals=reveals,
+    )  # fmt: skip
 
 
 _ACCOUNT_ROUTES = (
@@ -214,7 +220,7 @@ _ACCOUNT_ROUTES = (
     # The dot of the host part is any character in ivatar's pattern too.
     _account(
         r"import_photo/[\w.+-]+@[\w.]+.[\w.]", "import_photo/{email}",
-        "upload", "", redirected,
+        "upload", "", redirected, r"import_photo/(?P<email>[^/@]{1,64}@[^/]{1,190})",
     ),
     _account(r"import_photo/\d", "import_photo/{id}", "upload", "", redirected),
     _account(r"delete_photo/\d", "delete_photo/{id}"),
@@ -239,12 +245,30 @@ PROFILE = Profile(
         _exact("/tools/check_domain/"),
         Route(r"^/tools/check_domain\Z", "/tools/check_domain/"),
         # ivatar looks for 64 characters before 32: one view, and where there are 64 there are 32.
-        Route(r"avatar/\w{32}", "/avatar/{digest}", "avatar", cached=True),
+        Route(
+            r"avatar/\w{32}",
+            "/avatar/{digest}",
+            "avatar",
+            cached=True,
+            reveals=r"avatar/(?P<digest>\w{64}|\w{32})",
+        ),
         # The same view, which asks the cache before it misses the digest.
         Route(r"^/avatar/\Z", "/avatar/", "avatar", cached=True),
         Route("avatar/", "/avatar/{invalid}", "avatar"),
-        Route("gravatarproxy/", "/gravatarproxy/{digest}", "avatar", service="gravatar"),
-        Route("blueskyproxy/", "/blueskyproxy/{digest}", "avatar", service="bluesky"),
+        Route(
+            "gravatarproxy/",
+            "/gravatarproxy/{digest}",
+            "avatar",
+            service="gravatar",
+            reveals=r"gravatarproxy/(?P<digest>\w{64}|\w{32})",
+        ),
+        Route(
+            "blueskyproxy/",
+            "/blueskyproxy/{digest}",
+            "avatar",
+            service="bluesky",
+            reveals=r"blueskyproxy/(?P<digest>\w{64}|\w{32})",
+        ),
         _exact("/description/"),
         _exact("/run_your_own/"),
         _exact("/features/"),
@@ -282,4 +306,15 @@ PROFILE = Profile(
         "public.api.bsky.app": "bluesky",
     },
     image_without_generator="uploaded",
+    query={
+        "s": PIXELS,
+        "size": PIXELS,
+        "d": DEFAULTS,
+        "default": DEFAULTS,
+        "f": frozenset({"y"}),
+        "forcedefault": frozenset({"y"}),
+        "gravatarproxy": frozenset({"n"}),
+        "gravatarredirect": frozenset({"y"}),
+        "robohash": frozenset({"set1", "set2", "set3", "set4", "set5", "any"}),
+    },
 )

@@ -44,6 +44,9 @@ def test_drivers(url, driver):
         pytest.param("DEMO_GRAVATAR_URL", "http://[", id="gravatar no URL"),
         pytest.param("DEMO_BLUESKY_URL", "example.org", id="bluesky"),
         pytest.param("DEMO_GRAVATAR_CA", "/no/such/file", id="authorities"),
+        pytest.param("DEMO_MEMCACHED_TIMEOUT", "0", id="no time for memcached"),
+        pytest.param("DEMO_MEMCACHED_TIMEOUT", "nan", id="memcached's time"),
+        pytest.param("DEMO_OUTSIDE_TIMEOUT", "-5", id="time of others"),
         pytest.param("DEMO_MAX_UPLOAD", "10M", id="upload"),
         pytest.param("DEMO_MAX_PIXELS", "0", id="pixels"),
         pytest.param("DEMO_MAX_PHOTOS", "-1", id="photos"),
@@ -61,6 +64,13 @@ def test_secrets_are_masked():
     text = repr(Settings.from_environ(variables))
     assert "x" * 20 not in text
     assert "hidden" not in text
+
+
+def test_timeouts():
+    """How long others are waited for is told in seconds."""
+    variables = {"DEMO_MEMCACHED_TIMEOUT": "0.25", "DEMO_OUTSIDE_TIMEOUT": "60"}
+    settings = Settings.from_environ(variables)
+    assert (settings.memcached_timeout, settings.outside_timeout) == (0.25, 60.0)
 
 
 @pytest.mark.parametrize("address", ["/run/memcached.sock", "unix:/m.sock", "[::1]:11211", "m:1"])

@@ -269,7 +269,7 @@ def test_the_server_dies_in_mid_request(
             cursor.execute("SELECT 1")
             os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT if system == "postgresql"
                     else signal.SIGKILL)  # fmt: skip
-            real_servers.wait(lambda: not real_servers.accepts(urlport(url)))
+            real_servers.await_answer(lambda: not real_servers.accepts(urlport(url)))
             with pytest.raises(module.OperationalError):
                 cursor.execute("SELECT 2")
 

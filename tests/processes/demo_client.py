@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import random
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,8 +29,11 @@ SIZES = {"80": "80", "128": "128", "0": "80", "nonsense": "80", "1000": "512", "
 CSRF = "csrftoken"
 BOUNDARY = "----a-boundary-of-the-tests"
 PASSWORD = "correct horse battery"
+CLIENT_DEADLINE = 900.0
+"""Seconds until the requests of a client are given up; never a measurement."""
 
 Ask = Callable[..., Answer]
+Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass
@@ -37,7 +41,7 @@ class Tally:
     """What the metrics page must show, as far as clients can know it."""
 
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, frozenset[tuple[str, str]]]] = Counter()
+        self.counts: Counter[Series] = Counter()
 
     def add(self, sample: str, amount: float = 1.0, **labels: str) -> None:
         self.counts[sample, frozenset(labels.items())] += amount  # type: ignore[assignment]
@@ -100,6 +104,20 @@ def knowable(metrics: Metrics) -> Metrics:
     }
 
 
+def differences(shown: Mapping[Series, float], expected: Mapping[Series, float]) -> str:
+    """The series in which two pages differ, a line each; empty where there is none.
+
+    A series that is not there is the same as one that stands at zero.
+    """
+    lines = [
+        f"{name}{{{', '.join(f'{label}={value}' for label, value in sorted(labels))}}}: "
+        f"shown {shown.get((name, labels), 0.0):g}, expected {expected.get((name, labels), 0.0):g}"
+        for name, labels in shown.keys() | expected.keys()
+        if shown.get((name, labels), 0.0) != expected.get((name, labels), 0.0)
+    ]
+    return "\n".join(sorted(lines))
+
+
 def _go_number(bound: float) -> str:
     from prometheus_client.utils import floatToGoString
 
@@ -122,6 +140,7 @@ class DemoClient:
         self._cookies: dict[str, str] = {}
         self._cached: set[str] = set()
         self._proxied = 0
+        self.answered = 0
         self._email = f"{name}@example.com"
         self._digests = [_md5(f"{name}-{number}") for number in range(30)]
         self.tally = Tally()
@@ -296,6 +315,7 @@ class DemoClient:
     ) -> Answer:
         cookie = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         answer = self._ask(method, path, body, {**(headers or {}), "Cookie": cookie})
+        self.answered += 1
         for cookie in answer.cookies:
             for name, morsel in SimpleCookie(cookie).items():
                 self._cookies[name] = morsel.value
@@ -327,14 +347,24 @@ class Clients:
 
     def __exit__(self, *error: object) -> None:
         for thread in self._threads:
-            thread.join(300)
+            thread.join(CLIENT_DEADLINE)
         if self._faults:
-            raise AssertionError("a client got something else") from self._faults[0]
+            raise AssertionError(f"a client got {self._faults}") from self._faults[0]
+        assert not self.running, "a client has not come to its end"
 
     @property
     def running(self) -> bool:
         """Whether any of them still sends."""
         return any(thread.is_alive() for thread in self._threads)
+
+    def await_more(self, number: int) -> None:
+        """Wait until they have so many more answers, or are through."""
+        goal = self._answered() + number
+        while self.running and self._answered() < goal:
+            time.sleep(0.02)
+
+    def _answered(self) -> int:
+        return sum(client.answered for client in self._clients)
 
     def tally(self) -> Tally:
         """What they did, all together."""

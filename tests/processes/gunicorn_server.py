@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 APPS = Path(__file__).parent / "apps"
 SHARED_MEMORY = Path("/dev/shm")
-DEADLINE = 12.0
+DEADLINE = 60.0
 """Seconds after which something that should have come is given up; never a measurement."""
 HOOKS = "child_exit, on_exit, on_starting, post_fork, worker_exit"
 LISTENING = re.compile(r"Listening at: (\S+) \((\d+)\)")
@@ -42,9 +42,9 @@ Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
 T = TypeVar("T")
 
 
-def eventually(probe: Callable[[], T], *, what: str = "", deadline: float = DEADLINE) -> T:
+def eventually(probe: Callable[[], T], *, what: str = "") -> T:
     """Ask until the answer is true, and return it."""
-    end = time.monotonic() + deadline
+    end = time.monotonic() + DEADLINE
     while not (answer := probe()):
         if time.monotonic() > end:
             raise AssertionError(f"{what or 'it'} did not come; the last answer was {answer!r}")
@@ -143,7 +143,7 @@ class GunicornServer:
         bind = f"unix:{folder}/socket" if unix else "127.0.0.1:0"
         options = {
             "bind": bind, "workers": workers, "worker_class": worker_class,
-            "control_socket_disable": True, "graceful_timeout": 6, **options,
+            "control_socket_disable": True, "graceful_timeout": 30, **options,
         }  # fmt: skip
         if worker_class == "gthread":
             options.setdefault("threads", 4)
@@ -178,17 +178,22 @@ class GunicornServer:
 
     def await_ready(self) -> None:
         """Wait until all its workers have come up and one of them answers."""
+        self.await_listening()
+        eventually(self.reachable, what="gunicorn")
+        self.folder()
 
-        def answers() -> bool:
+    def await_listening(self) -> None:
+        """Wait until all its workers have come up; ask nothing."""
+
+        def listens() -> bool:
             assert self._process is not None
             assert self._process.poll() is None, f"gunicorn ended at its start:\n{self.log()}"
             listening = LISTENING.findall(self.log())
             if listening:
                 self._address = listening[-1][0]
-            return len(self.ready()) >= self._workers and self.reachable()
+            return len(self.ready()) >= self._workers
 
-        eventually(answers, what="gunicorn")
-        self.folder()
+        eventually(listens, what="gunicorn")
 
     def run_to_end(self) -> tuple[int, str]:
         """Start it and wait until it ends by itself; status and output."""
@@ -216,7 +221,7 @@ class GunicornServer:
         for master in self.masters():
             os.kill(master, signal.SIGQUIT)
         try:
-            eventually(lambda: not self._reap(), deadline=10.0)
+            eventually(lambda: not self._reap())
         except AssertionError:
             os.killpg(self.pid, signal.SIGKILL)
             eventually(lambda: not self._reap())
@@ -279,7 +284,7 @@ class GunicornServer:
     def reachable(self) -> bool:
         """Whether somebody answers; asks for what is not counted."""
         try:
-            return self.request("GET", "/metrics", timeout=5.0).status in (200, 404)
+            return self.request("GET", "/metrics", timeout=DEADLINE).status in (200, 404)
         except (OSError, http.client.HTTPException):
             return False
 

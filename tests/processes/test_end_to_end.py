@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_client import Clients, knowable
+from demo_client import Clients, differences, knowable
 from gunicorn_server import APPS, GunicornServer, Serve, eventually, total
 from stand_in import gravatar
 
@@ -24,6 +23,10 @@ REPOSITORY = Path(__file__).parents[2]
 CLIENTS = 4
 REQUESTS = 780
 """Of each client, beside what registering takes: more than 3,000 in all."""
+
+PATIENCE = "300"
+"""Seconds the demo waits for what it asks. On a busy machine a worker that draws, or does not get
+its turn, misses an answer that is there: a look-up that failed, where the tally foretells a hit."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,8 @@ def demo(
             "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE",
             "DEMO_DATA": str(tmp_path / "data"),
             "DEMO_MEMCACHED": memcached,
+            "DEMO_MEMCACHED_TIMEOUT": PATIENCE,
+            "DEMO_OUTSIDE_TIMEOUT": PATIENCE,
             "DEMO_GRAVATAR_URL": outside,
             "DEMO_MAX_PHOTOS": "100000",
         },
@@ -59,16 +64,14 @@ def demo(
     )
 
 
-def disturb(server: GunicornServer, clients: Clients) -> list[int]:
+def disturb(server: GunicornServer, clients: Clients) -> None:
     """Reload, and change the number of workers, as long as clients send."""
-    pids = set(server.workers())
     steps = [signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU]
     while clients.running:
         server.signal(steps[0])
         steps = [*steps[1:], steps[0]]
-        time.sleep(2.0)
-        pids |= set(server.workers())
-    return sorted(pids)
+        clients.await_more(150)
+        eventually(lambda: server.ready() >= set(server.workers()), what="the workers")
 
 
 @pytest.mark.parametrize("preload", [False, True], ids=["no-preload", "preload"])
@@ -82,13 +85,13 @@ def test_every_series_equals_the_clients_tally(
         max_requests=150, max_requests_jitter=50,
     )  # fmt: skip
     with Clients(server.request, CLIENTS, REQUESTS, seed=len(worker_class) + preload) as clients:
-        pids = disturb(server, clients)
+        disturb(server, clients)
     expected = clients.tally().counts
     assert (
         sum(count for (name, _), count in expected.items() if name == "ivatar_requests_total")
         > 3000
     )
-    assert len(pids) > 8, "the workers were not recycled"
+    assert len(server.ready()) > 12, "the workers were not recycled"
 
     def settled() -> bool:
         return total(server.metrics(), "ivatar_requests_in_progress") == 0
@@ -96,7 +99,8 @@ def test_every_series_equals_the_clients_tally(
     eventually(settled, what="the end of all requests")
     metrics = server.metrics()
     shown = knowable(metrics)
-    assert {key: value for key, value in shown.items() if value} == dict(expected)
+    different = differences(shown, expected)
+    assert not different, f"series that differ:\n{different}\n{server.log()[-2000:]}"
     assert total(metrics, "avatar_telemetry_internal_errors_total") == 0
     assert total(metrics, "avatar_telemetry_series_refused_total") == 0
     for (name, labels), value in shown.items():

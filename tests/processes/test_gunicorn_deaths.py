@@ -19,6 +19,8 @@ from gunicorn_server import (
 )
 
 AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
+IDLE = 10
+"""Seconds of gunicorn's worker timeout: an orphan looks for its master in half of that."""
 # Answers are sent to their last byte, and the worker is killed before it can do anything more.
 KILL_AFTER_SENDING = """
 def post_worker_init(worker):
@@ -174,7 +176,7 @@ def test_child_of_the_application_counts_for_itself(serve: Serve, worker_class: 
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
 def test_master_killed(serve: Serve, worker_class: str) -> None:
     """The workers of a killed master end, and the next server removes its folder."""
-    server = serve(worker_class=worker_class, timeout=2)
+    server = serve(worker_class=worker_class, timeout=IDLE)
     server.get("/avatar/abc")
     folder = server.runtime_folder
     server.signal(signal.SIGKILL)
@@ -189,7 +191,7 @@ def test_master_killed(serve: Serve, worker_class: str) -> None:
 def test_named_folder_of_a_killed_master(serve: Serve, tmp_path: Path) -> None:
     """A named folder is emptied by the next master where all of the last server is dead."""
     named = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "named")}
-    server = serve(env=named, timeout=2)
+    server = serve(env=named, timeout=IDLE)
     server.get("/avatar/abc")
     server.signal(signal.SIGKILL)
     server.wait()

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 from gunicorn_server import (
+    DEADLINE,
     GunicornServer,
     Metrics,
     Serve,
@@ -64,7 +65,7 @@ def post_fork(server, worker):
 
 def scrape_port(port: int, headers: dict[str, str] | None = None) -> tuple[int, str]:
     """Ask the separate port; status 0 where nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
     try:
         connection.request("GET", "/metrics", headers=headers or {})
         response = connection.getresponse()

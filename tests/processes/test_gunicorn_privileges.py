@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gunicorn_server import Serve, eventually, free_port, lock_holders, total
 from test_gunicorn_page import await_port, the_leader
+from test_gunicorn_push import assert_goes_on, environment, pushed, running_sink
 from test_gunicorn_signals import AVATARS, MATRIX
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
@@ -26,21 +27,26 @@ import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
 
 # The leader's thread comes to its work only after the hook, while the worker is root again.
 SLOW_LEADER = """
-import time
+import threading
 from avatar_telemetry import gunicorn as telemetry
 from avatar_telemetry.leader import Leader
 
 lead = Leader._lead
+root_again, asked = threading.Event(), threading.Event()
 
 def lead_late(self):
-    time.sleep(0.1)
-    return lead(self)
+    root_again.wait(60)
+    try:
+        return lead(self)
+    finally:
+        asked.set()
 
 Leader._lead = lead_late
 
 def post_fork(server, worker):
     telemetry.post_fork(server, worker)
-    time.sleep(0.5)
+    root_again.set()
+    assert asked.wait(60)
 """
 
 
@@ -107,6 +113,25 @@ def test_leader_lock_is_the_workers(serve: Serve) -> None:
     )
     await_port(port)
     assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
+
+
+def test_dropped_workers_push(serve: Serve) -> None:
+    """Who leads pushes as the workers' user, and every next leader can go on from what it left."""
+    with running_sink() as sink:
+        server = serve(config=IMPORT_EARLY, env=environment(sink), **DROP)
+        for number in (1, 2, 3):
+            server.get("/avatar/abc")
+            pushed(sink, number)
+            leader = the_leader(server)
+            server.signal(signal.SIGKILL, leader)
+            server.await_workers(2, without=[leader])
+        state = server.runtime_folder / "pushed.state"
+        assert state.stat().st_uid == NOBODY.pw_uid
+        assert server.value("avatar_telemetry_internal_errors_total") == 0
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert_goes_on(sink)
+    assert "Permission" not in server.log()
 
 
 def test_upgrade_of_dropped_workers(serve: Serve) -> None:

@@ -182,7 +182,7 @@ def test_worker_timeout(serve: Serve, worker_class: str) -> None:
     """A hanging worker is aborted: its request counts as a failure, and none is in progress."""
     extra = {"threads": 1} if worker_class == "gthread" else {}
     hang = "" if worker_class == "sync" else HANG_MAIN_THREAD
-    server = serve(worker_class=worker_class, timeout=2, config=hang, **extra)
+    server = serve(worker_class=worker_class, timeout=6, config=PATIENT + hang, **extra)
     request = server.hold()
     hanging = server.holder()
     if worker_class == "gthread":
@@ -199,6 +199,13 @@ def test_worker_timeout(serve: Serve, worker_class: str) -> None:
     server.await_requests(1, **AVATARS)
 
 
+# A second after SIGABRT gunicorn kills; on a busy machine the worker may not have had its turn yet.
+PATIENT = """
+def when_ready(server):
+    import signal
+    kill = server.kill_worker
+    server.kill_worker = lambda pid, sig: sig == signal.SIGKILL or kill(pid, sig)
+"""
 # A threaded worker hangs where its main thread does.
 HANG_MAIN_THREAD = """
 def post_worker_init(worker):

@@ -114,7 +114,7 @@ def test_two_upgrades(serve: Serve) -> None:
 
 def test_old_master_killed_after_the_upgrade(serve: Serve) -> None:
     """The new master survives a SIGKILL of the old one, and ends cleanly."""
-    server = serve(timeout=2)
+    server = serve(timeout=10)
     server.get("/avatar/abc")
     folder = server.runtime_folder
     old, new = upgrade(server)

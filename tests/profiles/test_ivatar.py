@@ -353,10 +353,32 @@ def test_the_inspection_sees_nesting() -> None:
     assert repeats(sre_parse.parse("(a+)+b*")) == [0, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("path", "personal"),
+    [
+        pytest.param(f"/avatar/{MD5}.png", ("digest", MD5), id="md5"),
+        pytest.param(f"/x/avatar/{SHA256}abc", ("digest", SHA256), id="sha256"),
+        pytest.param(f"/avatar/{SHA256[:-1]}", ("digest", SHA256[:32]), id="63-characters"),
+        pytest.param(f"/gravatarproxy/{MD5}", ("digest", MD5), id="gravatar"),
+        pytest.param(f"/blueskyproxy/{SHA256}", ("digest", SHA256), id="bluesky"),
+        pytest.param("/accounts/import_photo/a+b@c.example", ("email", "a+b@c.example"), id="mail"),
+        pytest.param("/accounts/x/import_photo/a@b.c/d", ("email", "a@b.c"), id="mail-unanchored"),
+        pytest.param("/avatar/someone@example.org", None, id="invalid-digest"),
+        pytest.param("/gravatarproxy/x", None, id="gravatar-without-digest"),
+        pytest.param("/accounts/import_photo/12", None, id="import-id"),
+        pytest.param("/", None, id="page"),
+    ],
+)
+def test_personal(path: str, personal: tuple[str, str] | None) -> None:
+    """Digests and addresses are found where ivatar itself finds them."""
+    assert PROFILE.personal(PROFILE.route(path), path) == personal
+
+
 @pytest.mark.parametrize("route", PROFILE.routes, ids=lambda route: route.template)
 def test_no_nested_repetition(route) -> None:  # type: ignore[no-untyped-def]
     """No pattern repeats a repetition, which is what backtracks exponentially."""
     assert not any(repeats(sre_parse.parse(route.pattern)))
+    assert not any(repeats(sre_parse.parse(route.reveals)))
 
 
 LONG_PATHS = """
@@ -369,7 +391,8 @@ for prefix in ("", "/", "/accounts/", "/accounts/import_photo/", "/accounts/impo
                "/accounts/import_photo/a@b", "/accounts/reset/", "/avatar/", "/tools/"):
     for word in words:
         for end in ("", "@", "\\n", "/"):
-            PROFILE.route(prefix + word * (LENGTH // len(word)) + end)
+            path = prefix + word * (LENGTH // len(word)) + end
+            PROFILE.personal(PROFILE.route(path), path)
 for word in ("s=", "s=1&", "&", "=", "s", "%", "%73", "+", "9", "s=9", "_1", " ", "\\xff", ";"):
     for key in ("", "s=", "size=", "%73="):
         size(key + word * (LENGTH // len(word)))

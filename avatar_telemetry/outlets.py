@@ -1,0 +1,117 @@
+"""All that leaves a worker by itself: spans, API metrics, and what the leader says for the host."""
+
+from __future__ import annotations
+
+import os
+
+from opentelemetry.sdk.resources import Resource
+
+from avatar_telemetry import speaker
+from avatar_telemetry.collector import Collector
+from avatar_telemetry.exporters import pushes_metrics
+from avatar_telemetry.exposition import MetricsPage
+from avatar_telemetry.folder import RuntimeFolder
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.leader import Leader
+from avatar_telemetry.meters import WorkerMeterProvider, start_meters
+from avatar_telemetry.metrics import SPANS, Metrics
+from avatar_telemetry.pipeline import Pipeline
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.request_spans import RequestTracing
+from avatar_telemetry.resource import worker_attributes
+from avatar_telemetry.settings import Settings
+from avatar_telemetry.throttle import install_throttle
+
+
+class Outlets:
+    """Makes and starts what the settings ask for. Nothing of it raises.
+
+    Args:
+        settings: of the exporters and of the separate port.
+        folder: the runtime folder.
+        slot: of this worker.
+        metrics: count what leaves.
+        guard: told of failures.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: RuntimeFolder,
+        slot: int,
+        metrics: Metrics,
+        guard: Guard,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._slot = slot
+        self._metrics = metrics
+        self._guard = guard
+        self._leader: Leader | None = None
+        self._meters: WorkerMeterProvider | None = None
+        self._pipeline: Pipeline | None = None
+        if settings.export_enabled:
+            with guard.at("export"):
+                install_throttle(folder.path, settings)
+            with guard.at("export"):
+                self._start_pipeline()
+        if pushes_metrics(settings):
+            with guard.at("meters"):
+                self._meters = start_meters(settings, slot, guard)
+
+    def lead(self, collector: Collector, page: MetricsPage) -> None:
+        """Wait to be the host's leader.
+
+        Args:
+            collector: what is pushed.
+            page: what is served on the separate port.
+        """
+        self._leader = speaker.make_leader(
+            self._folder, self._settings, collector, page, self._guard, self._metrics.count
+        )
+        if self._leader is not None:
+            self._leader.start()
+
+    def tracing(self, profile: Profile) -> RequestTracing | None:
+        """What requests begin their spans with, ``None`` where spans are not recorded."""
+        if self._pipeline is not None:
+            with self._guard.at("spans"):
+                return self._pipeline.tracing(profile)
+        return None
+
+    def stop(self, deadline: float, *, alone: bool) -> None:
+        """Send what is there; returns by the deadline.
+
+        Args:
+            deadline: of ``time.monotonic()``.
+            alone: there is nobody who leads after this process, so that it has the last word.
+        """
+        if self._leader is not None:
+            self._leader.stop(finish=alone)
+        if self._meters is not None:
+            self._meters.stop()
+        if self._pipeline is not None:
+            self._pipeline.stop(deadline)
+        if self._meters is not None:
+            self._meters.wait(deadline)
+        if self._leader is not None:
+            self._leader.wait(deadline)
+
+    def forget(self) -> None:
+        """In a child that the application forked: threads, lock and port are the parent's. Spans
+        that the child makes are sent by itself."""
+        if self._leader is not None:
+            self._leader.forget()
+        if self._pipeline is not None:
+            self._pipeline.renew()
+
+    def _start_pipeline(self) -> None:
+        resource = Resource.create(
+            {"process.pid": os.getpid(), **worker_attributes(self._settings, self._slot)}
+        )
+        key = self._settings.hash_key.encode() or self._folder.key
+        self._pipeline = Pipeline(self._settings, resource, key, self._guard, self._count_spans)
+        self._pipeline.publish()
+
+    def _count_spans(self, result: str, number: int) -> None:
+        self._metrics.add(SPANS, float(number), result)

@@ -1,0 +1,149 @@
+"""The tracing of one worker, put together: sampler, provider, queue, and what requests begin with.
+
+pipeline = Pipeline(settings, resource, key, guard, count)
+telemetry = Telemetry(..., tracing=pipeline.tracing(profile))
+pipeline.stop(deadline)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from opentelemetry import propagate
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits
+
+from avatar_telemetry import scrub
+from avatar_telemetry.collector import VERSION
+from avatar_telemetry.excluded import ExcludedUrls
+from avatar_telemetry.forwarded import Proxies
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.headers import HeaderCapture
+from avatar_telemetry.log import debug
+from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.request_spans import RequestTracing
+from avatar_telemetry.semconv import HttpAttributes
+from avatar_telemetry.settings import Settings
+from avatar_telemetry.tracing.incoming import Incoming, make_propagator
+from avatar_telemetry.tracing.provider import LightTracerProvider
+from avatar_telemetry.tracing.queue import Count, SpanQueue
+from avatar_telemetry.tracing.sampling import make_sampling
+from avatar_telemetry.tracing.senders import make_senders
+
+SCOPE = "avatar_telemetry"
+
+
+class Pipeline:
+    """Everything between a request's spans and the collector.
+
+    Make it in the worker, after the fork.
+
+    Args:
+        settings: of traces.
+        resource: what the spans are of.
+        key: of the hashes that stand for what is personal.
+        guard: told of failures of ours.
+        count: told what became of spans.
+    """
+
+    def __init__(
+        self, settings: Settings, resource: Resource, key: bytes, guard: Guard, count: Count
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        privacy = Privacy(settings.privacy, key)
+        self.queue = SpanQueue(
+            make_senders(settings),
+            batch_size=settings.batch_size,
+            queue_size=settings.queue_size,
+            delay=settings.schedule_delay / 1000,
+            count=count,
+            guard=guard,
+        )
+        self.provider = LightTracerProvider(
+            make_sampling(settings.sampler, settings.sampler_argument),
+            resource,
+            _limits(settings),
+            self.queue.put if settings.traces_exporters != ("none",) else lambda span: None,
+            partial(_describe, privacy),
+            partial(_scrub, privacy),
+            self.queue.flush,
+        )
+        self._propagator = make_propagator(settings.propagators)
+        debug(
+            "traces: sampler %s, exporters %s to %s, privacy %s", settings.sampler,
+            ",".join(settings.traces_exporters), settings.otlp["traces"].endpoint,
+            settings.privacy,
+        )  # fmt: skip
+
+    def publish(self) -> None:
+        """Let other instrumentations find the provider, unless the application has set its own."""
+        propagate.set_global_textmap(self._propagator)
+        if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):
+            trace_api.set_tracer_provider(self.provider)
+
+    def tracing(self, profile: Profile) -> RequestTracing:
+        """What the requests of one application begin their spans with.
+
+        Args:
+            profile: of the application.
+        """
+        settings = self._settings
+        privacy = Privacy(settings.privacy, self._key, profile.query)
+        sanitized, mode = settings.sanitize_headers, settings.privacy
+        return RequestTracing(
+            self.provider.get_tracer(SCOPE, VERSION),
+            Incoming(self._propagator, settings.trust_incoming),
+            HttpAttributes(settings.semconv, privacy, Proxies(settings.trusted_proxies)),
+            privacy,
+            profile,
+            ExcludedUrls(settings.excluded_urls),
+            HeaderCapture("request", settings.capture_request_headers, sanitized, mode),
+            HeaderCapture("response", settings.capture_response_headers, sanitized, mode),
+        )
+
+    def stop(self, deadline: float) -> None:
+        """Send what is there; returns by a time of ``time.monotonic()``."""
+        self.queue.stop(deadline)
+
+    def renew(self) -> None:
+        """In a forked child: nothing of the parent's is sent again, and no id comes twice."""
+        self.provider.renew()
+        self.queue.renew()
+
+
+def _limits(settings: Settings) -> SpanLimits:
+    most = settings.max_attributes
+    length = settings.max_attribute_length
+    span_length = settings.max_span_attribute_length
+
+    def own(limit: int | None, shared: int | None) -> int:
+        chosen = shared if limit is None else limit
+        return SpanLimits.UNSET if chosen is None else chosen
+
+    return SpanLimits(
+        max_attributes=most,
+        max_events=settings.max_span_events,
+        max_links=settings.max_span_links,
+        max_span_attributes=own(settings.max_span_attributes, most),
+        max_event_attributes=own(settings.max_event_attributes, most),
+        max_link_attributes=own(settings.max_link_attributes, most),
+        max_attribute_length=own(length, None),
+        max_span_attribute_length=own(span_length, length),
+    )
+
+
+def _describe(privacy: Privacy, error: BaseException) -> dict[str, str]:
+    """The attributes of an ``exception`` event (semantic conventions, exceptions on spans)."""
+    kind, message = privacy.exception(error)
+    stack = privacy.stack(error)
+    told = {"exception.type": kind, "exception.message": message, "exception.stacktrace": stack}
+    return {name: text for name, text in told.items() if text is not None}
+
+
+def _scrub(privacy: Privacy, text: str) -> str | None:
+    if privacy.mode == "strict":
+        return None
+    return scrub.encodable(text) if privacy.mode == "off" else scrub.message(text)

@@ -1,0 +1,325 @@
+"""The tracer provider of a worker, and its tracers.
+
+To everybody else it is the SDK's ``TracerProvider``: processors can be added to it, libraries get
+tracers from it. Only the spans are ours.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from time import time_ns
+from typing import Any, cast
+
+from opentelemetry import context as context_api
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.util.types import Attributes
+
+from avatar_telemetry.tracing.ids import Ids
+from avatar_telemetry.tracing.sampling import Sampling
+from avatar_telemetry.tracing.span import LightSpan, Origin, RecordedSpan, UnsampledSpan
+
+Describe = Callable[[BaseException], Mapping[str, str]]
+Scrub = Callable[[str], "str | None"]
+Export = Callable[[RecordedSpan], None]
+
+# An attribute limit below this may cut what our own layer sets, which is never more.
+MOST_KNOWN = 64
+RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
+SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+
+
+class LightTracer(sdk.Tracer):
+    """Makes spans for one instrumentation scope.
+
+    Args:
+        provider: whose it is.
+        scope: name and version of the library that asks.
+        instrumentation_info: the same in the SDK's deprecated form.
+    """
+
+    def __init__(
+        self,
+        provider: LightTracerProvider,
+        scope: InstrumentationScope,
+        instrumentation_info: InstrumentationInfo,
+    ) -> None:
+        super().__init__(
+            provider.sampler, provider.resource, provider._active_span_processor,
+            provider.id_generator, instrumentation_info, provider.limits, scope,
+        )  # fmt: skip
+        self.origin = Origin(provider.resource, scope)
+        self.limits = provider.limits
+        self.narrow = provider.narrow
+        self.lock = provider.lock
+        self.describe = provider.describe
+        self.scrub = provider.scrub
+        self.watched = False
+        self._provider = provider
+        self._export = provider.export
+        self._ids = provider.ids
+
+    def start_span(
+        self,
+        name: str,
+        context: context_api.Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace_api.Span:
+        """Start a span; see ``opentelemetry.trace.Tracer``."""
+        parent = trace_api.get_current_span(context)
+        span = self._light(name, parent, kind, start_time)
+        if span is None:
+            span = self._asked(name, context, parent, kind, attributes, links or (), start_time)
+        elif attributes:
+            span.set_attributes(attributes)
+        if isinstance(span, RecordedSpan):
+            for link in links or ():
+                span.add_link(link.context, link.attributes)
+            if not record_exception:
+                span._record_exception = False
+            if not set_status_on_exception:
+                span._set_status_on_exception = False
+            if self.watched:
+                self._active.on_start(cast(sdk.Span, span), parent_context=context)
+        return span
+
+    def start_root(
+        self,
+        name: str,
+        kind: SpanKind,
+        start_time: int,
+        remote: SpanContext | None = None,
+    ) -> LightSpan:
+        """Start the first span of this process in a trace; the way of our own requests.
+
+        Args:
+            name: of the span.
+            kind: of the API.
+            start_time: nanoseconds since the epoch.
+            remote: identity of the caller's span, if it goes on with its trace.
+        """
+        span = self._root(name, kind, start_time, remote)
+        if self.watched and isinstance(span, RecordedSpan):
+            self._active.on_start(cast(sdk.Span, span), parent_context=None)
+        return span
+
+    def _root(
+        self, name: str, kind: SpanKind, start_time: int, remote: SpanContext | None
+    ) -> LightSpan:
+        if remote is None:
+            trace_id, flags, parent_sampled = self._ids.generate_trace_id(), RANDOM, None
+        else:
+            trace_id = remote.trace_id
+            flags, parent_sampled = _inherited(remote.trace_flags), remote.trace_flags.sampled
+        decide = self._provider.sampling.decide
+        if decide is None:
+            parent = trace_api.NonRecordingSpan(remote) if remote else trace_api.INVALID_SPAN
+            context = trace_api.set_span_in_context(parent, context_api.Context())
+            return self._asked(name, context, parent, kind, None, (), start_time, trace_id)
+        span_id = self._ids.generate_span_id()
+        state = remote.trace_state if remote is not None else None
+        if not decide(trace_id, parent_sampled):
+            return UnsampledSpan(trace_id, span_id, flags, state)
+        flags = SAMPLED_RANDOM if flags is RANDOM else TraceFlags(flags | TraceFlags.SAMPLED)
+        span = RecordedSpan(self, name, trace_id, span_id, flags, remote, kind, start_time)
+        if state:
+            span._trace_state = state
+        return span
+
+    def start_child(self, name: str, parent: RecordedSpan, start_time: int) -> RecordedSpan:
+        """Start an internal span under a recorded one, whatever the sampler.
+
+        Args:
+            name: of the span.
+            parent: recorded by this provider.
+            start_time: nanoseconds since the epoch.
+        """
+        span = RecordedSpan(
+            self, name, parent._trace_id, self._ids.generate_span_id(), parent._flags, parent,
+            SpanKind.INTERNAL, start_time,
+        )  # fmt: skip
+        if parent._trace_state is not None:
+            span._trace_state = parent._trace_state
+        if self.watched:
+            self._active.on_start(cast(sdk.Span, span), parent_context=None)
+        return span
+
+    def ending(self, span: RecordedSpan) -> None:
+        """A span is about to end: the last moment at which a processor can add to it."""
+        self._active._on_ending(cast(sdk.Span, span))
+
+    def ended(self, span: RecordedSpan) -> None:
+        """A span has ended."""
+        if span._flags & TraceFlags.SAMPLED:
+            self._export(span)
+        if self.watched:
+            self._active.on_end(span)
+
+    @property
+    def _active(self) -> Any:
+        return self._provider._active_span_processor
+
+    def _light(
+        self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int | None
+    ) -> LightSpan | None:
+        """A span where the sampler need not be asked; ``None`` where it must."""
+        if self._provider.sampling.decide is None:
+            return None
+        if isinstance(parent, LightSpan):
+            span_id = self._ids.generate_span_id()
+            if isinstance(parent, UnsampledSpan):
+                return UnsampledSpan(parent._trace_id, span_id, parent._flags, parent._trace_state)
+            span = RecordedSpan(
+                self, name, parent._trace_id, span_id, parent._flags, parent, kind,
+                start_time or time_ns(),
+            )  # fmt: skip
+            if parent._trace_state is not None:
+                span._trace_state = parent._trace_state
+            return span
+        remote = parent.get_span_context()
+        return self._root(name, kind, start_time or time_ns(), remote if remote.is_valid else None)
+
+    def _asked(
+        self,
+        name: str,
+        context: context_api.Context | None,
+        parent: trace_api.Span,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link],
+        start_time: int | None,
+        trace_id: int = 0,
+    ) -> LightSpan:
+        identity = parent.get_span_context()
+        if identity.is_valid:
+            trace_id, flags = identity.trace_id, _inherited(identity.trace_flags)
+        else:
+            trace_id, flags = trace_id or self._ids.generate_trace_id(), RANDOM
+        result = self.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        span_id = self._ids.generate_span_id()
+        state: TraceState | None = result.trace_state
+        if result.decision is Decision.RECORD_AND_SAMPLE:
+            flags = TraceFlags(flags | TraceFlags.SAMPLED)
+        if result.decision is Decision.DROP:
+            return UnsampledSpan(trace_id, span_id, flags, state)
+        above: LightSpan | SpanContext | None = identity if identity.is_valid else None
+        span = RecordedSpan(
+            self, name, trace_id, span_id, flags, above, kind, start_time or time_ns()
+        )
+        if state:
+            span._trace_state = state
+        if result.attributes:
+            span.set_attributes(result.attributes)
+        return span
+
+
+class LightTracerProvider(sdk.TracerProvider):
+    """The SDK's provider with light spans.
+
+    Args:
+        sampling: which traces are recorded.
+        resource: what all spans are of.
+        limits: of what a span may hold.
+        export: given each sampled span when it has ended; must not block or raise.
+        describe: attributes of the event of an exception.
+        scrub: what of a text that may hold an exception's message may leave.
+        flush: sends what was exported, by a time of ``time.monotonic()``; tells whether it could.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        resource: Resource,
+        limits: sdk.SpanLimits,
+        export: Export,
+        describe: Describe,
+        scrub: Scrub,
+        flush: Callable[[float], bool] = lambda deadline: True,
+    ) -> None:
+        self._flush = flush
+        self.ids = Ids()
+        super().__init__(
+            sampling.sampler, resource, shutdown_on_exit=False,
+            id_generator=cast(IdGenerator, self.ids), span_limits=limits,
+        )  # fmt: skip
+        self.sampling = sampling
+        self.limits = limits
+        # Reentrant: a signal handler or a finalizer may touch a span while another is touched.
+        self.lock = threading.RLock()
+        self.export = export
+        self.describe = describe
+        self.scrub = scrub
+        self._light_tracers: dict[InstrumentationScope, LightTracer] = {}
+        self._watched = False
+
+    @property
+    def narrow(self) -> bool:
+        """Whether limits can cut the attributes that our own layer sets."""
+        most = self.limits.max_span_attributes
+        return self.limits.max_span_attribute_length is not None or (
+            most is not None and most < MOST_KNOWN
+        )
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> LightTracer:
+        """A tracer for a library; the same one for the same arguments."""
+        name, version = instrumenting_module_name or "", instrumenting_library_version or ""
+        scope = InstrumentationScope(name, version, schema_url, attributes)
+        with self.lock:
+            tracer = self._light_tracers.get(scope)
+            if tracer is None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    info = InstrumentationInfo(name, version, schema_url)
+                tracer = self._light_tracers[scope] = LightTracer(self, scope, info)
+                tracer.watched = self._watched
+            return tracer
+
+    def add_span_processor(self, span_processor: sdk.SpanProcessor) -> None:
+        """Add a processor of the user's; it is told of every span that is recorded."""
+        super().add_span_processor(span_processor)
+        with self.lock:
+            self._watched = True
+            for tracer in self._light_tracers.values():
+                tracer.watched = True
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what is there, and let the user's processors do so.
+
+        Args:
+            timeout_millis: milliseconds that this may take.
+        """
+        deadline = time.monotonic() + timeout_millis / 1000
+        flushed = self._flush(deadline)
+        left = int(max(deadline - time.monotonic(), 0.0) * 1000)
+        return super().force_flush(left) and flushed
+
+    def renew(self) -> None:
+        """In a forked child: no other thread is there, and no id may come twice."""
+        self.ids.__init__()  # type: ignore[misc]
+        self.lock = threading.RLock()
+        for tracer in self._light_tracers.values():
+            tracer.lock = self.lock
+
+
+def _inherited(flags: TraceFlags) -> TraceFlags:
+    """The ``random`` flag of a trace is its root's word; whether it is sampled is decided anew."""
+    return RANDOM if flags & TraceFlags.RANDOM_TRACE_ID else TraceFlags(TraceFlags.DEFAULT)

@@ -1,0 +1,198 @@
+"""Finished spans on their way out: a bounded queue, and the thread that empties it.
+
+Nothing here waits for a collector but that thread. What does not get out is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.tracing.span import RecordedSpan
+
+Count = Callable[[str, int], None]
+"""``(result, how many spans)``; results are exported, dropped and failed."""
+
+
+FLUSH_POLL = 0.005
+"""Seconds between two looks whether a flush is done."""
+
+
+class Sender(Protocol):
+    """Something that spans are sent with."""
+
+    def send(self, spans: Sequence[RecordedSpan]) -> int:
+        """Send a batch; the number of spans that arrived."""
+
+    def hurry(self) -> None:
+        """From now on, do not wait to try again."""
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
+class SpanQueue:
+    """Takes finished spans, and sends them in batches from a thread of its own.
+
+    The thread starts with the first span. It is a daemon: a process never waits for it but in
+    :meth:`stop`.
+
+    Args:
+        senders: each gets every batch.
+        batch_size: spans sent at once.
+        queue_size: spans kept at most; further ones are dropped.
+        delay: seconds that a span may wait for its batch to fill.
+        count: told what became of the spans.
+        guard: told of failures of ours.
+    """
+
+    def __init__(
+        self,
+        senders: Sequence[Sender],
+        *,
+        batch_size: int,
+        queue_size: int,
+        delay: float,
+        count: Count,
+        guard: Guard,
+    ) -> None:
+        self._senders = senders
+        self._batch_size = min(batch_size, queue_size)
+        self._queue_size = queue_size
+        self._delay = delay
+        self._count = count
+        self._guard = guard
+        self.renew()
+
+    def renew(self) -> None:
+        """In a forked child: the spans and the thread are the parent's."""
+        # Names of threading are looked up here, in the worker: gevent may have patched it by now.
+        self._spans: deque[RecordedSpan] = deque()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._called = False
+        self._stopping = False
+        self._abandoned = False
+        self._in_flight = 0
+        self._healthy = True
+
+    def put(self, span: RecordedSpan) -> None:
+        """Take a span that has ended. Never waits, never raises."""
+        spans = self._spans
+        waiting = len(spans)
+        if waiting >= self._queue_size or self._abandoned:
+            self._count("dropped", 1)
+            return
+        spans.append(span)
+        if self._thread is None:
+            self._start()
+        elif waiting + 1 >= self._batch_size and not self._called:
+            self._called = True
+            self._wake.set()
+
+    def flush(self, deadline: float) -> bool:
+        """Send what is there now, without stopping.
+
+        Args:
+            deadline: of ``time.monotonic()``.
+
+        Returns:
+            Whether all of it was sent (or given up) by then.
+        """
+        while self._spans or self._in_flight:
+            if time.monotonic() >= deadline:
+                return False
+            self._wake.set()
+            time.sleep(FLUSH_POLL)
+        return True
+
+    def stop(self, deadline: float) -> None:
+        """Send what is there, as long as there is time.
+
+        Args:
+            deadline: of ``time.monotonic()``; by then this returns, whatever the collector does,
+                and what has not arrived is counted as dropped.
+        """
+        self._stopping = True
+        if not self._healthy:
+            self._hurry()
+        self._wake.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        with self._lock:
+            self._abandoned = True
+            lost = len(self._spans) + self._in_flight
+            self._spans.clear()
+            self._in_flight = 0
+        if lost:
+            self._count("dropped", lost)
+        if thread is None or not thread.is_alive():
+            self._close()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="avatar-telemetry-spans", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        with suppress_instrumentation():
+            while not self._abandoned:
+                self._wake.wait(self._delay)
+                self._wake.clear()
+                self._called = False
+                # What was there when the wait ended goes; what comes meanwhile may wait its turn.
+                due = len(self._spans)
+                while due > 0 and not self._abandoned:
+                    due -= self._send_batch()
+                    due = max(due, len(self._spans) - self._batch_size + 1)
+                if self._stopping and not self._spans:
+                    return
+
+    def _send_batch(self) -> int:
+        batch = self._take()
+        if not batch:
+            return 1  # another thread has emptied the queue
+        arrived = len(batch)
+        for sender in self._senders:
+            accepted = 0
+            with self._guard.at("export"):
+                accepted = sender.send(batch)
+            arrived = min(arrived, accepted)
+        self._healthy = arrived > 0
+        with self._lock:
+            if self._abandoned:
+                return len(batch)
+            self._in_flight = 0
+        if arrived:
+            self._count("exported", arrived)
+        if arrived < len(batch):
+            self._count("failed", len(batch) - arrived)
+        return len(batch)
+
+    def _take(self) -> list[RecordedSpan]:
+        with self._lock:
+            spans = self._spans
+            batch = [spans.popleft() for _ in range(min(self._batch_size, len(spans)))]
+            self._in_flight = len(batch)
+        return batch
+
+    def _hurry(self) -> None:
+        for sender in self._senders:
+            with self._guard.at("export"):
+                sender.hurry()
+
+    def _close(self) -> None:
+        for sender in self._senders:
+            with self._guard.at("export"):
+                sender.close()

@@ -1,0 +1,381 @@
+"""Spans: recorded ones, which are the API's ``Span`` and the SDK's ``ReadableSpan`` at once, and
+those of traces that are not sampled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import time_ns
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace as trace_api
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.util.types import Attributes, AttributeValue
+
+if TYPE_CHECKING:
+    from avatar_telemetry.tracing.provider import LightTracer
+
+LOGGER = logging.getLogger("avatar_telemetry")
+UNSET = Status(StatusCode.UNSET)
+PLAIN = frozenset((str, int, bool, float))
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+NO_KEYS: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What all spans of a tracer have in common; two of them are the same only as one object.
+
+    Args:
+        resource: what the spans are of.
+        scope: the library that made them.
+    """
+
+    resource: Resource
+    scope: InstrumentationScope | None
+
+
+class LightSpan(trace_api.Span):
+    """What both kinds share: ids as numbers, and a context that is made when it is asked for."""
+
+    _tracer: LightTracer
+    _trace_id: int
+    _span_id: int
+    _flags: TraceFlags
+    _trace_state: trace_api.TraceState | None = None
+    _made_context: SpanContext | None = None
+
+    @property
+    def trace_id(self) -> int:
+        """The id of its trace."""
+        return self._trace_id
+
+    def get_span_context(self) -> SpanContext:
+        """Its immutable identity."""
+        made = self._made_context
+        if made is None:
+            made = self._made_context = SpanContext(
+                self._trace_id, self._span_id, False, self._flags, self._trace_state
+            )
+        return made
+
+
+class UnsampledSpan(LightSpan):
+    """A span that records nothing and hands its trace's identity on."""
+
+    def __init__(
+        self,
+        trace_id: int,
+        span_id: int,
+        flags: TraceFlags,
+        trace_state: trace_api.TraceState | None = None,
+    ) -> None:
+        self._trace_id = trace_id
+        self._span_id = span_id
+        self._flags = flags
+        if trace_state is not None:
+            self._trace_state = trace_state
+
+    def is_recording(self) -> bool:
+        return False
+
+    def end(self, end_time: int | None = None) -> None: ...
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None: ...
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None: ...
+
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None: ...
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None: ...
+
+    def update_name(self, name: str) -> None: ...
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None: ...
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None: ...
+
+
+class RecordedSpan(LightSpan, ReadableSpan):
+    """A span that is recorded.
+
+    Its attributes are of two kinds: those that a layer knows beforehand (:meth:`set_known`: one
+    tuple of keys for all spans of a kind, one tuple of values), and those that anybody sets.
+
+    Args:
+        tracer: that made it; knows resource, scope, limits and where it goes.
+        name: of the operation.
+        trace_id: of its trace.
+        span_id: its own.
+        flags: of its trace.
+        parent: span or identity of its parent, ``None`` for a root.
+        kind: of the API.
+        start_time: nanoseconds since the epoch.
+    """
+
+    # Defaults of the class: a span that never has one of these never pays for it.
+    _keys: tuple[str, ...] = NO_KEYS
+    _values: tuple[Any, ...] = ()
+    _extra: dict[str, Any] | None = None
+    _dropped_attributes = 0
+    _dropped_events = 0
+    _dropped_links = 0
+    _events: Sequence[Event] = ()
+    _links: Sequence[Link] = ()
+    _status: Status = UNSET
+    _end_time: int | None = None
+    _record_exception = True
+    _set_status_on_exception = True
+
+    def __init__(
+        self,
+        tracer: LightTracer,
+        name: str,
+        trace_id: int,
+        span_id: int,
+        flags: TraceFlags,
+        parent: LightSpan | SpanContext | None,
+        kind: SpanKind,
+        start_time: int,
+    ) -> None:
+        # ReadableSpan.__init__ would set a dozen fields that are defaults of the class here.
+        self._tracer = tracer
+        self._name = name
+        self._trace_id = trace_id
+        self._span_id = span_id
+        self._flags = flags
+        self._parent_span = parent
+        self._kind = kind
+        self._start_time: int = start_time
+
+    # What an exporter reads
+
+    @property
+    def parent(self) -> SpanContext | None:
+        """The identity of its parent."""
+        parent = self._parent_span
+        return parent.get_span_context() if isinstance(parent, LightSpan) else parent
+
+    @property
+    def context(self) -> SpanContext:
+        """Its identity; the SDK's name for :meth:`get_span_context`."""
+        return self.get_span_context()
+
+    @property
+    def resource(self) -> Resource:
+        """What the span is of."""
+        return self._tracer.origin.resource
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope | None:
+        """The library that made it."""
+        return self._tracer.origin.scope
+
+    @property
+    def instrumentation_info(self) -> InstrumentationInfo:
+        """The deprecated form of :attr:`instrumentation_scope`."""
+        return self._tracer.instrumentation_info
+
+    @property
+    def attributes(self) -> Mapping[str, AttributeValue]:
+        """All attributes; one that was set by hand stands before a known one of the same key."""
+        return MappingProxyType(self._attributes)
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self._dropped_attributes
+
+    @property
+    def dropped_events(self) -> int:
+        return self._dropped_events
+
+    @property
+    def dropped_links(self) -> int:
+        return self._dropped_links
+
+    # The names that ReadableSpan.to_json reads; fields there.
+
+    @property
+    def _attributes(self) -> dict[str, Any]:  # type: ignore[override]
+        known = zip(self._keys, self._values, strict=True)
+        attributes = {key: value for key, value in known if value is not None}
+        if self._extra:
+            attributes.update(self._extra)
+        return attributes
+
+    @property
+    def _context(self) -> SpanContext:  # type: ignore[override]
+        return self.get_span_context()
+
+    @property
+    def _resource(self) -> Resource:  # type: ignore[override]
+        return self._tracer.origin.resource
+
+    # What instrumented code tells
+
+    def is_recording(self) -> bool:
+        """Whether it has not ended."""
+        return self._end_time is None
+
+    def set_known(self, keys: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        """Set what is known beforehand, all at once, in place of what was so set before.
+
+        Args:
+            keys: one tuple for all spans of a kind.
+            values: plain ones (str, int, bool, float), within the limits; ``None`` is absent.
+        """
+        if self._tracer.narrow:
+            for key, value in zip(keys, values, strict=True):
+                if value is not None:
+                    self.set_attribute(key, value)
+            return
+        self._keys = keys
+        self._values = values
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Set an attribute, within the limits of the provider."""
+        limits = self._tracer.limits
+        with self._tracer.lock:
+            if self._is_over("attribute"):
+                return
+            extra = self._extra
+            if extra is None:
+                extra = self._extra = {}
+            if type(value) not in PLAIN or type(key) is not str or not key or self._tracer.narrow:
+                cleaned = BoundedAttributes(1, {key: value}, True, limits.max_span_attribute_length)
+                if not cleaned:
+                    self._dropped_attributes += 1
+                    return
+                ((key, value),) = cleaned.items()
+            extra.pop(key, None)
+            most = limits.max_span_attributes
+            if most is not None and len(extra) >= most:
+                self._dropped_attributes += 1
+                if not most:
+                    return
+                del extra[next(iter(extra))]  # the oldest, as in the SDK
+            extra[key] = value
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Set several attributes."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None:
+        """Add an event; over the limit the oldest goes."""
+        limits = self._tracer.limits
+        bounded = BoundedAttributes(
+            limits.max_event_attributes, attributes, True, limits.max_attribute_length
+        )
+        event = Event(name, bounded, timestamp if timestamp is not None else time_ns())
+        with self._tracer.lock:
+            if not self._is_over("event"):
+                events, dropped = _with(self._events, event, limits.max_events)
+                self._events = events
+                self._dropped_events += dropped
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Add a link, if it leads anywhere; over the limit the oldest goes."""
+        if not (context and (context.is_valid or attributes or context.trace_state)):
+            return
+        limits = self._tracer.limits
+        bounded = BoundedAttributes(
+            limits.max_link_attributes, attributes, True, limits.max_attribute_length
+        )
+        with self._tracer.lock:
+            if not self._is_over("link"):
+                links, dropped = _with(self._links, Link(context, bounded), limits.max_links)
+                self._links = links
+                self._dropped_links += dropped
+
+    def update_name(self, name: str) -> None:
+        """Give it another name."""
+        if not self._is_over("name"):
+            self._name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the status. ``OK`` is final, ``UNSET`` is ignored (trace API specification)."""
+        if self._is_over("status"):
+            return
+        code = status.status_code if isinstance(status, Status) else status
+        if self._status.status_code is StatusCode.OK or code is StatusCode.UNSET:
+            return
+        if isinstance(status, Status):
+            if description is not None:
+                LOGGER.warning("a description beside a Status is ignored")
+            description = status.description
+        if code is StatusCode.ERROR and description is not None:
+            description = self._tracer.scrub(description)
+        self._status = Status(code, description if code is StatusCode.ERROR else None)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Add an ``exception`` event, with what the privacy mode lets out."""
+        described: dict[str, Any] = dict(self._tracer.describe(exception))
+        described["exception.escaped"] = str(escaped)
+        if attributes:
+            described.update(attributes)
+        self.add_event("exception", described, timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        """End it; it goes to the exporters. The first call counts."""
+        with self._tracer.lock:
+            if self._end_time is not None:
+                LOGGER.warning("end() of a span that has ended")
+                return
+            if self._tracer.watched:
+                self._tracer.ending(self)
+            self._end_time = end_time if end_time is not None else time_ns()
+        self._tracer.ended(self)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        if exc_val is not None and self.is_recording():
+            if self._record_exception:
+                self.record_exception(exc_val, escaped=True)
+            if self._set_status_on_exception:
+                self.set_status(Status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}"))
+        super().__exit__(exc_type, exc_val, exc_tb)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self._name!r}, context={self.get_span_context()!r})"
+
+    def _is_over(self, what: str) -> bool:
+        if self._end_time is None:
+            return False
+        LOGGER.warning("setting the %s of a span that has ended", what)
+        return True
+
+
+def _with(items: Sequence[Any], item: Any, most: int | None) -> tuple[list[Any], int]:
+    """The items and one more, without the oldest beyond the limit; and how many were left out."""
+    both = [*items, item]
+    if most is None or len(both) <= most:
+        return both, 0
+    return both[len(both) - most :], len(both) - most

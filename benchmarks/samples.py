@@ -1,0 +1,28 @@
+"""What a page of metrics shows."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def total(page: str, sample: str) -> float:
+    """The samples of one name, summed over their labels."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in page.splitlines()
+        if line.startswith((sample + "{", sample + " "))
+    )
+
+
+def count(page: str) -> int:
+    """How many samples there are."""
+    return sum(not line.startswith("#") for line in page.splitlines())
+
+
+def values(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample of the page, by its name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }

@@ -1,0 +1,12 @@
+"""What gunicorn serves in the benchmarks: the application and the layer that the variables name."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+application = (
+    import_module("benchmarks.peers." + os.environ["BENCH_PEER"])
+    .wrap(os.environ["BENCH_APPLICATION"])
+    .application
+)

@@ -1,0 +1,95 @@
+"""What we want to reach, and why not where we do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One figure and its goal.
+
+    Args:
+        what: in words.
+        figure: where it stands: part, then the keys of its results.
+        goal: the value that is wanted.
+        unit: of both.
+        over: the figure that it is divided by.
+        at_least: whether more is better.
+        reason: why it is not met, where it is not.
+    """
+
+    what: str
+    figure: str
+    goal: float
+    unit: str = ""
+    over: str = ""
+    at_least: bool = False
+    reason: str = ""
+
+    def measured(self, results: Results) -> float | None:
+        """The median that was measured, or ``None``."""
+        value = median(results, self.figure)
+        if value is None or not self.over:
+            return value
+        other = median(results, self.over)
+        return value / other if other else None
+
+    def met(self, value: float) -> bool:
+        """Whether a value reaches the goal."""
+        return value >= self.goal if self.at_least else value <= self.goal
+
+
+def median(results: Results, figure: str) -> float | None:
+    """The median that stands at a place of the results, or ``None``."""
+    part, *keys = figure.split("/")
+    found: Any = results.get(part, {}).get("results", {})
+    for key in keys:
+        found = found.get(key, {}) if isinstance(found, Mapping) else {}
+    value = found.get("median") if isinstance(found, Mapping) else found
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+_US, _MS, _MB = "us", "ms", "MB"
+_ADDED, _SERVER = "in_process/{}/added_us", "server/{}-{}/{}/{}"
+_SIXTH = 1 / 6
+
+TARGETS = (
+    Target("added in process, all metrics", _ADDED.format("metrics"), 6, _US),
+    Target("the same, 2 spans, none sampled", _ADDED.format("spans-0"), 8, _US),
+    Target("the same, 2 spans, all sampled", _ADDED.format("spans-100"), 15, _US),
+    Target("metrics, share of django-prometheus", _ADDED.format("metrics"), 0.1,
+           over=_ADDED.format("django-prometheus")),
+    Target("none sampled, share of OpenTelemetry WSGI", _ADDED.format("spans-0"), _SIXTH,
+           over=_ADDED.format("otel-0")),
+    Target("all sampled, share of OpenTelemetry WSGI (1 span)", _ADDED.format("spans-100"), _SIXTH,
+           over=_ADDED.format("otel-100")),
+    Target("cost with 10,000 samples, share of that with few", "series/many-one/to_few", 1.05),
+    Target("export, a span in batches of 512", "export/512/ours/per_span_us", 5, _US),
+    Target("export, times cheaper than the official exporter", "export/512/ours/times_cheaper", 8,
+           at_least=True),
+    Target("scrape, 16 x 2,000", "scrape/16x2000/ours_ms", 8, _MS),
+    Target("scrape, 48 x 10,000", "scrape/48x10000/ours_ms", 150, _MS),
+    Target("scrape, 16 x 2,000, times faster", "scrape/16x2000/times_faster", 10, at_least=True),
+    Target("scrape, 48 x 10,000, times faster", "scrape/48x10000/times_faster", 10, at_least=True),
+    Target("memory of a worker (RSS), metrics only", "footprint/metrics/rss_mb", 4, _MB),
+    Target("memory of a worker (RSS), all on", "footprint/spans-100/rss_mb", 12, _MB),
+    Target("start of a worker to its first answer, all on", "footprint/spans-100/answered_cpu_ms",
+           20, _MS),
+    Target("throughput, sync, trivial: metrics only",
+           _SERVER.format("sync", "trivial", "metrics", "throughput"), 0.95, at_least=True),
+    Target("throughput, sync, trivial: 2 spans, 5 %",
+           _SERVER.format("sync", "trivial", "spans-5", "throughput"), 0.92, at_least=True),
+    Target("throughput, sync, trivial: 2 spans, all",
+           _SERVER.format("sync", "trivial", "spans-100", "throughput"), 0.87, at_least=True),
+    Target("p99, sync, trivial: 2 spans, all",
+           _SERVER.format("sync", "trivial", "spans-100", "p99"), 2.4),
+    Target("throughput, gthread, trivial: 2 spans, all",
+           _SERVER.format("gthread", "trivial", "spans-100", "throughput"), 0.82, at_least=True),
+    Target("throughput, sync, identicon: 2 spans, all",
+           _SERVER.format("sync", "identicon", "spans-100", "throughput"), 0.88, at_least=True),
+)  # fmt: skip

@@ -1,0 +1,261 @@
+"""What a sink of OTLP was sent, taken apart.
+
+Every sink of the tests (HTTP or gRPC, in the test's process or in one of its own) is a
+:class:`Received`: it tells exchanges, and this module makes spans, metrics and log records of them.
+Parsing is done by whoever asks, never by the sink while it serves.
+"""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
+
+DEADLINE = 30.0
+"""Seconds after which something that should have come is given up; never a measurement."""
+TRACES, METRICS, LOGS = "/v1/traces", "/v1/metrics", "/v1/logs"
+REQUESTS: dict[str, type[Message]] = {
+    TRACES: ExportTraceServiceRequest,
+    METRICS: ExportMetricsServiceRequest,
+    LOGS: ExportLogsServiceRequest,
+}
+RESPONSES: dict[str, type[Message]] = {
+    TRACES: ExportTraceServiceResponse,
+    METRICS: ExportMetricsServiceResponse,
+    LOGS: ExportLogsServiceResponse,
+}
+UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "identity": bytes,
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+}
+Attributes = dict[str, Any]
+Labels = frozenset[tuple[str, Any]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request that came to a sink.
+
+    Args:
+        method: of the request; empty where the sink read nothing.
+        path: of the request; empty where the sink read nothing.
+        headers: of the request, names in lower case.
+        body: as it came, compressed or not.
+        fault: how the sink misbehaved; ``none`` where it did not, ``handshake`` where TLS failed.
+        accepted: whether it was meant to arrive.
+        when: it was read, in seconds since the epoch.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    fault: str
+    accepted: bool
+    when: float
+
+    @cached_property
+    def content(self) -> bytes:
+        """The body without its compression."""
+        return UNPACK[self.headers.get("content-encoding", "")](self.body)
+
+    @cached_property
+    def message(self) -> Any:
+        """The body as the protobuf message that belongs to the path."""
+        return REQUESTS[self.path].FromString(self.content)
+
+
+@dataclass(frozen=True)
+class ReceivedSpan:
+    """A span with where it came from."""
+
+    proto: Span
+    scope: str
+    resource: Attributes
+
+    @property
+    def name(self) -> str:
+        return self.proto.name
+
+    @property
+    def kind(self) -> str:
+        """``SERVER``, ``CLIENT``, ``INTERNAL``, ..."""
+        return Span.SpanKind.Name(self.proto.kind).removeprefix("SPAN_KIND_")
+
+    @property
+    def trace_id(self) -> str:
+        return self.proto.trace_id.hex()
+
+    @property
+    def span_id(self) -> str:
+        return self.proto.span_id.hex()
+
+    @property
+    def parent_id(self) -> str:
+        """Empty for a root."""
+        return self.proto.parent_span_id.hex()
+
+    @property
+    def attributes(self) -> Attributes:
+        return plain(self.proto.attributes)
+
+
+@dataclass(frozen=True)
+class ReceivedMetric:
+    """One export of a metric with where it came from."""
+
+    proto: Metric
+    scope: str
+    resource: Attributes
+
+    @property
+    def name(self) -> str:
+        return self.proto.name
+
+    @property
+    def points(self) -> dict[Labels, Any]:
+        """The protobuf data points by their attributes."""
+        data = getattr(self.proto, self.proto.WhichOneof("data") or "gauge")
+        return {frozenset(plain(point.attributes).items()): point for point in data.data_points}
+
+
+@dataclass(frozen=True)
+class ReceivedLog:
+    """A log record with where it came from."""
+
+    proto: LogRecord
+    scope: str
+    resource: Attributes
+
+
+class Received(ABC):
+    """What came to a sink; the sink itself adds how it is asked for exchanges."""
+
+    @abstractmethod
+    def exchanges(self) -> list[Exchange]:
+        """All requests, also those that were met with a fault, in the order in which they came."""
+
+    def resource_spans(self) -> list[ResourceSpans]:
+        """The spans of accepted requests, as they stand in the messages."""
+        return [each for message in self._accepted(TRACES) for each in message.resource_spans]
+
+    def resource_metrics(self) -> list[ResourceMetrics]:
+        """The metrics of accepted requests, as they stand in the messages."""
+        return [each for message in self._accepted(METRICS) for each in message.resource_metrics]
+
+    def resource_logs(self) -> list[ResourceLogs]:
+        """The log records of accepted requests, as they stand in the messages."""
+        return [each for message in self._accepted(LOGS) for each in message.resource_logs]
+
+    def spans(self) -> list[ReceivedSpan]:
+        """Every span of accepted requests."""
+        return [
+            ReceivedSpan(span, part.scope.name, plain(whole.resource.attributes))
+            for whole in self.resource_spans()
+            for part in whole.scope_spans
+            for span in part.spans
+        ]
+
+    def metrics(self) -> list[ReceivedMetric]:
+        """Every export of every metric of accepted requests, oldest first."""
+        return [
+            ReceivedMetric(metric, part.scope.name, plain(whole.resource.attributes))
+            for whole in self.resource_metrics()
+            for part in whole.scope_metrics
+            for metric in part.metrics
+        ]
+
+    def logs(self) -> list[ReceivedLog]:
+        """Every log record of accepted requests."""
+        return [
+            ReceivedLog(record, part.scope.name, plain(whole.resource.attributes))
+            for whole in self.resource_logs()
+            for part in whole.scope_logs
+            for record in part.log_records
+        ]
+
+    def newest(self, name: str, instance: str | None = None) -> dict[Labels, Any]:
+        """The newest data point of each series of a metric.
+
+        Args:
+            name: of the metric.
+            instance: only of this ``service.instance.id``.
+        """
+        return {
+            labels: point
+            for metric in self.metrics()
+            if metric.name == name and instance in (None, metric.resource.get(INSTANCE))
+            for labels, point in metric.points.items()
+        }
+
+    def await_spans(self, number: int, deadline: float = DEADLINE) -> list[ReceivedSpan]:
+        """Wait until at least so many spans have come; all that have."""
+        return self._await(self.spans, number, deadline)
+
+    def await_metrics(self, number: int, deadline: float = DEADLINE) -> list[ReceivedMetric]:
+        """Wait until at least so many exports of metrics have come; all that have."""
+        return self._await(self.metrics, number, deadline)
+
+    def await_exchanges(self, number: int, deadline: float = DEADLINE) -> list[Exchange]:
+        """Wait until at least so many requests have come, accepted or not; all that have."""
+        return self._await(self.exchanges, number, deadline)
+
+    def _accepted(self, path: str) -> Iterator[Any]:
+        for exchange in self.exchanges():
+            if exchange.accepted and exchange.path == path:
+                yield exchange.message
+
+    def _await(self, ask: Callable[[], list[T]], number: int, deadline: float) -> list[T]:
+        end = time.monotonic() + deadline
+        while len(found := ask()) < number:
+            assert time.monotonic() < end, f"{len(found)} came, {number} should have"
+            time.sleep(0.05)
+        return found
+
+
+INSTANCE = "service.instance.id"
+
+
+def plain(attributes: Any) -> Attributes:
+    """Protobuf key-values as a dictionary; one that names a key twice is a fault."""
+    found: Attributes = {}
+    for each in attributes:
+        assert isinstance(each, KeyValue)
+        assert each.key not in found, f"{each.key} stands twice"
+        found[each.key] = _value(each.value)
+    return found
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return tuple(_value(each) for each in value.array_value.values)
+    if kind == "kvlist_value":
+        return plain(value.kvlist_value.values)
+    return getattr(value, kind) if kind else None

@@ -1,0 +1,11 @@
+"""Real collectors and sinks for the tests in this folder."""
+
+from tests.otlp_fixtures import (  # noqa: F401 - fixtures
+    authority,
+    grpc_sink,
+    running_collector,
+    sink,
+    sink_process,
+    start_collector,
+    trace_store,
+)

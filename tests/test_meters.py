@@ -1,0 +1,129 @@
+"""A worker's own provider for the metrics of the OpenTelemetry API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+
+from avatar_telemetry import Settings
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.meters import WorkerMeterProvider
+from avatar_telemetry.resource import worker_attributes
+
+ENVIRON = {
+    "OTEL_EXPORT_ENABLED": "true",
+    "OTEL_METRICS_EXPORTER": "console",
+    "OTEL_METRIC_EXPORT_INTERVAL": "3600000",
+    "HOSTNAME": "here",
+}
+PATIENCE = 30.0
+WHOSE = """
+import os, sys
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from avatar_telemetry import Settings
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.meters import start_meters
+if sys.argv[1] == "sdk":
+    metrics.set_meter_provider(MeterProvider())
+elif sys.argv[1] == "nothing":
+    metrics.set_meter_provider(metrics.NoOpMeterProvider())
+ours = start_meters(Settings.from_env({}), 3, Guard())
+print(metrics.get_meter_provider() is ours)
+"""
+
+
+EXPORT = """
+import os, time
+from opentelemetry import metrics
+from avatar_telemetry import Settings
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.meters import start_meters
+early = metrics.get_meter("mine").create_counter("my_calls")
+provider = start_meters(Settings.from_env(os.environ), 3, Guard())
+early.add(2)
+provider.stop()
+provider.wait(time.monotonic() + 30)
+"""
+
+
+def run(script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """What a process of its own prints; it must print nothing else."""
+    command = [sys.executable, "-c", script, *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    return answer.stdout
+
+
+@pytest.fixture
+def provider() -> Iterator[WorkerMeterProvider]:
+    settings = Settings.from_env(ENVIRON)
+    provider = WorkerMeterProvider(Resource(worker_attributes(settings, 3)), settings, Guard())
+    yield provider
+    provider.stop()
+    provider.wait(time.monotonic() + PATIENCE)
+
+
+def meter_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "avatar-telemetry-meters"]
+
+
+def test_exported_at_the_end() -> None:
+    """What was counted since the last export leaves at the end, from the slot's instance."""
+    answer = run(EXPORT, env={**os.environ, **ENVIRON})
+    exported = json.loads(answer)
+    (resource,) = exported["resource_metrics"]
+    (metric,) = resource["scope_metrics"][0]["metrics"]
+    assert resource["resource"]["attributes"]["service.instance.id"] == "here/3"
+    assert metric["name"] == "my_calls"
+    assert metric["data"]["data_points"][0]["value"] == 2
+
+
+def test_no_thread_without_a_meter(provider: WorkerMeterProvider) -> None:
+    """Where nobody asks for a meter there is no thread, and one where somebody does."""
+    assert not meter_threads()
+    for name in ("a", "b"):
+        provider.get_meter(name)
+    (thread,) = meter_threads()
+    assert thread.daemon
+
+
+def test_meter_after_the_end(provider: WorkerMeterProvider) -> None:
+    """Asking for a meter after the end starts nothing."""
+    provider.stop()
+    provider.get_meter("late").create_counter("c").add(1)
+    assert not meter_threads()
+
+
+def test_child_of_the_application_does_not_export(provider: WorkerMeterProvider) -> None:
+    """In a child that the application forks nobody speaks in the worker's name."""
+    provider.get_meter("mine").create_counter("my_calls").add(2)
+    child = os.fork()
+    if child == 0:
+        os._exit(len(threading.enumerate()))
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+
+
+@pytest.mark.parametrize(
+    ("already", "expected"), [("none", "True"), ("sdk", "False"), ("nothing", "False")]
+)
+def test_application_that_has_its_own(already: str, expected: str) -> None:
+    """The global provider becomes ours only where the application has not set one."""
+    assert run(WHOSE, already).strip() == expected
+
+
+def test_identity_is_the_slots() -> None:
+    """A worker is its host and its slot, whoever held the slot before."""
+    settings = Settings.from_env(ENVIRON)
+    assert worker_attributes(settings, 3)["service.instance.id"] == "here/3"
+    given = {**ENVIRON, "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=mine"}
+    assert worker_attributes(Settings.from_env(given), 0)["service.instance.id"] == "mine/0"

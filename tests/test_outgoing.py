@@ -1,0 +1,217 @@
+"""Exchanges with a collector that does not behave: they end, and no more than needed is read."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
+
+from avatar_telemetry.outgoing import MAX_ANSWER, BoundedSession
+
+OK = b"HTTP/1.1 200 OK\r\n"
+SMALL = OK + b"Content-Length: 2\r\n\r\nok"
+PATIENCE = 30.0
+"""Seconds after which an exchange counts as one that hangs; the sessions are given far fewer."""
+Talk = Callable[[socket.socket], None]
+
+
+class Peer:
+    """Listens on a port and does to each connection what it is told to."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.connections = 0
+        self.closed = threading.Event()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/metrics"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self.closed.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(PATIENCE)
+            try:
+                self._talk(connection)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self.closed.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Talk], Peer]]:
+    peers: list[Peer] = []
+
+    def start(talk: Talk) -> Peer:
+        peers.append(Peer(talk))
+        return peers[-1]
+
+    yield start
+    for peer in peers:
+        peer.close()
+
+
+def read_request(connection: socket.socket) -> None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65_536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65_536)
+
+
+def answering(*parts: bytes, again: bytes = b"", pause: float = 0.0) -> Talk:
+    """Read a request, send these parts, then one part again and again."""
+
+    def talk(connection: socket.socket) -> None:
+        while True:
+            read_request(connection)
+            for part in parts:
+                connection.sendall(part)
+            while again:
+                connection.sendall(again)
+                time.sleep(pause)
+
+    return talk
+
+
+def silent(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.recv(1)
+
+
+def deaf(connection: socket.socket) -> None:
+    threading.Event().wait(PATIENCE)
+
+
+def post(url: str, body: bytes = b"x", timeout: float = 0.5) -> requests.Response | Exception:
+    """Send a request, in a thread that may not take longer than our patience."""
+    result: list[requests.Response | Exception] = []
+
+    def run() -> None:
+        try:
+            with BoundedSession() as session:
+                result.append(session.post(url, data=body, timeout=timeout))
+        except requests.RequestException as error:
+            result.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), "the exchange hangs"
+    return result[0]
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        pytest.param(silent, id="no answer"),
+        pytest.param(answering(again=b"H", pause=0.1), id="status line byte by byte"),
+        pytest.param(answering(OK, again=b"X-A: b\r\n", pause=0.1), id="headers without end"),
+        pytest.param(answering(OK, again=b"X-A: b\r\n"), id="headers without end, fast"),
+        pytest.param(answering(again=b"HTTP/1.1 100 Continue\r\n\r\n"), id="continue for ever"),
+        pytest.param(answering(b"garbage\r\n\r\n"), id="garbage"),
+        pytest.param(answering(again=b"g"), id="garbage without end"),
+    ],
+)
+def test_no_usable_answer(listen: Callable[[Talk], Peer], talk: Talk) -> None:
+    """Without a whole head of an answer in time the exchange fails."""
+    assert isinstance(post(listen(talk).url), requests.RequestException)
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        pytest.param(answering(SMALL), id="short"),
+        pytest.param(answering(OK + b"Content-Length: 99999999\r\n\r\n", again=b"x" * 4096),
+                     id="long"),
+        pytest.param(answering(OK + b"Transfer-Encoding: chunked\r\n\r\n", again=b"1\r\nx\r\n"),
+                     id="chunked without end"),
+        pytest.param(answering(OK + b"\r\n", again=b"x", pause=0.1), id="byte by byte"),
+        pytest.param(answering(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok"),
+                     id="not what it says"),
+    ],
+)  # fmt: skip
+def test_status_is_enough(listen: Callable[[Talk], Peer], talk: Talk) -> None:
+    """The status counts, whatever the body does after it."""
+    answer = post(listen(talk).url)
+    assert isinstance(answer, requests.Response)
+    assert answer.status_code == 200
+    assert len(answer.content) <= MAX_ANSWER
+
+
+def test_endless_answer_is_not_read(listen: Callable[[Talk], Peer]) -> None:
+    """Of an endless answer no more is read than the limit, though time is left."""
+    sent = []
+
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.sendall(OK + b"\r\n")
+        while True:
+            sent.append(connection.send(b"x" * 4096))
+
+    post(listen(talk).url, timeout=2 * PATIENCE)
+    # What lies in the kernel's buffers of both sides comes on top.
+    assert sum(sent) < MAX_ANSWER + (8 << 20)
+
+
+def test_endless_head_is_not_read(listen: Callable[[Talk], Peer]) -> None:
+    """The same for what comes before the answer, of which HTTP allows any number."""
+    peer = listen(answering(again=b"HTTP/1.1 100 Continue\r\n\r\n"))
+    assert isinstance(post(peer.url, timeout=2 * PATIENCE), requests.RequestException)
+
+
+def test_collector_that_does_not_read(listen: Callable[[Talk], Peer]) -> None:
+    """A collector that takes the connection and reads nothing of a long request fails in time."""
+    assert isinstance(post(listen(deaf).url, b"x" * (64 << 20)), requests.RequestException)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
+def test_redirect_is_a_failure(listen: Callable[[Talk], Peer], status: int) -> None:
+    """A redirect is not followed, and the standard exporter takes it for a failure."""
+    other = listen(answering(SMALL))
+    head = f"HTTP/1.1 {status} Go\r\nLocation: {other.url}\r\nContent-Length: 0\r\n\r\n".encode()
+    peer = listen(answering(head))
+    assert isinstance(post(peer.url), requests.RequestException)
+    exporter = OTLPMetricExporter(endpoint=peer.url, session=BoundedSession(), timeout=5)
+    assert exporter.export(MetricsData([])) is MetricExportResult.FAILURE
+    assert other.connections == 0
+    exporter.shutdown()
+
+
+def test_connection_is_used_again(listen: Callable[[Talk], Peer]) -> None:
+    """Short answers leave the connection open for the next request."""
+    peer = listen(answering(SMALL))
+    with BoundedSession() as session:
+        for _ in range(3):
+            assert session.post(peer.url, data=b"x", timeout=5).status_code == 200
+    assert peer.connections == 1
+
+
+def test_refused() -> None:
+    """Nobody listens: that is a connection error, which the standard exporter knows to repeat."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+        assert isinstance(post(url), requests.ConnectionError)

@@ -1,0 +1,88 @@
+"""Free text without its personal parts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avatar_telemetry.scrub import LONGEST_MESSAGE, LONGEST_READ, REDACTED, emails, message
+
+# With lone surrogates, which no bytes decode to and nothing can encode.
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))
+
+DIGEST = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        pytest.param("division by zero", "division by zero", id="plain"),
+        pytest.param("can't open it, won't try", "can't open it, won't try", id="apostrophes"),
+        pytest.param("no photo of me@example.org", "no photo of REDACTED", id="e-mail"),
+        pytest.param("no photo of me%40example.org", "no photo of REDACTED", id="encoded-e-mail"),
+        pytest.param(f"no {DIGEST}.png", "no REDACTED.png", id="digest"),
+        pytest.param("column 'alice' and \"bob\"", "column REDACTED and REDACTED", id="quoted"),
+        pytest.param(r"got b'a\'b' here", "got REDACTED here", id="escaped-quote"),
+        pytest.param("got 'alice and more", "got REDACTED", id="quote-left-open"),
+        pytest.param("got 'alice\\", "got REDACTED", id="open-quote-and-backslash"),
+        pytest.param(
+            "GET https://u:pw@cdn.example:8443/x?y=1#z failed",
+            "GET https://cdn.example:8443/REDACTED failed", id="url",
+        ),
+        pytest.param("at http://cdn.example/ now", "at http://cdn.example now", id="url-root"),
+        pytest.param("at http://[::1 now", "at REDACTED now", id="broken-url"),
+        pytest.param("user 12345, port 8000", "user REDACTED, port 8000", id="digits"),
+        pytest.param("password=hunter2; x", "password=REDACTED; x", id="given-word"),
+        pytest.param("csrf token: abc", "csrf token:REDACTED", id="given-word-colon"),
+        pytest.param(
+            "Key (username)=(bob) already exists", "Key (username)REDACTED already exists",
+            id="postgresql-detail",
+        ),
+        pytest.param("failed [SQL: SELECT 1]\n[parameters: (1,)]", "failed REDACTED", id="sql"),
+        pytest.param("of /accounts/profile/bob!", "of REDACTED!", id="path"),
+    ],
+)  # fmt: skip
+def test_message(text: str, scrubbed: str) -> None:
+    """Plain words stay, what may be personal does not."""
+    assert message(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x" * (LONGEST_READ - 5) + "deadbeefdeadbeef", id="one-word"),
+        pytest.param(" " * (LONGEST_READ - 5) + "deadbeefdeadbeef", id="cut-through-a-token"),
+        pytest.param(("x" * 199 + " ") * 20 + "deadbeefdeadbeef", id="whole-words-only"),
+        pytest.param(("x" * 199 + " ") * 19 + "y" * 190 + " deadbeefdeadbeef", id="short-rest"),
+        pytest.param("a " * LONGEST_READ, id="many-words"),
+    ],
+)
+def test_long_messages(text: str) -> None:
+    """A message is bounded, and the end of what is read shows no part of a token."""
+    assert len(message(text)) <= LONGEST_MESSAGE
+    assert "dead" not in message(text)
+
+
+@pytest.mark.parametrize(
+    "word", ["a", "a@", "'", '"\\', "key", "key ", "=", "= (", "://", "http://a@", "%40", "[SQL:",
+             "\\", "b'", "1", "/", "-"],
+)  # fmt: skip
+def test_hostile_repetition_ends(word: str) -> None:
+    """No repetition of what a pattern could stumble on takes more than a moment."""
+    assert len(message(word * LONGEST_READ)) <= LONGEST_MESSAGE
+
+
+def test_text_without_an_address_is_itself() -> None:
+    """Only addresses are taken out of what a program says of itself."""
+    assert emails("bot/1.0 (+http://bot.example/info)") == "bot/1.0 (+http://bot.example/info)"
+    assert emails("bot/1.0 (me@bot.example)") == f"bot/1.0 ({REDACTED})"
+
+
+@given(ANY_TEXT, ANY_TEXT)
+def test_secrets_do_not_pass(before: str, after: str) -> None:
+    """Whatever stands around them, an address and a digest never pass, and the text is UTF-8."""
+    scrubbed = message(f"{before} secret.name@example.org {DIGEST} {after}")
+    assert "secret.name" not in scrubbed
+    assert DIGEST not in scrubbed
+    assert len(scrubbed.encode()) <= 4 * LONGEST_MESSAGE
