@@ -91,7 +91,8 @@ def mariadb(folder: Path) -> Iterator[str]:
     scratch = f"--tmpdir={folder}"
     options = [f"--datadir={data}", f"--user={user}", "--no-defaults"]
     subprocess.run(
-        [install, options[2], *options[:2], scratch, "--auth-root-authentication-method=normal",
+        [install, options[2], *options[:2], scratch,
+         "--auth-root-authentication-method=normal",
          "--skip-test-db"], check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     bootstrap = folder / "init.sql"
@@ -101,7 +102,8 @@ def mariadb(folder: Path) -> Iterator[str]:
         "GRANT ALL ON demo.* TO demo@'127.0.0.1';",
     )
     bootstrap.write_text("\n".join(statements))
-    command = [server, options[2], *options[:2], scratch, f"--port={port}", "--bind-address=127.0.0.1",
+    command = [server, options[2], *options[:2], f"--port={port}", scratch,
+               "--bind-address=127.0.0.1",
                "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
                f"--pid-file={folder}/pid"]  # fmt: skip
     with running(command, folder / "log", port):
