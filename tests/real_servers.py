@@ -87,9 +87,12 @@ def mariadb(folder: Path) -> Iterator[str]:
     install, server = find("mariadb-install-db"), find("mariadbd")
     data, port = folder / "data", free_port()
     user = pwd.getpwuid(os.geteuid()).pw_name
+    # In the common folder, one that starts deletes the temporary tables of one that runs.
+    scratch = f"--tmpdir={folder}"
     options = [f"--datadir={data}", f"--user={user}", "--no-defaults"]
     subprocess.run(
-        [install, options[2], *options[:2], "--auth-root-authentication-method=normal",
+        [install, options[2], *options[:2], scratch,
+         "--auth-root-authentication-method=normal",
          "--skip-test-db"], check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     bootstrap = folder / "init.sql"
@@ -99,7 +102,8 @@ def mariadb(folder: Path) -> Iterator[str]:
         "GRANT ALL ON demo.* TO demo@'127.0.0.1';",
     )
     bootstrap.write_text("\n".join(statements))
-    command = [server, options[2], *options[:2], f"--port={port}", "--bind-address=127.0.0.1",
+    command = [server, options[2], *options[:2], f"--port={port}", scratch,
+               "--bind-address=127.0.0.1",
                "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
                f"--pid-file={folder}/pid"]  # fmt: skip
     with running(command, folder / "log", port):
