@@ -90,7 +90,7 @@ def shown(value: float, unit: str) -> str:
         power = min(int(math.log(abs(value), 1024)), 3)
         return f"{value / 1024**power:.3g} {('', 'KiB', 'MiB', 'GiB')[power]}"
     word = {"s": " s", "reqps": " req/s", "ops": "/s", "bytes": " B", "Bps": " B/s"}.get(unit, "")
-    return f"{value:.3g}{word}"
+    return f"{value:,.0f}{word}" if abs(value) >= 1000 else f"{value:.3g}{word}"
 
 
 def _chart(chart: Chart, left: int, top: int, height: int) -> str:
@@ -102,6 +102,7 @@ def _chart(chart: Chart, left: int, top: int, height: int) -> str:
         _text(left + 8, top + 18, chart.title, weight="bold"),
     ]
     lines = [line for line in chart.lines if line.points]
+    lines.sort(key=lambda line: -max(value for _, value in line.points))  # the legend has no room
     if not lines:
         parts.append(_text(left + 8, top + height // 2, "comes with tracing", colour="#888"))
     elif chart.kind == "number":

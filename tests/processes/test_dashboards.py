@@ -39,7 +39,7 @@ scrape_configs:
   - job_name: ivatar
     static_configs:
       - targets: ["{address}"]
-        labels: {{environment: production}}
+        labels: {{environment: production, instance: prod-instance-01}}
 """
 DEADLINE = 90.0
 PICTURES = os.environ.get("DASHBOARD_PICTURES", "")

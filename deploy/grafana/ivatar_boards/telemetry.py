@@ -36,9 +36,8 @@ BOARD = Board(
             Panel("Time of a scrape", (Query(
                 f"max by (instance) (scrape_duration_seconds{{{SELECT}}})", "{{instance}}"),), "s"),
             Panel("Size of a scrape", (Query(
-                f"max by (instance) (scrape_response_size_bytes{{{SELECT}}})"
-                f" or max by (instance) (scrape_samples_scraped{{{SELECT}}})", "{{instance}}"),),
-                "short", "Samples; bytes where Prometheus tells (extra-scrape-metrics)."),
+                f"max by (instance) (scrape_samples_scraped{{{SELECT}}})", "{{instance}}"),),
+                "short", "Samples."),
             Panel("Slots in use", (Query(
                 f"sum by (instance) (avatar_telemetry_slots_in_use{{{SELECT}}})",
                 "{{instance}}"),)),
