@@ -51,6 +51,19 @@ def counter(metric: str, a_minute: float, /, **labels: str) -> dict[str, str]:
     return series(metric, f"1000000+{a_minute}x{MINUTES}", **labels)
 
 
+def phased(*phases: tuple[int, float]) -> str:
+    """The values of a counter that goes up at one pace after the other.
+
+    Args:
+        phases: how many samples, and by how much it goes up with each.
+    """
+    value, words = 1_000_000.0, []
+    for samples, increase in phases:
+        words.append(f"{value:.3f}+{increase}x{samples - 1}")
+        value += increase * samples
+    return " ".join(words)
+
+
 def gauge(metric: str, value: float, /, **labels: str) -> dict[str, str]:
     """A gauge that stands still."""
     return series(metric, f"{value}x{MINUTES}", **labels)
@@ -75,12 +88,14 @@ class Expectation:
         inputs: series and their values.
         at: minutes after the first sample.
         samples: PromQL expressions, and what each must give, as ``exp_samples`` has it.
+        interval: minutes between two samples.
     """
 
     name: str
     inputs: Mapping[str, str]
     at: int
     samples: Mapping[str, Sequence[Mapping[str, Any]]]
+    interval: int = 1
 
     def as_test(self) -> dict[str, Any]:
         """In the form of promtool's test files."""
@@ -90,7 +105,8 @@ class Expectation:
             for expression, samples in self.samples.items()
         ]
         return {
-            "name": self.name, "interval": "1m", "input_series": rows, "promql_expr_test": queries,
+            "name": self.name, "interval": f"{self.interval}m", "input_series": rows,
+            "promql_expr_test": queries,
         }  # fmt: skip
 
 
@@ -104,7 +120,7 @@ def unit_test(folder: Path, *expectations: Expectation) -> None:
     path = folder / "test.yml"
     content = {
         "rule_files": [str(each) for each in RULE_FILES],
-        "evaluation_interval": "1m",
+        "evaluation_interval": f"{max(each.interval for each in expectations)}m",
         "tests": [each.as_test() for each in expectations],
     }
     path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML

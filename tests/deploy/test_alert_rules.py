@@ -15,6 +15,7 @@ from promtool import (
     counter,
     gauge,
     histogram,
+    phased,
     rules,
     series,
     unit_test,
@@ -102,7 +103,6 @@ def ends(metric: str, value: int) -> dict[str, str]:
     return series(metric, f"{value}x40 stale", **HOST)
 
 
-OVER = answers(60, 0) | series(REQUESTS, "0+10x30 300x90", **PAGE, status_code="500")
 CASES = {
     "HighErrorRate": Case(
         answers(90, 10),
@@ -154,7 +154,7 @@ CASES = {
     ),
     "AvailabilityBudgetBurnsFast": Case(
         answers(98, 2),
-        {"slowly": answers(99.5, 0.5), "no traffic": answers(0, 0), "it is over": OVER},
+        {"slowly": answers(99.5, 0.5), "no traffic": answers(0, 0)},
         at=100,
     ),
     "AvailabilityBudgetBurnsSlowly": Case(
@@ -243,6 +243,67 @@ def test_a_leader_that_vanishes_from_the_page_is_missed(tmp_path: Path) -> None:
     query = f"count({firing('TelemetryHasNoLeader')})"
     one = [{"labels": "{}", "value": 1}]
     unit_test(tmp_path, Expectation("vanished", ALIVE | ends(LEADER, 1), 60, {query: one}))
+
+
+@dataclass(frozen=True)
+class Burn:
+    """How an error budget burns, in samples of so many minutes.
+
+    Args:
+        phases: samples, requests of each, and how many of a thousand of them are bad where the
+            budget is one of a thousand.
+        at: sample at which it is looked at.
+        interval: minutes.
+    """
+
+    phases: tuple[tuple[int, float, float], ...]
+    at: int
+    interval: int = 1
+
+    def series(self, objective: str) -> dict[str, str]:
+        """The requests, as an objective sees them."""
+        budgets = {"Availability": 1, "Latency": 10}
+        bad = [(samples, total * budgets[objective] * share / 1000)
+               for samples, total, share in self.phases]  # fmt: skip
+        whole = [(samples, total) for samples, total, _ in self.phases]
+        good = [(samples, total - lost)
+                for (samples, total), (_, lost) in zip(whole, bad, strict=True)]  # fmt: skip
+        if objective == "Availability":
+            return series(REQUESTS, phased(*good), **PAGE, status_code="200") | series(
+                REQUESTS, phased(*bad), **PAGE, status_code="503"
+            )
+        return series(f"{DURATION}_count", phased(*whole), **AVATAR) | series(
+            f"{DURATION}_bucket", phased(*good), **AVATAR, le="0.5"
+        )
+
+
+@pytest.mark.parametrize("objective", ["Availability", "Latency"])
+@pytest.mark.parametrize(
+    ("speed", "burn", "fires"),
+    [
+        pytest.param("Fast", Burn(((360, 1000, 0), (20, 1000, 100)), 375), 1, id="fast-an-hour"),
+        pytest.param("Fast", Burn(((120, 1000, 10),), 100), 1, id="fast-six-hours"),
+        pytest.param("Fast", Burn(((65, 1000, 100), (60, 1000, 0)), 100), 0, id="fast-over"),
+        pytest.param("Fast", Burn(((120, 1000, 5),), 100), 0, id="fast-slow"),
+        pytest.param(
+            "Slowly", Burn(((100, 100_000, 0), (60, 1000, 10)), 148, 30), 1, id="slowly-a-day"
+        ),
+        pytest.param("Slowly", Burn(((120, 1000, 2),), 100), 1, id="slowly-three-days"),
+        pytest.param(
+            "Slowly", Burn(((48, 1000, 10), (20, 1000, 0)), 62, 30), 0, id="slowly-over"
+        ),
+        pytest.param("Slowly", Burn(((120, 1000, 0.9),), 100), 0, id="slowly-within-budget"),
+    ],
+)  # fmt: skip
+def test_each_pair_of_windows_has_its_say(
+    objective: str, speed: str, burn: Burn, fires: int, tmp_path: Path
+) -> None:
+    """A budget's alert needs a long and a short window, and one such pair is enough."""
+    query = f"count({firing(f'{objective}BudgetBurns{speed}')})"
+    wanted = [{"labels": "{}", "value": 1}] * fires
+    at = burn.at * burn.interval
+    inputs = burn.series(objective)
+    unit_test(tmp_path, Expectation(speed, inputs, at, {query: wanted}, burn.interval))
 
 
 @pytest.mark.parametrize("alert", ALERTS)
