@@ -31,6 +31,7 @@ AVATAR = {"method": "GET", "status_code": "200", "path": "/avatar/{digest}"}
 HITS, MISSES = "ivatar_avatar_cache_hits_total", "ivatar_avatar_cache_misses_total"
 UPLOADS, LOGINS = "ivatar_file_uploads_total", "ivatar_auth_attempts_total"
 OUTSIDE = "ivatar_external_avatar_requests_total"
+PUSHES = "avatar_telemetry_metric_pushes_total"
 SPANS = "avatar_telemetry_spans_total"
 HOST = {"instance": "prod-1"}
 ALIVE = gauge("ivatar_requests_in_progress", 0, **HOST)
@@ -91,6 +92,11 @@ def drawn(a_minute: float, below: str) -> dict[str, str]:
 def spans(exported: float, dropped: float) -> dict[str, str]:
     """Spans a minute."""
     return counter(SPANS, exported, result="exported") | counter(SPANS, dropped, result="dropped")
+
+
+def pushes(exported: float, failed: float) -> dict[str, str]:
+    """Pushes a minute."""
+    return counter(PUSHES, exported, result="exported") | counter(PUSHES, failed, result="failed")
 
 
 def appears(metric: str, value: int, /, **labels: str) -> dict[str, str]:
@@ -180,6 +186,10 @@ CASES = {
     "TelemetrySpansLost": Case(
         spans(90, 10),
         {"none": spans(100, 0), "no traffic": spans(0, 0), "no export": {}},
+    ),
+    "TelemetryPushesFail": Case(
+        pushes(4, 6),
+        {"most arrive": pushes(6, 4), "no traffic": pushes(0, 0), "no export": {}},
     ),
     "TelemetryInternalErrors": Case(
         appears("avatar_telemetry_internal_errors_total", 1, where="request"),

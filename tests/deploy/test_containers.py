@@ -85,11 +85,20 @@ def test_the_server_takes_its_environment() -> None:
                    SERVICES["avatar"]["environment"].items()}  # fmt: skip
     settings = Settings.from_env(environment)
     assert settings.export_enabled and settings.metrics_token == SECRETS["METRICS_TOKEN"]
-    assert settings.otlp_endpoint == "http://collector:4318"
+    assert "http://collector:4318" in settings.otlp["metrics"].endpoint
     known = {name for name in environment if name.startswith("DEMO_")}
     demo = DemoSettings.from_environ({**environment, "DEMO_DATA": "/data"})
     assert known == {"DEMO_DATABASE", "DEMO_MEMCACHED"}
     assert environment["DEMO_MEMCACHED"] in str(demo)
+
+
+def test_the_collector_knows_its_variables() -> None:
+    """What it is told in the environment is what its configuration asks for, and it listens."""
+    text = (DEPLOY / "collector" / "collector.yaml").read_text(encoding="utf-8")
+    for name in SERVICES["collector"]["environment"]:
+        assert f"${{env:{name}" in text
+    for port in PORTS["collector"]:
+        assert f"0.0.0.0:{port}" in text
 
 
 def test_tempo_listens_where_the_collector_sends() -> None:

@@ -20,10 +20,12 @@ from pathlib import Path
 import picture
 import pytest
 from demo_client import Clients
-from gunicorn_server import GunicornServer, Serve
-from prometheus_server import Prometheus, running_prometheus
+from gunicorn_server import APPS, GunicornServer, Serve
 from test_alerts import hastened
-from test_end_to_end import demo, memcached, outside  # noqa: F401 - fixtures
+from test_end_to_end import memcached, outside  # noqa: F401 - fixtures
+
+from tests.otlp_sink import OtlpSink
+from tests.real_prometheus import Prometheus, configured
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "deploy" / "grafana"))
 from ivatar_boards import AWAITED, BOARDS
@@ -110,14 +112,28 @@ def drawn(prometheus: Prometheus, board: Board, start: float, end: float) -> str
 
 
 @pytest.fixture
+def sink() -> Iterator[OtlpSink]:
+    """Where the demo exports to."""
+    with OtlpSink() as sink:
+        yield sink
+
+
+@pytest.fixture
 def watched(
     serve: Serve,
     tmp_path: Path,
     memcached: str,  # noqa: F811
     outside: str,  # noqa: F811
+    sink: OtlpSink,
 ) -> Iterator[tuple[GunicornServer, Prometheus]]:
     """The demo, and a Prometheus that scrapes it and records the deployed rules in fast motion."""
-    server = demo(serve, tmp_path, memcached, outside)
+    env = {
+        "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE", "DEMO_DATA": str(tmp_path / "demo"),
+        "DEMO_MEMCACHED": memcached, "DEMO_GRAVATAR_URL": outside, "DEMO_MAX_PHOTOS": "100000",
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+    }  # fmt: skip
+    server = serve("wsgi:application", workers=4, pythonpath=f"{REPOSITORY},{APPS}", env=env)
     folder = tmp_path / "prometheus"
     shutil.copytree(REPOSITORY / "deploy" / "prometheus" / "rules", folder / "rules")
     for path in (folder / "rules").glob("*.yml"):
@@ -125,7 +141,7 @@ def watched(
     configuration = folder / "prometheus.yml"
     address = server._address.removeprefix("http://")
     configuration.write_text(CONFIGURATION.format(address=address))
-    with running_prometheus(configuration, tmp_path / "data") as prometheus:
+    with configured(configuration, tmp_path / "data") as prometheus:
         yield server, prometheus
 
 

@@ -6,15 +6,13 @@ import http.client
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from gunicorn_server import Answer, GunicornServer, Serve, eventually, free_port
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from real_servers import find
+from tests.real_servers import find
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "nginx" / "ivatar.conf"
 TOKEN = "token-of-the-tests"

@@ -14,8 +14,9 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from prometheus_server import running_prometheus
 from test_alerts import deployed
+
+from tests.real_prometheus import configured
 
 RESOURCE = {
     "service.name": "ivatar-production",
@@ -69,9 +70,7 @@ def test_pushed_metrics_keep_their_names(tmp_path: Path, monkeypatch: pytest.Mon
     """The OTLP receiver makes of a push the series that a scrape would have given."""
     monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
     configuration = deployed(tmp_path / "prometheus", nowhere())
-    with running_prometheus(
-        configuration, tmp_path / "data", "--web.enable-otlp-receiver"
-    ) as prometheus:
+    with configured(configuration, tmp_path / "data", otlp=True) as prometheus:
         exporter = OTLPMetricExporter(endpoint=f"{prometheus.url}/api/v1/otlp/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
         provider = MeterProvider([reader], Resource(RESOURCE))
@@ -93,7 +92,7 @@ def test_a_collectors_page_keeps_the_hosts(tmp_path: Path) -> None:
         chosen = text.replace("- scrape/direct.yml", "- scrape/collector.yml")
         assert chosen != text
         configuration.write_text(chosen)
-        with running_prometheus(configuration, tmp_path / "data") as prometheus:
+        with configured(configuration, tmp_path / "data") as prometheus:
             (series,) = eventually(lambda: prometheus.query("ivatar_requests_total"))
             assert series["metric"].items() >= IDENTITY.items()
             (up,) = eventually(lambda: prometheus.query('up{job=~"ivatar.*"}'))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,8 @@ from pathlib import Path
 import pytest
 from gunicorn_server import UnixConnection, eventually
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from real_servers import find
-
 from avatar_telemetry.settings import Settings
+from tests.real_servers import find
 
 REPOSITORY = Path(__file__).parents[2]
 UNITS = REPOSITORY / "deploy" / "systemd"

@@ -10,14 +10,18 @@ NONE_REFUSED = f"0 * sum by (instance) (avatar_telemetry_slots_in_use{{{SELECT}}
 BOARD = Board(
     "ivatar-telemetry", "Avatar server: the telemetry itself", "What is lost, refused or broken.",
     (
-        Row("Spans", (
+        Row("Export", (
             Panel("Spans by result", (Query(rate(SPANS, "result"), "{{result}}"),), "ops",
-                  stacked=True),
+                  stacked=True, width=6),
             Panel("Spans lost", (Query(share(SPANS, 'result=~"dropped|failed"'), "lost"),),
-                  "percentunit"),
+                  "percentunit", width=6),
+            Panel("Pushes of metrics", (Query(
+                rate("avatar_telemetry_metric_pushes_total", "result"), "{{result}}"),), "ops",
+                width=6),
             Panel("Leader", (Query(f"max by (instance) (avatar_telemetry_leader{{{SELECT}}})",
                                    "{{instance}}"),), "short",
-                  "1: a worker of this host pushes the metrics and serves the separate port."),
+                  "1: a worker of this host pushes the metrics and serves the separate port.",
+                  width=6),
         )),
         Row("Faults", (
             Panel("Internal errors", (Query(
