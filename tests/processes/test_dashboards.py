@@ -44,6 +44,8 @@ scrape_configs:
         labels: {{environment: production, instance: prod-instance-01}}
 """
 DEADLINE = 90.0
+STEP = 2.0
+"""Seconds between two points of a picture."""
 PICTURES = os.environ.get("DASHBOARD_PICTURES", "")
 LONG_ENOUGH = 150.0 if PICTURES else 0.0
 """Seconds of load, so that a picture has something to show."""
@@ -63,7 +65,7 @@ def is_awaited(panel: Panel) -> bool:
     return any(name in query.expression for name in AWAITED for query in panel.queries)
 
 
-def lacks_data(prometheus: Prometheus, panel: Panel) -> list[str]:
+def lacks_data(prometheus: Prometheus, panel: Panel, at: float) -> list[str]:
     """The queries of a panel that give no number.
 
     Raises:
@@ -73,7 +75,7 @@ def lacks_data(prometheus: Prometheus, panel: Panel) -> list[str]:
     for query in panel.queries:
         expression = filled_in(query.expression)
         try:
-            values = [float(each["value"][1]) for each in prometheus.query(expression)]
+            values = [float(each["value"][1]) for each in prometheus.query(expression, at)]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{panel.title}: {expression}: {error.read()!r}") from None
         if not any(value == value for value in values):
@@ -84,10 +86,11 @@ def lacks_data(prometheus: Prometheus, panel: Panel) -> list[str]:
 def lines_of(prometheus: Prometheus, panel: Panel, start: float, end: float) -> list[picture.Line]:
     """What the queries of a panel give over a time."""
     lines = []
+    start += (end - start) % STEP  # so that the last point is that of the end
     for query in panel.queries:
         answer = prometheus.ask(
             "query_range", query=filled_in(query.expression), start=f"{start:.3f}",
-            end=f"{end:.3f}", step="2",
+            end=f"{end:.3f}", step=f"{STEP:.0f}",
         )  # fmt: skip
         for each in answer["result"]:
             points = [(float(when), float(value)) for when, value in each["values"]]
@@ -153,16 +156,16 @@ def test_every_query_gives_data(watched: tuple[GunicornServer, Prometheus]) -> N
     for seed in count():
         with Clients(server.request, 2, 150, seed=seed):
             pass
+        end = time.time()
         empty = [
             query for panel in panels if not is_awaited(panel)
-            for query in lacks_data(prometheus, panel)
+            for query in lacks_data(prometheus, panel, end)
         ]  # fmt: skip
         if not empty and time.time() > start + LONG_ENOUGH:
             break
         assert time.time() < start + DEADLINE + LONG_ENOUGH, "\n".join(empty)
     for panel in filter(is_awaited, panels):
-        lacks_data(prometheus, panel)  # is understood, at least
-    end = time.time()
+        lacks_data(prometheus, panel, end)  # is understood, at least
     for board in BOARDS:
         image = drawn(prometheus, board, start, end)
         ET.fromstring(image)

@@ -9,7 +9,6 @@ BOARDS = (
 # Metrics that come with tracing. A panel that asks for one of them shows nothing until it is there;
 # a name that is there goes out of this list, so that a test holds its panels to data.
 AWAITED = (
-    "avatar_telemetry_spans_total",
     "ivatar_db_queries_total",
     "ivatar_db_query_seconds",
 )
