@@ -104,11 +104,25 @@ def prometheus(folder: Path, *targets: str, otlp: bool = False) -> Iterator[Prom
             where a page says ``job`` and ``instance`` itself, these stay.
         otlp: it also takes metrics over OTLP.
     """
+    configuration = folder / "prometheus.yml"
+    configuration.write_text(CONFIGURATION.format(targets=json.dumps(targets)))
+    with configured(configuration, folder, otlp=otlp) as started:
+        yield started
+
+
+@contextmanager
+def configured(configuration: Path, folder: Path, *, otlp: bool = False) -> Iterator[Prometheus]:
+    """The same with a configuration of one's own.
+
+    Args:
+        configuration: its file; relative paths in it are relative to it.
+        folder: for its data and its log.
+        otlp: it also takes metrics over OTLP.
+    """
     binary, port = built_prometheus(), free_port()
     if not binary.exists():
         unavailable("Prometheus is not built; see tests/build_servers.py")
-    configuration = folder / "prometheus.yml"
-    configuration.write_text(CONFIGURATION.format(targets=json.dumps(targets)))
+    folder.mkdir(parents=True, exist_ok=True)
     command = [str(binary), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb",
                f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
     if otlp:

@@ -1,0 +1,30 @@
+"""Outside services: Gravatar, Bluesky and others."""
+
+from ivatar_boards.spec import Board, Panel, Query, Row, percentiles, quantile, rate, share
+
+CALLS = "ivatar_external_avatar_requests_total"
+SECONDS = "ivatar_external_avatar_request_seconds"
+PROXIES = 'path=~"/(gravatar|bluesky)proxy/.*"'
+SLOW = '{ name =~ "avatar\\\\..*_proxy" && duration > 1s }'
+
+BOARD = Board(
+    "ivatar-outside", "Avatar server: outside services", "Who is asked, how long, how well.",
+    (
+        Row("Calls", (
+            Panel("Calls", (Query(rate(CALLS, "service"), "{{service}}"),), "reqps", stacked=True),
+            Panel("Success", (Query(share(CALLS, 'success="true"', "service"), "{{service}}"),),
+                  "percentunit", "That there is no such picture is an answer, too."),
+            Panel("Failures", (Query(rate(CALLS, "service", 'success="false"'), "{{service}}"),),
+                  "reqps"),
+        )),
+        Row("Time", (
+            Panel("Time of a call", percentiles(SECONDS), "s", "Until the head of the answer.",
+                  traces=SLOW),
+            Panel("p95 by service", (Query(quantile(0.95, SECONDS, "service"), "{{service}}"),),
+                  "s", traces=SLOW),
+            Panel("Requests that wait for a service",
+                  (Query(rate("ivatar_requests_total", "path", PROXIES), "{{path}}"),), "reqps",
+                  stacked=True),
+        )),
+    ),
+)  # fmt: skip

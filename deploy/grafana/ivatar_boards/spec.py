@@ -1,0 +1,119 @@
+"""What a dashboard is made of. Nothing here knows Grafana's own format; ``generate.py`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SELECT = 'environment=~"$environment",instance=~"$instance"'
+"""The labels that every query selects by, from the variables at the top of a dashboard."""
+WINDOW = "$__rate_interval"
+COLUMNS = 24
+
+
+@dataclass(frozen=True)
+class Query:
+    """One PromQL query of a panel.
+
+    Args:
+        expression: with Grafana's variables in it.
+        legend: name of a series, with ``{{label}}`` for the value of a label.
+    """
+
+    expression: str
+    legend: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    Args:
+        title: of the panel.
+        queries: what it shows.
+        unit: Grafana's word for it.
+        description: shown behind the (i) of a panel.
+        kind: lines over time, one number, or a bar for each series.
+        width: of 24 columns.
+        stacked: whether the lines stand on one another.
+        traces: TraceQL of the traces that a click on the panel leads to.
+    """
+
+    title: str
+    queries: tuple[Query, ...]
+    unit: str = "short"
+    description: str = ""
+    kind: Literal["lines", "number", "bars"] = "lines"
+    width: int = 8
+    stacked: bool = False
+    traces: str = ""
+
+
+@dataclass(frozen=True)
+class Traces:
+    """A list of traces, each of which leads to its logs.
+
+    Args:
+        title: of the panel.
+        query: TraceQL.
+    """
+
+    title: str
+    query: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels under one heading."""
+
+    title: str
+    panels: tuple[Panel | Traces, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """One dashboard.
+
+    Args:
+        uid: stands in its address, and in links to it.
+        title: of the dashboard.
+        description: one sentence.
+        rows: from top to bottom.
+    """
+
+    uid: str
+    title: str
+    description: str
+    rows: tuple[Row, ...]
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        """All panels that ask Prometheus."""
+        return tuple(panel for row in self.rows for panel in row.panels if isinstance(panel, Panel))
+
+
+def rate(metric: str, by: str = "", selector: str = "") -> str:
+    """Per second, added up over all that ``by`` does not name."""
+    grouping = f" by ({by})" if by else ""
+    chosen = f"{SELECT},{selector}" if selector else SELECT
+    return f"sum{grouping} (rate({metric}{{{chosen}}}[{WINDOW}]))"
+
+
+def share(metric: str, selector: str, by: str = "") -> str:
+    """The part that bears some labels, from 0 to 1; missing where nothing happened."""
+    part, whole = rate(metric, by, selector), rate(metric, by)
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
+
+
+def quantile(share: float, histogram: str, by: str = "") -> str:
+    """A quantile of a histogram over all that ``by`` does not name."""
+    grouping = f"{by}, le" if by else "le"
+    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', grouping)})"
+
+
+def percentiles(histogram: str) -> tuple[Query, ...]:
+    """The three that are watched."""
+    return tuple(
+        Query(quantile(part, histogram), name)
+        for part, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+    )

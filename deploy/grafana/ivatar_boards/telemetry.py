@@ -1,0 +1,55 @@
+"""The telemetry itself: does it work, and what does it cost?"""
+
+from ivatar_boards.spec import SELECT, Board, Panel, Query, Row, rate, share
+
+SPANS = "avatar_telemetry_spans_total"
+REFUSED = "avatar_telemetry_series_refused_total"
+# Nothing was ever refused where the series is missing; the servers that say so are all of them.
+NONE_REFUSED = f"0 * sum by (instance) (avatar_telemetry_slots_in_use{{{SELECT}}})"
+
+BOARD = Board(
+    "ivatar-telemetry", "Avatar server: the telemetry itself", "What is lost, refused or broken.",
+    (
+        Row("Export", (
+            Panel("Spans by result", (Query(rate(SPANS, "result"), "{{result}}"),), "ops",
+                  stacked=True, width=6),
+            Panel("Spans lost", (Query(share(SPANS, 'result=~"dropped|failed"'), "lost"),),
+                  "percentunit", width=6),
+            Panel("Pushes of metrics", (Query(
+                rate("avatar_telemetry_metric_pushes_total", "result"), "{{result}}"),), "ops",
+                width=6),
+            Panel("Leader", (Query(f"max by (instance) (avatar_telemetry_leader{{{SELECT}}})",
+                                   "{{instance}}"),), "short",
+                  "1: a worker of this host pushes the metrics and serves the separate port.",
+                  width=6),
+        )),
+        Row("Faults", (
+            Panel("Internal errors", (Query(
+                rate("avatar_telemetry_internal_errors_total", "where"), "{{where}}"),), "ops"),
+            Panel("Series refused", (Query(
+                f"{rate(REFUSED, 'instance, metric')} or {NONE_REFUSED}",
+                "{{instance}} {{metric}}"),), "ops", "New label values beyond the ceiling."),
+            Panel("Unreadable files", (Query(
+                f"sum by (instance) (avatar_telemetry_unreadable_files{{{SELECT}}})",
+                "{{instance}}"),)),
+        )),
+        Row("Cost", (
+            Panel("Series", (Query(
+                f"count by (instance) ({{__name__=~\"ivatar_.+|avatar_telemetry_.+\",{SELECT}}})",
+                "{{instance}}"),), "short", "Time series of each host."),
+            Panel("Time of a scrape", (Query(
+                f"max by (instance) (scrape_duration_seconds{{{SELECT}}})", "{{instance}}"),), "s"),
+            Panel("Size of a scrape", (Query(
+                f"max by (instance) (scrape_samples_scraped{{{SELECT}}})", "{{instance}}"),),
+                "short", "Samples."),
+            Panel("Slots in use", (Query(
+                f"sum by (instance) (avatar_telemetry_slots_in_use{{{SELECT}}})",
+                "{{instance}}"),)),
+            Panel("Scrapes that work", (Query(f"min by (job, instance) (up{{{SELECT}}})",
+                                              "{{job}} {{instance}}"),)),
+            Panel("Versions", (Query(
+                f"count by (version, python) (avatar_telemetry_build_info{{{SELECT}}})",
+                "{{version}} on Python {{python}}"),), kind="bars"),
+        )),
+    ),
+)  # fmt: skip
