@@ -13,8 +13,8 @@ import yaml
 from promtool import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "deploy" / "grafana"))
-from ivatar_boards import AWAITED, BOARDS
-from ivatar_boards.spec import COLUMNS, Board, Panel
+from ivatar_boards import BOARDS
+from ivatar_boards.spec import COLUMNS, Board
 
 from avatar_telemetry.metrics import INSTRUMENTS
 
@@ -105,15 +105,6 @@ def test_every_instrument_is_on_a_dashboard() -> None:
     suffix = {"counter": "_total", "histogram": "_bucket", "gauge": ""}
     missing = {each.name for each in INSTRUMENTS if each.name + suffix[each.type] not in queries}
     assert not missing
-
-
-def test_what_is_awaited_is_not_there_yet() -> None:
-    """A metric that came goes out of the list, so that its panels are held to data."""
-    names = {each.name + ("_total" if each.type == "counter" else "") for each in INSTRUMENTS}
-    assert not names & set(AWAITED)
-    panels: list[Panel] = [panel for board in BOARDS for panel in board.panels]
-    for name in AWAITED:
-        assert any(name in query.expression for panel in panels for query in panel.queries)
 
 
 def test_grafana_finds_what_it_is_told_of() -> None:
