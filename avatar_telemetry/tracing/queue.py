@@ -106,7 +106,7 @@ class SpanQueue:
         Returns:
             Whether all of it was sent (or given up) by then.
         """
-        while self._spans or self._in_flight:
+        while self._busy():
             if time.monotonic() >= deadline:
                 return False
             self._wake.set()
@@ -137,18 +137,25 @@ class SpanQueue:
         if thread is None or not thread.is_alive():
             self._close()
 
+    def _busy(self) -> bool:
+        with self._lock:
+            return bool(self._spans or self._in_flight)
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="avatar-telemetry-spans", daemon=True
                 )
-                self._thread.start()
+                # A process that has no thread left, or ends, refuses; the next span tries again.
+                with self._guard.at("export"):
+                    thread.start()
+                    self._thread = thread
 
     def _run(self) -> None:
         with suppress_instrumentation():
             while not self._abandoned:
-                self._wake.wait(self._delay)
+                self._wake.wait(0.0 if self._stopping else self._delay)
                 self._wake.clear()
                 self._called = False
                 # What was there when the wait ended goes; what comes meanwhile may wait its turn.
@@ -171,14 +178,17 @@ class SpanQueue:
             arrived = min(arrived, accepted)
         self._healthy = arrived > 0
         with self._lock:
-            if self._abandoned:
-                return len(batch)
-            self._in_flight = 0
-        if arrived:
-            self._count("exported", arrived)
-        if arrived < len(batch):
-            self._count("failed", len(batch) - arrived)
+            if not self._abandoned:  # else they count as dropped
+                self._tell(arrived, len(batch) - arrived)
+                self._in_flight = 0
         return len(batch)
+
+    def _tell(self, arrived: int, failed: int) -> None:
+        with self._guard.at("export"):
+            if arrived:
+                self._count("exported", arrived)
+            if failed:
+                self._count("failed", failed)
 
     def _take(self) -> list[RecordedSpan]:
         with self._lock:
