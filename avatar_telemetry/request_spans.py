@@ -260,6 +260,8 @@ def operation_name(request: AvatarRequest) -> str:
         return "avatar.cache_hit"
     status = request.status
     if status == "200":
+        if not request.finished:
+            return "avatar.serve"  # for an access log that does not wait for the end of a file
         return f"avatar.{'generate' if request.source else 'serve'}_{request.picture}"
     return _UNSERVED.get(status) or ("avatar.redirect" if status[:1] == "3" else "avatar.refuse")
 
