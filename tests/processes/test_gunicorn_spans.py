@@ -6,10 +6,11 @@ import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 import pytest
-from gunicorn_server import GunicornServer, Serve
+from gunicorn_server import GunicornServer, Serve, eventually
 
 from tests.otlp_records import ReceivedSpan
 from tests.otlp_sink import OtlpSink
@@ -102,15 +103,22 @@ def test_requests_without_a_caller(serve: Serve, sink: OtlpSink, worker_class: s
 
 
 def test_a_timed_out_worker_tells_what_it_did(serve: Serve, sink: OtlpSink) -> None:
-    """gunicorn's time-out ends the application by SystemExit: its span arrives, as an error."""
+    """gunicorn's time-out ends the application by SystemExit: its span arrives, as an error.
+
+    gunicorn kills the worker a second later; on a busy machine that may be too soon for one.
+    """
     server = serve(
         "avatars:application", workers=1, timeout=1,
         env={"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
              "OTEL_METRICS_EXPORTER": "none"},
     )  # fmt: skip
-    held = server.hold()
-    (span,) = sink.await_spans(1)
-    held.join()
+    names = map("held{}".format, count())
+
+    def time_out() -> list[ReceivedSpan]:
+        server.hold(next(names)).join()
+        return sink.spans()
+
+    span = eventually(time_out, what="the span of a request that was timed out")[0]
     assert (span.name, span.attributes["error.type"]) == ("GET /wait", "SystemExit")
 
 
