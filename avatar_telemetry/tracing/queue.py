@@ -14,6 +14,7 @@ from typing import Protocol
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import debug
 from avatar_telemetry.tracing.span import RecordedSpan
 
 Count = Callable[[str, int], None]
@@ -32,6 +33,9 @@ class Sender(Protocol):
 
     def hurry(self) -> None:
         """From now on, do not wait to try again."""
+
+    def renew(self) -> None:
+        """In a forked child: the connections are the parent's."""
 
     def close(self) -> None:
         """Give the connections back."""
@@ -68,10 +72,16 @@ class SpanQueue:
         self._delay = delay
         self._count = count
         self._guard = guard
-        self.renew()
+        self._begin()
 
     def renew(self) -> None:
-        """In a forked child: the spans and the thread are the parent's."""
+        """In a forked child: the spans, the thread and the connections are the parent's."""
+        self._begin()
+        for sender in self._senders:
+            with self._guard.at("export"):
+                sender.renew()
+
+    def _begin(self) -> None:
         # Names of threading are looked up here, in the worker: gevent may have patched it by now.
         self._spans: deque[RecordedSpan] = deque()
         self._wake = threading.Event()
@@ -133,6 +143,7 @@ class SpanQueue:
             self._spans.clear()
             self._in_flight = 0
         if lost:
+            debug("spans: %d dropped at the end", lost)
             self._count("dropped", lost)
         if thread is None or not thread.is_alive():
             self._close()
@@ -184,6 +195,7 @@ class SpanQueue:
         return len(batch)
 
     def _tell(self, arrived: int, failed: int) -> None:
+        debug("spans: %d exported, %d failed", arrived, failed)
         with self._guard.at("export"):
             if arrived:
                 self._count("exported", arrived)

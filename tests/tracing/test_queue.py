@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
@@ -27,7 +26,7 @@ class FakeSender:
     def __init__(self, act: Callable[[Sequence[Any]], int] = len) -> None:
         self.act = act
         self.batches: list[list[Any]] = []
-        self.hurried = self.closed = 0
+        self.hurried = self.closed = self.renewed = 0
 
     def send(self, spans: Sequence[Any]) -> int:
         self.batches.append(list(spans))
@@ -38,6 +37,9 @@ class FakeSender:
 
     def close(self) -> None:
         self.closed += 1
+
+    def renew(self) -> None:
+        self.renewed += 1
 
     @property
     def sent(self) -> int:
@@ -330,10 +332,10 @@ def test_a_forked_child_sends_its_own_spans_alone(gate: Gate) -> None:
         sender.act, sender.batches = len, []
         bench.put(1)
         bench.queue.stop(later())
-        return f"{sender.sent} {dict(bench.counts)} {os.getpid() != parent}"
+        return f"{sender.sent} {dict(bench.counts)} {sender.renewed}"
 
-    parent = os.getpid()
-    assert in_child(child) == "1 {'exported': 1} True"
+    assert in_child(child) == "1 {'exported': 1} 1"
+    assert sender.renewed == 0
     gate.opened.set()
     bench.queue.stop(later())
     assert bench.counts == {"exported": 3}
