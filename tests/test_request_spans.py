@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.trace import StatusCode
 
 from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.profiles.ivatar import OPERATIONS
 from avatar_telemetry.request import CURRENT, TRACE_ID_KEY
+from avatar_telemetry.request_spans import OPERATION_NAMES, SERVER_NAMES
+from avatar_telemetry.semconv import REQUEST_NAMES, RESPONSE_NAMES
 
 from .conftest import DIGEST, Recorder
 from .wsgi_client import call, make_environ
@@ -322,3 +326,13 @@ def test_access_logs_without_spans(recorder: Recorder) -> None:
     environ = serve(recorder, CASES["generated"])
     assert TRACE_ID_KEY not in environ
     assert str(environ["avatar_telemetry.request"]) == "avatar.generate_png"
+
+
+def test_the_page_names_everything() -> None:
+    """docs/traces.md names each span and attribute that a request can have."""
+    page = (Path(__file__).parents[1] / "docs" / "traces.md").read_text()
+    semconv = {*REQUEST_NAMES["both"], *RESPONSE_NAMES["both"]}
+    attributes = semconv | {*SERVER_NAMES, *OPERATION_NAMES}
+    operations = {case.operation for case in CASES.values()} - {"", "avatar.generate_jpg"}
+    operations |= {f"auth.{operation}" for operation in OPERATIONS}
+    assert [name for name in sorted(attributes | operations) if f"`{name}`" not in page] == []

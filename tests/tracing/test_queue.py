@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -339,3 +340,19 @@ def test_a_forked_child_sends_its_own_spans_alone(gate: Gate) -> None:
     gate.opened.set()
     bench.queue.stop(later())
     assert bench.counts == {"exported": 3}
+
+
+@pytest.mark.parametrize("logger", ["avatar_telemetry", "ivatar.opentelemetry"])
+def test_debug_output(gate: Gate, caplog: pytest.LogCaptureFixture, logger: str) -> None:
+    """At level DEBUG, under either name, the log tells what was sent and what was dropped."""
+    with caplog.at_level(logging.DEBUG, logger):
+        bench = Bench(FakeSender(lambda spans: 3))
+        bench.put(4)
+        bench.queue.stop(later())
+        bench = Bench(FakeSender(gate))
+        bench.put(2)
+        bench.queue.stop(soon())
+    assert caplog.record_tuples == [
+        (logger, logging.DEBUG, "spans: 3 exported, 1 failed"),
+        (logger, logging.DEBUG, "spans: 2 dropped at the end"),
+    ]
