@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from operator import lt
 from pathlib import Path
 
 FILE_NAME = "pushed.state"
@@ -157,4 +158,4 @@ class Continuity:
 def _went_back(before: Numbers, now: Numbers) -> bool:
     """Whether a series began anew. The sum of a histogram, its last number, may go any way."""
     counts = max(1, len(now) - 1)
-    return len(before) != len(now) or any(map(float.__lt__, now[:counts], before[:counts]))
+    return len(before) != len(now) or any(map(lt, now[:counts], before[:counts]))

@@ -61,9 +61,14 @@ class BoundedSession(requests.Session):
         self._certificate = certificate
         self.answer = b""
         """The body of the last answer, as far as it was read."""
-        self._way: _Way | None = None
+        self._way: _Way | None
         self.verify = certificate or True
         self.cert = client
+        self.renew()
+
+    def renew(self) -> None:
+        """In a forked child: the connections are the parent's, which goes on with them."""
+        self._way = None
         self.mount("http://", _BoundedAdapter())
         self.mount("https://", _BoundedAdapter())
 

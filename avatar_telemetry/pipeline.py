@@ -70,6 +70,7 @@ class Pipeline:
             partial(_describe, privacy),
             partial(_scrub, privacy),
             self.queue.flush,
+            guard,
         )
         self._propagator = make_propagator(settings.propagators)
         debug(
@@ -107,6 +108,7 @@ class Pipeline:
     def stop(self, deadline: float) -> None:
         """Send what is there; returns by a time of ``time.monotonic()``."""
         self.queue.stop(deadline)
+        self.provider.stop(deadline)
 
     def renew(self) -> None:
         """In a forked child: nothing of the parent's is sent again, and no id comes twice."""

@@ -90,6 +90,8 @@ class RequestSpans:
             self._end_operation(self._operation, request, avatar, error_type, end_time)
         tracing, route = self._tracing, request.route
         server._name = server_name(request.method, route.template)
+        if tracing.response_headers:
+            server.set_attributes(tracing.response_headers.of(request.response_headers))
         server.set_known(
             tracing.server_names,
             (
@@ -99,8 +101,6 @@ class RequestSpans:
                 route.kind, *avatar, request.db_queries or None,
             ),
         )  # fmt: skip
-        if tracing.response_headers:
-            server.set_attributes(tracing.response_headers.of(request.response_headers))
         if request.error is not None:
             server.record_exception(request.error)
         if error_type is not None:
@@ -203,7 +203,7 @@ class RequestTracing:
         caller = self._incoming.caller(environ)
         now = time_ns()
         name = server_name(method, route.template)
-        server = self.tracer.start_root(name, SpanKind.SERVER, now, caller.parent)
+        server = self.tracer.start_root(name, SpanKind.SERVER, now, caller.parent, caller.context)
         if not isinstance(server, RecordedSpan):
             return Unrecorded(server, set_span_in_context(server, caller.context))
         if caller.link is not None:
@@ -213,7 +213,7 @@ class RequestTracing:
         kind = route.kind
         operation = None
         if kind == "avatar" or kind == "upload" or kind == "auth":
-            operation = self.tracer.start_child(kind, server, now)
+            operation = self.tracer.start_child(kind, server, now, caller.context)
         return RequestSpans(
             self, server, operation,
             set_span_in_context(operation or server, caller.context),
@@ -249,9 +249,9 @@ def operation_name(request: AvatarRequest) -> str:
     """What a request was for, as far as it is known."""
     route = request.route
     if route.kind == "upload":
-        return "file_upload.process"
+        return "file_upload.form" if _only_shows(request) else "file_upload.process"
     if route.kind == "auth":
-        return f"auth.{route.operation}"
+        return "auth.form" if _only_shows(request) else f"auth.{route.operation}"
     if route.kind != "avatar":
         return server_name(request.method, route.template)
     if route.service:
@@ -260,8 +260,16 @@ def operation_name(request: AvatarRequest) -> str:
         return "avatar.cache_hit"
     status = request.status
     if status == "200":
+        if not request.finished:
+            return "avatar.serve"  # for an access log that does not wait for the end of a file
         return f"avatar.{'generate' if request.source else 'serve'}_{request.picture}"
     return _UNSERVED.get(status) or ("avatar.redirect" if status[:1] == "3" else "avatar.refuse")
+
+
+def _only_shows(request: AvatarRequest) -> bool:
+    """Whether a request asked for a form and tried nothing. A POST tries, though its route may
+    count it elsewhere (a log-in with OpenID, where the user comes back)."""
+    return request.success is None and request.method != "POST"
 
 
 def status_code(status: str) -> int | None:

@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import SpanKind
 
 from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.mapped import Book
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.middleware import Layer, TelemetryMiddleware
+from avatar_telemetry.pipeline import Pipeline
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.request_spans import RequestTracing
 from avatar_telemetry.settings import Settings
 from avatar_telemetry.store import MergedStore
 from avatar_telemetry.telemetry import Telemetry
+from avatar_telemetry.tracing.provider import LightTracerProvider
 
 DIGEST = "0123456789abcdef" * 2
 
@@ -31,11 +37,13 @@ class Recorder:
         folder: where the metric files are.
         profile: of the applications.
         settings: of the layer.
+        traced: record spans, too; they are kept in :attr:`spans`.
     """
 
     folder: Path
     profile: Profile = IVATAR
     settings: Settings = field(default_factory=lambda: Settings.from_env({}))
+    traced: bool = False
 
     def __post_init__(self) -> None:
         self.book = Book()
@@ -43,7 +51,10 @@ class Recorder:
         self.metrics = Metrics(self.book, self.settings.max_series)
         self.guard = Guard(self.metrics.internal_error)
         sizes = {size: str(size) for size in self.settings.sizes}
-        self.telemetry = Telemetry(self.metrics, self.guard, self.profile, sizes)
+        self.spans: list[Any] = []
+        self.provider: LightTracerProvider | None = None
+        tracing = self._tracing() if self.traced else None
+        self.telemetry = Telemetry(self.metrics, self.guard, self.profile, sizes, tracing)
         page = MetricsPage(lambda: MergedStore(self.folder).read(["0"]), self.guard)
         self.layer = Layer(self.telemetry, self.settings, page)
 
@@ -53,7 +64,37 @@ class Recorder:
     def using(self, **changes: Any) -> Recorder:
         """The same folder with a changed profile."""
         self.book.detach()
-        return Recorder(self.folder, replace(self.profile, **changes), self.settings)
+        profile = replace(self.profile, **changes)
+        return Recorder(self.folder, profile, self.settings, self.traced)
+
+    def set(self, **environ: str) -> Recorder:
+        """The same folder with other settings."""
+        self.book.detach()
+        return Recorder(self.folder, self.profile, Settings.from_env(environ), self.traced)
+
+    def of_kind(self, kind: SpanKind) -> list[Any]:
+        """The spans that have ended, of one kind."""
+        return [span for span in self.spans if span.kind is kind]
+
+    @property
+    def server(self) -> Any:
+        """The one server span that has ended."""
+        (span,) = self.of_kind(SpanKind.SERVER)
+        return span
+
+    @property
+    def operation(self) -> Any:
+        """The one span inside of it."""
+        (span,) = self.of_kind(SpanKind.INTERNAL)
+        assert span.parent == self.server.get_span_context()
+        return span
+
+    def _tracing(self) -> RequestTracing:
+        settings = replace(self.settings, traces_exporters=("none",))
+        pipeline = Pipeline(settings, Resource({}), b"key", self.guard, lambda *counts: None)
+        self.provider = pipeline.provider
+        self.provider.export = self.spans.append
+        return pipeline.tracing(self.profile)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         return {
@@ -80,7 +121,17 @@ class Recorder:
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    recorder = Recorder(tmp_path)
+    yield from watched(Recorder(tmp_path))
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> Iterator[Recorder]:
+    """A recorder of spans, too."""
+    yield from watched(Recorder(tmp_path, traced=True))
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def watched(recorder: Recorder) -> Iterator[Recorder]:
     yield recorder
     assert recorder.value("avatar_telemetry_internal_errors_total") == 0
     assert recorder.value("ivatar_requests_in_progress") == 0

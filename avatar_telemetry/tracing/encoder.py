@@ -53,15 +53,22 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
     """
     origins: dict[Origin, list[bytes]] = {}
     for span in spans:
-        if isinstance(span, RecordedSpan):
-            origin, encoded = span._tracer.origin, _own(span)
-        else:
-            origin, encoded = Origin(span.resource, span.instrumentation_scope), _foreign(span)
+        try:
+            origin, encoded = _encoded(span)
+        except Exception:
+            LOGGER.debug("a span cannot be encoded", exc_info=True)
+            continue
         group = origins.get(origin)
         if group is None:
             group = origins[origin] = []
         group.append(_field(0x12, encoded))
     return b"".join(_resource_spans(*each) for each in _by_resource(origins).items())
+
+
+def _encoded(span: ReadableSpan) -> tuple[Origin, bytes]:
+    if isinstance(span, RecordedSpan):
+        return span._tracer.origin, _own(span)
+    return Origin(span.resource, span.instrumentation_scope), _foreign(span)
 
 
 def _by_resource(
@@ -120,8 +127,11 @@ def _own(span: RecordedSpan) -> bytes:
     ]  # fmt: skip
     if span._extra is None:
         parts += map(getitem, _caches(span._keys), span._values)
+    elif span._extra.keys().isdisjoint(span._keys):
+        parts += map(getitem, _caches(span._keys), span._values)
+        parts += [_free(key, value) for key, value in span._extra.items()]
     else:
-        parts += [_key_value(0x4A, key, value) for key, value in span.attributes.items()]
+        parts += [_free(key, value) for key, value in span.attributes.items()]
     if span._dropped_attributes:
         parts.append(b"\x50" + _varint(span._dropped_attributes))
     if span._events or span._links or span._dropped_events or span._dropped_links:
@@ -228,12 +238,29 @@ def _caches(keys: tuple[str, ...]) -> tuple[_AttributeCache, ...]:
     return tuple(map(_AttributeCache, keys))
 
 
+def _free(key: str, value: Any) -> bytes:
+    """An attribute set by hand. Zero and minus zero are equal, so no float is kept."""
+    kind = type(value)
+    if kind is int or kind is bool or (kind is str and len(value) <= LONGEST_KEPT):
+        return _kept(key, value)
+    return _key_value(0x4A, key, value)
+
+
+@lru_cache(maxsize=KEPT, typed=True)  # 1 and True are equal, too
+def _kept(key: str, value: str | int) -> bytes:
+    return _key_value(0x4A, key, value)
+
+
 def _key_value(field: int, key: str, value: Any) -> bytes:
     try:
-        return _field(field, _key(key) + _field(0x12, _any_value(value)))
-    except (TypeError, ValueError, OverflowError, RecursionError):
+        return _pair(field, key, value)
+    except (TypeError, ValueError, OverflowError, RecursionError, struct.error):
         LOGGER.debug("attribute %s cannot be encoded", key)
         return b""  # as the official encoder: the span goes without it
+
+
+def _pair(field: int, key: str, value: Any) -> bytes:
+    return _field(field, _key(key) + _field(0x12, _any_value(value)))
 
 
 @lru_cache(maxsize=KEPT)
@@ -256,7 +283,7 @@ def _any_value(value: Any) -> bytes:
     if isinstance(value, bytes):
         return _field(0x3A, value)
     if isinstance(value, Mapping):
-        pairs = (_key_value(0x0A, str(key), each) for key, each in value.items())
+        pairs = (_pair(0x0A, str(key), each) for key, each in value.items())
         return _field(0x32, b"".join(pairs))
     return _field(0x2A, b"".join(_field(0x0A, _any_value(each)) for each in value))
 

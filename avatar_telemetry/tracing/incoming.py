@@ -18,6 +18,8 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import SpanContext
 
+from avatar_telemetry.log import debug
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
@@ -77,7 +79,11 @@ class Incoming:
         return Caller(None, None, current) if current else NOBODY
 
     def _extract(self, environ: WSGIEnvironment, current: context_api.Context) -> Caller:
-        context = self._propagator.extract(environ, current, wsgi_getter)
+        try:
+            context = self._propagator.extract(environ, current, wsgi_getter)
+        except Exception:  # noqa: BLE001 - a propagator of anybody's, and what a client sends
+            debug("a propagator cannot read the headers of a request")
+            return Caller(None, None, current)
         remote = trace_api.get_current_span(context).get_span_context()
         valid = remote if remote.is_valid else None
         if self._trust == "link":

@@ -6,6 +6,7 @@ tracers from it. Only the spans are ours.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import warnings
@@ -16,14 +17,16 @@ from typing import Any, cast
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import PROCESS_PID, Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes
 
+from avatar_telemetry.guard import Guard
 from avatar_telemetry.tracing.ids import Ids
+from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from avatar_telemetry.tracing.sampling import Sampling
 from avatar_telemetry.tracing.span import LightSpan, Origin, RecordedSpan, UnsampledSpan
 
@@ -80,6 +83,8 @@ class LightTracer(sdk.Tracer):
     ) -> trace_api.Span:
         """Start a span; see ``opentelemetry.trace.Tracer``."""
         parent = trace_api.get_current_span(context)
+        if start_time is None:
+            start_time = time_ns()
         span = self._light(name, parent, kind, start_time)
         if span is None:
             span = self._asked(name, context, parent, kind, attributes, links or (), start_time)
@@ -87,7 +92,8 @@ class LightTracer(sdk.Tracer):
             span.set_attributes(attributes)
         if isinstance(span, RecordedSpan):
             for link in links or ():
-                span.add_link(link.context, link.attributes)
+                if link:
+                    span.add_link(link.context, link.attributes)
             if not record_exception:
                 span._record_exception = False
             if not set_status_on_exception:
@@ -102,6 +108,7 @@ class LightTracer(sdk.Tracer):
         kind: SpanKind,
         start_time: int,
         remote: SpanContext | None = None,
+        context: context_api.Context | None = None,
     ) -> LightSpan:
         """Start the first span of this process in a trace; the way of our own requests.
 
@@ -110,10 +117,11 @@ class LightTracer(sdk.Tracer):
             kind: of the API.
             start_time: nanoseconds since the epoch.
             remote: identity of the caller's span, if it goes on with its trace.
+            context: that the span is begun in, with the caller's baggage.
         """
         span = self._root(name, kind, start_time, remote)
         if self.watched and isinstance(span, RecordedSpan):
-            self._active.on_start(cast(sdk.Span, span), parent_context=None)
+            self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
     def _root(
@@ -139,13 +147,20 @@ class LightTracer(sdk.Tracer):
             span._trace_state = state
         return span
 
-    def start_child(self, name: str, parent: RecordedSpan, start_time: int) -> RecordedSpan:
+    def start_child(
+        self,
+        name: str,
+        parent: RecordedSpan,
+        start_time: int,
+        context: context_api.Context | None = None,
+    ) -> RecordedSpan:
         """Start an internal span under a recorded one, whatever the sampler.
 
         Args:
             name: of the span.
             parent: recorded by this provider.
             start_time: nanoseconds since the epoch.
+            context: that the parent was begun in.
         """
         span = RecordedSpan(
             self, name, parent._trace_id, self._ids.generate_span_id(), parent._flags, parent,
@@ -154,7 +169,8 @@ class LightTracer(sdk.Tracer):
         if parent._trace_state is not None:
             span._trace_state = parent._trace_state
         if self.watched:
-            self._active.on_start(cast(sdk.Span, span), parent_context=None)
+            above = trace_api.set_span_in_context(parent, context)
+            self._active.on_start(cast(sdk.Span, span), parent_context=above)
         return span
 
     def ending(self, span: RecordedSpan) -> None:
@@ -173,7 +189,7 @@ class LightTracer(sdk.Tracer):
         return self._provider._active_span_processor
 
     def _light(
-        self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int | None
+        self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int
     ) -> LightSpan | None:
         """A span where the sampler need not be asked; ``None`` where it must."""
         if self._provider.sampling.decide is None:
@@ -183,14 +199,13 @@ class LightTracer(sdk.Tracer):
             if isinstance(parent, UnsampledSpan):
                 return UnsampledSpan(parent._trace_id, span_id, parent._flags, parent._trace_state)
             span = RecordedSpan(
-                self, name, parent._trace_id, span_id, parent._flags, parent, kind,
-                start_time or time_ns(),
-            )  # fmt: skip
+                self, name, parent._trace_id, span_id, parent._flags, parent, kind, start_time
+            )
             if parent._trace_state is not None:
                 span._trace_state = parent._trace_state
             return span
         remote = parent.get_span_context()
-        return self._root(name, kind, start_time or time_ns(), remote if remote.is_valid else None)
+        return self._root(name, kind, start_time, remote if remote.is_valid else None)
 
     def _asked(
         self,
@@ -200,7 +215,7 @@ class LightTracer(sdk.Tracer):
         kind: SpanKind,
         attributes: Attributes,
         links: Sequence[Link],
-        start_time: int | None,
+        start_time: int,
         trace_id: int = 0,
     ) -> LightSpan:
         identity = parent.get_span_context()
@@ -216,9 +231,7 @@ class LightTracer(sdk.Tracer):
         if result.decision is Decision.DROP:
             return UnsampledSpan(trace_id, span_id, flags, state)
         above: LightSpan | SpanContext | None = identity if identity.is_valid else None
-        span = RecordedSpan(
-            self, name, trace_id, span_id, flags, above, kind, start_time or time_ns()
-        )
+        span = RecordedSpan(self, name, trace_id, span_id, flags, above, kind, start_time)
         if state:
             span._trace_state = state
         if result.attributes:
@@ -237,6 +250,7 @@ class LightTracerProvider(sdk.TracerProvider):
         describe: attributes of the event of an exception.
         scrub: what of a text that may hold an exception's message may leave.
         flush: sends what was exported, by a time of ``time.monotonic()``; tells whether it could.
+        guard: told what a processor of the user's raises.
     """
 
     def __init__(
@@ -248,8 +262,10 @@ class LightTracerProvider(sdk.TracerProvider):
         describe: Describe,
         scrub: Scrub,
         flush: Callable[[float], bool] = lambda deadline: True,
+        guard: Guard | None = None,
     ) -> None:
         self._flush = flush
+        self._guard = guard or Guard()
         self.ids = Ids()
         super().__init__(
             sampling.sampler, resource, shutdown_on_exit=False,
@@ -295,7 +311,7 @@ class LightTracerProvider(sdk.TracerProvider):
 
     def add_span_processor(self, span_processor: sdk.SpanProcessor) -> None:
         """Add a processor of the user's; it is told of every span that is recorded."""
-        super().add_span_processor(span_processor)
+        super().add_span_processor(GuardedProcessor(span_processor, self._guard))
         with self.lock:
             self._watched = True
             for tracer in self._light_tracers.values():
@@ -312,12 +328,24 @@ class LightTracerProvider(sdk.TracerProvider):
         left = int(max(deadline - time.monotonic(), 0.0) * 1000)
         return super().force_flush(left) and flushed
 
+    def stop(self, deadline: float) -> None:
+        """Shut the user's processors down; returns by a time of ``time.monotonic()``."""
+        if self._watched:
+            run_until(self.shutdown, deadline)
+
     def renew(self) -> None:
-        """In a forked child: no other thread is there, and no id may come twice."""
+        """In a forked child: no other thread is there, no id may come twice, the pid is another."""
         self.ids.__init__()  # type: ignore[misc]
         self.lock = threading.RLock()
+        if PROCESS_PID in self._resource.attributes:
+            pid = Resource({PROCESS_PID: os.getpid()})
+            self._resource = self._resource.merge(pid)
         for tracer in self._light_tracers.values():
             tracer.lock = self.lock
+            tracer.origin = Origin(self._resource, tracer.origin.scope)
+
+    def _handle_fork(self) -> None:
+        """The SDK's would detect the resource anew, and mint another ``service.instance.id``."""
 
 
 def _inherited(flags: TraceFlags) -> TraceFlags:

@@ -14,6 +14,7 @@ from typing import Protocol
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import debug
 from avatar_telemetry.tracing.span import RecordedSpan
 
 Count = Callable[[str, int], None]
@@ -32,6 +33,9 @@ class Sender(Protocol):
 
     def hurry(self) -> None:
         """From now on, do not wait to try again."""
+
+    def renew(self) -> None:
+        """In a forked child: the connections are the parent's."""
 
     def close(self) -> None:
         """Give the connections back."""
@@ -68,10 +72,16 @@ class SpanQueue:
         self._delay = delay
         self._count = count
         self._guard = guard
-        self.renew()
+        self._begin()
 
     def renew(self) -> None:
-        """In a forked child: the spans and the thread are the parent's."""
+        """In a forked child: the spans, the thread and the connections are the parent's."""
+        self._begin()
+        for sender in self._senders:
+            with self._guard.at("export"):
+                sender.renew()
+
+    def _begin(self) -> None:
         # Names of threading are looked up here, in the worker: gevent may have patched it by now.
         self._spans: deque[RecordedSpan] = deque()
         self._wake = threading.Event()
@@ -106,7 +116,7 @@ class SpanQueue:
         Returns:
             Whether all of it was sent (or given up) by then.
         """
-        while self._spans or self._in_flight:
+        while self._busy():
             if time.monotonic() >= deadline:
                 return False
             self._wake.set()
@@ -133,22 +143,30 @@ class SpanQueue:
             self._spans.clear()
             self._in_flight = 0
         if lost:
+            debug("spans: %d dropped at the end", lost)
             self._count("dropped", lost)
         if thread is None or not thread.is_alive():
             self._close()
 
+    def _busy(self) -> bool:
+        with self._lock:
+            return bool(self._spans or self._in_flight)
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="avatar-telemetry-spans", daemon=True
                 )
-                self._thread.start()
+                # A process that has no thread left, or ends, refuses; the next span tries again.
+                with self._guard.at("export"):
+                    thread.start()
+                    self._thread = thread
 
     def _run(self) -> None:
         with suppress_instrumentation():
             while not self._abandoned:
-                self._wake.wait(self._delay)
+                self._wake.wait(0.0 if self._stopping else self._delay)
                 self._wake.clear()
                 self._called = False
                 # What was there when the wait ended goes; what comes meanwhile may wait its turn.
@@ -171,14 +189,18 @@ class SpanQueue:
             arrived = min(arrived, accepted)
         self._healthy = arrived > 0
         with self._lock:
-            if self._abandoned:
-                return len(batch)
-            self._in_flight = 0
-        if arrived:
-            self._count("exported", arrived)
-        if arrived < len(batch):
-            self._count("failed", len(batch) - arrived)
+            if not self._abandoned:  # else they count as dropped
+                self._tell(arrived, len(batch) - arrived)
+                self._in_flight = 0
         return len(batch)
+
+    def _tell(self, arrived: int, failed: int) -> None:
+        debug("spans: %d exported, %d failed", arrived, failed)
+        with self._guard.at("export"):
+            if arrived:
+                self._count("exported", arrived)
+            if failed:
+                self._count("failed", failed)
 
     def _take(self) -> list[RecordedSpan]:
         with self._lock:

@@ -61,6 +61,10 @@ class HttpSender:
         """From now on each batch has one try."""
         self._exporter._client._shutdown_event.set()
 
+    def renew(self) -> None:
+        """In a forked child: connect anew."""
+        self._session.renew()
+
     def close(self) -> None:
         """Give the connections back."""
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
@@ -83,6 +87,9 @@ class ExporterSender:
 
     def hurry(self) -> None:
         """It has no way to be told."""
+
+    def renew(self) -> None:
+        """It has to know of forks by itself, as the SDK's own do."""
 
     def close(self) -> None:
         """Shut it down."""

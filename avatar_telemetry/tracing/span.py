@@ -239,7 +239,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
             keys: one tuple for all spans of a kind.
             values: plain ones (str, int, bool, float), within the limits; ``None`` is absent.
         """
-        if self._tracer.narrow:
+        if self._tracer.narrow or (self._extra is not None and self._crowded_by(keys)):
             for key, value in zip(keys, values, strict=True):
                 if value is not None:
                     self.set_attribute(key, value)
@@ -257,11 +257,12 @@ class RecordedSpan(LightSpan, ReadableSpan):
             if extra is None:
                 extra = self._extra = {}
             if type(value) not in PLAIN or type(key) is not str or not key or self._tracer.narrow:
-                cleaned = BoundedAttributes(1, {key: value}, True, limits.max_span_attribute_length)
+                cleaned = BoundedAttributes(1, None, False, limits.max_span_attribute_length)
+                cleaned[key] = value
                 if not cleaned:
                     self._dropped_attributes += 1
                     return
-                ((key, value),) = cleaned.items()
+                value = cleaned[key]
             extra.pop(key, None)
             most = limits.max_span_attributes
             if most is not None and len(extra) >= most:
@@ -272,8 +273,10 @@ class RecordedSpan(LightSpan, ReadableSpan):
             extra[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Set several attributes."""
+        """Set several attributes. Here a key that is no text is made one, as in the SDK."""
         for key, value in attributes.items():
+            if key and type(key) is not str:
+                key = next(iter(BoundedAttributes(1, {key: None})), "")  # no key: it is dropped
             self.set_attribute(key, value)
 
     def add_event(
@@ -315,7 +318,9 @@ class RecordedSpan(LightSpan, ReadableSpan):
         if self._is_over("status"):
             return
         code = status.status_code if isinstance(status, Status) else status
-        if self._status.status_code is StatusCode.OK or code is StatusCode.UNSET:
+        if not isinstance(code, StatusCode) or code is StatusCode.UNSET:
+            return
+        if self._status.status_code is StatusCode.OK:
             return
         if isinstance(status, Status):
             if description is not None:
@@ -365,6 +370,10 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self._name!r}, context={self.get_span_context()!r})"
+
+    def _crowded_by(self, keys: tuple[str, ...]) -> bool:
+        most = self._tracer.limits.max_span_attributes
+        return most is not None and len(self._extra or ()) + len(keys) > most
 
     def _is_over(self, what: str) -> bool:
         if self._end_time is None:

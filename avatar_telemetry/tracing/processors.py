@@ -1,0 +1,58 @@
+"""Span processors of the user's: told of every span, and unable to break what they watch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from avatar_telemetry.guard import Guard
+
+
+class GuardedProcessor(SpanProcessor):
+    """Passes everything on to another processor; what that raises is counted and logged.
+
+    Args:
+        processor: the user's.
+        guard: told of its failures.
+    """
+
+    def __init__(self, processor: SpanProcessor, guard: Guard) -> None:
+        self._processor = processor
+        self._guard = guard
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        with self._guard.at("spans"):
+            self._processor.on_start(span, parent_context=parent_context)
+
+    def _on_ending(self, span: Span) -> None:
+        with self._guard.at("spans"):
+            self._processor._on_ending(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with self._guard.at("spans"):
+            self._processor.on_end(span)
+
+    def shutdown(self) -> None:
+        with self._guard.at("spans"):
+            self._processor.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        with self._guard.at("spans"):
+            return self._processor.force_flush(timeout_millis)
+        return False
+
+
+def run_until(work: Callable[[], object], deadline: float) -> None:
+    """Let something of the user's run, which may take its time, but wait for it only so long.
+
+    Args:
+        work: what to do.
+        deadline: of ``time.monotonic()``.
+    """
+    thread = threading.Thread(target=work, name="avatar-telemetry-processors", daemon=True)
+    thread.start()
+    thread.join(max(deadline - time.monotonic(), 0.0))

@@ -1,0 +1,102 @@
+"""Tracers to compare: ours and the SDK's, with the same limits, sampler and resource."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import TraceState
+
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.pipeline import _describe, _scrub
+from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.tracing.provider import LightTracerProvider
+from avatar_telemetry.tracing.sampling import Sampling, make_sampling
+
+RESOURCE = Resource({"service.name": "test"})
+ALWAYS = make_sampling("parentbased_always_on", "")
+OFF = Privacy("off", b"key")
+
+
+@dataclass
+class Ours:
+    """A light provider that keeps what is exported."""
+
+    sampling: Sampling = ALWAYS
+    limits: SpanLimits = field(default_factory=SpanLimits)
+    resource: Resource = RESOURCE
+    privacy: Privacy = OFF
+
+    def __post_init__(self) -> None:
+        self.ended: list[Any] = []
+        self.failures: list[str] = []
+        self.provider = LightTracerProvider(
+            self.sampling, self.resource, self.limits, self.ended.append,
+            partial(_describe, self.privacy), partial(_scrub, self.privacy),
+            guard=Guard(self.failures.append),
+        )  # fmt: skip
+        self.tracer = self.provider.get_tracer("scope", "1.0")
+
+
+@dataclass
+class Theirs:
+    """The SDK's provider that keeps what is exported."""
+
+    sampling: Sampling = ALWAYS
+    limits: SpanLimits = field(default_factory=SpanLimits)
+    resource: Resource = RESOURCE
+
+    def __post_init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(
+            self.sampling.sampler, self.resource, shutdown_on_exit=False, span_limits=self.limits
+        )
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = self.provider.get_tracer("scope", "1.0")
+
+    @property
+    def ended(self) -> list[ReadableSpan]:
+        return list(self.exporter.get_finished_spans())
+
+
+def on_both(scenario: Callable[[Any], Any], **options: Any) -> tuple[Any, Any]:
+    """What a scenario returns and leaves behind, on our tracer and on the SDK's."""
+    results = []
+    for kind in (Ours, Theirs):
+        side = kind(**options)
+        returned = scenario(side.tracer)
+        results.append((returned, [view(span) for span in side.ended]))
+    return results[0], results[1]
+
+
+def view(span: ReadableSpan) -> dict[str, Any]:
+    """All of a span but its ids and times."""
+    context, parent = span.get_span_context(), span.parent
+    assert context is not None
+    return {
+        "name": span.name,
+        "kind": span.kind,
+        "root": parent is None,
+        "remote": parent is not None and parent.is_remote,
+        "flags": int(context.trace_flags),
+        "state": dict(context.trace_state or TraceState()),
+        "attributes": list((span.attributes or {}).items()),
+        "events": [
+            (each.name, list((each.attributes or {}).items()), each.dropped_attributes)
+            for each in span.events
+        ],
+        "links": [
+            (each.context, list((each.attributes or {}).items()), each.dropped_attributes)
+            for each in span.links
+        ],
+        "dropped": (span.dropped_attributes, span.dropped_events, span.dropped_links),
+        "status": (span.status.status_code, span.status.description),
+        "resource": span.resource,
+        "scope": span.instrumentation_scope,
+    }

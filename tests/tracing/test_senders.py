@@ -1,0 +1,128 @@
+"""What spans are sent with: how many arrived, whatever the collector says."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from avatar_telemetry.settings import Settings
+from avatar_telemetry.tracing.senders import ExporterSender, HttpSender, make_senders
+from tests.otlp_faults import Fault
+from tests.otlp_sink import OtlpSink
+
+from .providers import Ours
+from .test_ids import in_child
+
+
+@pytest.fixture
+def sink() -> Iterator[OtlpSink]:
+    with OtlpSink() as sink:
+        yield sink
+
+
+def make(sink: OtlpSink, **environ: str) -> HttpSender:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, **environ}
+    (sender,) = make_senders(Settings.from_env(environ))
+    assert isinstance(sender, HttpSender)
+    return sender
+
+
+def spans(number: int, name: str = "name") -> list[Any]:
+    side = Ours()
+    for _ in range(number):
+        side.tracer.start_span(name).end()
+    return side.ended
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
+def test_spans_arrive(sink: OtlpSink, compression: str) -> None:
+    """A batch arrives whole, compressed or not, with the headers that are set."""
+    sender = make(
+        sink, OTEL_EXPORTER_OTLP_COMPRESSION=compression, OTEL_EXPORTER_OTLP_HEADERS="x-mine=yes"
+    )
+    assert sender.send(spans(3)) == 3
+    assert [span.name for span in sink.spans()] == ["name"] * 3
+    (exchange,) = sink.exchanges()
+    assert exchange.headers["x-mine"] == "yes"
+    assert exchange.headers.get("content-encoding", "none") == compression
+    sender.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "measures", "arrived"),
+    [
+        pytest.param(Fault.PARTIAL_SUCCESS, {"rejected": 2}, 1, id="refuses two"),
+        pytest.param(Fault.PARTIAL_SUCCESS, {"rejected": 9}, 0, id="refuses more than there were"),
+        pytest.param(Fault.STATUS, {"status": 400}, 0, id="400"),
+        pytest.param(Fault.WRONG_PROTOBUF, {}, 3, id="200 with an answer that is none"),
+        pytest.param(Fault.GARBAGE, {}, 0, id="no HTTP"),
+        pytest.param(Fault.REDIRECT, {}, 0, id="redirect"),
+    ],
+)
+def test_how_many_arrived(
+    sink: OtlpSink, fault: Fault, measures: dict[str, Any], arrived: int
+) -> None:
+    """What the collector refused, or could not be asked, has not arrived."""
+    sender = make(sink)
+    sender.hurry()
+    sink.behave(fault, **measures)
+    assert sender.send(spans(3)) == arrived
+    sender.close()
+
+
+def test_a_hurried_sender_tries_once(sink: OtlpSink) -> None:
+    """At the end of a worker a sick collector gets one try."""
+    sender = make(sink)
+    sender.hurry()
+    sink.behave(Fault.STATUS, status=503)
+    assert sender.send(spans(1)) == 0
+    assert len(sink.exchanges()) == 1
+    sender.close()
+
+
+def test_a_forked_child_does_not_speak_on_its_parents_connection(sink: OtlpSink) -> None:
+    """Parent and child send at the same time, and every batch of both arrives."""
+    sender = make(sink)
+    assert sender.send(spans(1, "before")) == 1
+
+    def child() -> str:
+        sender.renew()
+        assert not sender._session.get_adapter(sink.url).poolmanager.pools
+        return str(sum(sender.send(spans(1, "child")) for _ in range(10)))
+
+    assert in_child(child) == "10"
+    assert sum(sender.send(spans(1, "parent")) for _ in range(10)) == 10
+    names = [span.name for span in sink.spans()]
+    assert sorted(names) == ["before"] + ["child"] * 10 + ["parent"] * 10
+    sender.close()
+
+
+def test_any_exporter_of_the_sdk() -> None:
+    """Another exporter gets the spans as the SDK would give them."""
+    exporter = InMemorySpanExporter()
+    sender = ExporterSender(exporter)
+    sender.hurry()
+    sender.renew()
+    assert sender.send(spans(2)) == 2
+    assert len(exporter.get_finished_spans()) == 2
+    sender.close()
+    assert sender.send(spans(2)) == 0
+    assert exporter.export([]) is SpanExportResult.FAILURE
+
+
+def test_the_console() -> None:
+    """OTEL_TRACES_EXPORTER=console prints spans; none has no sender."""
+    (sender,) = make_senders(Settings.from_env({"OTEL_TRACES_EXPORTER": "console"}))
+    text = sender._exporter.out = io.StringIO()
+    assert sender.send(spans(1)) == 1
+    assert '"name": "name"' in text.getvalue()
+    assert make_senders(Settings.from_env({"OTEL_TRACES_EXPORTER": "none"})) == []
+    both = make_senders(Settings.from_env({"OTEL_TRACES_EXPORTER": "otlp,console"}))
+    assert [type(each) for each in both] == [HttpSender, ExporterSender]
+    for each in both:
+        each.close()
