@@ -7,7 +7,6 @@ values above all, is encoded once and kept.
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -19,9 +18,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
+from avatar_telemetry.log import debug
 from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 
-LOGGER = logging.getLogger("avatar_telemetry")
 # Encodings kept of each kind: a few per route and status, and not without end where values differ
 # with every request.
 KEPT = 4096
@@ -232,7 +231,7 @@ def _key_value(field: int, key: str, value: Any) -> bytes:
     try:
         return _field(field, _key(key) + _field(0x12, _any_value(value)))
     except (TypeError, ValueError, OverflowError, RecursionError):
-        LOGGER.debug("attribute %s cannot be encoded", key)
+        debug("attribute %s cannot be encoded", key)
         return b""  # as the official encoder: the span goes without it
 
 
