@@ -1,7 +1,7 @@
-"""The logger of the package, and the seed document's name for it.
+"""The logger of the package, the seed document's name for it, and OpenTelemetry's.
 
 What goes wrong is told by :data:`LOGGER`. What is configured, sampled, exported and dropped is told
-at level DEBUG, by it or by ``ivatar.opentelemetry``, whichever an operator has turned on.
+at level DEBUG, by the first of the three that an operator has turned on.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import logging
 
 LOGGER = logging.getLogger("avatar_telemetry")
 ALIAS = logging.getLogger("ivatar.opentelemetry")
+OPENTELEMETRY = logging.getLogger("opentelemetry")
 
 
 def debugging() -> bool:
     """Whether anybody wants to know."""
-    return LOGGER.isEnabledFor(logging.DEBUG) or ALIAS.isEnabledFor(logging.DEBUG)
+    level = logging.DEBUG  # asked for every request: no loop
+    return (
+        LOGGER.isEnabledFor(level) or ALIAS.isEnabledFor(level) or OPENTELEMETRY.isEnabledFor(level)
+    )
 
 
 def debug(message: str, *args: object) -> None:
@@ -24,5 +28,7 @@ def debug(message: str, *args: object) -> None:
         message: with ``%`` places for the arguments.
         args: of it.
     """
-    logger = LOGGER if LOGGER.isEnabledFor(logging.DEBUG) else ALIAS
-    logger.debug(message, *args, stacklevel=2)
+    for logger in (LOGGER, ALIAS, OPENTELEMETRY):
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(message, *args, stacklevel=2)
+            return

@@ -20,7 +20,6 @@ from avatar_telemetry.excluded import ExcludedUrls
 from avatar_telemetry.forwarded import Proxies
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.headers import HeaderCapture
-from avatar_telemetry.log import debug
 from avatar_telemetry.privacy import Privacy
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.request_spans import RequestTracing
@@ -73,11 +72,6 @@ class Pipeline:
             guard,
         )
         self._propagator = make_propagator(settings.propagators)
-        debug(
-            "traces: sampler %s, exporters %s to %s, privacy %s", settings.sampler,
-            ",".join(settings.traces_exporters), settings.otlp["traces"].endpoint,
-            settings.privacy,
-        )  # fmt: skip
 
     def publish(self) -> None:
         """Let other instrumentations find the provider, unless the application has set its own."""

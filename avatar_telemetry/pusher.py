@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +18,10 @@ from avatar_telemetry.continuity import Continuity
 from avatar_telemetry.exporters import metric_exporters
 from avatar_telemetry.family import Family
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import debug
 from avatar_telemetry.resource import resource_attributes
 from avatar_telemetry.settings import Settings
 
-LOGGER = logging.getLogger("avatar_telemetry")
 PAUSE = 0.001
 """Seconds between two batches in which requests have the interpreter for themselves."""
 
@@ -120,7 +119,7 @@ class Pusher:
                 self._continuity.sent(batch.values)
                 number += len(batch.values)
             time.sleep(PAUSE)
-        LOGGER.debug("pushed %d series", number)
+        debug("%d series pushed%s", number, "" if arrived else ", then it failed")
         return arrived
 
     def _export(self, batch: Batch) -> bool:

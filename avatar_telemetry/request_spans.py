@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from avatar_telemetry.excluded import ExcludedUrls
 from avatar_telemetry.headers import HeaderCapture
 from avatar_telemetry.labels import OTHER, STATUSES, upload_type
+from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.privacy import Privacy, decoded
 from avatar_telemetry.profile import Profile, Route
 from avatar_telemetry.semconv import FILE_NAMES, HttpAttributes, Values
@@ -204,6 +205,8 @@ class RequestTracing:
         now = time_ns()
         name = server_name(method, route.template)
         server = self.tracer.start_root(name, SpanKind.SERVER, now, caller.parent, caller.context)
+        if debugging():
+            _tell(name, server)
         if not isinstance(server, RecordedSpan):
             return Unrecorded(server, set_span_in_context(server, caller.context))
         if caller.link is not None:
@@ -236,6 +239,12 @@ class RequestTracing:
         what, text = found
         told = self.privacy.digest(text)
         return (told, None) if what == "digest" else (None, told)
+
+
+def _tell(name: str, server: LightSpan) -> None:
+    identity = server.get_span_context()
+    word = "sampled" if identity.trace_flags.sampled else "not sampled"
+    debug("%s: trace %032x is %s", name, identity.trace_id, word)
 
 
 @lru_cache(maxsize=4096)

@@ -64,7 +64,7 @@ class Exchange:
 
     Args:
         method: of the request; empty where the sink read nothing.
-        path: of the request; empty where the sink read nothing.
+        path: of the request, without its query; empty where the sink read nothing.
         headers: of the request, names in lower case.
         body: as it came, compressed or not.
         fault: how the sink misbehaved; ``none`` where it did not, ``handshake`` where TLS failed.

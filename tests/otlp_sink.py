@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         """What a healthy collector says to a request that is none of OTLP."""
         if self.command != "POST":
             return 405
-        if self.path not in REQUESTS:
+        if self.path.partition("?")[0] not in REQUESTS:
             return 404
         return None if self.headers.get("Content-Type") == PROTOBUF else 415
 
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _keep(self, body: bytes, accepted: bool = False) -> None:
         headers = {name.lower(): value for name, value in getattr(self, "headers", {}).items()}
-        method, path = getattr(self, "command", ""), getattr(self, "path", "")
+        method, path = getattr(self, "command", ""), getattr(self, "path", "").partition("?")[0]
         fault = self.behaviour.fault.value
         self.server.keep(Exchange(method, path, headers, body, fault, accepted, time.time()))
 
@@ -175,6 +175,10 @@ class _Sink(Received):
             measures: see :class:`~tests.otlp_faults.Behaviour`.
         """
         self._change(Behaviour(fault, **measures))
+
+    def present(self, certificate: Certificate) -> None:
+        """Show another certificate from the next start on."""
+        self._certificate = certificate
 
     def start(self: Sink) -> Sink:
         raise NotImplementedError

@@ -7,7 +7,6 @@ values above all, is encoded once and kept.
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -19,9 +18,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
+from avatar_telemetry.log import debug
 from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 
-LOGGER = logging.getLogger("avatar_telemetry")
 # Encodings kept of each kind: a few per route and status, and not without end where values differ
 # with every request.
 KEPT = 4096
@@ -56,7 +55,7 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
         try:
             origin, encoded = _encoded(span)
         except Exception:
-            LOGGER.debug("a span cannot be encoded", exc_info=True)
+            debug("a span cannot be encoded")
             continue
         group = origins.get(origin)
         if group is None:
@@ -255,7 +254,7 @@ def _key_value(field: int, key: str, value: Any) -> bytes:
     try:
         return _pair(field, key, value)
     except (TypeError, ValueError, OverflowError, RecursionError, struct.error):
-        LOGGER.debug("attribute %s cannot be encoded", key)
+        debug("attribute %s cannot be encoded", key)
         return b""  # as the official encoder: the span goes without it
 
 

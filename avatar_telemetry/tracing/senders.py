@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import (
 )
 
 from avatar_telemetry.exporters import grpc_credentials, http_session, settled
-from avatar_telemetry.log import LOGGER
+from avatar_telemetry.log import debug
 from avatar_telemetry.otlp import GRPC, Otlp
 from avatar_telemetry.settings import Settings
 from avatar_telemetry.tracing.encoder import encode_spans
@@ -137,6 +137,6 @@ def _refused(answer: bytes) -> int:
     try:
         response = ExportTraceServiceResponse.FromString(answer)
     except DecodeError:
-        LOGGER.debug("an answer of %d bytes that is no OTLP", len(answer))
+        debug("an answer of %d bytes that is no OTLP", len(answer))
         return 0
     return int(response.partial_success.rejected_spans)

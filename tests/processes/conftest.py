@@ -11,6 +11,15 @@ from typing import Any
 import pytest
 from gunicorn_server import GunicornServer, Serve
 
+from tests.otlp_fixtures import (  # noqa: F401 - fixtures
+    authority,
+    running_collector,
+    sink,
+    sink_process,
+    start_collector,
+    trace_store,
+)
+
 if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]  # what is looked at here is read from /proc
 
