@@ -13,6 +13,7 @@ PACKAGE = Path(avatar_telemetry.__file__).parent
 LAYERS = (
     {
         "authority",
+        "correlation",
         "errors",
         "excluded",
         "family",
@@ -21,6 +22,7 @@ LAYERS = (
         "headers",
         "labels",
         "log",
+        "logs",
         "otlp",
         "parsing",
         "privacy",
@@ -39,6 +41,8 @@ LAYERS = (
         "continuity",
         "exporters",
         "folder",
+        "log_export",
+        "log_senders",
         "mapped",
         "metrics",
         "outgoing",
@@ -60,6 +64,7 @@ LAYERS = (
         "pusher",
         "request",
         "request_spans",
+        "server_timing",
         "speaker",
         "telemetry",
         "upload",
@@ -67,6 +72,7 @@ LAYERS = (
     {
         "_instrument",
         "gunicorn",
+        "log_pipeline",
         "outlets",
         "pipeline",
         "runtime",
