@@ -62,10 +62,12 @@ class ExportHandler(logging.Handler):
 
     def attach(self) -> None:
         """Stand on the root logger, if this is not so already: ``dictConfig`` removes what it did
-        not put there."""
+        not put there. In a forked child the parent's gives way."""
         root = logging.getLogger()
-        if self not in root.handlers:
-            root.addHandler(self)
+        for other in [each for each in root.handlers if isinstance(each, ExportHandler)]:
+            if other is not self:
+                root.removeHandler(other)
+        root.addHandler(self)  # once, however often it is said
 
     def detach(self) -> None:
         """Leave the root logger."""

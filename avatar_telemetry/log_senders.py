@@ -42,7 +42,7 @@ class LogSender:
 
     def close(self) -> None:
         """Shut it down."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 class HttpLogSender(LogSender):

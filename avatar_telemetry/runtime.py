@@ -51,6 +51,7 @@ from avatar_telemetry.startup import (
 )
 from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.throttle import make_stamp
+from avatar_telemetry.worker import WORKER
 
 LOGGER = logging.getLogger("avatar_telemetry")
 MASTER_IDENTIFIER = "master"
@@ -78,6 +79,7 @@ class Runtime:
         self._page: MetricsPage | None = None
         self._outlets: Outlets | None = None
         self._layers: list[Layer] = []
+        self._early: Telemetry | None = None
         self._declared: list[Profile] = []
         self._locks: dict[int, AbstractContextManager[object]] = {}
 
@@ -215,6 +217,17 @@ class Runtime:
         # A lock from before stops all greenlets where its holder waits, say for an import.
         return self._locks.setdefault(os.getpid(), threading.Lock())
 
+    def _found(self) -> Telemetry | None:
+        """What code of the application records with outside of any request."""
+        if self._metrics is None:
+            return None
+        if self._layers:
+            return self._layers[0].telemetry
+        if self._early is None:
+            profile = self._declared[0] if self._declared else None
+            self._early = self._make_layer(self._settings or DEFAULTS, profile).telemetry
+        return self._early
+
     def _make_layer(self, settings: Settings, profile: Profile | None) -> Layer:
         if profile is None:
             try:
@@ -245,6 +258,7 @@ class Runtime:
         self._take_slot()
         metrics = self._metrics = Metrics(self.book, settings.max_series)
         self.guard.count = metrics.internal_error
+        WORKER.find = self._found
         os.register_at_fork(after_in_child=self._after_fork)
         POLICY.set(settings.privacy, settings.propagate_to, settings.semconv, self.guard)
         with self.guard.at("profile"):  # it may have been edited since the start
@@ -306,6 +320,7 @@ class Runtime:
         for layer in self._layers:
             layer.stale = True
         self._layers, self._metrics, self._page, self._outlets = [], None, None, None
+        self._early = None
         if self._slot is not None:
             os.close(self._slot.lock)
             self._slot = None

@@ -54,7 +54,9 @@ LAYERS = (
     {
         "body",
         "bridge",
+        "by_hand",
         "collector",
+        "decorators",
         "exposition",
         "leader",
         "meters",
@@ -68,6 +70,7 @@ LAYERS = (
         "speaker",
         "telemetry",
         "upload",
+        "worker",
     },
     {
         "_instrument",
@@ -77,6 +80,7 @@ LAYERS = (
         "pipeline",
         "runtime",
         "startup",
+        "testing",
     },
     {
         "__init__",
