@@ -184,7 +184,7 @@ class Plan:
     generation: HistogramCells | None
 
 
-Answer = tuple[str | int | tuple[str, ...], ...]
+Answer = tuple[str | int | tuple[str, ...] | frozenset[str], ...]
 Conclusion = tuple["int | None", str, str, Plan]
 """Edge of the picture that was asked for, its format, its source, and the plan."""
 

@@ -219,7 +219,6 @@ class AvatarRequest:
         """
         self.outside_calls += 1
         service = self.service(host)
-        service = labels.service(host, self._telemetry.profile.services)
         self.services_seen += (service,)
         metrics = self._telemetry.metrics
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
@@ -253,6 +252,8 @@ class AvatarRequest:
                 self._spans.server.set_attribute("http.route", template)
         if self._spans is not None:
             self._spans.server.set_attribute("ivatar.view", view)
+
+    @property
     def telemetry(self) -> Telemetry:
         """What it is recorded with."""
         return self._telemetry

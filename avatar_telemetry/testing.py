@@ -133,7 +133,7 @@ def recording(
     """
     settings = Settings.from_env({**_ENVIRON, **(environ or {}), **_NO_EXPORT})
     profile = profile or load_profile(settings.profile)
-    install_probes(profile)
+    install_probes(profile, settings.probes_off)
     with tempfile.TemporaryDirectory(prefix="avatar-telemetry-test-") as folder:
         recorded = Recording(Path(folder), settings, profile)
         before, WORKER.find = WORKER.find, lambda: recorded.telemetry
