@@ -28,7 +28,7 @@ from avatar_telemetry.mapped import Book
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.pipeline import Pipeline
-from avatar_telemetry.probes import install_probes
+from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.resource import worker_attributes
 from avatar_telemetry.settings import Settings
@@ -137,8 +137,13 @@ def recording(
     with tempfile.TemporaryDirectory(prefix="avatar-telemetry-test-") as folder:
         recorded = Recording(Path(folder), settings, profile)
         before, WORKER.find = WORKER.find, lambda: recorded.telemetry
+        rules = (POLICY.privacy, POLICY.propagate_to, POLICY.semconv, POLICY.guard)
+        POLICY.set(
+            settings.privacy, settings.propagate_to, settings.semconv, recorded.telemetry.guard
+        )
         try:
             yield recorded
         finally:
             WORKER.find = before
+            POLICY.set(*rules)
             recorded.close()
