@@ -16,6 +16,8 @@ FORMATS = ("png", "jpg", "gif", "webp", "svg", "avif", OTHER, NONE)
 UPLOAD_TYPES = (
     "image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "image/avif", OTHER,
 )  # fmt: skip
+SOURCES = ("uploaded", "generated", "external", OTHER)
+AUTH_OPERATIONS = ("login", "logout", "register", "password_reset", "openid")
 
 # What follows the last dot of a long name is more likely text than a suffix.
 LONGEST_SUFFIX = 5
@@ -68,6 +70,18 @@ def suffix_format(path: str) -> str:
     if not (name and dot and 0 < len(suffix) <= LONGEST_SUFFIX):
         return NONE
     return _FORMATS_BY_SUFFIX.get(suffix.lower(), OTHER)
+
+
+def told_format(name: str) -> str:
+    """``format`` as a program tells it, by suffix or by type: one of :data:`FORMATS`."""
+    if "/" in name:
+        return image_format(name) or OTHER
+    return _FORMATS_BY_SUFFIX.get(name.lower().removeprefix("."), OTHER)
+
+
+def told_source(name: str) -> str:
+    """``source`` as a program tells it: one of :data:`SOURCES`."""
+    return name if name in SOURCES else OTHER
 
 
 def upload_type(content_type: str) -> str:

@@ -130,6 +130,10 @@ SERIES_REFUSED = Instrument(
 SPANS = Instrument(
     "avatar_telemetry_spans", "counter", "Spans that ended, by what became of them.", ("result",)
 )
+LOG_RECORDS = Instrument(
+    "avatar_telemetry_log_records", "counter",
+    "Log records to be exported, by what became of them.", ("result",),
+)  # fmt: skip
 METRIC_PUSHES = Instrument(
     "avatar_telemetry_metric_pushes", "counter",
     "Pushes of the merged metrics by the leader.", ("result",),
@@ -138,7 +142,7 @@ METRIC_PUSHES = Instrument(
 INSTRUMENTS = (
     REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
     CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
-    DB_QUERIES, DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS,
+    DB_QUERIES, DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS, LOG_RECORDS,
 )  # fmt: skip
 
 
@@ -180,7 +184,7 @@ class Plan:
     generation: HistogramCells | None
 
 
-Answer = tuple[str | int | tuple[str, ...], ...]
+Answer = tuple[str | int | tuple[str, ...] | frozenset[str], ...]
 Conclusion = tuple["int | None", str, str, Plan]
 """Edge of the picture that was asked for, its format, its source, and the plan."""
 

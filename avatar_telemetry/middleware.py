@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from avatar_telemetry.body import observe_body
 from avatar_telemetry.exposition import Access, MetricsPage
 from avatar_telemetry.request import ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.server_timing import TimedRequest
 from avatar_telemetry.settings import Settings
 from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.upload import observe_upload
@@ -36,6 +37,7 @@ class Layer:
         self.page = page
         self.page_path = settings.metrics_path or None
         self.stale = False
+        self._request = TimedRequest if settings.server_timing else AvatarRequest
         self._access = Access(settings.metrics_allow, settings.metrics_token)
 
     def serves(self, environ: WSGIEnvironment) -> bool:
@@ -51,7 +53,7 @@ class Layer:
         telemetry = self.telemetry
         try:
             route = telemetry.profile.route(environ.get("PATH_INFO", ""))
-            request = AvatarRequest(telemetry, environ, route, start_response)
+            request = self._request(telemetry, environ, route, start_response)
             environ[ENVIRON_KEY] = request
             if route.kind == "upload":
                 self._observe_upload(request, environ)

@@ -1,4 +1,6 @@
-"""All that leaves a worker by itself: spans, API metrics, and what the leader says for the host."""
+"""All that leaves a worker by itself: spans, log records, API metrics, and what the leader says for
+the host.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ from avatar_telemetry.folder import RuntimeFolder
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.leader import Leader
 from avatar_telemetry.log import debug, debugging
+from avatar_telemetry.log_pipeline import LogPipeline
 from avatar_telemetry.meters import WorkerMeterProvider, start_meters
-from avatar_telemetry.metrics import SPANS, Metrics
+from avatar_telemetry.metrics import LOG_RECORDS, SPANS, Metrics
 from avatar_telemetry.otlp import SIGNALS, Signal
 from avatar_telemetry.pipeline import Pipeline
 from avatar_telemetry.profile import Profile
@@ -54,11 +57,15 @@ class Outlets:
         self._leader: Leader | None = None
         self._meters: WorkerMeterProvider | None = None
         self._pipeline: Pipeline | None = None
+        self._logs: LogPipeline | None = None
         if settings.export_enabled:
             with guard.at("export"):
                 install_throttle(folder.path, settings)
             with guard.at("export"):
                 self._start_pipeline()
+        if settings.export_enabled and "otlp" in settings.logs_exporters:
+            with guard.at("logs"):
+                self._logs = LogPipeline(settings, self._resource(), guard, self._count_records)
         if pushes_metrics(settings):
             with guard.at("meters"):
                 self._meters = start_meters(settings, slot, guard)
@@ -88,6 +95,11 @@ class Outlets:
                 return self._pipeline.tracing(profile)
         return None
 
+    def take_logs(self) -> None:
+        """The application has configured its logging: from now on its records are exported."""
+        if self._logs is not None:
+            self._logs.attach()
+
     def stop(self, deadline: float, *, alone: bool) -> None:
         """Send what is there; returns by the deadline.
 
@@ -99,8 +111,12 @@ class Outlets:
             self._leader.stop(finish=alone)
         if self._meters is not None:
             self._meters.stop()
+        if self._logs is not None:
+            self._logs.begin_stop()
         if self._pipeline is not None:
             self._pipeline.stop(deadline)
+        if self._logs is not None:
+            self._logs.stop(deadline)
         if self._meters is not None:
             self._meters.wait(deadline)
         if self._leader is not None:
@@ -113,14 +129,22 @@ class Outlets:
             self._leader.forget()
         if self._pipeline is not None:
             self._pipeline.renew()
+        if self._logs is not None:
+            self._logs.renew()
 
     def _start_pipeline(self) -> None:
-        resource = Resource.create(
-            {"process.pid": os.getpid(), **worker_attributes(self._settings, self._slot)}
-        )
+        resource = self._resource()
         key = self._settings.hash_key.encode() or self._folder.key
         self._pipeline = Pipeline(self._settings, resource, key, self._guard, self._count_spans)
         self._pipeline.publish()
+
+    def _resource(self) -> Resource:
+        return Resource.create(
+            {"process.pid": os.getpid(), **worker_attributes(self._settings, self._slot)}
+        )
+
+    def _count_records(self, result: str, number: int) -> None:
+        self._metrics.add(LOG_RECORDS, float(number), result)
 
     def _count_spans(self, result: str, number: int) -> None:
         self._metrics.add(SPANS, float(number), result)

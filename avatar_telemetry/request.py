@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import format_trace_id
+from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry import labels
 from avatar_telemetry.metrics import (
@@ -88,6 +89,10 @@ class AvatarRequest:
     upload: UploadObserver | None = None
     error: BaseException | None = None
     image_steps = 0
+    told_source = ""
+    told_success: bool | None = None
+    told_file: tuple[str, int] | None = None
+    services_seen: tuple[str, ...] = ()
     tracer: LightTracer | None = None
     finished = False
     first_byte = 0.0
@@ -214,6 +219,7 @@ class AvatarRequest:
         """
         self.outside_calls += 1
         service = self.service(host)
+        self.services_seen += (service,)
         metrics = self._telemetry.metrics
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
         metrics.observe(EXTERNAL_DURATION, seconds, service)
@@ -246,6 +252,26 @@ class AvatarRequest:
                 self._spans.server.set_attribute("http.route", template)
         if self._spans is not None:
             self._spans.server.set_attribute("ivatar.view", view)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What it is recorded with."""
+        return self._telemetry
+
+    def wanted_size(self) -> int | None:
+        """The edge in pixels of the picture that it asks for."""
+        return self._telemetry.profile.size(self._query)
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Add an attribute to the server span of this request, if it is recorded. Never raises.
+
+        Args:
+            key: its name.
+            value: a text, number or truth, or a list of one kind of these; it leaves as it is.
+        """
+        if self._spans is not None:
+            with self._telemetry.guard.at("spans"):
+                self._spans.server.set_attribute(key, value)
 
     def application_error(self, error: BaseException) -> None:
         """The application answers an exception by itself, with an error page.
@@ -363,7 +389,8 @@ class AvatarRequest:
         """What was asked for and what was given, and the cells to write it into."""
         answer = (
             route.template, self.method, self.status, self._query, self._content_type,
-            self.cache, self.generators, self.outside_calls,
+            self.cache, self.generators, self.outside_calls, self._image_steps,
+            self.told_source,
         )  # fmt: skip
         conclusion = metrics.conclusions.get(answer)
         if conclusion is not None:
@@ -386,6 +413,8 @@ class AvatarRequest:
 
     def _source(self) -> str:
         """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
+        if self.told_source:
+            return self.told_source
         if self.route.service:
             return "external"
         if self.cache == "hit":
@@ -398,14 +427,17 @@ class AvatarRequest:
         return ""
 
     def _record_success(self, route: Route) -> None:
-        code = int(self.status) if self.status.isdigit() else 0
-        success = route.succeeded(self.method, code, self._location)  # type: ignore[misc]
+        success = self.told_success
+        if success is None:
+            code = int(self.status) if self.status.isdigit() else 0
+            success = route.succeeded(self.method, code, self._location)  # type: ignore[misc]
         metrics = self._telemetry.metrics
-        kind = labels.OTHER
-        if self.upload is not None:
-            for content_type, size in self.upload.files():
-                metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
-            kind = labels.upload_type(self.upload.first_type())
+        files = [*self.upload.files()] if self.upload is not None else []
+        if not files and self.told_file is not None:
+            files = [self.told_file]
+        for content_type, size in files:
+            metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
+        kind = labels.upload_type(files[0][0]) if files else labels.OTHER
         if success is None:
             return
         self.success = success

@@ -19,6 +19,7 @@ from prometheus_client import values
 
 from avatar_telemetry import speaker
 from avatar_telemetry.collector import Collector, Server
+from avatar_telemetry.correlation import install_correlation
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.exporters import check_exporters, load_transport
 from avatar_telemetry.exposition import MetricsPage
@@ -32,7 +33,8 @@ from avatar_telemetry.outlets import Outlets
 from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
-from avatar_telemetry.settings import Settings, sdk_disabled
+from avatar_telemetry.resource import resource_attributes
+from avatar_telemetry.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.slots import (
     Slot,
     claim_slot,
@@ -49,6 +51,7 @@ from avatar_telemetry.startup import (
 )
 from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.throttle import make_stamp
+from avatar_telemetry.worker import WORKER
 
 LOGGER = logging.getLogger("avatar_telemetry")
 MASTER_IDENTIFIER = "master"
@@ -76,6 +79,7 @@ class Runtime:
         self._page: MetricsPage | None = None
         self._outlets: Outlets | None = None
         self._layers: list[Layer] = []
+        self._early: Telemetry | None = None
         self._declared: list[Profile] = []
         self._locks: dict[int, AbstractContextManager[object]] = {}
 
@@ -89,6 +93,9 @@ class Runtime:
         when a metric is made, so this has to come before the application.
         """
         self.managed = True
+        # Even with the SDK disabled: a format that names the fields is gunicorn's configuration,
+        # and must not fail for a switch, nor in the master.
+        install_correlation(service_name(self._environ))
         if not sdk_disabled(self._environ):
             values.ValueClass = value_class(self.book)
 
@@ -193,14 +200,33 @@ class Runtime:
             if self._metrics is None:
                 with self.guard.at("start"):
                     self._start_here(settings)
+            with self.guard.at("logs"):
+                self._meet_logging()
             layer = self._make_layer(settings or self._settings or DEFAULTS, profile)
             self._layers.append(layer)
             return layer
+
+    def _meet_logging(self) -> None:
+        """The application is loaded, and what it has made of its logging stays."""
+        install_correlation(resource_attributes(self._settings or DEFAULTS)["service.name"])
+        if self._outlets is not None:
+            self._outlets.take_logs()
 
     def _starting(self) -> AbstractContextManager[object]:
         # Each process makes its own with its first request: by then gevent has patched threading.
         # A lock from before stops all greenlets where its holder waits, say for an import.
         return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def _found(self) -> Telemetry | None:
+        """What code of the application records with outside of any request."""
+        if self._metrics is None:
+            return None
+        if self._layers:
+            return self._layers[0].telemetry
+        if self._early is None:
+            profile = self._declared[0] if self._declared else None
+            self._early = self._make_layer(self._settings or DEFAULTS, profile).telemetry
+        return self._early
 
     def _make_layer(self, settings: Settings, profile: Profile | None) -> Layer:
         if profile is None:
@@ -227,9 +253,12 @@ class Runtime:
 
     def _start(self, settings: Settings) -> None:
         self._settings = settings
+        with self.guard.at("logs"):
+            install_correlation(resource_attributes(settings)["service.name"])
         self._take_slot()
         metrics = self._metrics = Metrics(self.book, settings.max_series)
         self.guard.count = metrics.internal_error
+        WORKER.find = self._found
         os.register_at_fork(after_in_child=self._after_fork)
         POLICY.set(settings.privacy, settings.propagate_to, settings.semconv, self.guard)
         with self.guard.at("profile"):  # it may have been edited since the start
@@ -291,6 +320,7 @@ class Runtime:
         for layer in self._layers:
             layer.stale = True
         self._layers, self._metrics, self._page, self._outlets = [], None, None, None
+        self._early = None
         if self._slot is not None:
             os.close(self._slot.lock)
             self._slot = None

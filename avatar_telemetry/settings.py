@@ -67,6 +67,9 @@ class Settings:
     batch_size: int
     queue_size: int
     schedule_delay: int
+    log_batch_size: int
+    log_queue_size: int
+    log_schedule_delay: int
     metric_interval: int
     metric_timeout: int
     temporality: Temporality
@@ -122,6 +125,25 @@ def sdk_disabled(environ: Mapping[str, str]) -> bool:
     """Whether ``OTEL_SDK_DISABLED`` switches the layer off; looks at nothing else."""
     setting = SETTINGS["sdk_disabled"]
     return bool(setting.parse(raw_text(environ, setting)))
+
+
+def privacy_mode(environ: Mapping[str, str]) -> Privacy:
+    """What ``AVATAR_TELEMETRY_PRIVACY`` says, ``strict`` where it says nothing that is allowed."""
+    setting = SETTINGS["privacy"]
+    try:
+        mode: Privacy = setting.parse(raw_text(environ, setting))
+    except ValueError:
+        return "strict"
+    return mode
+
+
+def service_name(environ: Mapping[str, str]) -> str:
+    """``service.name`` for processes whose settings nobody has checked yet."""
+    setting = SETTINGS["service_name"]
+    try:
+        return str(setting.parse(raw_text(environ, setting)))
+    except ValueError:
+        return setting.default
 
 
 def _endpoint(signal: Signal) -> str:

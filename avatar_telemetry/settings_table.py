@@ -113,7 +113,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "logs_exporters": Setting(
         "OTEL_LOGS_EXPORTER", parsing.words("otlp", "none"), "none", "otlp or none",
-        "Where log records of level WARNING and above, made inside a request, go.",
+        "Where log records of level WARNING and above, made in a worker, go.",
     ),
     "sampler": Setting(
         "OTEL_TRACES_SAMPLER", parsing.sampler, "parentbased_always_on",
@@ -170,6 +170,18 @@ SETTINGS: Mapping[str, Setting] = {
     "schedule_delay": Setting(
         "OTEL_BSP_SCHEDULE_DELAY", parsing.count(10, 600_000), "5000",
         "milliseconds from 10 to 600000", "How long a finished span may wait for its batch.",
+    ),
+    "log_batch_size": Setting(
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", parsing.count(1, 10_000), "512",
+        "a number from 1 to 10000", "Log records sent at once.",
+    ),
+    "log_queue_size": Setting(
+        "OTEL_BLRP_MAX_QUEUE_SIZE", parsing.count(1, 1_000_000), "2048",
+        "a number from 1 to 1000000", "Log records a worker keeps; more are dropped, counted.",
+    ),
+    "log_schedule_delay": Setting(
+        "OTEL_BLRP_SCHEDULE_DELAY", parsing.count(10, 600_000), "1000",
+        "milliseconds from 10 to 600000", "How long a log record may wait for its batch.",
     ),
     "metric_interval": Setting(
         "OTEL_METRIC_EXPORT_INTERVAL", parsing.count(100, 3_600_000), "60000",

@@ -50,36 +50,27 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
     Args:
         spans: that have ended.
     """
+    resources: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
+    # A Resource is slow to compare, so it is done once for an origin and not once for a span.
     origins: dict[Origin, list[bytes]] = {}
     for span in spans:
         try:
             origin, encoded = _encoded(span)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one span of somebody's must not cost the others
             debug("a span cannot be encoded")
             continue
         group = origins.get(origin)
         if group is None:
-            group = origins[origin] = []
+            scopes = resources.setdefault(origin.resource, {})
+            group = origins[origin] = scopes.setdefault(origin.scope, [])
         group.append(_field(0x12, encoded))
-    return b"".join(_resource_spans(*each) for each in _by_resource(origins).items())
+    return b"".join(_resource_spans(*each) for each in resources.items())
 
 
 def _encoded(span: ReadableSpan) -> tuple[Origin, bytes]:
     if isinstance(span, RecordedSpan):
         return span._tracer.origin, _own(span)
     return Origin(span.resource, span.instrumentation_scope), _foreign(span)
-
-
-def _by_resource(
-    origins: Mapping[Origin, list[bytes]],
-) -> Mapping[Resource, Mapping[InstrumentationScope | None, list[bytes]]]:
-    """The spans by what they are of and who made them. A ``Resource`` is slow to compare, so it is
-    done once for an origin and not once for a span."""
-    resources: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
-    for origin, spans in origins.items():
-        scopes = resources.setdefault(origin.resource, {})
-        scopes.setdefault(origin.scope, []).extend(spans)
-    return resources
 
 
 def encode_resource(resource: Resource) -> bytes:

@@ -1,4 +1,4 @@
-"""Finished spans on their way out: a bounded queue, and the thread that empties it.
+"""What is finished, on its way out: a bounded queue, and the thread that empties it.
 
 Nothing here waits for a collector but that thread. What does not get out is counted.
 """
@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -18,18 +18,20 @@ from avatar_telemetry.log import debug
 from avatar_telemetry.tracing.span import RecordedSpan
 
 Count = Callable[[str, int], None]
-"""``(result, how many spans)``; results are exported, dropped and failed."""
+"""``(result, how many)``; results are exported, dropped and failed."""
+Item = TypeVar("Item")
+Sent = TypeVar("Sent", contravariant=True)
 
 
 FLUSH_POLL = 0.005
 """Seconds between two looks whether a flush is done."""
 
 
-class Sender(Protocol):
-    """Something that spans are sent with."""
+class Sender(Protocol[Sent]):
+    """Something that spans, or log records, are sent with."""
 
-    def send(self, spans: Sequence[RecordedSpan]) -> int:
-        """Send a batch; the number of spans that arrived."""
+    def send(self, items: Sequence[Sent], /) -> int:
+        """Send a batch; how many of it arrived."""
 
     def hurry(self) -> None:
         """From now on, do not wait to try again."""
@@ -41,24 +43,26 @@ class Sender(Protocol):
         """Give the connections back."""
 
 
-class SpanQueue:
-    """Takes finished spans, and sends them in batches from a thread of its own.
+class ExportQueue(Generic[Item]):
+    """Takes what is finished, and sends it in batches from a thread of its own.
 
-    The thread starts with the first span. It is a daemon: a process never waits for it but in
+    The thread starts with the first of it. It is a daemon: a process never waits for it but in
     :meth:`stop`.
 
     Args:
         senders: each gets every batch.
-        batch_size: spans sent at once.
-        queue_size: spans kept at most; further ones are dropped.
-        delay: seconds that a span may wait for its batch to fill.
-        count: told what became of the spans.
+        batch_size: sent at once.
+        queue_size: kept at most; what comes beyond that is dropped.
+        delay: seconds that it may wait for its batch to fill.
+        count: told what became of it.
         guard: told of failures of ours.
     """
 
+    thread_name = "avatar-telemetry-export"
+
     def __init__(
         self,
-        senders: Sequence[Sender],
+        senders: Sequence[Sender[Item]],
         *,
         batch_size: int,
         queue_size: int,
@@ -83,7 +87,7 @@ class SpanQueue:
 
     def _begin(self) -> None:
         # Names of threading are looked up here, in the worker: gevent may have patched it by now.
-        self._spans: deque[RecordedSpan] = deque()
+        self._spans: deque[Item] = deque()
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -93,8 +97,8 @@ class SpanQueue:
         self._in_flight = 0
         self._healthy = True
 
-    def put(self, span: RecordedSpan) -> None:
-        """Take a span that has ended. Never waits, never raises."""
+    def put(self, span: Item) -> None:
+        """Take what has ended. Never waits, never raises."""
         spans = self._spans
         waiting = len(spans)
         if waiting >= self._queue_size or self._abandoned:
@@ -123,6 +127,13 @@ class SpanQueue:
             time.sleep(FLUSH_POLL)
         return True
 
+    def begin_stop(self) -> None:
+        """Let the thread send what is there and end; does not wait, :meth:`stop` does."""
+        self._stopping = True
+        if not self._healthy:
+            self._hurry()
+        self._wake.set()
+
     def stop(self, deadline: float) -> None:
         """Send what is there, as long as there is time.
 
@@ -130,10 +141,7 @@ class SpanQueue:
             deadline: of ``time.monotonic()``; by then this returns, whatever the collector does,
                 and what has not arrived is counted as dropped.
         """
-        self._stopping = True
-        if not self._healthy:
-            self._hurry()
-        self._wake.set()
+        self.begin_stop()
         thread = self._thread
         if thread is not None:
             thread.join(max(deadline - time.monotonic(), 0.0))
@@ -155,9 +163,7 @@ class SpanQueue:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(
-                    target=self._run, name="avatar-telemetry-spans", daemon=True
-                )
+                thread = threading.Thread(target=self._run, name=self.thread_name, daemon=True)
                 # A process that has no thread left, or ends, refuses; the next span tries again.
                 with self._guard.at("export"):
                     thread.start()
@@ -202,7 +208,7 @@ class SpanQueue:
             if failed:
                 self._count("failed", failed)
 
-    def _take(self) -> list[RecordedSpan]:
+    def _take(self) -> list[Item]:
         with self._lock:
             spans = self._spans
             batch = [spans.popleft() for _ in range(min(self._batch_size, len(spans)))]
@@ -218,3 +224,9 @@ class SpanQueue:
         for sender in self._senders:
             with self._guard.at("export"):
                 sender.close()
+
+
+class SpanQueue(ExportQueue[RecordedSpan]):
+    """The queue of spans that have ended."""
+
+    thread_name = "avatar-telemetry-spans"

@@ -96,13 +96,13 @@ class ExporterSender:
         self._exporter.shutdown()
 
 
-def make_senders(settings: Settings) -> list[Sender]:
+def make_senders(settings: Settings) -> list[Sender[RecordedSpan]]:
     """Every exporter that ``OTEL_TRACES_EXPORTER`` names.
 
     Args:
         settings: of the exporters.
     """
-    senders: list[Sender] = []
+    senders: list[Sender[RecordedSpan]] = []
     if "otlp" in settings.traces_exporters:
         otlp = settled(settings, "traces")
         senders.append(_grpc(otlp) if otlp.protocol == GRPC else HttpSender(otlp))
@@ -111,7 +111,7 @@ def make_senders(settings: Settings) -> list[Sender]:
     return senders
 
 
-def _grpc(otlp: Otlp) -> Sender:
+def _grpc(otlp: Otlp) -> Sender[RecordedSpan]:
     # An extra: it is not there for most.
     import grpc
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
