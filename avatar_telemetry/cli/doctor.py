@@ -1,0 +1,4 @@
+import click
+@click.command("doctor")
+def doctor() -> None:
+    pass

@@ -1,0 +1,4 @@
+import click
+@click.command("top")
+def top() -> None:
+    pass
