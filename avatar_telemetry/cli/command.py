@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Completion for bash: eval \"$(_AVATAR_TELEMETRY_COMPLETE=bash_source avatar-telemetry)\""
+    epilog='Completion for bash: eval "$(_AVATAR_TELEMETRY_COMPLETE=bash_source avatar-telemetry)"'
     "; zsh_source and fish_source give that of zsh and fish.",
 )
 @click.version_option(VERSION, prog_name=NAME)

@@ -14,7 +14,9 @@ CONFIGURATION = "avatar_telemetry.cli.demo_server"
 
 @click.command("demo")
 @click.option("--workers", "-w", default=2, type=click.IntRange(1, 64), show_default=True)
-@click.option("--bind", "-b", default="127.0.0.1:8000", show_default=True, help="host:port or unix:path.")
+@click.option(
+    "--bind", "-b", default="127.0.0.1:8000", show_default=True, help="host:port or unix:path."
+)
 @click.argument("gunicorn_options", nargs=-1, type=click.UNPROCESSED)
 def demo(workers: int, bind: str, gunicorn_options: tuple[str, ...]) -> None:
     """Serve the demo avatar server with gunicorn, in the foreground; Ctrl-C ends it.

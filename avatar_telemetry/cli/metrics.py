@@ -31,7 +31,9 @@ def metrics(folder: Path | None, openmetrics: bool) -> None:
     settings = Settings.from_env(os.environ)
     path = folder or find_folder(settings)
     if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
-        raise click.UsageError(f"{path} is no folder that this user can read; see PROMETHEUS_MULTIPROC_DIR")
+        raise click.UsageError(
+            f"{path} is no folder that this user can read; see PROMETHEUS_MULTIPROC_DIR"
+        )
     masters = living_masters(path)
     server = Server(masters[-1], lambda: ()) if masters else None
     # Who asks for the leader tries its lock, and that is the workers' alone.
@@ -55,5 +57,9 @@ def find_folder(settings: Settings) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise click.UsageError("several servers run; name the FOLDER of one: " + " ".join(map(str, found)))
-    raise click.UsageError("no server of this user runs; name its FOLDER, or ask as its user (sudo -u)")
+        raise click.UsageError(
+            "several servers run; name the FOLDER of one: " + " ".join(map(str, found))
+        )
+    raise click.UsageError(
+        "no server of this user runs; name its FOLDER, or ask as its user (sudo -u)"
+    )

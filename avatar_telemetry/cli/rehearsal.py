@@ -1,6 +1,6 @@
 """A request that passes through the real layer, alone: nothing is served and nothing leaves.
 
-    rehearse(settings, profile, "GET", "/avatar/…?s=80", Answer(cache="miss")).spans
+rehearse(settings, profile, "GET", "/avatar/…?s=80", Answer(cache="miss")).spans
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def rehearse(
     setup_testing_defaults(environ)
     route = profile.route(environ["PATH_INFO"])
     with tempfile.TemporaryDirectory() as folder:
-        series, spans = _record(settings, profile, environ, _application(route, profile, answer), Path(folder))
+        series, spans = _record(
+            settings, profile, environ, _application(route, profile, answer), Path(folder)
+        )
     attempts = route.succeeded(method, answer.status, answer.location) if route.succeeded else None
     return Rehearsed(target, route, attempts, series, spans)
 

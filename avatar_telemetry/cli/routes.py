@@ -43,11 +43,15 @@ def routes(
       avatar-telemetry routes -X POST --status 302 --location /accounts/profile/ /accounts/login/
       avatar-telemetry routes --privacy off '/stats/?x=1' /nothing
     """
-    settings = Settings.from_env({**os.environ, **({"AVATAR_TELEMETRY_PRIVACY": privacy} if privacy else {})})
+    settings = Settings.from_env(
+        {**os.environ, **({"AVATAR_TELEMETRY_PRIVACY": privacy} if privacy else {})}
+    )
     chosen = load_chosen_profile(settings, profile)
     generator, cache = answer.pop("generator"), answer.pop("cache")
     if generator and generator not in chosen.generators:
-        raise click.UsageError(f"{generator!r} is none of the profile's: {', '.join(chosen.generators)}")
+        raise click.UsageError(
+            f"{generator!r} is none of the profile's: {', '.join(chosen.generators)}"
+        )
     told = Answer(**answer, cache=cache or "", generator=generator)
     found = [rehearse(settings, chosen, method.upper(), _target(each), told) for each in path]
     if as_json:
@@ -71,7 +75,11 @@ def _show(found: Rehearsed) -> None:
     route = found.route
     say(click.style(found.target, bold=True))
     succeeded = "" if found.success is None else f", success={str(found.success).lower()}"
-    say(f"  route  {route.template}  kind={route.kind}" + (f", operation={route.operation}" if route.operation else "") + succeeded)
+    say(
+        f"  route  {route.template}  kind={route.kind}"
+        + (f", operation={route.operation}" if route.operation else "")
+        + succeeded
+    )
     for line in found.series:
         say(f"  counts {line}")
     for span in found.spans:

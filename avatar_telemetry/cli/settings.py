@@ -17,9 +17,9 @@ HEAD = """\
 
 <!-- Made by `avatar-telemetry settings --markdown`; a test compares. -->
 
-All settings are environment variables. An empty one counts as unset, except where the table says what
-empty means. All are checked before a worker starts: a bad one stops the server with one message that
-names every variable at fault. `avatar-telemetry check-config` makes the same check without a server.
+All settings are environment variables. An empty one counts as unset, except where the table says
+what empty means. All are checked before a worker starts: a bad one stops the server with one message
+that names every variable at fault. `avatar-telemetry check-config` does so without a server.
 """
 OWN = """\
 ## The layer's own
@@ -32,11 +32,11 @@ STANDARD = """\
 OTLP = """\
 ## OTLP
 
-Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `OTEL_EXPORTER_OTLP_` it is
-for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all signals gets
-`/v1/traces` and so on behind its path, that of one signal is used as it is. Without an endpoint it is
-`http://localhost:4318`. Port 4317 is gRPC's: where no protocol is set and the endpoint has it, gRPC is
-spoken if the extra `grpc` is installed, else HTTP to port 4318 of the same host.
+Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `OTEL_EXPORTER_OTLP_`
+it is for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all
+signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without an
+endpoint it is `http://localhost:4318`. Port 4317 is gRPC's: where no protocol is set and the endpoint
+has it, gRPC is spoken if the extra `grpc` is installed, else HTTP to port 4318 of the same host.
 """
 OTLP_MARK = "OTLP: "
 
@@ -57,7 +57,9 @@ def settings(word: str, as_markdown: bool, as_json: bool) -> None:
     if as_markdown:
         click.echo(markdown(), nl=False)
         return
-    found = [each for each in variables() if word.lower() in f"{each.variable} {each.meaning}".lower()]
+    found = [
+        each for each in variables() if word.lower() in f"{each.variable} {each.meaning}".lower()
+    ]
     if not found:
         raise click.UsageError(f"no setting has {word!r} in its name or meaning")
     if as_json:

@@ -1,4 +1,6 @@
 import click
+
+
 @click.command("simulate")
 def simulate() -> None:
     pass

@@ -1,4 +1,6 @@
 import click
+
+
 @click.command("top")
 def top() -> None:
     pass
