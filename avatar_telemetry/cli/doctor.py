@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import groupby
 
 import click
 
@@ -83,9 +82,9 @@ def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Fin
 
 
 def _show(found: list[Finding]) -> None:
-    for place, findings in groupby(found, key=lambda each: each.place):
+    for place in dict.fromkeys(each.place for each in found):
         say(click.style(place.replace("_", " "), bold=True))
-        for each in findings:
+        for each in (each for each in found if each.place == place):
             mark, colour = MARKS[each.level]
             say(f"  {click.style(mark.ljust(WIDTH), fg=colour)}  {each.message}")
             if each.advice:

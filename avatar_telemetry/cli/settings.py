@@ -18,7 +18,7 @@ HEAD = """\
 <!-- Made by `avatar-telemetry settings --markdown`; a test compares. -->
 
 All settings are environment variables. An empty one counts as unset, except where the table says
-what empty means. All are checked before a worker starts: a bad one stops the server with one message
+what empty means. All are checked before a worker starts: a bad one stops the server with a message
 that names every variable at fault. `avatar-telemetry check-config` does so without a server.
 """
 OWN = """\
@@ -34,9 +34,9 @@ OTLP = """\
 
 Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `OTEL_EXPORTER_OTLP_`
 it is for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all
-signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without an
-endpoint it is `http://localhost:4318`. Port 4317 is gRPC's: where no protocol is set and the endpoint
-has it, gRPC is spoken if the extra `grpc` is installed, else HTTP to port 4318 of the same host.
+signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without
+an endpoint it is `http://localhost:4318`. Port 4317 is gRPC's: where no protocol is set and the
+endpoint has it, gRPC is spoken if the extra `grpc` is installed, else HTTP to 4318 of that host.
 """
 OTLP_MARK = "OTLP: "
 

@@ -48,8 +48,16 @@ GRPC_MEANINGS: dict[str, tuple[str, str]] = {
     "INVALID_ARGUMENT": HTTP_MEANINGS[400],
     "INTERNAL": HTTP_MEANINGS[500],
 }
-GRPC_RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE",
-                "CANCELLED", "DATA_LOSS")  # fmt: skip
+GRPC_RETRIED = (
+    "UNAVAILABLE",
+    "RESOURCE_EXHAUSTED",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "CANCELLED",
+    "DATA_LOSS",
+)
+NOT_CONNECTED = ("failed to connect", "Socket closed", "recvmsg")
+"""What gRPC says in the details of UNAVAILABLE where no server has answered at all."""
 
 
 def http_answer(signal: Signal, url: str, status: int, said: str) -> Finding:
@@ -83,6 +91,9 @@ def grpc_answer(signal: Signal, url: str, code: str, said: str) -> Finding:
         said: its details.
     """
     meaning, advice = GRPC_MEANINGS.get(code, ("refuses it", "The collector's log says why."))
+    if code == "UNAVAILABLE" and any(words in said for words in NOT_CONNECTED):
+        meaning, advice = "ends or refuses the connection", "Is it a receiver for gRPC?"
+        code = "UNCONNECTED"
     tell = warning if code in GRPC_RETRIED else error
     return tell(f"{signal}.grpc_{code.lower()}", f"{url} {meaning} ({code}{_quoted(said)})", advice)
 

@@ -13,12 +13,13 @@ from requests.utils import get_environ_proxies, select_proxy
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.checks.sending import TESTED, send_test
 from avatar_telemetry.cli.checks.tls import (
+    CLIENT,
     check_certificate,
     file_fault,
     handshake_fault,
     make_context,
 )
-from avatar_telemetry.cli.checks.wire import Speech, speaks
+from avatar_telemetry.cli.checks.wire import Open, Speech, speaks
 from avatar_telemetry.exporters import grpc_installed
 from avatar_telemetry.otlp import (
     GRPC,
@@ -63,6 +64,11 @@ class Destination:
     def connect(self) -> socket.socket:
         """A connection without TLS."""
         return socket.create_connection((self.host, self.port), self.timeout)
+
+    def ask(self, connect: Open) -> Speech:
+        """What is spoken there."""
+        path = urlsplit(self.otlp.endpoint).path or "/"
+        return speaks(connect, self.host, path, inside_tls=self.secure)
 
 
 def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterator[Finding]:
@@ -130,9 +136,7 @@ def _look(destination: Destination) -> Iterator[Finding]:
     if destination.secure:
         yield from _look_inside_tls(destination)
     else:
-        yield from _speech(
-            destination, speaks(destination.connect, destination.host, inside_tls=False)
-        )
+        yield from _speech(destination, destination.ask(destination.connect))
 
 
 def _reach(destination: Destination) -> Iterator[Finding]:
@@ -201,7 +205,11 @@ def _look_inside_tls(destination: Destination) -> Iterator[Finding]:
     try:
         with connect():
             pass
-        speech = speaks(connect, destination.host, inside_tls=True)
+        speech = destination.ask(connect)
+        if speech == "unknown" and destination.otlp.protocol != GRPC:
+            # gRPC hangs up on whoever does not ask for HTTP/2 in the handshake.
+            context.set_alpn_protocols(["h2"])
+            speech = "grpc" if destination.ask(connect) == "grpc" else speech
     except ssl.SSLError as fault:
         yield handshake_fault(destination.address, destination.otlp, fault)
         return
@@ -239,8 +247,14 @@ def _speech(destination: Destination, speech: Speech) -> Iterator[Finding]:
         )  # fmt: skip
     elif speech == "unknown":
         yield warning(
-            "collector.unknown", f"{address} speaks neither HTTP nor gRPC",
-            "Is it an OTLP receiver?",
-        )  # fmt: skip
+            "collector.unknown", f"{address} speaks neither HTTP nor gRPC", _advice(destination)
+        )
     else:
         yield good("collector.speaks", f"{address} speaks {'gRPC' if speech == 'grpc' else 'HTTP'}")
+
+
+def _advice(destination: Destination) -> str:
+    advice = "Is it an OTLP receiver?"
+    if destination.secure and not destination.otlp.client_certificate:
+        advice += f" One that wants a client certificate ({CLIENT}) may hang up like this."
+    return advice

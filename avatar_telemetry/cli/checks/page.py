@@ -187,7 +187,7 @@ def _spans(samples: Samples, settings: Settings) -> Iterator[Finding]:
     if failed:
         yield warning(
             "traces.failed", f"{failed:.0f} spans were not taken by the collector",
-            "If the test span arrives now, the collector was away; the server's log has its answers.",
+            "If the test span arrives now, the collector was away; else see the server's log.",
         )  # fmt: skip
     if dropped:
         yield warning(

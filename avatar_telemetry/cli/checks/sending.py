@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import secrets
 import time
 import zlib
@@ -103,6 +104,7 @@ def _over_http(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
 
 
 def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Iterator[Finding]:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would print is a finding
     import grpc  # an extra; the settings were checked for it
 
     address = otlp.endpoint.partition("://")[2].partition("/")[0]

@@ -1,6 +1,6 @@
 """What a port speaks: asked with a few bytes, before anything is sent to it.
 
-speaks(lambda: socket.create_connection(("collector", 4317)))  # "grpc"
+speaks(connect, "collector", "/v1/traces", inside_tls=False)  # "grpc"
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 Speech = Literal["http", "grpc", "tls", "silent", "unknown"]
 Open = Callable[[], socket.socket]
 
-QUESTION = b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
+QUESTION = b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 # RFC 9113, section 3.4: the preface of a client, and an empty SETTINGS frame.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 FRAME_TYPE, SETTINGS = 3, 4
@@ -24,18 +24,21 @@ WANTS_TLS = (b"to an HTTPS server", b"sent to HTTPS port")
 ENOUGH = 2048
 
 
-def speaks(open_socket: Open, host: str, *, inside_tls: bool) -> Speech:
+def speaks(open_socket: Open, host: str, path: str, *, inside_tls: bool) -> Speech:
     """Find out what is spoken.
 
     Args:
         open_socket: a new connection, with a time-out, TLS made where it is wanted.
         host: for the question.
+        path: likewise; a receiver knows its own.
         inside_tls: whether that is so.
 
     Raises:
         ssl.SSLError: the other side ended the TLS that had seemed to stand.
     """
-    answer = _exchange(open_socket, QUESTION % host.encode("idna"))
+    answer = _exchange(
+        open_socket, QUESTION % (path.encode("ascii", "ignore"), host.encode("idna"))
+    )
     if answer is None:
         return "silent"
     if answer.startswith(TLS_ALERT) or any(words in answer for words in WANTS_TLS):
