@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 DEADLINE = 120.0
@@ -60,6 +62,46 @@ def eventually(probe: Callable[[], T], what: str) -> T:
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.02)
     return answer
+
+
+class PageServer:
+    """A web server that shows one page everywhere, and remembers what it was asked.
+
+    Args:
+        page: its text.
+        status: of its answers.
+        headers: of its answers.
+    """
+
+    def __init__(self, page: str = "", status: int = 200, **headers: str) -> None:
+        self.asked: list[tuple[str, str, bytes]] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                asked.append((self.command, self.path, body))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(page.encode())
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *args: object) -> None:
+                """A request is no news."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> PageServer:
+        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class DemoServer:

@@ -105,7 +105,7 @@ def test_a_settings_fault_stops_with_its_message() -> None:
 
 
 def test_colour_is_for_terminals_only() -> None:
-    """Escape sequences go to a terminal, and not where NO_COLOR is set, TERM is dumb, or to a pipe."""
+    """Escape sequences go to a terminal, not to a pipe, and not where NO_COLOR is set."""
     assert "\x1b[" in on_a_terminal("routes", "/stats/")
     assert "\x1b[" not in on_a_terminal("routes", "/stats/", NO_COLOR="1")
     assert "\x1b[" not in run("routes", "/stats/").out

@@ -34,7 +34,8 @@ def rehearsed(target: str, method: str = "GET", privacy: str = "balanced", **ans
         pytest.param(
             "GET", f"/avatar/{DIGEST}", {"cache": "miss", "generator": "Identicon:render"},
             "/avatar/{digest}", ["GET /avatar/{digest}", "avatar.generate_png"],
-            'ivatar_avatars_generated_total{format="png",size="80",source="generated"} 1', id="made",
+            'ivatar_avatars_generated_total{format="png",size="80",source="generated"} 1',
+            id="made",
         ),
         pytest.param(
             "POST", "/accounts/login/", {"status": 302, "location": "/accounts/profile/"},
