@@ -98,6 +98,25 @@ def base_folder() -> Path:
     return shared_memory if usable else Path(tempfile.gettempdir())
 
 
+def served_folders() -> Iterator[Path]:
+    """The private folders of servers that run, as far as this user may look into them."""
+    for path in sorted(_private_folders()):
+        if living_masters(path):
+            yield path
+
+
+def living_masters(path: Path) -> list[int]:
+    """The pids of the masters that use a folder, the newest last; none where it is not readable."""
+    try:
+        lock = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return []
+    try:
+        return [pid for pid, started in _masters(lock) if is_alive(pid, started)]
+    finally:
+        os.close(lock)
+
+
 def _make_private() -> str:
     return tempfile.mkdtemp(prefix=PREFIX, dir=base_folder())
 

@@ -84,6 +84,10 @@ LAYERS = (
     },
     {
         "__init__",
+        "cli",
+    },
+    {
+        "__main__",
     },
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,1 @@
+"""What the doctor looks at: one file for each place, and what it says are findings."""

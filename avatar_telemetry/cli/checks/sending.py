@@ -1,0 +1,204 @@
+"""One test span and one test metric, sent as the server would send them."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import secrets
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    Gauge,
+    Metric,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from avatar_telemetry.cli.checks.answers import grpc_answer, http_answer
+from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
+from avatar_telemetry.collector import VERSION
+from avatar_telemetry.exporters import grpc_credentials, http_session
+from avatar_telemetry.otlp import GRPC, Otlp, Signal
+from avatar_telemetry.outgoing import RefusedAnswerError
+from avatar_telemetry.resource import resource_attributes
+from avatar_telemetry.settings import Settings
+
+SPAN_NAME = "avatar-telemetry doctor"
+METRIC_NAME = "avatar_telemetry_doctor"
+PROTOBUF = "application/x-protobuf"
+TESTED: tuple[Signal, ...] = ("traces", "metrics")
+RESPONSES: dict[Signal, Any] = {
+    "traces": ExportTraceServiceResponse, "metrics": ExportMetricsServiceResponse,
+}  # fmt: skip
+METHODS: dict[Signal, str] = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
+WHAT: dict[Signal, str] = {"traces": "span", "metrics": "metric"}
+
+
+def send_test(settings: Settings, signal: Signal, otlp: Otlp, timeout: float) -> Iterator[Finding]:
+    """Send one record once.
+
+    Args:
+        settings: for the resource.
+        signal: ``traces`` or ``metrics``.
+        otlp: where and how.
+        timeout: seconds at most.
+    """
+    body = _request(settings, signal).SerializeToString()
+    send = _over_grpc if otlp.protocol == GRPC else _over_http
+    yield from send(signal, otlp, body, min(timeout, otlp.timeout))
+
+
+def _over_http(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Iterator[Finding]:
+    headers = {**dict(otlp.headers), "Content-Type": PROTOBUF}
+    if otlp.compression != "none":
+        headers["Content-Encoding"] = otlp.compression
+        body = gzip.compress(body) if otlp.compression == "gzip" else zlib.compress(body)
+    session = http_session(otlp)
+    try:
+        answer = session.request("POST", otlp.endpoint, data=body, headers=headers, timeout=timeout)
+    except RefusedAnswerError as fault:
+        yield error(
+            f"{signal}.answer", f"{otlp.endpoint} answers with {fault}",
+            "Name the collector itself; no redirect is followed and no long answer read.",
+        )  # fmt: skip
+        return
+    except requests.Timeout:
+        yield error(
+            f"{signal}.timeout", f"{otlp.endpoint} gives no answer in {timeout:g} s",
+            "Is the collector busy, or something else listening there?",
+        )  # fmt: skip
+        return
+    except requests.RequestException as fault:
+        yield error(
+            f"{signal}.failed", f"{otlp.endpoint} gives no answer: {_reason(fault)}",
+            "Is it an OTLP receiver for HTTP? The collector's log may say more.",
+        )  # fmt: skip
+        return
+    finally:
+        session.close()
+    if answer.status_code >= 300:
+        yield http_answer(signal, otlp.endpoint, answer.status_code, _said(answer))
+        return
+    yield _taken(signal, otlp, answer.content, answer.headers.get("Content-Type", PROTOBUF))
+
+
+def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Iterator[Finding]:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would print is a finding
+    import grpc  # an extra; the settings were checked for it
+
+    address = otlp.endpoint.partition("://")[2].partition("/")[0]
+    credentials = grpc_credentials(otlp)
+    channel = (
+        grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+    )
+    metadata = [(name.lower(), value) for name, value in otlp.headers]
+    compression = grpc.Compression.Gzip if otlp.compression == "gzip" else None
+    with channel:
+        export = channel.unary_unary(METHODS[signal])
+        try:
+            answer = export(body, timeout=timeout, metadata=metadata, compression=compression)
+        except grpc.RpcError as fault:
+            yield grpc_answer(signal, otlp.endpoint, fault.code().name, fault.details() or "")
+            return
+    yield _taken(signal, otlp, answer, PROTOBUF)
+
+
+def _taken(signal: Signal, otlp: Otlp, answer: bytes, content_type: str) -> Finding:
+    """What a collector says that took something."""
+    no_otlp = f"{otlp.endpoint} takes the test {WHAT[signal]}, but its answer is no OTLP"
+    try:
+        if answer and content_type.startswith("text/html"):
+            raise DecodeError
+        partial = (
+            RESPONSES[signal]
+            .FromString(b"" if content_type.startswith("application/json") else answer)
+            .partial_success
+        )
+    except DecodeError:
+        return warning(f"{signal}.no_otlp", no_otlp, "Is it a web page instead of a collector?")
+    refused = partial.rejected_spans if signal == "traces" else partial.rejected_data_points
+    if refused:
+        return error(
+            f"{signal}.rejected",
+            f"{otlp.endpoint} rejects the test {WHAT[signal]}: {partial.error_message}",
+            "The collector's configuration and its log say why.",
+        )  # fmt: skip
+    if partial.error_message:
+        return warning(
+            f"{signal}.warned", f"{otlp.endpoint} takes it and warns: {partial.error_message}",
+            "The collector's log may say more.",
+        )  # fmt: skip
+    name = SPAN_NAME if signal == "traces" else METRIC_NAME
+    return good(f"{signal}.sent", f"{otlp.endpoint} took the test {WHAT[signal]} ({name!r})")
+
+
+def _request(settings: Settings, signal: Signal) -> Any:
+    resource = Resource(
+        attributes=[
+            KeyValue(key=key, value=AnyValue(string_value=value))
+            for key, value in resource_attributes(settings).items()
+        ]
+    )
+    scope = InstrumentationScope(name="avatar_telemetry.doctor", version=VERSION)
+    now = time.time_ns()
+    if signal == "traces":
+        span = Span(
+            trace_id=secrets.token_bytes(16), span_id=secrets.token_bytes(8), name=SPAN_NAME,
+            kind=Span.SPAN_KIND_INTERNAL, start_time_unix_nano=now, end_time_unix_nano=now + 1,
+        )  # fmt: skip
+        spans = ResourceSpans(
+            resource=resource, scope_spans=[ScopeSpans(scope=scope, spans=[span])]
+        )
+        return ExportTraceServiceRequest(resource_spans=[spans])
+    point = NumberDataPoint(time_unix_nano=now, as_int=1)
+    metric = Metric(
+        name=METRIC_NAME, description="Sent by avatar-telemetry doctor; always 1.",
+        gauge=Gauge(data_points=[point]),
+    )  # fmt: skip
+    metrics = ResourceMetrics(
+        resource=resource, scope_metrics=[ScopeMetrics(scope=scope, metrics=[metric])]
+    )
+    return ExportMetricsServiceRequest(resource_metrics=[metrics])
+
+
+def _said(answer: requests.Response) -> str:
+    """What an error's answer says: a ``google.rpc.Status`` by the OTLP specification, or text."""
+    if answer.headers.get("Content-Type", "").startswith(PROTOBUF):
+        try:
+            message: str = Status.FromString(answer.content).message
+            return message
+        except DecodeError:
+            return ""
+    if "html" in answer.headers.get("Content-Type", ""):
+        return ""
+    return answer.content[:200].decode("utf-8", "replace")
+
+
+def _reason(fault: Exception) -> str:
+    """The innermost words of an exception that wraps others."""
+    inner: BaseException = fault
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    inner = getattr(inner, "reason", None) or inner if not isinstance(inner, OSError) else inner
+    return " ".join(str(inner.args[-1] if inner.args else inner).split())[:120]

@@ -1,0 +1,185 @@
+"""The settings: what stops the start, and what is allowed and yet hardly meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from opentelemetry import environment_variables as api_variables
+from opentelemetry.sdk import environment_variables as sdk_variables
+
+from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
+from avatar_telemetry.cli.environment import load_chosen_profile
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.exporters import check_exporters
+from avatar_telemetry.otlp import PREFIX as OTLP_PREFIX
+from avatar_telemetry.settings import Settings, variables
+
+ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
+# A misspelt variable differs by a letter or two; what differs by more is somebody else's.
+MISSPELT = 0.9
+SPAN_BYTES = 2_000
+"""Bytes of memory that a waiting span takes, about: two dozen attributes."""
+MUCH_MEMORY = 64 << 20
+
+
+def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
+    """Read the settings as the server does.
+
+    Returns:
+        The settings, ``None`` where they cannot be used; and the findings.
+    """
+    try:
+        settings = Settings.from_env(environ)
+        profile = load_chosen_profile(settings)
+        check_exporters(settings)
+    except SettingsError as fault:
+        lines = [line.strip() for line in str(fault).splitlines()[1:]]
+        advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
+        return None, [error("settings.fault", line, advice) for line in lines]
+    findings = [
+        *_enabled(settings, environ), *_misspelt(environ), *_identity(settings),
+        *_safe(settings), *_sampling(settings), *_memory(settings),
+    ]  # fmt: skip
+    read = good(
+        "settings.read", f"all can be used; profile {profile.name}, {settings.privacy} privacy"
+    )
+    return settings, [read, *findings]
+
+
+def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    if settings.sdk_disabled:
+        yield warning(
+            "settings.disabled", "OTEL_SDK_DISABLED=true: no metrics, no spans, no /metrics",
+            "Unset it to have any telemetry.",
+        )  # fmt: skip
+        return
+    told = {name: environ[name] for name in (ENABLED, OLD_ENABLED) if environ.get(name)}
+    if len({value.strip().lower() for value in told.values()}) > 1:
+        yield warning(
+            "settings.enabled_twice",
+            " and ".join(f"{name}={value}" for name, value in told.items()) + f": {ENABLED} wins",
+            f"Set {ENABLED} alone.",
+        )
+    if settings.export_enabled:
+        signals = ("traces", settings.traces_exporters), ("metrics", settings.metrics_exporters)
+        off = [name for name, exporters in signals if exporters == ("none",)]
+        yield good("settings.enabled", "the export is on")
+        if off:
+            yield note(
+                "settings.signal_off",
+                f"OTEL_{off[0].upper()}_EXPORTER=none: no {' and '.join(off)} are sent",
+            )
+        return
+    meant = [name for name in environ if name.startswith(OTLP_PREFIX) and environ[name]]
+    if meant:
+        yield warning(
+            "settings.not_enabled",
+            f"{meant[0]} is set, but the export is off: no spans, nothing is pushed",
+            f"Set {ENABLED}=true, or unset {meant[0]}.",
+        )
+    else:
+        yield note(
+            "settings.not_enabled",
+            "the export is off: no spans, nothing is pushed; /metrics works",
+            f"Set {ENABLED}=true and {OTLP_PREFIX}ENDPOINT to have traces.",
+        )
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[Finding]:
+    known = {name for each in variables() for name in (each.variable, each.alias) if name}
+    known |= {name for module in (api_variables, sdk_variables) for name in vars(module)}
+    for name in sorted(environ):
+        if name.startswith(("OTEL_", "IVATAR_", "PROMETHEUS_")) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT)
+            if near:
+                yield warning(
+                    "settings.misspelt", f"{name} is read by nobody", f"Is {near[0]} meant?"
+                )
+
+
+def _identity(settings: Settings) -> Iterator[Finding]:
+    if settings.hostname != "unknown" or "service.instance.id" in dict(
+        settings.resource_attributes
+    ):
+        return
+    message = "HOSTNAME is not in the environment: service.instance.id is unknown"
+    advice = "Export it (shells set it without exporting it): two hosts would be one instance."
+    if settings.export_enabled:
+        yield warning("settings.hostname", message, advice)
+    else:
+        yield note("settings.hostname", message, advice)
+
+
+def _safe(settings: Settings) -> Iterator[Finding]:
+    if settings.environment == "production" and settings.privacy == "off":
+        yield warning(
+            "settings.privacy", "AVATAR_TELEMETRY_PRIVACY=off in production",
+            "Digests, addresses and names leave as they came; balanced hashes and cuts them.",
+        )  # fmt: skip
+    wide = [str(each) for each in settings.metrics_allow.networks if each.prefixlen == 0]
+    if wide:
+        yield warning(
+            "settings.metrics_open",
+            f"AVATAR_TELEMETRY_METRICS_ALLOW={wide[0]}: anybody reads /metrics",
+            "Name the networks of your Prometheus, or use AVATAR_TELEMETRY_METRICS_TOKEN.",
+        )  # fmt: skip
+    if not settings.export_enabled:
+        return
+    for endpoint in sorted({otlp.endpoint for otlp in settings.otlp.values() if otlp.headers}):
+        parts = urlsplit(endpoint)
+        if parts.scheme == "http" and not _is_local(parts.hostname or ""):
+            yield warning(
+                "settings.headers_in_clear", f"OTLP headers go to {parts.netloc} without TLS",
+                "Use https://: whoever is between reads them.",
+            )  # fmt: skip
+            return
+
+
+def _sampling(settings: Settings) -> Iterator[Finding]:
+    if not settings.export_enabled or settings.traces_exporters == ("none",):
+        return
+    if settings.sampler in ("always_off", "parentbased_always_off"):
+        yield warning(
+            "settings.sampler_off", f"OTEL_TRACES_SAMPLER={settings.sampler}: no trace begins here",
+            "Set parentbased_traceidratio and a share, or unset it to record all.",
+        )  # fmt: skip
+    elif settings.sampler.endswith("traceidratio") and settings.sampler_argument:
+        share = float(settings.sampler_argument)
+        if share == 0:
+            yield warning(
+                "settings.sampler_off", "OTEL_TRACES_SAMPLER_ARG=0: no trace begins here",
+                "Give a share above 0.",
+            )  # fmt: skip
+    if ".*" in settings.excluded_urls or "." in settings.excluded_urls:
+        yield warning(
+            "settings.excluded", "OTEL_PYTHON_WSGI_EXCLUDED_URLS leaves every URL out",
+            "Name the URLs that shall have no spans.",
+        )  # fmt: skip
+
+
+def _memory(settings: Settings) -> Iterator[Finding]:
+    if not settings.export_enabled:
+        return
+    if settings.batch_size > settings.queue_size:
+        yield warning(
+            "settings.batch", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
+            "A batch never fills; raise the queue or lower the batch.",
+        )  # fmt: skip
+    most = settings.queue_size * SPAN_BYTES
+    if most > MUCH_MEMORY:
+        yield warning(
+            "settings.memory",
+            f"OTEL_BSP_MAX_QUEUE_SIZE={settings.queue_size}: up to about {most >> 20} MiB in each"
+            " worker while the collector is away",
+            "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio).",
+        )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,65 @@
+"""``metrics``: the merged page of a runtime folder, without asking the server."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from avatar_telemetry.collector import Collector, Server
+from avatar_telemetry.exposition import render
+from avatar_telemetry.folder import living_masters, served_folders
+from avatar_telemetry.settings import Settings
+
+
+@click.command("metrics")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--openmetrics", is_flag=True, help="OpenMetrics instead of the text format 0.0.4.")
+def metrics(folder: Path | None, openmetrics: bool) -> None:
+    """Print the merged metrics of a runtime FOLDER, of a server that runs or one that has ended.
+
+    Without FOLDER it is PROMETHEUS_MULTIPROC_DIR, or the private folder of the one server that
+    runs. The server is not asked; what only it knows (its sockets, its leader) is not there.
+
+    \b
+    Examples:
+      avatar-telemetry metrics
+      avatar-telemetry metrics /dev/shm/avatar-telemetry-x1y2z3 | grep ivatar_requests_total
+    """
+    settings = Settings.from_env(os.environ)
+    path = folder or find_folder(settings)
+    if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
+        raise click.UsageError(
+            f"{path} is no folder that this user can read; see PROMETHEUS_MULTIPROC_DIR"
+        )
+    masters = living_masters(path)
+    server = Server(masters[-1], lambda: ()) if masters else None
+    # Who asks for the leader tries its lock, and that is the workers' alone.
+    quiet = replace(settings, prometheus_endpoint=None, export_enabled=False)
+    families = Collector(path, quiet, server).collect()
+    click.echo(render(families, openmetrics=openmetrics), nl=False)
+
+
+def find_folder(settings: Settings) -> Path:
+    """The runtime folder that is meant where none is named.
+
+    Args:
+        settings: of the server.
+
+    Raises:
+        click.UsageError: there is none, or more than one.
+    """
+    if settings.multiproc_dir:
+        return Path(settings.multiproc_dir)
+    found = list(served_folders())
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise click.UsageError(
+            "several servers run; name the FOLDER of one: " + " ".join(map(str, found))
+        )
+    raise click.UsageError(
+        "no server of this user runs; name its FOLDER, or ask as its user (sudo -u)"
+    )

@@ -1,0 +1,101 @@
+"""``settings``: the reference of all settings, and the page of the documentation made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import click
+
+from avatar_telemetry.cli.output import say, say_json
+from avatar_telemetry.otlp import OTLP_SETTINGS
+from avatar_telemetry.settings import variables
+from avatar_telemetry.settings_table import OWN_PREFIX, SETTINGS
+from avatar_telemetry.variable import Setting
+
+HEAD = """\
+# Settings
+
+<!-- Made by `avatar-telemetry settings --markdown`; a test compares. -->
+
+All settings are environment variables. An empty one counts as unset, except where the table says
+what empty means. All are checked before a worker starts: a bad one stops the server with a message
+that names every variable at fault. `avatar-telemetry check-config` does so without a server.
+"""
+OWN = """\
+## The layer's own
+
+A variable with this prefix that is not in the table stops the start, too: it is a misspelt one.
+"""
+STANDARD = """\
+## The server, and what OpenTelemetry has standardised
+"""
+OTLP = """\
+## OTLP
+
+Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `OTEL_EXPORTER_OTLP_`
+it is for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all
+signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without
+an endpoint it is `http://localhost:4318`. Port 4317 is gRPC's: where no protocol is set and the
+endpoint has it, gRPC is spoken if the extra `grpc` is installed, else HTTP to 4318 of that host.
+"""
+OTLP_MARK = "OTLP: "
+
+
+@click.command("settings")
+@click.argument("word", default="")
+@click.option("--markdown", "as_markdown", is_flag=True, help="The page of the documentation.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def settings(word: str, as_markdown: bool, as_json: bool) -> None:
+    """Describe every setting, or those with WORD in their name or meaning.
+
+    \b
+    Examples:
+      avatar-telemetry settings
+      avatar-telemetry settings privacy
+      avatar-telemetry settings --markdown > docs/settings.md
+    """
+    if as_markdown:
+        click.echo(markdown(), nl=False)
+        return
+    found = [
+        each for each in variables() if word.lower() in f"{each.variable} {each.meaning}".lower()
+    ]
+    if not found:
+        raise click.UsageError(f"no setting has {word!r} in its name or meaning")
+    if as_json:
+        say_json([_described(each) for each in found])
+        return
+    for each in found:
+        say(click.style(each.variable, bold=True) + (f" (or {each.alias})" if each.alias else ""))
+        say(f"    {each.meaning} Allowed: {each.allowed}. Default: {each.default or 'none'}.")
+
+
+def markdown() -> str:
+    """The page of the documentation."""
+    own = {name: each for name, each in SETTINGS.items() if each.variable.startswith(OWN_PREFIX)}
+    standard = {name: each for name, each in SETTINGS.items() if name not in own}
+    sections = ((STANDARD, standard), (OWN, own), (OTLP, OTLP_SETTINGS[None]))
+    return HEAD + "".join(
+        f"\n{text}\n" + "\n".join(_table(table)) + "\n" for text, table in sections
+    )
+
+
+def _table(table: Mapping[str, Setting]) -> Iterator[str]:
+    yield "| variable | default | allowed | meaning |"
+    yield "|---|---|---|---|"
+    for each in table.values():
+        name = f"`{each.variable}`" + (f", else `{each.alias}`" if each.alias else "")
+        default = f"`{each.default}`" if each.default else ""
+        meaning = each.meaning
+        if meaning.startswith(OTLP_MARK):
+            meaning = meaning.removeprefix(OTLP_MARK)
+            meaning = meaning[:1].upper() + meaning[1:]
+        meaning += " A secret." if each.secret else ""
+        yield f"| {name} | {default} | {each.allowed} | {meaning} |"
+
+
+def _described(setting: Setting) -> dict[str, str | bool]:
+    return {
+        "variable": setting.variable, "alias": setting.alias, "default": setting.default,
+        "allowed": setting.allowed, "meaning": setting.meaning, "secret": setting.secret,
+    }  # fmt: skip

@@ -1,0 +1,96 @@
+"""``check-config`` and ``settings``: what the server's start says, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.cli.settings import markdown
+from avatar_telemetry.settings import variables
+from tests.cli.running import run
+
+PAGE = Path(__file__).parents[2] / "docs/settings.md"
+
+
+def test_good_settings_are_shown() -> None:
+    """What is set is shown with its value and where it is from; a secret is not."""
+    ran = run(
+        "check-config", "--json", OTEL_ENABLED="true", OTEL_SERVICE_NAME="mine",
+        AVATAR_TELEMETRY_METRICS_TOKEN="very-secret-token",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318",
+    )  # fmt: skip
+    assert ran.status == 0
+    shown = {row["variable"]: (row["value"], row["from"]) for row in ran.json()}
+    assert shown == {
+        "HOSTNAME": ("a-host", "set"),
+        "OTEL_EXPORT_ENABLED": ("true", "OTEL_ENABLED"),
+        "OTEL_SERVICE_NAME": ("mine", "set"),
+        "AVATAR_TELEMETRY_METRICS_TOKEN": ("(set, not shown)", "set"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://collector:4318", "set"),
+    }
+    assert "very-secret" not in ran.out + ran.err
+
+
+def test_all_settings_are_shown_on_demand() -> None:
+    """``--all`` shows every variable, with its default."""
+    shown = run("check-config", "--all").out
+    assert "OTEL_BSP_MAX_QUEUE_SIZE" in shown
+    assert "2048" in shown
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        pytest.param(
+            {"AVATAR_TELEMETRY_PRIVCY": "off"},
+            "did you mean AVATAR_TELEMETRY_PRIVACY",
+            id="misspelt",
+        ),
+        pytest.param(
+            {"OTEL_PROMETHEUS_ENDPOINT": "9464"}, "OTEL_PROMETHEUS_ENDPOINT='9464'", id="value"
+        ),
+        pytest.param({"AVATAR_TELEMETRY_PROFILE": "no.such:P"}, "No module named", id="profile"),
+    ],
+)
+def test_faults_are_named(env: dict[str, str], words: str) -> None:
+    """What would stop the server ends the command with status 2 and the same message."""
+    ran = run("check-config", **env)
+    assert ran.status == 2
+    assert words in ran.err
+
+
+def test_a_profile_of_the_working_directory_is_found(tmp_path: Path) -> None:
+    """Modules are imported from where the command is started, as gunicorn does."""
+    (tmp_path / "my_profile.py").write_text(
+        "from avatar_telemetry import Profile\nPROFILE = Profile('mine')\n"
+    )
+    ran = run("check-config", cwd=tmp_path, AVATAR_TELEMETRY_PROFILE="my_profile:PROFILE")
+    assert ran.status == 0, ran.err
+
+
+def test_the_reference_is_the_tables() -> None:
+    """The page of the documentation is what the command writes."""
+    assert PAGE.read_text(encoding="utf-8") == markdown(), (
+        "run: avatar-telemetry settings --markdown"
+    )
+    assert run("settings", "--markdown").out == markdown()
+
+
+def test_the_reference_is_whole() -> None:
+    """Every variable stands on the page, those of one signal by their rule."""
+    page = markdown()
+    for each in variables():
+        name = each.variable
+        for signal in ("TRACES_", "METRICS_", "LOGS_"):
+            if each.alias and each.alias.startswith("OTEL_EXPORTER_OTLP_"):
+                name = name.replace(f"OTLP_{signal}", "OTLP_")
+        assert f"`{name}`" in page
+
+
+def test_settings_are_searched() -> None:
+    """A word finds the settings with it in name or meaning."""
+    shown = run("settings", "privacy").out
+    assert "AVATAR_TELEMETRY_PRIVACY" in shown
+    assert "OTEL_BSP_MAX_QUEUE_SIZE" not in shown
+    assert run("settings", "queue", "--json").json()[0]["variable"] == "OTEL_BSP_MAX_QUEUE_SIZE"
