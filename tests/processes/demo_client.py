@@ -100,6 +100,7 @@ def knowable(metrics: Metrics) -> Metrics:
         for key, value in metrics.items()
         if key[0].startswith("ivatar_")
         and key[0] != "ivatar_requests_in_progress"
+        and not key[0].startswith("ivatar_db_")  # statements are the application's own affair
         and not (key[0].endswith(("_sum", "_bucket")) and "upload" not in key[0])
     }
 
