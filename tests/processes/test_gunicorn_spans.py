@@ -130,11 +130,14 @@ def test_access_log(serve: Serve, sink: OtlpSink, worker_class: str) -> None:
     )
     ask(server, 1)
     server.get(f"/gravatarproxy/{DIGEST}")
+    assert server.get(f"/avatar/{'a' * 32}?file").body == b"picture"
     server.get("/contact/")
-    traces = {span.name: span.trace_id for span in all_spans(server, sink) if span.kind == "SERVER"}
+    spans = all_spans(server, sink)
+    traces = {span.name: span.trace_id for span in spans if span.kind == "SERVER"}
     lines = re.findall(r"access (\d+) (\S+) (.+) \.", server.log())
-    assert ("200", traces["GET /avatar/{digest}"], "avatar.serve_png") in lines
+    assert ("200", identity(1)[0], "avatar.serve_png") in lines
     proxied = ("200", traces["GET /gravatarproxy/{digest}"], "avatar.gravatar_proxy")
     assert proxied in lines
     assert ("200", traces["GET /contact/"], "GET /contact/") in lines
-    assert identity(1)[0] == traces["GET /avatar/{digest}"]
+    # A file ends after its line.
+    assert ("200", traces["GET /avatar/{digest}"], "avatar.serve") in lines

@@ -18,7 +18,7 @@ def application(environ, start_response):
     with TRACER.start_as_current_span("call", attributes={"number": number}):
         time.sleep(0.003)
     start_response("200 OK", [("Content-Type", "image/png")])
-    if environ["PATH_INFO"].startswith("/gravatarproxy"):
+    if number == "file":
         Path("picture").write_bytes(b"picture")
         return environ["wsgi.file_wrapper"](open("picture", "rb"))
     return body(number)
