@@ -67,6 +67,21 @@ class Authority:
         """A certificate for this machine that nobody vouches for."""
         return self._make(name, LEAF.format(alternatives=LOCAL))
 
+    def expired(self, name: str) -> Certificate:
+        """A certificate for this machine that this authority vouched for until yesterday."""
+        made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
+        extensions.write_text(LEAF.format(alternatives=LOCAL))
+        authority = ["-CA", str(self.certificate.path), "-CAkey", str(self.certificate.key)]
+        for command in (
+            ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-subj", f"/CN={name}", "-keyout", str(made.key), "-out", str(request)],
+            ["x509", "-req", "-in", str(request), *authority, "-CAcreateserial", "-days", "-1",
+             "-extfile", str(extensions), "-out", str(made.path)],
+        ):  # fmt: skip
+            subprocess.run(["openssl", *command], check=True, capture_output=True)
+        return made
+
     def _make(self, name: str, extensions: str, *options: str) -> Certificate:
         made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         configuration = self._folder / f"{name}.cnf"

@@ -30,7 +30,7 @@ def metrics(folder: Path | None, openmetrics: bool) -> None:
     """
     settings = Settings.from_env(os.environ)
     path = folder or find_folder(settings)
-    if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
+    if not os.path.isdir(path) or not os.access(path, os.R_OK | os.X_OK):
         raise click.UsageError(
             f"{path} is no folder that this user can read; see PROMETHEUS_MULTIPROC_DIR"
         )

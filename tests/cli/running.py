@@ -157,5 +157,5 @@ class DemoServer:
         return found[1] if found else ""
 
     def _all_up(self) -> bool:
-        looked = run("top", self.url, "--once", "--json")
+        looked = run("top", self.url, "--once", "--json", **self.env)
         return looked.status == 0 and looked.json()["idle"] == self._workers

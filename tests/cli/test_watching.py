@@ -65,10 +65,11 @@ def test_the_folder_tells_what_the_server_tells(demo_server: DemoServer) -> None
 
 
 def test_looking_at_a_folder_changes_nothing(demo_server: DemoServer) -> None:
-    """No file is made, changed or removed by looking."""
+    """No file is made, replaced or removed by looking."""
 
-    def files() -> dict[str, int]:
-        return {each.name: each.stat().st_mtime_ns for each in demo_server.runtime.iterdir()}
+    def files() -> dict[str, tuple[int, int]]:
+        status = {each.name: each.stat() for each in demo_server.runtime.iterdir()}
+        return {name: (each.st_ino, each.st_size) for name, each in status.items()}
 
     before = files()
     offline(demo_server.runtime)

@@ -15,6 +15,7 @@ from avatar_telemetry.cli.checks.sending import TESTED, send_test
 from avatar_telemetry.cli.checks.tls import (
     CLIENT,
     check_certificate,
+    client_fault,
     file_fault,
     handshake_fault,
     make_context,
@@ -210,17 +211,46 @@ def _look_inside_tls(destination: Destination) -> Iterator[Finding]:
             # gRPC hangs up on whoever does not ask for HTTP/2 in the handshake.
             context.set_alpn_protocols(["h2"])
             speech = "grpc" if destination.ask(connect) == "grpc" else speech
-    except ssl.SSLError as fault:
-        yield handshake_fault(destination.address, destination.otlp, fault)
-        return
     except OSError as fault:
-        yield error(
-            "collector.tls", f"{destination.address} ends the TLS handshake: {fault}",
-            "Does it speak TLS? Else use http:// in the endpoint.",
-        )  # fmt: skip
+        yield _ended(destination, context, fault)
+        return
+    if speech == "unknown" and (hung_up := _hangs_up(destination, context)):
+        yield hung_up
         return
     yield from check_certificate(destination.address, certificates[0])
     yield from _speech(destination, speech)
+
+
+def _ended(destination: Destination, context: ssl.SSLContext, fault: OSError) -> Finding:
+    """Why TLS did not come to stand, or did not stand for long."""
+    if isinstance(fault, ssl.SSLError) and not isinstance(fault, ssl.SSLEOFError):
+        return handshake_fault(destination.address, destination.otlp, fault)
+    return _hangs_up(destination, context) or error(
+        "collector.tls", f"{destination.address} ends the TLS handshake: {fault}",
+        "Does it speak TLS? Else use http:// in the endpoint.",
+    )  # fmt: skip
+
+
+def _hangs_up(destination: Destination, context: ssl.SSLContext) -> Finding | None:
+    """Whether it is for the client's certificate that a connection ends without a word.
+
+    In TLS 1.3 a server looks at it after the client's handshake, and what it says may be lost with
+    the connection. In TLS 1.2 the handshake itself fails (RFC 8446, appendix E; RFC 5246).
+    """
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        with (
+            destination.connect() as plain,
+            context.wrap_socket(plain, server_hostname=destination.host),
+        ):
+            return None
+    except TimeoutError:
+        return None
+    except ssl.SSLError as fault:
+        found = handshake_fault(destination.address, destination.otlp, fault)
+        return found if "client" in found.check or isinstance(fault, ssl.SSLEOFError) else None
+    except OSError:
+        return client_fault(destination.address, destination.otlp)
 
 
 def _speech(destination: Destination, speech: Speech) -> Iterator[Finding]:

@@ -26,6 +26,8 @@ WATCHED = {
     "urllib": "urllib.request", "urllib3": "urllib3",
 }  # fmt: skip
 """The module that each probe watches."""
+DRIVERS = ("mysqlclient", "psycopg", "psycopg2", "pymysql")
+"""Those of databases; sqlite3 is everywhere and seldom meant."""
 
 
 def check_installed(settings: Settings | None, profile: Profile | None) -> Iterator[Finding]:
@@ -39,6 +41,8 @@ def check_installed(settings: Settings | None, profile: Profile | None) -> Itera
     yield from _packages()
     off = settings.probes_off if settings else frozenset()
     yield from _probes(off)
+    if settings:
+        yield from _statements(settings)
     if settings and profile and "generators" not in off and not is_demo(settings):
         yield from _generators(profile)
 
@@ -103,6 +107,23 @@ def _probes(off: frozenset[str]) -> Iterator[Finding]:
         yield note(
             "packages.probes_off", f"left out: {', '.join(sorted(off))}",
             "AVATAR_TELEMETRY_PROBES says so; what they would see is in no metric.",
+        )  # fmt: skip
+
+
+def _statements(settings: Settings) -> Iterator[Finding]:
+    """Spans of SQL statements come from packages of OpenTelemetry, which are an extra."""
+    silent = [
+        name
+        for name in DRIVERS
+        if name not in settings.probes_off
+        and _has(WATCHED[name])
+        and not _has(f"opentelemetry.instrumentation.{name}")
+    ]
+    if settings.export_enabled and silent:
+        yield note(
+            "packages.statements",
+            f"statements through {', '.join(silent)} get no spans of their own",
+            "pip install 'avatar-telemetry[databases]' for them; they are counted all the same.",
         )  # fmt: skip
 
 

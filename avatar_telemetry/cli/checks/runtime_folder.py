@@ -31,7 +31,7 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _named(path: Path) -> Iterator[Finding]:
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists() raises where it may not look
         yield from _to_be_made(path)
         return
     if not path.is_dir():
@@ -39,7 +39,7 @@ def _named(path: Path) -> Iterator[Finding]:
             "folder.no_folder", f"{VARIABLE}={path} is no folder", "Name a folder of its own."
         )
         return
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if not _may(path, os.R_OK | os.W_OK | os.X_OK):
         yield error(
             "folder.rights", f"user {os.geteuid()} cannot read and write {path}",
             "chown it to the workers' user, or run the doctor as that user (sudo -u).",
@@ -63,8 +63,8 @@ def _named(path: Path) -> Iterator[Finding]:
 
 
 def _to_be_made(path: Path) -> Iterator[Finding]:
-    parent = next((each for each in path.absolute().parents if each.exists()), Path("/"))
-    if os.access(parent, os.W_OK | os.X_OK):
+    parent = next((each for each in path.absolute().parents if os.path.exists(each)), Path("/"))
+    if _may(parent, os.W_OK | os.X_OK):
         yield good("folder.to_be_made", f"{path} is made at the start")
         yield from _room(parent)
     else:
@@ -76,7 +76,7 @@ def _to_be_made(path: Path) -> Iterator[Finding]:
 
 def _private() -> Iterator[Finding]:
     base = base_folder()
-    if not os.access(base, os.W_OK | os.X_OK):
+    if not _may(base, os.W_OK | os.X_OK):
         yield error(
             "folder.rights",
             f"user {os.geteuid()} cannot write into {base}",
@@ -106,6 +106,10 @@ def _room(path: Path) -> Iterator[Finding]:
             "folder.room", f"{free >> 20} MiB are free in {path}",
             "Make room (a container's /dev/shm: --shm-size=256m); without it nothing is counted.",
         )  # fmt: skip
+
+
+def _may(path: Path, what: int) -> bool:
+    return os.access(path, what, effective_ids=True)
 
 
 def _is_old(master: int) -> bool:

@@ -85,18 +85,10 @@ def handshake_fault(address: str, otlp: Otlp, fault: ssl.SSLError) -> Finding:
             "collector.tls_not_spoken", f"{address} does not speak TLS",
             "Use http:// in the endpoint, or turn TLS on at the collector.",
         )  # fmt: skip
-    if any(word in reason for word in CLIENT_REFUSED) or (
-        otlp.client_certificate and any(word in reason for word in CLIENT_WANTED)
+    if any(word in reason for word in CLIENT_REFUSED + CLIENT_WANTED) or isinstance(
+        fault, ssl.SSLEOFError
     ):
-        return error(
-            "collector.tls_client_refused", f"{address} does not accept the client's certificate",
-            f"Is {CLIENT} of an authority that the collector trusts, and valid?",
-        )  # fmt: skip
-    if any(word in reason for word in CLIENT_WANTED):
-        return error(
-            "collector.tls_client_wanted", f"{address} wants a client certificate",
-            f"Set {CLIENT} and {KEY}.",
-        )  # fmt: skip
+        return client_fault(address, otlp)
     if "NO_APPLICATION_PROTOCOL" in reason:
         return error(
             "collector.tls_protocol", f"{address} does not speak {otlp.protocol}",
@@ -106,6 +98,19 @@ def handshake_fault(address: str, otlp: Otlp, fault: ssl.SSLError) -> Finding:
     return error(
         "collector.tls", f"TLS with {address} fails: {words}",
         "Do both sides speak TLS 1.2 or 1.3?",
+    )  # fmt: skip
+
+
+def client_fault(address: str, otlp: Otlp) -> Finding:
+    """The collector wants to see a certificate of its client, or another one."""
+    if otlp.client_certificate:
+        return error(
+            "collector.tls_client_refused", f"{address} does not accept the client's certificate",
+            f"Is {CLIENT} of an authority that the collector trusts, and valid?",
+        )  # fmt: skip
+    return error(
+        "collector.tls_client_wanted", f"{address} wants a client certificate",
+        f"Set {CLIENT} and {KEY}.",
     )  # fmt: skip
 
 

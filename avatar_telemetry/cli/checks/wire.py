@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -58,10 +59,12 @@ def _exchange(open_socket: Open, question: bytes) -> bytes | None:
     answer = b""
     try:
         with open_socket() as connection:
+            # The time-out is for each read: an answer may come byte by byte.
+            end = time.monotonic() + (connection.gettimeout() or 0.0)
             connection.sendall(question)
             while len(answer) < ENOUGH and (data := connection.recv(ENOUGH)):
                 answer += data
-                if not answer.startswith(b"HTTP/1"):
+                if not answer.startswith(b"HTTP/1") or time.monotonic() > end:
                     break
     except TimeoutError:
         return answer or None
