@@ -61,7 +61,7 @@ def exporting(sink: OtlpSink, **more: str | None) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_the_configuration_of_the_page(serve: Serve, sink: OtlpSink, preload: bool) -> None:
+def test_the_configuration_of_the_page(sink: OtlpSink, serve: Serve, preload: bool) -> None:
     """Every record of master and workers is JSON; those of a request bear its trace, and the access
     log names it with what became of the request."""
     server = serve(
@@ -109,7 +109,7 @@ def test_a_format_with_the_trace_does_not_depend_on_a_switch(serve: Serve) -> No
 
 @pytest.mark.parametrize("preload", PRELOAD)
 def test_an_application_that_configures_logging_is_left_alone(
-    serve: Serve, sink: OtlpSink, preload: bool
+    sink: OtlpSink, serve: Serve, preload: bool
 ) -> None:
     """``basicConfig`` of the application works as without us while records are exported."""
     server = serve(
@@ -125,7 +125,7 @@ def test_an_application_that_configures_logging_is_left_alone(
     assert [log.proto.body.string_value for log in sink.logs()] == ["no picture for REDACTED"]
 
 
-def test_records_of_all_workers_arrive(serve: Serve, sink: OtlpSink) -> None:
+def test_records_of_all_workers_arrive(sink: OtlpSink, serve: Serve) -> None:
     """What every worker has logged by its end has arrived, each record once, in its trace."""
     delays = {"OTEL_BLRP_SCHEDULE_DELAY": "600000", "OTEL_BSP_SCHEDULE_DELAY": "600000"}
     server = serve(
@@ -142,7 +142,7 @@ def test_records_of_all_workers_arrive(serve: Serve, sink: OtlpSink) -> None:
     assert all(log.resource["service.instance.id"].startswith("unknown/") for log in logs)
 
 
-def test_a_collector_that_hangs_delays_no_exit(serve: Serve, sink: OtlpSink) -> None:
+def test_a_collector_that_hangs_delays_no_exit(sink: OtlpSink, serve: Serve) -> None:
     """A worker whose records do not get out ends all the same, and has counted them."""
     sink.behave(Fault.BLACKHOLE)
     server = serve(
