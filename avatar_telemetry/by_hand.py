@@ -34,6 +34,8 @@ from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.worker import WORKER
 
 P = ParamSpec("P")
+LARGEST = 1 << 63
+"""Bytes that no file has."""
 
 
 class NoRequest:
@@ -227,8 +229,12 @@ def _count(instrument: Instrument, *values: str) -> None:
 
 
 def _observe(instrument: Instrument, value: Any, *values: str) -> None:
-    if isinstance(value, (int, float)) and math.isfinite(value) and value >= 0:
-        _telemetry().metrics.observe(instrument, float(value), *values)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return
+    if math.isfinite(number) and number >= 0:
+        _telemetry().metrics.observe(instrument, number, *values)
 
 
 def _size(size: int | str) -> str:
@@ -239,7 +245,7 @@ def _size(size: int | str) -> str:
 
 
 def _bytes(size: Any) -> int:
-    return size if isinstance(size, int) and size >= 0 else 0
+    return size if isinstance(size, int) and 0 <= size < LARGEST else 0
 
 
 def _truth(success: object) -> str:
