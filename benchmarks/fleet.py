@@ -183,6 +183,8 @@ class Host:
                 "OTEL_ENVIRONMENT": "production", "HOSTNAME": f"host-{number:04}",
                 "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint,
                 "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": compression,
+                "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "60",
+                "OTEL_METRIC_EXPORT_TIMEOUT": "60000",
             }
         )  # fmt: skip
         own = folder / settings.hostname
