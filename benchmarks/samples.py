@@ -14,6 +14,17 @@ def total(page: str, sample: str) -> float:
     )
 
 
+def totals(page: str) -> dict[str, float]:
+    """The same for every name."""
+    summed: dict[str, float] = {}
+    for line in page.splitlines():
+        if line and not line.startswith("#"):
+            key, _, value = line.rpartition(" ")
+            name = key.partition("{")[0]
+            summed[name] = summed.get(name, 0.0) + float(value)
+    return summed
+
+
 def count(page: str) -> int:
     """How many samples there are."""
     return sum(not line.startswith("#") for line in page.splitlines())

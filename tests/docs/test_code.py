@@ -1,0 +1,92 @@
+"""The code in the documentation: it compiles, parses, and runs where it says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.docs.documents import Block, blocks, pages
+
+LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
+BLOCKS = [block for page in pages() for block in blocks(page)]
+PATIENCE = 120
+
+
+def written_in(*languages: str) -> list[Any]:
+    """The blocks in these languages, as parameters."""
+    return [pytest.param(each, id=each.name) for each in BLOCKS if each.language in languages]
+
+
+def test_every_block_names_its_language() -> None:
+    """There is no block of which nobody knows what it is."""
+    unknown = [each.name for each in BLOCKS if each.language not in LANGUAGES]
+    assert unknown == []
+
+
+def test_only_python_runs() -> None:
+    """No other block says that it is complete, for nobody would run it."""
+    assert [b.name for b in BLOCKS if b.complete and b.language != "python"] == []
+    assert [b.name for b in BLOCKS if b.complete] != []
+
+
+@pytest.mark.parametrize("block", written_in("python"))
+def test_python_compiles(block: Block) -> None:
+    """A block of Python is whole statements."""
+    compile(block.text, block.name, "exec")
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(each, id=each.name) for each in BLOCKS if each.complete]
+)
+def test_complete_python_runs(block: Block, tmp_path: Path) -> None:
+    """A block that says it is complete runs in a new interpreter."""
+    script = tmp_path / "block.py"
+    script.write_text(block.text, encoding="utf-8")
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_"))
+    }
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environ, capture_output=True, text=True,
+        timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", written_in("sh"))
+def test_shell_parses(block: Block) -> None:
+    """A block of shell is one that bash understands."""
+    done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("block", written_in("yaml"))
+def test_yaml_parses(block: Block) -> None:
+    """A block of YAML is one."""
+    assert list(yaml.safe_load_all(block.text))
+
+
+def test_json_parses() -> None:
+    """Each block of JSON is one."""
+    for block in BLOCKS:
+        if block.language == "json":
+            json.loads(block.text)
+
+
+def test_toml_parses() -> None:
+    """Each block of TOML is one."""
+    if sys.version_info < (3, 11):
+        pytest.skip("no parser of TOML before Python 3.11")
+    import tomllib
+
+    for block in BLOCKS:
+        if block.language == "toml":
+            tomllib.loads(block.text)

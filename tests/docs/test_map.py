@@ -1,0 +1,44 @@
+"""The map of the code: all of the code is on it, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import avatar_telemetry
+from tests.docs.documents import DOCS, prose
+
+PACKAGE = Path(avatar_telemetry.__file__).parent
+MAP = DOCS / "map.md"
+# A whole folder of the package may stand for its modules where they are of one kind.
+FOLDERS = ("demo",)
+
+
+def modules() -> set[str]:
+    """The modules of the package, as the map names them: ``tracing/queue``."""
+    found = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
+    return {
+        name for name in found
+        if name.rpartition("/")[2] != "__init__" and name.partition("/")[0] not in FOLDERS
+    }  # fmt: skip
+
+
+def mapped() -> set[str]:
+    """The modules that the first column of a table on the map names."""
+    rows = re.findall(r"(?m)^\| (`[^|]+) \|", prose(MAP))
+    return {name for row in rows for name in re.findall(r"`([a-z_0-9/]+)`", row)}
+
+
+def test_every_module_is_on_the_map() -> None:
+    """A newcomer finds each module of the package in a row of its own."""
+    assert modules() - mapped() == set()
+
+
+def test_the_map_shows_what_is_there() -> None:
+    """Nothing on it has gone since."""
+    assert {name for name in mapped() - modules() if not (PACKAGE / name).is_dir()} == set()
+
+
+def test_the_map_is_one_page() -> None:
+    """Ten minutes of reading are some two thousand words."""
+    assert len(MAP.read_text(encoding="utf-8").split()) <= 2_200

@@ -1,0 +1,86 @@
+"""The names in the documentation: variables that are read, and metrics that are made."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.settings import variables
+from tests.docs.documents import DOCS, REPOSITORY, pages
+
+VARIABLE = re.compile(
+    r"(?<![A-Z_.])(?:OTEL|AVATAR_TELEMETRY|IVATAR|DEMO|COLLECTOR|PROMETHEUS|TEST|BENCH|GUNICORN|DD"
+    r"|DASHBOARD)_[A-Z_]*[A-Z](?![A-Z_*])"
+)
+METRIC = re.compile(
+    r"(?<![\w:/.])(?:ivatar|gunicorn|process|avatar_telemetry)_[a-z_]+[a-z](?![\w:./(*])"
+)
+SUFFIX = re.compile(r"_(?:total|bucket|count|sum|info)\Z")
+# Of Datadog's Agent.
+KNOWN_ELSEWHERE = {"DD_OTLP_CONFIG_RECEIVER_PROTOCOLS_HTTP_ENDPOINT"}
+# Not a metric: the Python of the dashboards.
+WORDS = {"ivatar_boards"}
+SOURCES = ("*.py", "*.yaml", "*.yml", "run", "environment", "*.service")
+
+
+def words_of_file(path: Path) -> set[str]:
+    """Every word in capitals in a file."""
+    return set(re.findall(r"[A-Z][A-Z_]+[A-Z]", path.read_text(encoding="utf-8")))
+
+
+def words_of(folder: Path) -> set[str]:
+    """The same of the sources below a folder."""
+    files = [path for pattern in SOURCES for path in folder.rglob(pattern)]
+    return {word for path in files for word in words_of_file(path)}
+
+
+def texts_of(package: Path) -> set[str]:
+    """Every text in the code of a package that is a name."""
+    return {
+        node.value
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.fullmatch("[a-z_]+", node.value)
+    }
+
+
+READ = {name for each in variables() for name in (each.variable, each.alias) if name}
+PACKAGE_TEXTS = texts_of(REPOSITORY / "avatar_telemetry")
+
+
+def is_metric(name: str) -> bool:
+    """Whether the code makes it."""
+    return bool({name, SUFFIX.sub("", name)} & PACKAGE_TEXTS)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda each: str(each.relative_to(REPOSITORY)))
+def test_variables_are_read(page: Path) -> None:
+    """Each variable on a page is one of the settings, or somebody's in this repository."""
+    others = {
+        word
+        for folder in ("avatar_telemetry/demo", "deploy", "tests", ".ci")
+        for word in words_of(REPOSITORY / folder)
+        if not word.startswith(("OTEL_", "AVATAR_TELEMETRY_"))
+    }
+    others |= words_of_file(REPOSITORY / "gunicorn.conf.py") | KNOWN_ELSEWHERE
+    named = set(VARIABLE.findall(page.read_text(encoding="utf-8")))
+    assert named - READ - others == set()
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda each: str(each.relative_to(REPOSITORY)))
+def test_metrics_exist(page: Path) -> None:
+    """Each metric on a page is one that the code makes."""
+    named = set(METRIC.findall(page.read_text(encoding="utf-8"))) - WORDS
+    assert {name for name in named if not is_metric(name)} == set()
+
+
+def test_every_metric_is_described() -> None:
+    """The page of metrics tells of each that the instruments make."""
+    from avatar_telemetry.metrics import INSTRUMENTS
+
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    assert [each.name for each in INSTRUMENTS if each.name not in text] == []

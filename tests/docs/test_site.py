@@ -1,0 +1,73 @@
+"""The site: it has every page, it builds, and it asks nothing of anybody else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.docs.documents import AWAITED, DOCS, REPOSITORY
+from tests.real_servers import unavailable
+
+CONFIGURATION = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
+PATIENCE = 300
+
+
+def entries(part: Any) -> Iterator[str]:
+    """The pages of a navigation, in its order."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for each in part.values():
+            yield from entries(each)
+    else:
+        for each in part:
+            yield from entries(each)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """No page of ``docs`` is left out, and none that is not there is offered, but those awaited."""
+    offered = list(entries(CONFIGURATION["nav"]))
+    there = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert len(offered) == len(set(offered))
+    assert set(offered) - AWAITED <= there <= set(offered)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly."""
+    if find_spec("mkdocs") is None:
+        unavailable("mkdocs is not installed; it is the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_is_built(site: Path) -> None:
+    """Each page and each picture is in it."""
+    pages = {path.relative_to(DOCS).with_suffix("") for path in DOCS.rglob("*.md")}
+    for page in pages:
+        whole = site / page.parent if page.name == "index" else site / page
+        assert (whole / "index.html").is_file(), page
+    assert {path.name for path in (DOCS / "pictures").iterdir()} == {
+        path.name for path in (site / "pictures").iterdir()
+    }
+
+
+def test_a_reader_fetches_nothing_from_elsewhere(site: Path) -> None:
+    """No script, style, font or picture of a page has another host's address."""
+    fetched = re.compile(r'<(?:script|img|link)\b[^>]*(?:src|href)="((?:https?:)?//[^"]*)"')
+    for page in site.rglob("*.html"):
+        found = [url for url in fetched.findall(page.read_text(encoding="utf-8"))]
+        assert [url for url in found if "canonical" not in url] == [], page
