@@ -148,7 +148,6 @@ class Outlets:
 
     def _count_spans(self, result: str, number: int) -> None:
         self._metrics.add(SPANS, float(number), result)
-        debug("%d spans %s", number, result)
 
 
 def tell_configured(settings: Settings) -> None:

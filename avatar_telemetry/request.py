@@ -356,6 +356,7 @@ class AvatarRequest:
         self.status = status[:3]
         self._content_type = self._location = ""
         self._unsent = 0
+        self.announced = None  # an error page may follow a head that never left (PEP 3333)
         for name, value in headers:
             meaning = _MEANINGS.get(name)
             if meaning is None:

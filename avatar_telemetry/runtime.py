@@ -133,10 +133,11 @@ class Runtime:
     def push_last(self) -> None:
         """At the end of the server, when all workers have ended: what they counted since the last
         push. Waits as long as a worker's exit would."""
-        settings, folder = self._settings, self._folder
-        if settings is not None and folder is not None and os.getpid() == self._folder_owner:
+        folder = self._folder
+        if folder is not None and os.getpid() == self._folder_owner:
             with self.guard.at("leader"):
-                speaker.push_last(folder, settings, self.guard)
+                # A reload may have named another collector.
+                speaker.push_last(folder, self._renewed_settings(), self.guard)
 
     def release(self) -> None:
         """Leave the runtime folder, which goes with the last server that uses it."""
@@ -187,7 +188,8 @@ class Runtime:
         if profile is not None:
             self._declared.append(profile)
             if self._metrics is not None:
-                install_probes(profile, (self._settings or DEFAULTS).probes_off)
+                with self.guard.at("profile"):
+                    install_probes(profile, (self._settings or DEFAULTS).probes_off)
 
     def layer(self, settings: Settings | None, profile: Profile | None) -> Layer:
         """What the middleware works with in this process. Never raises.
@@ -301,7 +303,7 @@ class Runtime:
         try:
             return Settings.from_env(self._environ)
         except SettingsError as error:
-            LOGGER.error("%s\n  the worker goes on with the settings of the start", error)
+            LOGGER.error("%s\n  going on with the settings of the start", error)
             return self._settings or DEFAULTS
 
     def _after_fork(self) -> None:

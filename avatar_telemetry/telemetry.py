@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.metrics import Metrics
@@ -28,7 +28,3 @@ class Telemetry:
     profile: Profile
     sizes: Mapping[int, str]
     tracing: RequestTracing | None = None
-
-    def with_profile(self, profile: Profile) -> Telemetry:
-        """The same parts with another profile."""
-        return replace(self, profile=profile)

@@ -222,7 +222,7 @@ def _attributes(target: Target, method: str, service: str, listed: str) -> dict[
 
 def _keys(old: str, new: str) -> tuple[str, ...]:
     """Names of an attribute under ``OTEL_SEMCONV_STABILITY_OPT_IN``."""
-    return {"old": (old,), "http": (new,), "http/dup": (old, new)}[POLICY.semconv]
+    return {"old": (old,), "stable": (new,), "both": (old, new)}[POLICY.semconv]
 
 
 def _without_credentials(url: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -21,7 +21,6 @@ Count = Callable[[str, int], None]
 """``(result, how many)``; results are exported, dropped and failed."""
 Item = TypeVar("Item")
 Sent = TypeVar("Sent", contravariant=True)
-
 
 FLUSH_POLL = 0.005
 """Seconds between two looks whether a flush is done."""
@@ -103,6 +102,7 @@ class ExportQueue(Generic[Item]):
         waiting = len(spans)
         if waiting >= self._queue_size or self._abandoned:
             self._count("dropped", 1)
+            self._log("dropped", 1)
             return
         spans.append(span)
         if self._thread is None:
@@ -151,8 +151,8 @@ class ExportQueue(Generic[Item]):
             self._spans.clear()
             self._in_flight = 0
         if lost:
-            debug("spans: %d dropped at the end", lost)
             self._count("dropped", lost)
+            self._log("dropped", lost)
         if thread is None or not thread.is_alive():
             self._close()
 
@@ -194,19 +194,25 @@ class ExportQueue(Generic[Item]):
                 accepted = sender.send(batch)
             arrived = min(arrived, accepted)
         self._healthy = arrived > 0
-        with self._lock:
-            if not self._abandoned:  # else they count as dropped
-                self._tell(arrived, len(batch) - arrived)
-                self._in_flight = 0
+        self._settle({"exported": arrived, "failed": len(batch) - arrived})
         return len(batch)
 
-    def _tell(self, arrived: int, failed: int) -> None:
-        debug("spans: %d exported, %d failed", arrived, failed)
-        with self._guard.at("export"):
-            if arrived:
-                self._count("exported", arrived)
-            if failed:
-                self._count("failed", failed)
+    def _settle(self, results: Mapping[str, int]) -> None:
+        with self._lock:
+            if self._abandoned:
+                return  # they count as dropped
+            with self._guard.at("export"):
+                for result, number in results.items():
+                    if number:
+                        self._count(result, number)
+            self._in_flight = 0
+        # Not with the lock held: a handler may take its time, and stop() must not wait for it.
+        for result, number in results.items():
+            if number:
+                self._log(result, number)
+
+    def _log(self, result: str, number: int) -> None:
+        """At level DEBUG. Not of log records: a log would go on telling of itself."""
 
     def _take(self) -> list[Item]:
         with self._lock:
@@ -230,3 +236,6 @@ class SpanQueue(ExportQueue[RecordedSpan]):
     """The queue of spans that have ended."""
 
     thread_name = "avatar-telemetry-spans"
+
+    def _log(self, result: str, number: int) -> None:
+        debug("%d spans %s", number, result)

@@ -249,9 +249,11 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Set an attribute, within the limits of the provider."""
+        if self._is_over("attribute"):
+            return
         limits = self._tracer.limits
         with self._tracer.lock:
-            if self._is_over("attribute"):
+            if self._end_time is not None:
                 return
             extra = self._extra
             if extra is None:
@@ -288,8 +290,10 @@ class RecordedSpan(LightSpan, ReadableSpan):
             limits.max_event_attributes, attributes, True, limits.max_attribute_length
         )
         event = Event(name, bounded, timestamp if timestamp is not None else time_ns())
+        if self._is_over("event"):
+            return
         with self._tracer.lock:
-            if not self._is_over("event"):
+            if self._end_time is None:
                 events, dropped = _with(self._events, event, limits.max_events)
                 self._events = events
                 self._dropped_events += dropped
@@ -302,8 +306,10 @@ class RecordedSpan(LightSpan, ReadableSpan):
         bounded = BoundedAttributes(
             limits.max_link_attributes, attributes, True, limits.max_attribute_length
         )
+        if self._is_over("link"):
+            return
         with self._tracer.lock:
-            if not self._is_over("link"):
+            if self._end_time is None:
                 links, dropped = _with(self._links, Link(context, bounded), limits.max_links)
                 self._links = links
                 self._dropped_links += dropped
@@ -347,13 +353,15 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def end(self, end_time: int | None = None) -> None:
         """End it; it goes to the exporters. The first call counts."""
         with self._tracer.lock:
-            if self._end_time is not None:
-                LOGGER.warning("end() of a span that has ended")
-                return
-            if self._tracer.watched:
-                self._tracer.ending(self)
-            self._end_time = end_time if end_time is not None else time_ns()
-        self._tracer.ended(self)
+            first = self._end_time is None
+            if first:
+                if self._tracer.watched:
+                    self._tracer.ending(self)
+                self._end_time = end_time if end_time is not None else time_ns()
+        if first:
+            self._tracer.ended(self)
+        else:
+            LOGGER.warning("end() of a span that has ended")
 
     def __exit__(
         self,
@@ -376,6 +384,8 @@ class RecordedSpan(LightSpan, ReadableSpan):
         return most is not None and len(self._extra or ()) + len(keys) > most
 
     def _is_over(self, what: str) -> bool:
+        """Not to be asked with the tracer's lock held: a log handler may take its time, or another
+        lock, and all spans of the process would wait for it."""
         if self._end_time is None:
             return False
         LOGGER.warning("setting the %s of a span that has ended", what)

@@ -262,7 +262,7 @@ def test_a_service_that_the_profile_knows(tmp_path, spans: Spans, policy, url: s
 @pytest.mark.parametrize("client", CLIENTS)
 def test_privacy_off(spans: Spans, within, policy, url: str, client) -> None:
     """Only in privacy mode off does a span tell host, path and query."""
-    policy(privacy="off", semconv="http/dup")
+    policy(privacy="off", semconv="both")
 
     def work() -> None:
         with spans.recording():

@@ -353,6 +353,7 @@ def test_debug_output(gate: Gate, caplog: pytest.LogCaptureFixture, logger: str)
         bench.put(2)
         bench.queue.stop(soon())
     assert caplog.record_tuples == [
-        (logger, logging.DEBUG, "spans: 3 exported, 1 failed"),
-        (logger, logging.DEBUG, "spans: 2 dropped at the end"),
+        (logger, logging.DEBUG, "3 spans exported"),
+        (logger, logging.DEBUG, "1 spans failed"),
+        (logger, logging.DEBUG, "2 spans dropped"),
     ]
