@@ -91,9 +91,13 @@ class RequestSpans:
             self._end_operation(self._operation, request, avatar, error_type, end_time)
         tracing, route = self._tracing, request.route
         server._name = server_name(request.method, route.template)
-        if tracing.response_headers:
+        if tracing.captures_response:
             server.set_attributes(tracing.response_headers.of(request.response_headers))
-        server.set_known(
+        if request.error is not None:
+            server.record_exception(request.error)
+        if error_type is not None:
+            server.set_status(ERROR)
+        server.end_known(
             tracing.server_names,
             (
                 *tracing.http.values(
@@ -101,12 +105,8 @@ class RequestSpans:
                 ),
                 route.kind, *avatar, request.db_queries or None,
             ),
+            end_time,
         )  # fmt: skip
-        if request.error is not None:
-            server.record_exception(request.error)
-        if error_type is not None:
-            server.set_status(ERROR)
-        server.end(end_time)
 
     def _end_operation(
         self,
@@ -118,7 +118,9 @@ class RequestSpans:
     ) -> None:
         route = request.route
         operation._name = operation_name(request)
-        operation.set_known(
+        if error_type is not None:
+            operation.set_status(ERROR)
+        operation.end_known(
             OPERATION_NAMES,
             (
                 route.kind, *avatar, request.cache or None, request.source or None,
@@ -126,16 +128,17 @@ class RequestSpans:
                 route.operation or None, request.success, *self._tracing.file(request.upload),
                 error_type,
             ),
+            end_time,
         )  # fmt: skip
-        if error_type is not None:
-            operation.set_status(ERROR)
-        operation.end(end_time)
 
     def _error_type(self, request: AvatarRequest) -> str | None:
-        """``error.type`` (semantic conventions): the exception's type, or the status of a 5xx."""
+        """``error.type`` (semantic conventions) of a 5xx: the exception's type, or the status. An
+        exception that the application has met and answered otherwise is an event, not a failure."""
+        if request.status[:1] != "5":
+            return None
         if request.error is not None:
             return self._tracing.privacy.exception(request.error)[0]
-        return request.status if request.status[:1] == "5" else None
+        return request.status
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,9 @@ class RequestTracing:
         self._profile = profile
         self._excluded = excluded
         self._request_headers = request_headers
+        self.captures_response = bool(response_headers)
+        self._captures_request = bool(request_headers)
+        self._excludes = bool(excluded)
 
     def begin(
         self, environ: WSGIEnvironment, route: Route, method: str
@@ -199,7 +205,7 @@ class RequestTracing:
         Returns:
             ``None`` where the URL is excluded.
         """
-        if self._excluded and self._excluded.contains(environ):
+        if self._excludes and self._excluded.contains(environ):
             return None
         caller = self._incoming.caller(environ)
         now = time_ns()
@@ -211,7 +217,7 @@ class RequestTracing:
             return Unrecorded(server, set_span_in_context(server, caller.context))
         if caller.link is not None:
             server.add_link(caller.link)
-        if self._request_headers:
+        if self._captures_request:
             server.set_attributes(self._request_headers.of_request(environ))
         kind = route.kind
         operation = None
