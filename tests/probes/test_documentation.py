@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from avatar_telemetry import probes
+from avatar_telemetry.probes import OF_LIBRARIES, OF_PROFILES
 from tests.conftest import DIGEST, Recorder
 from tests.probes.traced import Spans, traced
 from tests.wsgi_client import call
@@ -75,10 +75,7 @@ def test_the_configuration_is_python() -> None:
     assert "post_fork" in tree.co_names
 
 
-@pytest.mark.parametrize("probe", sorted(
-    path.stem for path in Path(probes.__file__).parent.glob("*.py")
-    if "\ndef install(" in path.read_text()
-))  # fmt: skip
+@pytest.mark.parametrize("probe", sorted({*OF_LIBRARIES, *OF_PROFILES}))
 def test_every_probe_is_described(probe: str) -> None:
     """The page names each probe that is installed."""
-    assert f"`{'generators' if probe == 'named' else probe}`" in PAGE.read_text()
+    assert f"`{probe}`" in PAGE.read_text()
