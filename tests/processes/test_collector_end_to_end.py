@@ -118,9 +118,13 @@ def assert_one_span_a_request(collector: Collector, store: GrpcSink, number: int
     assert len(servers) == len(server_spans(store)) == number
     assert all(span.parent_id == "" for span in servers.values())
     known = {(span.trace_id, span.span_id) for span in spans}
-    operations = [span for span in spans if span.name.startswith(OPERATIONS)]
-    assert len(operations) > number / 2
+    operations = [
+        span for span in spans
+        if span.kind == "INTERNAL" and "ivatar.request_type" in span.attributes
+    ]  # fmt: skip
+    assert number / 2 < len(operations) == len({span.trace_id for span in operations})
     for span in operations:
+        assert span.name.startswith(OPERATIONS)
         assert span.parent_id == servers[span.trace_id].span_id, span.name
     for span in spans:
         assert span.kind == "SERVER" or (span.trace_id, span.parent_id) in known, span.name
