@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.otlp import GRPC, PROTOCOL, Otlp, Signal, resolve
+from avatar_telemetry.otlp import COMPRESSION, GRPC, PROTOCOL, Otlp, Signal, resolve
 from avatar_telemetry.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def check_exporters(settings: Settings) -> None:
             raise SettingsError(
                 "avatar_telemetry: the configuration cannot be used\n"
                 f"  {PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'"
+            )
+        if told.protocol == GRPC and told.compression == "deflate":
+            raise SettingsError(
+                "avatar_telemetry: the configuration cannot be used\n"
+                f"  {COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
             )
         settled, note = resolve(signal, told, grpc_installed=grpc_installed())
         notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
@@ -159,7 +164,6 @@ def _grpc_metric_exporter(
     otlp: Otlp, timeout: float, preferred: dict[type, AggregationTemporality]
 ) -> MetricExporter:
     # An extra: it is not there for most.
-    import grpc
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
         OTLPMetricExporter as GrpcMetricExporter,
     )
@@ -170,7 +174,7 @@ def _grpc_metric_exporter(
         credentials=grpc_credentials(otlp),
         headers=dict(otlp.headers),
         timeout=timeout,
-        compression=grpc.Compression.Gzip if otlp.compression == "gzip" else None,
+        compression=grpc_compression(otlp),
         preferred_temporality=preferred,
     )
     return exporter
@@ -184,6 +188,15 @@ def grpc_credentials(otlp: Otlp) -> Any:
 
     files = (otlp.certificate, otlp.client_key, otlp.client_certificate)
     return grpc.ssl_channel_credentials(*(_read(path) if path else None for path in files))
+
+
+def grpc_compression(otlp: Otlp) -> Any:
+    """How gRPC packs what is sent. Without a word from us the exporter would read the variable
+    again, and take no other value than ``gzip``."""
+    import grpc
+
+    packed = otlp.compression == "gzip"
+    return grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
 
 
 def _read(path: str) -> bytes:

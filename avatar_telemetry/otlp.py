@@ -20,7 +20,7 @@ SIGNALS: tuple[Signal, ...] = get_args(Signal)
 PREFIX = "OTEL_EXPORTER_OTLP_"
 HTTP, GRPC = "http/protobuf", "grpc"
 HTTP_PORT, GRPC_PORT = 4318, 4317
-PROTOCOL = PREFIX + "PROTOCOL"
+PROTOCOL, COMPRESSION = PREFIX + "PROTOCOL", PREFIX + "COMPRESSION"
 
 
 @dataclass(frozen=True)

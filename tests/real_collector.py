@@ -25,10 +25,12 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.build_servers import otelcol
-from tests.real_servers import hold_port, unavailable
+from tests.certificates import Certificate
+from tests.real_servers import find, hold_port, running, unavailable
 
 DEPLOY = Path(__file__).parents[1] / "deploy" / "collector"
 COLLECTOR_YAML = DEPLOY / "collector.yaml"
+TOKEN = "a-token-of-the-tests"
 DEADLINE = 60.0
 PORTS = ("COLLECTOR_OTLP_GRPC", "COLLECTOR_OTLP_HTTP", "COLLECTOR_PROMETHEUS", "COLLECTOR_HEALTH")
 RESOURCE = re.compile(r"(?:.*\t)?Resource(Spans|Metrics|Logs) #\d+")
@@ -207,6 +209,46 @@ def collector(folder: Path, *configurations: Path, **env: str) -> Iterator[Colle
         yield running.start()
     finally:
         running.close()
+
+
+@contextmanager
+def token_gate(
+    folder: Path, certificate: Certificate, collector: Collector
+) -> Iterator[tuple[str, str]]:
+    """An nginx with the repository's file that lets in who has :data:`TOKEN`.
+
+    Gives its URLs for HTTP and gRPC, on ports of its own.
+    """
+    program = find("nginx")
+    with hold_port() as http_socket, hold_port() as grpc_socket:
+        http_port, grpc_port = (each.getsockname()[1] for each in (http_socket, grpc_socket))
+        (folder / "token.map").write_text(
+            f'map $http_authorization $otlp_sender {{ default ""; "Bearer {TOKEN}" known; }}'
+        )
+        servers = (DEPLOY / "nginx-token.conf").read_text()
+        for usual, ours in {
+            "/etc/otelcol/token.map": str(folder / "token.map"),
+            "/etc/otelcol/collector.pem": str(certificate.path),
+            "/etc/otelcol/collector.key": str(certificate.key),
+            "listen 4318 ": f"listen 127.0.0.1:{http_port} ",
+            "listen 4317 ": f"listen 127.0.0.1:{grpc_port} ",
+            "http://127.0.0.1:14318": collector.otlp_http,
+            "grpc://127.0.0.1:14317": collector.otlp_grpc.replace("http:", "grpc:"),
+        }.items():
+            assert usual in servers
+            servers = servers.replace(usual, ours)
+        configuration = folder / "nginx.conf"
+        paths = "\n".join(
+            f"{name}_temp_path {folder}/{name};"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        configuration.write_text(
+            f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.error info;\n"
+            f"events {{}}\nhttp {{ access_log off;\n{paths}\n{servers} }}\n"
+        )
+        command = [program, "-c", str(configuration), "-e", f"{folder}/nginx.error"]
+        with running(command, folder / "nginx.log", http_port):
+            yield f"https://127.0.0.1:{http_port}", f"https://127.0.0.1:{grpc_port}"
 
 
 def built_otelcol() -> Path:

@@ -53,6 +53,13 @@ def test_protocol_and_port(
     assert bool(note) == bool(said)
 
 
+def test_grpc_does_not_deflate() -> None:
+    """No collector unpacks that: the start says so instead of losing everything."""
+    environ = {**ENABLED, PROTOCOL: "grpc", "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"}
+    with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_COMPRESSION='deflate'"):
+        check_exporters(Settings.from_env(environ))
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_the_start_says_it_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, installed: bool

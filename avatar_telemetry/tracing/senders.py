@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 
-from avatar_telemetry.exporters import grpc_credentials, http_session, settled
+from avatar_telemetry.exporters import grpc_compression, grpc_credentials, http_session, settled
 from avatar_telemetry.log import debug
 from avatar_telemetry.otlp import GRPC, Otlp
 from avatar_telemetry.settings import Settings
@@ -113,7 +113,6 @@ def make_senders(settings: Settings) -> list[Sender[RecordedSpan]]:
 
 def _grpc(otlp: Otlp) -> Sender[RecordedSpan]:
     # An extra: it is not there for most.
-    import grpc
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
         OTLPSpanExporter as GrpcSpanExporter,
     )
@@ -125,7 +124,7 @@ def _grpc(otlp: Otlp) -> Sender[RecordedSpan]:
             credentials=grpc_credentials(otlp),
             headers=dict(otlp.headers),
             timeout=otlp.timeout,
-            compression=grpc.Compression.Gzip if otlp.compression == "gzip" else None,
+            compression=grpc_compression(otlp),
         )
     )
 

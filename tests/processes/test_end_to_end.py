@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,12 @@ def outside() -> Iterator[str]:
 
 
 def demo(
-    serve: Serve, tmp_path: Path, memcached: str, outside: str, **options: object
+    serve: Serve,
+    tmp_path: Path,
+    memcached: str,
+    outside: str,
+    env: Mapping[str, str] | None = None,
+    **options: object,
 ) -> GunicornServer:
     """The demo server with four workers, wrapped by the repository's ``wsgi.py``."""
     return serve(
@@ -59,6 +64,7 @@ def demo(
             "DEMO_OUTSIDE_TIMEOUT": PATIENCE,
             "DEMO_GRAVATAR_URL": outside,
             "DEMO_MAX_PHOTOS": "100000",
+            **(env or {}),
         },
         **options,
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -21,9 +19,16 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from tests.certificates import Authority, Certificate
 from tests.otlp_fixtures import StartCollector
 from tests.otlp_grpc_sink import GrpcSink
-from tests.real_collector import COLLECTOR_YAML, DEPLOY, Collector, built_otelcol, parse_spans
+from tests.real_collector import (
+    COLLECTOR_YAML,
+    DEPLOY,
+    TOKEN,
+    Collector,
+    built_otelcol,
+    parse_spans,
+    token_gate,
+)
 from tests.real_prometheus import prometheus
-from tests.real_servers import find, hold_port, running
 from tests.sdk_sources import make_metrics, make_spans, send_metrics, send_spans
 
 VARIANTS = sorted(DEPLOY.glob("collector-*.yaml"))
@@ -77,7 +82,6 @@ SpanEvent #0
      -> Name: exception
      -> stray: Str(KeyError)
 """
-TOKEN = "a-token-of-the-tests"
 
 
 @pytest.mark.parametrize("variant", [None, *VARIANTS], ids=lambda each: each.stem if each else "")
@@ -192,7 +196,7 @@ def test_a_bearer_token(
         COLLECTOR_YAML, DEPLOY / "collector-token.yaml",
         COLLECTOR_TRACE_STORE=trace_store.address, COLLECTOR_TRACE_STORE_TOKEN="for-the-store",
     )  # fmt: skip
-    with _nginx(tmp_path, authority.issue("collector"), collector) as (http_url, grpc_url):
+    with token_gate(tmp_path, authority.issue("collector"), collector) as (http_url, grpc_url):
         url = f"{http_url}/v1/traces"
         options = {"certificate_file": str(authority.certificate.path), "timeout": 20.0}
         for wrong in ({}, {"authorization": "Bearer another"}):
@@ -269,40 +273,3 @@ def _grpc_exporter(
         url.replace("http:", "https:"), credentials=credentials, headers=headers,
         timeout=20 if client or headers else 1,
     )  # fmt: skip
-
-
-@contextmanager
-def _nginx(
-    folder: Path, certificate: Certificate, collector: Collector
-) -> Iterator[tuple[str, str]]:
-    """An nginx with the repository's file, on ports of its own; its URLs for HTTP and gRPC."""
-    program = find("nginx")
-    with hold_port() as http_socket, hold_port() as grpc_socket:
-        http_port, grpc_port = (each.getsockname()[1] for each in (http_socket, grpc_socket))
-        (folder / "token.map").write_text(
-            f'map $http_authorization $otlp_sender {{ default ""; "Bearer {TOKEN}" known; }}'
-        )
-        servers = (DEPLOY / "nginx-token.conf").read_text()
-        for usual, ours in {
-            "/etc/otelcol/token.map": str(folder / "token.map"),
-            "/etc/otelcol/collector.pem": str(certificate.path),
-            "/etc/otelcol/collector.key": str(certificate.key),
-            "listen 4318 ": f"listen 127.0.0.1:{http_port} ",
-            "listen 4317 ": f"listen 127.0.0.1:{grpc_port} ",
-            "http://127.0.0.1:14318": collector.otlp_http,
-            "grpc://127.0.0.1:14317": collector.otlp_grpc.replace("http:", "grpc:"),
-        }.items():
-            assert usual in servers
-            servers = servers.replace(usual, ours)
-        configuration = folder / "nginx.conf"
-        paths = "\n".join(
-            f"{name}_temp_path {folder}/{name};"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        configuration.write_text(
-            f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.error info;\n"
-            f"events {{}}\nhttp {{ access_log off;\n{paths}\n{servers} }}\n"
-        )
-        command = [program, "-c", str(configuration), "-e", f"{folder}/nginx.error"]
-        with running(command, folder / "nginx.log", http_port):
-            yield f"https://127.0.0.1:{http_port}", f"https://127.0.0.1:{grpc_port}"
