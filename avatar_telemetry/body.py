@@ -50,8 +50,7 @@ class Body:
             raise
         finally:
             request.leave(entered)
-        if chunk:
-            request.sending(chunk)
+        request.sending(chunk)
         return chunk
 
     def close(self) -> None:
@@ -110,8 +109,7 @@ class ListBody:
     def __iter__(self) -> Iterator[bytes]:
         request = self._request
         for chunk in self._chunks:
-            if chunk:
-                request.sending(chunk)
+            request.sending(chunk)
             yield chunk
         request.finish()
 

@@ -161,8 +161,7 @@ class AvatarRequest:
 
     def write(self, data: bytes) -> None:
         """The write callable of PEP 3333: data goes to the client at once."""
-        if data:
-            self.sending(data)
+        self.sending(data)
         try:
             self._server_write(data)  # type: ignore[misc]
         except BaseException as error:
@@ -181,13 +180,19 @@ class AvatarRequest:
         request ends before that, so that no worker can die between an answer and its count.
 
         Args:
-            data: not empty.
+            data: what the application gave. What is no bytes is the server's to refuse.
         """
+        try:
+            size = len(data)
+        except Exception:  # noqa: BLE001 - the application's object
+            return
+        if not size:
+            return
         if not self.first_byte:
             self.first_byte = perf_counter()
-        self.sent += len(data)
+        self.sent += size
         if self._unsent:
-            self._unsent -= len(data)
+            self._unsent -= size
             if self._unsent <= 0:
                 self.finish()
 

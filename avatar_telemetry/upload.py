@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # The parser holds what it is fed until it is looked at: this bounds it whatever the application
 # reads at once.
 SLICE = 1 << 16
+# What is read in small pieces, such as lines, is parsed in larger ones: a body of nothing but line
+# ends would else cost seconds of parsing for each megabyte.
+GATHERED = 1 << 13
 MAX_HEADERS = 32
 # Beyond so many files of one request the rest is not told; a form has a handful.
 MAX_FILES = 100
@@ -36,6 +39,7 @@ class UploadObserver:
         self._stream = stream
         self._failed = failed
         self._files: list[MultipartSegment] = []
+        self._waiting = bytearray()
         # Latin-1 decodes any bytes; a file name is not kept, so its charset does not matter.
         self._parser: PushMultipartParser | None = PushMultipartParser(
             boundary,
@@ -64,11 +68,13 @@ class UploadObserver:
 
     def files(self) -> Iterator[tuple[str, int]]:
         """Content type and bytes of each file that was seen, cut-off ones as far as they came."""
+        self._parse(b"")
         for segment in self._files:
             yield segment.content_type or "", segment.bytes_received
 
     def first(self) -> MultipartSegment | None:
         """The first file, ``None`` where there was none."""
+        self._parse(b"")
         return self._files[0] if self._files else None
 
     def first_type(self) -> str:
@@ -76,15 +82,28 @@ class UploadObserver:
         return next((content_type for content_type, _ in self.files()), "")
 
     def _observe(self, data: bytes) -> bytes:
-        if self._parser is not None:
-            try:
-                self._feed(self._parser, data)
-            except (MultipartError, UnicodeError):
-                self._parser = None  # a malformed body; what was seen counts
-            except Exception:  # noqa: BLE001 - the application gets its data whatever happens here
-                self._parser = None
-                self._failed()
+        if self._parser is not None and isinstance(data, (bytes, bytearray)):
+            if len(self._waiting) + len(data) < GATHERED:
+                self._waiting += data
+            else:
+                self._parse(data)
         return data
+
+    def _parse(self, data: bytes) -> None:
+        """Parse what waits, and then this."""
+        waiting, self._waiting = self._waiting, bytearray()
+        for piece in (bytes(waiting), data):
+            if self._parser is not None:
+                self._try_to_feed(self._parser, piece)
+
+    def _try_to_feed(self, parser: PushMultipartParser, data: bytes) -> None:
+        try:
+            self._feed(parser, data)
+        except (MultipartError, UnicodeError):
+            self._parser = None  # a malformed body; what was seen counts
+        except Exception:  # noqa: BLE001 - the application gets its data whatever happens here
+            self._parser = None
+            self._failed()
 
     def _feed(self, parser: PushMultipartParser, data: bytes) -> None:
         for start in range(0, len(data), SLICE):

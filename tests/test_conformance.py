@@ -271,6 +271,50 @@ def test_validated_on_both_sides(recorder: Recorder) -> None:
     assert recorder.value(REQUESTS, method="POST", status_code="200") == 1
 
 
+class Unsizeable(bytes):
+    """Bytes that do not tell how many they are."""
+
+    def __len__(self):
+        raise ValueError("unsizeable")
+
+    __bool__ = __len__
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        pytest.param(None, id="None"),
+        pytest.param(5, id="number"),
+        pytest.param(lambda: Unsizeable(b"odd"), id="no length"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(lambda chunk: [chunk], id="one chunk"),
+        pytest.param(lambda chunk: [chunk, chunk], id="list"),
+        pytest.param(lambda chunk: iter([chunk]), id="iterator"),
+    ],
+)
+def test_what_is_no_chunk_reaches_the_server(recorder: Recorder, body, chunk) -> None:
+    """A chunk that is no bytes is the server's to refuse; its request counts all the same."""
+    given = chunk() if callable(chunk) else chunk
+    assert call(recorder.wrap(answering(body(given)))).written[0] is given
+    assert recorder.value(REQUESTS, status_code="200") == 1
+    assert recorder.value("ivatar_requests_in_progress") == 0
+
+
+def test_what_is_no_data_reaches_the_servers_write(recorder: Recorder) -> None:
+    """The write callable hands on what it is given, whatever that is."""
+
+    def application(environ, start_response):
+        write = start_response("200 OK", HEADERS)
+        write(None)
+        return []
+
+    assert call(recorder.wrap(application)).written == [None]
+
+
 def test_exc_info_replaces_the_response(recorder: Recorder) -> None:
     """An application may change its mind while nothing was sent; the later status counts."""
 

@@ -72,6 +72,36 @@ def test_a_cut_off_file_counts_with_what_came() -> None:
     assert 600 < size < 1000
 
 
+class CountingParser:
+    """Stands for the parser, and counts how often it is asked."""
+
+    closed = False
+
+    def __init__(self):
+        self.calls = 0
+
+    def parse(self, data):
+        self.calls += 1
+        return ()
+
+
+def test_lines_are_not_parsed_one_by_one() -> None:
+    """A body of nothing but line ends, read line by line, costs few calls of the parser."""
+    observed = observer(b"")
+    observed._stream = BytesIO(b"\n" * 100_000)
+    parser = observed._parser = CountingParser()
+    assert sum(1 for _ in iter(observed.readline, b"")) == 100_000
+    list(observed.files())
+    assert 0 < parser.calls < 100
+
+
+def test_a_stream_that_gives_no_bytes_is_the_applications() -> None:
+    """What a stream gives that is no bytes reaches the application as it is."""
+    observed = observer(b"")
+    observed._stream = type("Odd", (), {"read": lambda self: None})()
+    assert observed.read() is None
+
+
 def test_a_large_read_is_not_kept() -> None:
     """Whatever the application reads at once, the observer holds no more than 64 KB of it."""
     body = form(("image/png", b"x" * 20_000_000))
