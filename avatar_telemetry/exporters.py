@@ -117,15 +117,13 @@ def http_options(otlp: Otlp) -> dict[str, Any]:
 
 def grpc_options(otlp: Otlp) -> dict[str, Any]:
     """What each standard exporter over gRPC is made with."""
-    import grpc  # an extra
-
     return {
         "endpoint": otlp.endpoint,
         "insecure": not otlp.endpoint.startswith("https:"),
         "credentials": grpc_credentials(otlp),
         "headers": dict(otlp.headers),
         "timeout": otlp.timeout,
-        "compression": grpc.Compression.Gzip if otlp.compression == "gzip" else None,
+        "compression": grpc_compression(otlp),
     }
 
 
@@ -137,6 +135,15 @@ def grpc_credentials(otlp: Otlp) -> Any:
 
     files = (otlp.certificate, otlp.client_key, otlp.client_certificate)
     return grpc.ssl_channel_credentials(*(_read(path) if path else None for path in files))
+
+
+def grpc_compression(otlp: Otlp) -> Any:
+    """How gRPC packs what is sent. Without a word from us the exporter would read the variable
+    again, and take no other value than ``gzip``."""
+    import grpc
+
+    packed = otlp.compression == "gzip"
+    return grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
 
 
 def temporality(settings: Settings) -> dict[type, AggregationTemporality]:
