@@ -47,7 +47,7 @@ def test_a_path_that_the_collector_does_not_know(running_collector: Collector) -
 @pytest.fixture
 def secured(
     authority: Authority,
-    start_collector: StartCollector,
+    start_collector: StartCollector,  # noqa: F811
     trace_store: GrpcSink,  # noqa: F811
 ) -> Collector:
     """A collector that speaks TLS, and only to clients of the authority."""
