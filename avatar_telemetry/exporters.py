@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,51 @@ def http_session(otlp: Otlp) -> requests.Session:
     return BoundedSession(otlp.certificate, client)
 
 
+def http_options(otlp: Otlp) -> dict[str, Any]:
+    """What each standard exporter over HTTP is made with."""
+    return {
+        "endpoint": otlp.endpoint,
+        "certificate_file": otlp.certificate or None,
+        "client_key_file": otlp.client_key or None,
+        "client_certificate_file": otlp.client_certificate or None,
+        "headers": dict(otlp.headers),
+        "timeout": otlp.timeout,
+        "compression": Compression(otlp.compression),
+        "session": http_session(otlp),
+    }
+
+
+def grpc_options(otlp: Otlp) -> dict[str, Any]:
+    """What each standard exporter over gRPC is made with."""
+    return {
+        "endpoint": otlp.endpoint,
+        "insecure": not otlp.endpoint.startswith("https:"),
+        "credentials": grpc_credentials(otlp),
+        "headers": dict(otlp.headers),
+        "timeout": otlp.timeout,
+        "compression": grpc_compression(otlp),
+    }
+
+
+def grpc_credentials(otlp: Otlp) -> Any:
+    """What secures a channel of gRPC; ``None`` for one that is not."""
+    if not otlp.endpoint.startswith("https:"):
+        return None
+    import grpc
+
+    files = (otlp.certificate, otlp.client_key, otlp.client_certificate)
+    return grpc.ssl_channel_credentials(*(_read(path) if path else None for path in files))
+
+
+def grpc_compression(otlp: Otlp) -> Any:
+    """How gRPC packs what is sent. Without a word from us the exporter would read the variable
+    again, and take no other value than ``gzip``."""
+    import grpc
+
+    packed = otlp.compression == "gzip"
+    return grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
+
+
 def temporality(settings: Settings) -> dict[type, AggregationTemporality]:
     """What is sent of each kind of instrument: totals or increments."""
     delta = _DELTA[settings.temporality]
@@ -125,9 +171,9 @@ def metric_exporters(settings: Settings, timeout: float) -> list[MetricExporter]
     exporters: list[MetricExporter] = []
     if "otlp" in settings.metrics_exporters:
         otlp = settled(settings, "metrics")
-        timeout = min(otlp.timeout, timeout)
+        otlp = replace(otlp, timeout=min(otlp.timeout, timeout))
         make = _grpc_metric_exporter if otlp.protocol == GRPC else _http_metric_exporter
-        exporters.append(make(otlp, timeout, preferred))
+        exporters.append(make(otlp, preferred))
     if "console" in settings.metrics_exporters:
         exporters.append(ConsoleMetricExporter(preferred_temporality=preferred))
     return exporters
@@ -145,23 +191,13 @@ def _otlp_signals(settings: Settings) -> Iterator[Signal]:
 
 
 def _http_metric_exporter(
-    otlp: Otlp, timeout: float, preferred: dict[type, AggregationTemporality]
+    otlp: Otlp, preferred: dict[type, AggregationTemporality]
 ) -> MetricExporter:
-    return OTLPMetricExporter(
-        endpoint=otlp.endpoint,
-        certificate_file=otlp.certificate or None,
-        client_key_file=otlp.client_key or None,
-        client_certificate_file=otlp.client_certificate or None,
-        headers=dict(otlp.headers),
-        timeout=timeout,
-        compression=Compression(otlp.compression),
-        session=http_session(otlp),
-        preferred_temporality=preferred,
-    )
+    return OTLPMetricExporter(**http_options(otlp), preferred_temporality=preferred)
 
 
 def _grpc_metric_exporter(
-    otlp: Otlp, timeout: float, preferred: dict[type, AggregationTemporality]
+    otlp: Otlp, preferred: dict[type, AggregationTemporality]
 ) -> MetricExporter:
     # An extra: it is not there for most.
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
@@ -169,34 +205,9 @@ def _grpc_metric_exporter(
     )
 
     exporter: MetricExporter = GrpcMetricExporter(
-        endpoint=otlp.endpoint,
-        insecure=not otlp.endpoint.startswith("https:"),
-        credentials=grpc_credentials(otlp),
-        headers=dict(otlp.headers),
-        timeout=timeout,
-        compression=grpc_compression(otlp),
-        preferred_temporality=preferred,
+        **grpc_options(otlp), preferred_temporality=preferred
     )
     return exporter
-
-
-def grpc_credentials(otlp: Otlp) -> Any:
-    """What secures a channel of gRPC; ``None`` for one that is not."""
-    if not otlp.endpoint.startswith("https:"):
-        return None
-    import grpc
-
-    files = (otlp.certificate, otlp.client_key, otlp.client_certificate)
-    return grpc.ssl_channel_credentials(*(_read(path) if path else None for path in files))
-
-
-def grpc_compression(otlp: Otlp) -> Any:
-    """How gRPC packs what is sent. Without a word from us the exporter would read the variable
-    again, and take no other value than ``gzip``."""
-    import grpc
-
-    packed = otlp.compression == "gzip"
-    return grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
 
 
 def _read(path: str) -> bytes:

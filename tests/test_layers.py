@@ -46,6 +46,7 @@ LAYERS = (
         "mapped",
         "metrics",
         "outgoing",
+        "senders",
         "slots",
         "store",
         "throttle",
