@@ -115,7 +115,12 @@ def test_the_source_that_is_told_stands(source: str) -> None:
     with recording(IVATAR) as recorded:
         for _ in range(3):  # the answer is remembered
             call(recorded.wrap(view(tell)), path=AVATAR)
-        call(recorded.wrap(view(seen_drawn)), path=AVATAR)
+
+        def only_seen():
+            seen_miss()
+            seen_drawn()
+
+        call(recorded.wrap(view(only_seen)), path=AVATAR)
         own = 4 if source == "generated" else 3
         assert recorded.value(MADE, source=source, size="80", format="png") == own
         assert recorded.value(MADE) == 4
@@ -138,8 +143,10 @@ def test_what_is_told_too_late_is_counted_once() -> None:
     with recording(IVATAR) as recorded:
         call(recorded.wrap(late(seen_hit, by_hand_hit)), path=AVATAR)
         assert counts(recorded) == {HITS: 1}
+        call(recorded.wrap(late(seen_drawn, by_hand_drawn, by_hand_drawn)), path=AVATAR)
+        assert counts(recorded) == {HITS: 1, MADE: 1}
         call(recorded.wrap(late(nothing, by_hand_miss, by_hand_miss, by_hand_drawn)), path=AVATAR)
-        assert counts(recorded) == {HITS: 1, MISSES: 1, MADE: 1}
+        assert counts(recorded) == {HITS: 1, MISSES: 1, MADE: 2}
 
 
 def test_outside_of_a_request_it_is_counted_at_once() -> None:

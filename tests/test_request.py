@@ -91,6 +91,19 @@ def test_where_a_picture_came_from(recorder: Recorder, path, tell, status, cache
     assert recorder.value("ivatar_avatar_generation_seconds_count") == len(made)
 
 
+def opened_and_saved(request):
+    request.image_step("open")
+    request.image_step("save")
+
+
+def test_what_is_remembered_of_one_request_is_not_said_of_another(recorder: Recorder) -> None:
+    """Of two requests with the same answer, the one that opened and saved a picture has made it."""
+    for tell in (lambda request: None, opened_and_saved, lambda request: None):
+        call(recorder.wrap(image(tell=tell)), path=AVATAR)
+    assert recorder.value("ivatar_avatars_generated_total", source="uploaded") == 1
+    assert recorder.value("ivatar_avatars_generated_total") == 1
+
+
 def answer(status, location=""):
     def application(environ, start_response):
         environ["wsgi.input"].read()

@@ -77,7 +77,10 @@ def test_each_recording_is_its_own() -> None:
         assert first.spans() == ()
         assert first.value("ivatar_requests_total") == 0
         assert first.value("ivatar_avatar_cache_hits_total") == 1
-    with pytest.raises(ZeroDivisionError), recording():
+    with (
+        pytest.raises(ZeroDivisionError),
+        recording(environ={"AVATAR_TELEMETRY_PRIVACY": "off"}),
+    ):
         raise ZeroDivisionError
     assert (WORKER.find, POLICY.privacy) == (find, privacy)
 
