@@ -10,7 +10,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avatar_telemetry.logs import JsonFormatter, TraceFormatter
@@ -124,7 +124,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(message=st.text(), extra=st.dictionaries(st.text(), values, max_size=4))
 def test_any_record_is_one_object_on_one_line(message, extra) -> None:
     """Whatever was logged, a line is one object of JSON as its standard has it."""
