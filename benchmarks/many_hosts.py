@@ -138,8 +138,13 @@ class Fleet:
         self.late = 0
         self._families = families
 
-    def push(self, endpoint: str, times: int) -> float:
+    def push(self, endpoint: str, times: int, timeout: float = 60.0) -> float:
         """Push from every host in turn.
+
+        Args:
+            endpoint: URL that metrics are posted to.
+            times: how often each pushes.
+            timeout: seconds until a push is given up.
 
         Returns:
             How many requests the last pushes told of.
@@ -148,7 +153,7 @@ class Fleet:
             SystemExit: one did not arrive.
         """
         self.hosts = [
-            Host(number, self._families, endpoint, self.folder)
+            Host(number, self._families, endpoint, self.folder, timeout=timeout)
             for number in range(1, self.number + 1)
         ]
         with ThreadPoolExecutor(PUSHERS) as pool:
