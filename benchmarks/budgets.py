@@ -82,8 +82,7 @@ def of_budget(measured: Figures) -> str:
 
 def _of_metrics(measured: Figures) -> str:
     host = measured["host"]
-    largest = list(measured["collector"].values())[-1]
-    direct = list(measured["direct"].values())[-1]
+    largest, direct = (_largest(measured[way]) for way in ("collector", "direct"))
     pushes = HOSTS / INTERVAL
     series = HOSTS * host["samples"]
     memory = series * direct["prometheus_kib_a_series"] / (1 << 20)
@@ -119,7 +118,15 @@ def _of_traces(measured: Figures) -> str:
     return table(head, *rows)
 
 
+def _largest(fleets: Figures) -> Figures:
+    """What was measured with the most hosts."""
+    whole: list[Figures] = [one for one in fleets.values() if "failed" not in one]
+    return whole[-1]
+
+
 def _row(hosts: str, figures: Figures, columns: tuple[str, ...]) -> tuple[str, ...]:
+    if "failed" in figures:
+        return f"{int(hosts):,}", "not measured", *[""] * (len(columns) - 1)
     return f"{int(hosts):,}", *(f"{figures[column]:,}" for column in columns)
 
 
