@@ -167,6 +167,7 @@ class Host:
         endpoint: URL that metrics are posted to.
         folder: for what leaders keep.
         compression: of its pushes.
+        timeout: seconds until a push is given up.
     """
 
     def __init__(
@@ -176,6 +177,7 @@ class Host:
         endpoint: str,
         folder: Path,
         compression: str = "gzip",
+        timeout: float = 60.0,
     ) -> None:
         settings = Settings.from_env(
             {
@@ -183,8 +185,8 @@ class Host:
                 "OTEL_ENVIRONMENT": "production", "HOSTNAME": f"host-{number:04}",
                 "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint,
                 "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": compression,
-                "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "60",
-                "OTEL_METRIC_EXPORT_TIMEOUT": "60000",
+                "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": str(timeout),
+                "OTEL_METRIC_EXPORT_TIMEOUT": str(round(timeout * 1_000)),
             }
         )  # fmt: skip
         own = folder / settings.hostname

@@ -14,6 +14,7 @@ tail sampling.
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 import urllib.request
@@ -79,11 +80,20 @@ def measure(effort: Effort) -> dict[str, Any]:
             for way, through in (("collector", through_collector), ("direct", straight)):
                 say(f"many_hosts: {hosts} hosts, {way}")
                 fleet = Fleet(families, hosts, folder / f"{way}-{hosts}")
-                results[way][str(hosts)] = through(fleet, effort)
+                results[way][str(hosts)] = kept(through, fleet, effort)
         for way, overlays in (("plain", ()), ("tail sampling", (TAIL_SAMPLING,))):
             say(f"many_hosts: spans, {way}")
-            results["spans"][way] = of_spans(folder / way.replace(" ", "-"), effort.spans, overlays)
+            own = folder / way.replace(" ", "-")
+            results["spans"][way] = kept(of_spans, own, effort.spans, overlays)
     return results
+
+
+def kept(part: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What a part has measured, or why it has not: the others are worth keeping."""
+    try:
+        return part(*arguments)
+    except (SystemExit, OSError, AssertionError, subprocess.TimeoutExpired) as error:
+        return {"failed": f"{type(error).__name__}: {error}"[:200]}
 
 
 def one_host(folder: Path) -> tuple[list[Family], dict[str, Any]]:
@@ -138,8 +148,13 @@ class Fleet:
         self.late = 0
         self._families = families
 
-    def push(self, endpoint: str, times: int) -> float:
+    def push(self, endpoint: str, times: int, timeout: float = 60.0) -> float:
         """Push from every host in turn.
+
+        Args:
+            endpoint: URL that metrics are posted to.
+            times: how often each pushes.
+            timeout: seconds until a push is given up.
 
         Returns:
             How many requests the last pushes told of.
@@ -148,7 +163,7 @@ class Fleet:
             SystemExit: one did not arrive.
         """
         self.hosts = [
-            Host(number, self._families, endpoint, self.folder)
+            Host(number, self._families, endpoint, self.folder, timeout=timeout)
             for number in range(1, self.number + 1)
         ]
         with ThreadPoolExecutor(PUSHERS) as pool:

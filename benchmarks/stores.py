@@ -6,6 +6,7 @@ Both listen on loopback only and end with their block.
 from __future__ import annotations
 
 import json
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.samples import totals
+from tests.build_servers import prometheus
 from tests.real_collector import Collector, collector
-from tests.real_prometheus import Prometheus, configured
-from tests.real_servers import free_port
+from tests.real_prometheus import Prometheus
+from tests.real_servers import await_answer, free_port, unavailable
 
 MIB = 1 << 20
 LONG = 300
@@ -50,11 +52,27 @@ def a_collector(
 @contextmanager
 def a_prometheus(folder: Path, every: int, *targets: str) -> Iterator[Prometheus]:
     """A Prometheus that takes OTLP, and scrapes."""
+    program, port = prometheus(), free_port()
+    if not program.exists():
+        unavailable("Prometheus is not built; see tests/build_servers.py")
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(every=every, targets=json.dumps(targets)))
-    with configured(configuration, folder / "prometheus", otlp=True) as started:
-        yield started
+    command = [
+        str(program), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb",
+        f"--web.listen-address=127.0.0.1:{port}", "--web.enable-otlp-receiver",
+    ]  # fmt: skip
+    with (
+        (folder / "prometheus.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, cwd="/") as process,
+    ):
+        try:
+            store = Prometheus(f"http://127.0.0.1:{port}")
+            await_answer(store.answers)
+            yield store
+        finally:
+            # In peace it takes minutes to end where there are many series; its data goes anyway.
+            process.kill()
 
 
 def of_prometheus(store: Prometheus) -> dict[str, Any]:
