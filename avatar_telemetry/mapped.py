@@ -19,6 +19,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from avatar_telemetry.files import open_own
+
 INITIAL_SIZE = 1 << 16
 HEADER = 8
 ENTRY_TAIL = 16
@@ -84,7 +86,7 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             size = os.fstat(self._descriptor).st_size
             if size == 0:
