@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import struct
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -281,10 +282,14 @@ class _FirstUse:
     def __init__(self, book: Book, call: Callable[[], None]) -> None:
         self._book = book
         self._call = call
+        # By its name: gevent may have patched it by now, and the call may wait.
+        self._once = threading.RLock()
 
     def __enter__(self) -> object:
-        self._book.renew_lock()
-        self._call()
+        with self._once:
+            if self._book.lock is self:
+                self._book.renew_lock()
+                self._call()
         return self._book.lock.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:
