@@ -18,6 +18,8 @@ from itertools import islice
 from operator import lt
 from pathlib import Path
 
+from avatar_telemetry.files import open_own
+
 FILE_NAME = "pushed.state"
 LINE = 500
 """Series on one line of the file: to write a line holds the interpreter."""
@@ -68,9 +70,9 @@ class Continuity:
         Raises:
             OSError: the folder is gone or cannot be written.
         """
-        with suppress(FileNotFoundError):
-            self._pushed_at = self._path.stat().st_mtime
-            for line in self._path.read_bytes().splitlines():
+        with suppress(FileNotFoundError), open(open_own(self._path, os.O_RDONLY), "rb") as file:
+            self._pushed_at = os.fstat(file.fileno()).st_mtime
+            for line in file:
                 self._take_over(line)
         self._write_anew()
 
@@ -115,7 +117,7 @@ class Continuity:
         self._append()
         if self._size > MAX_GROWTH + 4 * self._size_when_new:
             self._write_anew()
-        os.utime(self._path)
+        os.utime(self._path, follow_symlinks=False)
 
     def _take_over(self, line: bytes) -> None:
         """A line that was cut off by its writer's death is none."""
@@ -136,7 +138,8 @@ class Continuity:
 
     def _append(self) -> None:
         if self._unsaved:
-            with open(self._path, "ab", buffering=0) as file:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            with open(open_own(self._path, flags), "ab", buffering=0) as file:
                 for line in self._lines(self._unsaved):
                     self._size += file.write(line)
             self._unsaved = {}
@@ -145,7 +148,8 @@ class Continuity:
         """At once, so that who comes after a death in between finds the old file or the new one."""
         new = self._path.with_suffix(".new")
         owner = new.parent.stat()
-        with open(new, "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with open(open_own(new, flags), "wb") as file:
             # A worker's thread may be early enough to do this as root, and no other worker, nor
             # this one later, could write it.
             if os.geteuid() == 0:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 # A request that came through a proxy says so in one of these; its sender is not the peer we see.
-FORWARDING = (
-    "HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_SERVER", "HTTP_X_FORWARDED_PORT", "HTTP_X_REAL_IP", "HTTP_VIA",
-    "HTTP_X_CLIENT_IP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_FASTLY_CLIENT_IP",
-)  # fmt: skip
+FORWARDING = frozenset((
+    "HTTP_VIA", "HTTP_CDN_LOOP", "HTTP_FRONT_END_HTTPS", "HTTP_X_SCHEME", "HTTP_X_REAL_IP",
+    "HTTP_X_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
+    "HTTP_X_AZURE_CLIENTIP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_FLY_CLIENT_IP",
+    "HTTP_FASTLY_CLIENT_IP",
+))  # fmt: skip
+# They come with many endings: -For, -Proto, -Host, but also -Ssl, -Protocol, -Prefix alone.
+FORWARDING_PREFIXES = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_ORIGINAL")
 GZIP_LEVEL = 1
 
 
@@ -48,7 +51,7 @@ class Access:
     def permits(self, environ: WSGIEnvironment) -> bool:
         """Whether this request may read the metrics. Never raises."""
         return self._has_token(environ) or (
-            not any(header in environ for header in FORWARDING)
+            not any(map(_tells_of_proxy, environ))
             and _is_allowed(self._allow, environ.get("REMOTE_ADDR", ""))
         )
 
@@ -60,6 +63,10 @@ class Access:
             and scheme.lower() == "bearer"
             and hmac.compare_digest(given, self._token)
         )
+
+
+def _tells_of_proxy(key: str) -> bool:
+    return key in FORWARDING or key.startswith(FORWARDING_PREFIXES)
 
 
 class MetricsPage:

@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.files import open_own
 from avatar_telemetry.process import is_alive, start_ticks
 
 PREFIX = "avatar-telemetry-"
 LOCK_NAME = "folder.lock"
 KEY_BYTES = 32
+LONGEST_RECORD = 65_536
 # The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
 # of the old one only if both write the same.
 LAYOUT = 1
@@ -77,12 +79,12 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
         SettingsError: the named folder is another server's or cannot be used.
     """
     _remove_dead(uid)
-    inherited = _folder_of(upgrades) if upgrades and not named else None
+    inherited = _folder_of(upgrades, uid) if upgrades and not named else None
     path = Path(named or inherited or _make_private()).absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock, since, key = _join(path, upgrades)
-        _give(path, uid, gid)
+        _give(path, uid, gid, follow=bool(named))
     except OSError as error:
         raise SettingsError(
             f"avatar_telemetry: the runtime folder cannot be used\n"
@@ -108,7 +110,7 @@ def served_folders() -> Iterator[Path]:
 def living_masters(path: Path) -> list[int]:
     """The pids of the masters that use a folder, the newest last; none where it is not readable."""
     try:
-        lock = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock = open_own(path / LOCK_NAME, os.O_RDONLY)
     except OSError:
         return []
     try:
@@ -127,7 +129,7 @@ def _join(path: Path, upgrades: int) -> tuple[int, float, bytes]:
     Returns:
         Its descriptor, when counting began, and the key.
     """
-    lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_own(path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     masters: list[list[int]] = []
     since, key = time.time(), os.urandom(KEY_BYTES)
     try:
@@ -156,7 +158,7 @@ def _join(path: Path, upgrades: int) -> tuple[int, float, bytes]:
 
 def _masters(lock: int) -> list[list[int]]:
     try:
-        record = json.loads(os.pread(lock, 65_536, 0))
+        record = json.loads(os.pread(lock, LONGEST_RECORD, 0))
         return [[int(pid), int(started)] for pid, started in record["masters"]]
     except (ValueError, KeyError, TypeError):
         return []
@@ -165,15 +167,15 @@ def _masters(lock: int) -> list[list[int]]:
 def _begun(lock: int, since: float, key: bytes) -> tuple[float, bytes]:
     """When counting began and the key, as the first user has recorded them."""
     try:
-        record = json.loads(os.pread(lock, 65_536, 0))
+        record = json.loads(os.pread(lock, LONGEST_RECORD, 0))
         return float(record["since"]), bytes.fromhex(record["key"])
     except (ValueError, KeyError, TypeError):
         return since, key
 
 
-def _give(path: Path, uid: int, gid: int) -> None:
+def _give(path: Path, uid: int, gid: int, *, follow: bool) -> None:
     if os.geteuid() == 0 and (uid, gid) != (os.geteuid(), os.getegid()):
-        os.chown(path, uid, gid)
+        os.chown(path, uid, gid, follow_symlinks=follow)
 
 
 def _private_folders() -> Iterator[Path]:
@@ -183,16 +185,29 @@ def _private_folders() -> Iterator[Path]:
             yield path
 
 
-def _folder_of(master: int) -> str | None:
-    """The private folder of a master that runs, if it writes the layout that we write."""
+def _folder_of(master: int, uid: int) -> str | None:
+    """The private folder of a master that runs, if it writes the layout that we write.
+
+    Not one of a user who is neither this one nor the workers' own: anybody can write a record.
+    """
     for path in _private_folders():
         try:
-            record = json.loads((path / LOCK_NAME).read_bytes())
+            if path.lstat().st_uid not in (os.geteuid(), uid):
+                continue
+            record = json.loads(_read_record(path))
             if record["layout"] == LAYOUT and master in (pid for pid, _ in record["masters"]):
                 return str(path)
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None
+
+
+def _read_record(path: Path) -> bytes:
+    lock = open_own(path / LOCK_NAME, os.O_RDONLY)
+    try:
+        return os.pread(lock, LONGEST_RECORD, 0)
+    finally:
+        os.close(lock)
 
 
 def _remove_dead(uid: int) -> None:
@@ -206,7 +221,7 @@ def _remove_dead(uid: int) -> None:
 
 
 def _remove_if_dead(path: Path) -> None:
-    lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    lock = open_own(path / LOCK_NAME, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         masters = _masters(lock)

@@ -12,12 +12,15 @@ import json
 import mmap
 import os
 import struct
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import RLock
 from typing import Any
+
+from avatar_telemetry.files import open_own
 
 INITIAL_SIZE = 1 << 16
 HEADER = 8
@@ -84,7 +87,7 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             size = os.fstat(self._descriptor).st_size
             if size == 0:
@@ -279,10 +282,14 @@ class _FirstUse:
     def __init__(self, book: Book, call: Callable[[], None]) -> None:
         self._book = book
         self._call = call
+        # By its name: gevent may have patched it by now, and the call may wait.
+        self._once = threading.RLock()
 
     def __enter__(self) -> object:
-        self._book.renew_lock()
-        self._call()
+        with self._once:
+            if self._book.lock is self:
+                self._book.renew_lock()
+                self._call()
         return self._book.lock.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:

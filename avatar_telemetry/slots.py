@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from avatar_telemetry.files import open_own
 from avatar_telemetry.process import is_alive, start_ticks
 
 SLOT_FILE = re.compile(r"slot-(\d+)\.lock")
@@ -89,7 +90,7 @@ def make_leader_lock(folder: Path) -> None:
     A worker's thread may be early enough to make it as root, and no other worker could open it.
     """
     with suppress(OSError):
-        os.close(os.open(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_own(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT))
 
 
 def try_lead(folder: Path) -> int | None:
@@ -98,7 +99,7 @@ def try_lead(folder: Path) -> int | None:
     Returns:
         A descriptor to keep open as long as this process leads, or ``None``.
     """
-    lock = os.open(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_own(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT)
     if _lock(lock):
         return lock
     os.close(lock)
@@ -119,7 +120,7 @@ def is_led(folder: Path) -> bool:
 
 def _try_claim(folder: Path, number: int) -> Slot | None:
     path = folder / f"slot-{number}.lock"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_own(path, os.O_RDWR | os.O_CREAT)
     for _ in range(RETRIES):
         if _lock(lock):
             _write_holder(lock)
@@ -141,7 +142,7 @@ def _lock(lock: int) -> bool:
 
 
 def _clear_if_free(folder: Path, holder: Holder) -> None:
-    lock = os.open(folder / f"slot-{holder.slot}.lock", os.O_RDWR | os.O_CLOEXEC)
+    lock = open_own(folder / f"slot-{holder.slot}.lock", os.O_RDWR)
     try:
         if _lock(lock) and _read_holder(lock, holder.slot) == holder:
             remove_live_gauges(folder, holder.slot)
@@ -160,7 +161,7 @@ def _read_holder(source: str | Path | int, slot: int) -> Holder | None:
         if isinstance(source, int):
             record = os.pread(source, 64, 0)
         else:
-            with open(source, "rb") as file:
+            with open(open_own(source, os.O_RDONLY), "rb") as file:
                 record = file.read(64)
         pid, started = json.loads(record)
         return Holder(slot, int(pid), int(started))

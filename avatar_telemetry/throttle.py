@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from avatar_telemetry.files import open_own
 from avatar_telemetry.settings import Settings
 
 STAMP = "failures.stamp"
@@ -40,7 +41,7 @@ LOGGERS = (
 def make_stamp(folder: Path) -> None:
     """Make the stamp's file, to be done as the user that the workers run as."""
     with suppress(OSError):
-        os.close(os.open(folder / STAMP, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(open_own(folder / STAMP, os.O_RDWR | os.O_CREAT))
 
 
 class Throttle(logging.Filter):
@@ -112,7 +113,7 @@ def secrets_of(settings: Settings) -> Iterator[str]:
 
 def _renew(stamp: Path, now: float) -> bool:
     """Whether the last line of this host is a minute old; then this one is the last."""
-    file = os.open(stamp, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_own(stamp, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A clock that was put back must not silence us until it has caught up.

@@ -17,6 +17,7 @@ LAYERS = (
         "errors",
         "excluded",
         "family",
+        "files",
         "forwarded",
         "guard",
         "headers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry import folder as folder_module
+from avatar_telemetry.continuity import Continuity
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.folder import PREFIX, open_folder
+from avatar_telemetry.folder import PREFIX, living_masters, open_folder
+from avatar_telemetry.mapped import MappedFile
 from avatar_telemetry.slots import (
     claim_slot,
     clear_dead_gauges,
@@ -209,6 +212,82 @@ def test_a_stranger_s_folder_is_left_alone(base: Path) -> None:
     open_here().release()
     assert (base / f"{PREFIX}odd").exists()
     assert (base / f"{PREFIX}link").is_symlink()
+
+
+@pytest.fixture
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that nothing of ours may touch."""
+    path = tmp_path_factory.mktemp("elsewhere") / "victim"
+    path.write_text("as it was")
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")
+def test_an_upgrade_joins_no_folder_of_a_stranger(base: Path) -> None:
+    """Anybody can write down that a master uses his folder; root does not go there for it."""
+    stranger = base / f"{PREFIX}0"
+    stranger.mkdir()
+    record = {"layout": 1, "masters": [[os.getpid(), 0]], "since": 0, "key": ""}
+    (stranger / "folder.lock").write_text(json.dumps(record))
+    os.chown(stranger, 65_534, 65_534)
+    runtime = open_here("", os.getpid())
+    assert runtime.path != stranger
+    runtime.release()
+
+
+def test_a_linked_lock_is_not_followed(base: Path, victim: Path) -> None:
+    """Who may write into the folder cannot make a master write elsewhere."""
+    named = base / "named"
+    named.mkdir()
+    (named / "folder.lock").symlink_to(victim)
+    with pytest.raises(SettingsError, match="PROMETHEUS_MULTIPROC_DIR"):
+        open_here(str(named))
+    assert victim.read_text() == "as it was"
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        pytest.param(lambda path, victim: path.symlink_to(victim), id="link"),
+        pytest.param(lambda path, victim: os.mkfifo(path), id="pipe"),
+    ],
+)
+def test_planted_files_of_a_folder_lead_nowhere(base: Path, victim: Path, plant) -> None:
+    """A link is not followed and a pipe not waited for, by whoever looks into the folder."""
+    runtime = open_here()
+    names = (
+        "slot-0.lock",
+        "leader.lock",
+        "failures.stamp",
+        "pushed.state",
+        "pushed.new",
+        "counter_0.db",
+    )
+    for name in names:
+        plant(runtime.path / name, victim)
+    assert holders(runtime.path) == []
+    clear_dead_gauges(runtime.path, os.getpid())
+    for act in (
+        lambda: claim_slot(runtime.path),
+        lambda: try_lead(runtime.path),
+        Continuity(runtime.path, 0, delta=False).load,
+        lambda: MappedFile(runtime.path / "counter_0.db"),
+    ):
+        with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
+            act()
+    assert victim.read_text() == "as it was"
+    runtime.release()
+    assert not runtime.path.exists()
+
+
+def test_a_folder_of_a_pipe_holds_up_nobody(base: Path) -> None:
+    """A pipe where a private folder has its record is passed over, at a start as at an upgrade."""
+    odd = base / f"{PREFIX}0"
+    odd.mkdir()
+    os.mkfifo(odd / "folder.lock")
+    assert living_masters(odd) == []
+    open_here("", os.getpid()).release()
+    assert odd.exists()
 
 
 def test_a_folder_that_cannot_be_is_a_settings_error(base: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,30 @@ def test_values_made_before_there_is_a_folder_are_kept(tmp_path: Path, value_sea
     value_seam.open(tmp_path, "0")
     counter.inc()
     assert ours(tmp_path)["early_total", frozenset()] == 5
+
+
+def test_what_is_put_off_is_done_once() -> None:
+    """Threads of a forked child that count at the same time take one slot together."""
+    book = Book()
+    calls: list[int] = []
+    second = threading.Thread(target=lambda: touch())
+
+    def call() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            second.start()
+            second.join(0.2)  # it waits for this call, so there is nothing to wait for
+
+    book.on_next_use(call)
+    waiting = book.lock
+
+    def touch() -> None:
+        with waiting:  # looked up before the first one was through
+            pass
+
+    touch()
+    second.join()
+    assert calls == [1]
 
 
 def test_a_changed_help_text_splits_no_series(tmp_path: Path) -> None:
@@ -248,7 +273,7 @@ def test_without_a_place_the_application_goes_on(tmp_path: Path, place: str) -> 
     metrics = Metrics(book, 1000)
     metrics.count(REQUESTS, "GET", "200", "/")
     metrics.started()
-    metrics.finished(("GET", "200", "/", "", "", "", ""), 0.1, 0.1)
+    metrics.finished(metrics.plan(("GET", "200", "/", "", "", "", "")), 0.1, 0.1)
     assert told
 
 

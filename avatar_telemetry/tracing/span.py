@@ -391,7 +391,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
             if self._record_exception:
                 self.record_exception(exc_val, escaped=True)
             if self._set_status_on_exception:
-                self.set_status(Status(StatusCode.ERROR, f"{type(exc_val).__name__}: {exc_val}"))
+                self.set_status(Status(StatusCode.ERROR, _told(exc_val)))
         super().__exit__(exc_type, exc_val, exc_tb)
 
     def __repr__(self) -> str:
@@ -408,6 +408,15 @@ class RecordedSpan(LightSpan, ReadableSpan):
             return False
         LOGGER.warning("setting the %s of a span that has ended", what)
         return True
+
+
+def _told(error: BaseException) -> str:
+    """What the SDK says of an exception, as far as that can be said."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
+        return name
 
 
 def _with(items: Sequence[Any], item: Any, most: int | None) -> tuple[list[Any], int]:

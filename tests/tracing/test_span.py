@@ -319,6 +319,22 @@ def test_exceptions_are_scrubbed(mode: Any, description: str | None) -> None:
     assert ("test_span.py" in text) == (mode != "strict")
 
 
+class UnspeakableError(Exception):
+    """An exception without a text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_exception_without_a_text_passes_as_it_is() -> None:
+    """What an exception cannot say of itself does not take its place."""
+    side = Ours()
+    with pytest.raises(UnspeakableError), side.tracer.start_span("name"):
+        raise UnspeakableError
+    (span,) = side.ended
+    assert span.status.description == "UnspeakableError"
+
+
 def test_to_json_and_console() -> None:
     """The SDK's own exporters and formats read our spans."""
 
