@@ -22,13 +22,13 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.log import LOGGER
 from avatar_telemetry.otlp import COMPRESSION, GRPC, PROTOCOL, Otlp, Signal, resolve
 from avatar_telemetry.settings import Settings
 
 if TYPE_CHECKING:
     import requests
 
-LOGGER = logging.getLogger("avatar_telemetry")
 GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
 _DELTA = {
     "cumulative": (),

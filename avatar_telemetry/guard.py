@@ -5,12 +5,12 @@ The application's exceptions do not come here; they always pass.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LOGGER = logging.getLogger("avatar_telemetry")
+from avatar_telemetry.log import LOGGER
+
 LOG_INTERVAL = 60.0
 """Seconds between two log records of the same place."""
 

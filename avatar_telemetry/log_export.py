@@ -19,8 +19,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from avatar_telemetry import scrub
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.logs import describe, message_of
+from avatar_telemetry.logs import message_of
 from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.resource import of_child
 
 LEVEL = logging.WARNING
 OUR_THREADS = "avatar-telemetry"
@@ -99,6 +100,10 @@ class Translator:
         self._privacy = privacy
         self._resource = resource
 
+    def renew(self) -> None:
+        """In a forked child: the pid is another."""
+        self._resource = of_child(self._resource)
+
     def translate(self, record: logging.LogRecord) -> ReadableLogRecord:
         """The record, with the trace that is current now. What ``extra`` gave is not told."""
         _, text, number = next(
@@ -111,24 +116,16 @@ class Translator:
             context=get_current(),
             severity_text=text,
             severity_number=number,
-            body=self._message(record),
+            body=self._privacy.message(message_of(record)),
             attributes={
                 "code.file.path": scrub.encodable(record.pathname),
                 "code.line.number": record.lineno,
                 "code.function.name": scrub.encodable(record.funcName or ""),
-                **(describe(self._privacy, error) if error is not None else {}),
+                **(self._privacy.describe(error) if error is not None else {}),
             },
         )
         scope = InstrumentationScope(scrub.encodable(record.name))
         return ReadableLogRecord(told, self._resource, scope)
-
-    def _message(self, record: logging.LogRecord) -> str | None:
-        if self._privacy.mode == "strict":
-            return None
-        message = message_of(record)
-        if self._privacy.mode == "off":
-            return scrub.encodable(message[: scrub.LONGEST_MESSAGE])
-        return scrub.message(message)
 
 
 def _comes_of_export(record: logging.LogRecord) -> bool:

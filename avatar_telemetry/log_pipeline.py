@@ -48,8 +48,8 @@ class LogPipeline:
             count=count,
             guard=guard,
         )
-        translator = Translator(Privacy(settings.privacy, _UNUSED_KEY), resource)
-        self._handler = ExportHandler(translator, self._queue.put, guard)
+        self._translator = Translator(Privacy(settings.privacy, _UNUSED_KEY), resource)
+        self._handler = ExportHandler(self._translator, self._queue.put, guard)
 
     def attach(self) -> None:
         """Take records from now on. Not before the application has configured its logging:
@@ -67,4 +67,5 @@ class LogPipeline:
 
     def renew(self) -> None:
         """In a forked child: the records that wait, and the thread, are the parent's."""
+        self._translator.renew()
         self._queue.renew()

@@ -105,26 +105,10 @@ class JsonFormatter(logging.Formatter):
 
     def _exception(self, record: logging.LogRecord) -> dict[str, str]:
         error = record.exc_info[1] if record.exc_info else None
-        told = describe(self._privacy, error) if error is not None else {}
+        told = self._privacy.describe(error) if error is not None else {}
         if record.stack_info and self._privacy.mode == "off":
             told["stack"] = record.stack_info
         return told
-
-
-def describe(privacy: Privacy, error: BaseException) -> dict[str, str]:
-    """The attributes of an exception that may be told (semantic conventions, exceptions in logs).
-
-    Args:
-        privacy: what may.
-        error: the exception.
-    """
-    kind, message = privacy.exception(error)
-    told = {
-        "exception.type": kind,
-        "exception.message": message,
-        "exception.stacktrace": privacy.stack(error),
-    }
-    return {name: text for name, text in told.items() if text is not None}
 
 
 def message_of(record: logging.LogRecord) -> str:

@@ -7,14 +7,11 @@ pipeline.stop(deadline)
 
 from __future__ import annotations
 
-from functools import partial
-
 from opentelemetry import propagate
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 
-from avatar_telemetry import scrub
 from avatar_telemetry.collector import VERSION
 from avatar_telemetry.excluded import ExcludedUrls
 from avatar_telemetry.forwarded import Proxies
@@ -66,8 +63,8 @@ class Pipeline:
             resource,
             _limits(settings),
             self.queue.put if settings.traces_exporters != ("none",) else lambda span: None,
-            partial(_describe, privacy),
-            partial(_scrub, privacy),
+            privacy.describe,
+            privacy.message,
             self.queue.flush,
             guard,
         )
@@ -129,17 +126,3 @@ def _limits(settings: Settings) -> SpanLimits:
         max_attribute_length=own(length, None),
         max_span_attribute_length=own(span_length, length),
     )
-
-
-def _describe(privacy: Privacy, error: BaseException) -> dict[str, str]:
-    """The attributes of an ``exception`` event (semantic conventions, exceptions on spans)."""
-    kind, message = privacy.exception(error)
-    stack = privacy.stack(error)
-    told = {"exception.type": kind, "exception.message": message, "exception.stacktrace": stack}
-    return {name: text for name, text in told.items() if text is not None}
-
-
-def _scrub(privacy: Privacy, text: str) -> str | None:
-    if privacy.mode == "strict":
-        return None
-    return scrub.encodable(text) if privacy.mode == "off" else scrub.message(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from avatar_telemetry.exposition import Access, MetricsPage
+from avatar_telemetry.log import LOGGER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-LOGGER = logging.getLogger("avatar_telemetry")
 POLL_INTERVAL = 1.0
 """Seconds between two looks at whether to go on."""
 CLIENT_TIMEOUT = 10.0

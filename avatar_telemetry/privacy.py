@@ -140,19 +140,26 @@ class Privacy:
 
     def exception(self, error: BaseException) -> tuple[str, str | None]:
         """The type of an exception and its message, scrubbed and bounded."""
-        kind = type(error)
-        name = kind.__qualname__
-        if kind.__module__ != "builtins":
-            name = f"{kind.__module__}.{name}"
-        if self.mode == "strict":
-            return name, None
         try:
-            message = str(error)
+            return error_type(error), None if self.mode == "strict" else self.message(str(error))
         except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
-            return name, None
+            return error_type(error), None
+
+    def message(self, text: str) -> str | None:
+        """A message that may hold anything, scrubbed and bounded."""
+        if self.mode == "strict":
+            return None
         if self.mode == "off":
-            return name, scrub.encodable(message[: scrub.LONGEST_MESSAGE])
-        return name, scrub.message(message)
+            return scrub.encodable(text[: scrub.LONGEST_MESSAGE])
+        return scrub.message(text)
+
+    def describe(self, error: BaseException) -> dict[str, str]:
+        """The attributes of an exception (semantic conventions, exceptions on spans and in logs):
+        type, message and stack, as far as they may be told."""
+        kind, message = self.exception(error)
+        stack = self.stack(error)
+        told = {"exception.type": kind, "exception.message": message, "exception.stacktrace": stack}
+        return {name: text for name, text in told.items() if text is not None}
 
     def stack(self, error: BaseException) -> str | None:
         """Where an exception passed: file, line and function of the last frames.
@@ -182,6 +189,16 @@ class Privacy:
         value = _plain(value)
         listed = _PIXELS.fullmatch(value) if rule == PIXELS else value in rule
         return f"{key}={value if listed else REDACTED}"
+
+
+def error_type(error: BaseException) -> str:
+    """``error.type`` of an exception: its class, with its module unless that is a built-in one.
+
+    https://opentelemetry.io/docs/specs/semconv/attributes-registry/error/
+    """
+    kind = type(error)
+    name = kind.__qualname__
+    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
 
 
 def decoded(value: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+
+from opentelemetry.sdk.resources import PROCESS_PID, Resource
 
 from avatar_telemetry.settings import Settings
 
@@ -27,6 +30,13 @@ def worker_attributes(settings: Settings, slot: int) -> dict[str, str]:
     """The attributes of one worker where it speaks for itself; a recycled one has the same."""
     host = resource_attributes(settings)
     return {**host, "service.instance.id": f"{host['service.instance.id']}/{slot}"}
+
+
+def of_child(resource: Resource) -> Resource:
+    """In a forked child: the same with the child's ``process.pid``, where it has one."""
+    if PROCESS_PID not in resource.attributes:
+        return resource
+    return resource.merge(Resource({PROCESS_PID: os.getpid()}))
 
 
 def target_labels(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:

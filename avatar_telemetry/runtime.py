@@ -7,7 +7,6 @@ are none it makes itself at the first request, and the metrics are then of this 
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -26,6 +25,7 @@ from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.family import Family
 from avatar_telemetry.folder import RuntimeFolder, open_folder
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import LOGGER
 from avatar_telemetry.mapped import Book, value_class
 from avatar_telemetry.metrics import Metrics
 from avatar_telemetry.middleware import Layer
@@ -53,7 +53,6 @@ from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.throttle import make_stamp
 from avatar_telemetry.worker import WORKER
 
-LOGGER = logging.getLogger("avatar_telemetry")
 MASTER_IDENTIFIER = "master"
 DEFAULTS = Settings.from_env({})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -27,6 +28,12 @@ from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.tracing.provider import LightTracerProvider
 
 DIGEST = "0123456789abcdef" * 2
+
+# How long an example takes says nothing where other processes have the machine.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 @dataclass

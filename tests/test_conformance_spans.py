@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -118,6 +119,22 @@ def test_row_4_a_span_ends_with_its_body(traced: Recorder, around: Around) -> No
     finish(exchange)
     assert traced.server.end_time - traced.server.start_time >= 60_000_000
     assert traced.server.attributes["http.response_content_length"] == len("firstsecond")
+
+
+def test_an_error_page_in_place_of_an_announced_body(traced: Recorder, around: Around) -> None:
+    """An application that starts its response anew (PEP 3333) has not sent what it announced."""
+
+    def application(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1000")])
+        try:
+            raise ValueError
+        except ValueError:
+            start_response("500 Oh", [("Content-Type", "text/plain")], sys.exc_info())
+        return iter([b"sorry"])
+
+    assert call(around(traced.wrap(application))).content == b"sorry"
+    assert traced.server.attributes["http.status_code"] == 500
+    assert traced.server.attributes["http.response_content_length"] == len("sorry")
 
 
 def test_row_5_a_generator_starts_its_response_late(traced: Recorder, around: Around) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import os
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ from .otlp_fixtures import grpc_sink, sink
 from .otlp_grpc_sink import GrpcSink
 from .otlp_records import ReceivedLog, plain
 from .otlp_sink import OtlpSink
+from .tracing.test_ids import in_child
 from .wsgi_client import call
 
 __all__ = ["grpc_sink", "sink"]
@@ -43,7 +45,7 @@ class Exported:
             "OTEL_EXPORTER_OTLP_ENDPOINT": address, "OTEL_BLRP_SCHEDULE_DELAY": "10", **environ,
         }  # fmt: skip
         guard = Guard(self.failures.append)
-        resource = Resource({"service.name": "pictures"})
+        resource = Resource({"service.name": "pictures", "process.pid": os.getpid()})
         settings = Settings.from_env(variables)
         self.pipeline = LogPipeline(settings, resource, guard, self._count)
         self.pipeline.attach()
@@ -264,6 +266,21 @@ def test_a_second_one_takes_the_place_of_the_first(export: Any, sink: OtlpSink) 
     first.stop()
     second.stop()
     assert [body(log) for log in sink.logs()] == ["once"]
+
+
+def test_a_forked_child_says_who_it_is(export: Any, sink: OtlpSink) -> None:
+    """What a child logs is of its own process, not of its parent's."""
+    exported = export()
+
+    def child() -> str:
+        exported.pipeline.renew()
+        LOGGER.warning("of the child")
+        exported.stop()
+        return str(os.getpid())
+
+    pid = in_child(child)
+    (log,) = sink.logs()
+    assert str(log.resource["process.pid"]) == pid != str(os.getpid())
 
 
 def test_python_goes_on_to_show_what_nobody_handles(

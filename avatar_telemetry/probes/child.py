@@ -21,6 +21,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
+from avatar_telemetry.privacy import error_type
 from avatar_telemetry.request import AvatarRequest
 
 INSIDE: ContextVar[bool] = ContextVar("avatar_telemetry.inside", default=False)
@@ -56,19 +57,6 @@ def child_span(
     except Exception:  # noqa: BLE001 - a span processor of the user's may raise
         request.guard.failed("probes")
         return NOTHING
-
-
-def error_type(error: BaseException) -> str:
-    """``error.type`` of an exception: its class, with its module unless that is a built-in one.
-
-    https://opentelemetry.io/docs/specs/semconv/attributes-registry/error/
-    """
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind)
-
-
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class _Child(AbstractContextManager[Span]):

@@ -8,18 +8,17 @@ that is, or when it was written. A profile calls the cache ``django:ALIAS``.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, NamedTuple
 from weakref import ref
 
+from avatar_telemetry.log import LOGGER
 from avatar_telemetry.probes.child import child_span
 from avatar_telemetry.probes.patching import Around, Call, surround, when_imported
 from avatar_telemetry.request import CURRENT, AvatarRequest
 
-LOGGER = logging.getLogger("avatar_telemetry")
 PREFIX = "django:"
 
 Arguments = tuple[Any, ...]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import re
 import sys
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from typing import Any, NamedTuple
 
 import wrapt
 
-LOGGER = logging.getLogger("avatar_telemetry")
+from avatar_telemetry.log import LOGGER
+
 MARK = "_avatar_telemetry_probe"
 
 Call = Callable[..., Any]
@@ -69,7 +69,7 @@ def when_imported(
             return
         try:
             patch(imported)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a library that is not as expected is left alone
             LOGGER.warning("no probe for %s: it is not as expected", module, exc_info=True)
 
     wrapt.register_post_import_hook(hook, module)

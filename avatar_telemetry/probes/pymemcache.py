@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from avatar_telemetry.log import LOGGER
 from avatar_telemetry.probes.memcached import (
     MANY,
     ONE,
@@ -22,7 +23,6 @@ from avatar_telemetry.probes.memcached import (
     note_hit,
 )
 from avatar_telemetry.probes.patching import (
-    LOGGER,
     Around,
     Call,
     Versions,

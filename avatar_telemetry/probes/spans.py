@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util import types
 
+from avatar_telemetry.privacy import error_type
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.request import CURRENT, AvatarRequest
 
@@ -36,13 +37,6 @@ def span_wanted(request: AvatarRequest | None) -> bool:
     return trace.get_current_span().is_recording()
 
 
-def error_name(error: BaseException) -> str:
-    """``error.type`` of an exception (semantic conventions: its class, no message)."""
-    kind = type(error)
-    module = kind.__module__
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
-
-
 def fail(span: Span, error: BaseException) -> None:
     """Mark a span as failed: ``error.type``, and the message only in privacy mode ``off``.
 
@@ -51,7 +45,7 @@ def fail(span: Span, error: BaseException) -> None:
     try:
         message = str(error) if POLICY.privacy == "off" else None
         span.set_status(Status(StatusCode.ERROR, message))
-        span.set_attribute("error.type", error_name(error))
+        span.set_attribute("error.type", error_type(error))
     except Exception:  # noqa: BLE001 - an exception that cannot be shown
         POLICY.guard.failed("probe_span")
 

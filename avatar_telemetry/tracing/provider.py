@@ -6,7 +6,6 @@ tracers from it. Only the spans are ours.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import warnings
@@ -17,7 +16,7 @@ from typing import Any, cast
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.resources import PROCESS_PID, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
@@ -25,6 +24,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.util.types import Attributes
 
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.resource import of_child
 from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from avatar_telemetry.tracing.sampling import Sampling
@@ -337,9 +337,7 @@ class LightTracerProvider(sdk.TracerProvider):
         """In a forked child: no other thread is there, no id may come twice, the pid is another."""
         self.ids.__init__()  # type: ignore[misc]
         self.lock = threading.RLock()
-        if PROCESS_PID in self._resource.attributes:
-            pid = Resource({PROCESS_PID: os.getpid()})
-            self._resource = self._resource.merge(pid)
+        self._resource = of_child(self._resource)
         for tracer in self._light_tracers.values():
             tracer.lock = self.lock
             tracer.origin = Origin(self._resource, tracer.origin.scope)

@@ -4,7 +4,6 @@ those of traces that are not sampled.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time_ns
@@ -19,10 +18,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, Instrume
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from avatar_telemetry.log import LOGGER
+
 if TYPE_CHECKING:
     from avatar_telemetry.tracing.provider import LightTracer
 
-LOGGER = logging.getLogger("avatar_telemetry")
 UNSET = Status(StatusCode.UNSET)
 PLAIN = frozenset((str, int, bool, float))
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)

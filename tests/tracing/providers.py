@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -14,7 +13,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import TraceState
 
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.pipeline import _describe, _scrub
 from avatar_telemetry.privacy import Privacy
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling, make_sampling
@@ -38,7 +36,7 @@ class Ours:
         self.failures: list[str] = []
         self.provider = LightTracerProvider(
             self.sampling, self.resource, self.limits, self.ended.append,
-            partial(_describe, self.privacy), partial(_scrub, self.privacy),
+            self.privacy.describe, self.privacy.message,
             guard=Guard(self.failures.append),
         )  # fmt: skip
         self.tracer = self.provider.get_tracer("scope", "1.0")

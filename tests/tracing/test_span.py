@@ -429,3 +429,35 @@ def test_unsampled_spans_take_everything() -> None:
         assert trace.get_current_span() is span
     assert not span.is_recording()
     assert side.ended == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda span: span.end(), id="end"),
+        pytest.param(lambda span: span.set_attribute("a", 1), id="attribute"),
+        pytest.param(lambda span: span.add_event("event"), id="event"),
+        pytest.param(lambda span: span.add_link(REMOTE), id="link"),
+    ],
+)
+def test_no_span_waits_for_a_log_handler(act: Callable[[Any], Any]) -> None:
+    """While it is told that a span has ended already, other threads go on with theirs."""
+    side = Ours()
+    free: list[bool] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            other = threading.Thread(target=lambda: free.append(side.provider.lock.acquire(False)))
+            other.start()
+            other.join()
+
+    span = side.tracer.start_span("name")
+    span.end()
+    handler = Handler()
+    logger = logging.getLogger("avatar_telemetry")
+    logger.addHandler(handler)
+    try:
+        act(span)
+    finally:
+        logger.removeHandler(handler)
+    assert free == [True]
