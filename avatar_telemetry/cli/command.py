@@ -28,13 +28,15 @@ INTERRUPTED = 130
 
 
 @click.group(
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog='Completion for bash: eval "$(_AVATAR_TELEMETRY_COMPLETE=bash_source avatar-telemetry)"'
     "; zsh_source and fish_source give that of zsh and fish.",
 )
 @click.version_option(VERSION, prog_name=NAME)
 @click.option("--traceback", is_flag=True, help="Show where an error came from.")
-def command(traceback: bool) -> None:
+@click.pass_context
+def command(context: click.Context, traceback: bool) -> None:
     """Look after the telemetry of an avatar server.
 
     Settings are read from the environment, as the server reads them.
@@ -45,6 +47,9 @@ def command(traceback: bool) -> None:
       avatar-telemetry routes '/avatar/0bc83cb571cd1c50ba6f3e8a78ef1346?s=80'
       avatar-telemetry demo
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(ERROR)
 
 
 for each in (doctor, check_config, settings, routes, metrics, top, demo, simulate):
@@ -61,9 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = command.main(arguments, prog_name=NAME, standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        sys.exit(ERROR)
     except click.ClickException as error:
         _end(error.format_message() + _hint(error))
     except (click.Abort, KeyboardInterrupt):

@@ -10,7 +10,7 @@ import click
 from avatar_telemetry.cli.checks.collector import check_collector
 from avatar_telemetry.cli.checks.finding import STATUS, Finding, Level, exit_status
 from avatar_telemetry.cli.checks.installed import check_installed
-from avatar_telemetry.cli.checks.page import check_page
+from avatar_telemetry.cli.checks.page import check_page, check_port
 from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
@@ -77,6 +77,7 @@ def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Fin
     if not settings.sdk_disabled:
         yield from check_folder(settings)
         yield from check_collector(settings, send=send, timeout=timeout)
+        yield from check_port(settings, token, timeout)
     if url:
         yield from check_page(settings, profile, url, token, timeout)
 

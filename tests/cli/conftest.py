@@ -11,7 +11,10 @@ from tests.cli.running import FOREIGN, DemoServer
 from tests.otlp_fixtures import (  # noqa: F401 - fixtures
     authority,
     grpc_sink,
+    running_collector,
     sink,
+    start_collector,
+    trace_store,
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 from avatar_telemetry.cli.checks import installed
 from avatar_telemetry.cli.checks.finding import Finding
 from avatar_telemetry.cli.checks.installed import check_installed
-from avatar_telemetry.cli.checks.page import check_page
+from avatar_telemetry.cli.checks.page import check_page, check_port
 from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.collector import VERSION
@@ -21,6 +21,7 @@ from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.settings import Settings
 from tests.cli.running import DemoServer, PageServer, run
 from tests.otlp_sink import OtlpSink
+from tests.real_servers import hold_port
 
 HOST = {"HOSTNAME": "a-host"}
 ON = {**HOST, "OTEL_EXPORT_ENABLED": "true"}
@@ -338,6 +339,32 @@ def test_no_page(
 ) -> None:
     """Where there is no page, it is told why, and what it takes."""
     assert examine(page, status, env, **headers) == {check: "error"}
+
+
+@pytest.mark.parametrize(
+    ("page", "status", "expected"),
+    [
+        pytest.param(GOOD, 200, {}, id="good"),
+        pytest.param("", 401, {"metrics_port.token": "warning"}, id="token"),
+        pytest.param("Hello", 200, {"metrics_port.somebody_elses": "warning"}, id="foreign"),
+    ],
+)
+def test_the_separate_port(page: str, status: int, expected: dict[str, str]) -> None:
+    """The port of OTEL_PROMETHEUS_ENDPOINT is read where it is set."""
+    with PageServer(page, status) as server:
+        address = server.url.removeprefix("http://127.0.0.1")
+        settings = Settings.from_env({"OTEL_PROMETHEUS_ENDPOINT": f"0.0.0.0{address}"})
+        assert levels(list(check_port(settings, "", 60.0))) == expected
+
+
+def test_the_separate_port_is_closed() -> None:
+    """A port that nobody has opened is noted; where none is set, none is looked at."""
+    with hold_port() as closed:
+        settings = Settings.from_env(
+            {"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{closed.getsockname()[1]}"}
+        )
+        assert levels(list(check_port(settings, "", 60.0))) == {"metrics_port.closed": "note"}
+    assert list(check_port(Settings.from_env({}), "", 60.0)) == []
 
 
 def test_a_server_that_is_away() -> None:

@@ -14,17 +14,12 @@ from tests.cli.test_doctor_collector import (
     examine,
     tls_settings,
 )
-from tests.otlp_fixtures import (  # noqa: F401 - fixtures
-    StartCollector,
-    running_collector,
-    start_collector,
-    trace_store,
-)
+from tests.otlp_fixtures import StartCollector
 from tests.otlp_grpc_sink import GrpcSink
 from tests.real_collector import COLLECTOR_YAML, DEPLOY, Collector
 
 
-def test_both_ports_are_told_apart(running_collector: Collector) -> None:  # noqa: F811
+def test_both_ports_are_told_apart(running_collector: Collector) -> None:
     """What fits arrives; what does not is told before it is sent, port by port."""
     http, grpc = running_collector.otlp_http, running_collector.otlp_grpc
     assert bad(examine(http)) == {}
@@ -35,7 +30,7 @@ def test_both_ports_are_told_apart(running_collector: Collector) -> None:  # noq
     assert names == ["avatar-telemetry doctor"] * 2
 
 
-def test_a_path_that_the_collector_does_not_know(running_collector: Collector) -> None:  # noqa: F811
+def test_a_path_that_the_collector_does_not_know(running_collector: Collector) -> None:
     """An endpoint of one signal without its path is told as such."""
     found = examine(
         running_collector.otlp_http,

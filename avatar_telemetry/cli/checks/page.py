@@ -15,6 +15,8 @@ from avatar_telemetry.resource import resource_attributes, target_labels
 from avatar_telemetry.settings import Settings
 
 MUCH_MEMORY = 512 << 20
+HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
+"""Where a server is asked that listens on all addresses."""
 FEW = 20
 """Requests after which what has never been seen is worth a word."""
 
@@ -54,6 +56,40 @@ def check_page(
     yield from _pushed(samples, settings)
     yield from _inner(samples)
     yield from _memory(samples)
+
+
+def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Finding]:
+    """Look at the separate metrics port, where one is set.
+
+    Args:
+        settings: of the server.
+        token: that opens it, or an empty text.
+        timeout: seconds for each step.
+    """
+    if settings.prometheus_endpoint is None:
+        return
+    host, port = settings.prometheus_endpoint
+    name = HERE.get(host, host)
+    url = f"http://{f'[{name}]' if ':' in name else name}:{port}"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        answer = Site(url, timeout).ask("GET", "/metrics", headers=headers)
+    except WebError as fault:
+        yield note(
+            "metrics_port.closed", f"OTEL_PROMETHEUS_ENDPOINT: {fault}",
+            "The leader of a running server opens it; if one runs, its log says why it could not.",
+        )  # fmt: skip
+        return
+    samples = read_samples(answer.text) if answer.status == 200 else None
+    if samples is not None and samples.has("avatar_telemetry_build_info"):
+        yield good("metrics_port.read", f"{url} shows the metrics")
+    elif answer.status == 401:
+        yield warning("metrics_port.token", f"{url} wants the token", "Give --token to read it.")
+    else:
+        yield warning(
+            "metrics_port.somebody_elses", f"{url} is served by another program ({answer.status})",
+            "Choose another port in OTEL_PROMETHEUS_ENDPOINT.",
+        )  # fmt: skip
 
 
 def _not_ours(url: str, answer: Answer, settings: Settings, token: str) -> Finding:
@@ -220,7 +256,7 @@ def _pushed(samples: Samples, settings: Settings) -> Iterator[Finding]:
     name = "avatar_telemetry_metric_pushes_total"
     pushed, failed = (samples.total(name, result=result) for result in ("exported", "failed"))
     if pushed:
-        yield good("metrics.pushed", f"{pushed:.0f} pushes of the metrics have arrived")
+        yield good("metrics.pushed", f"pushes of the metrics that have arrived: {pushed:.0f}")
     if failed:
         yield warning(
             "metrics.push_failed", f"{failed:.0f} pushes of the metrics have failed",
