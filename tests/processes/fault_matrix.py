@@ -41,7 +41,6 @@ SETTINGS = {
     "OTEL_BSP_SCHEDULE_DELAY": "50",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16",
     "OTEL_BSP_MAX_QUEUE_SIZE": "64",
-    "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
     "OTEL_METRIC_EXPORT_INTERVAL": "500",
     "AVATAR_TELEMETRY_FLUSH_TIMEOUT": str(FLUSH_TIMEOUT),
     "HOSTNAME": "here",
@@ -84,6 +83,7 @@ class Case:
         killed: its process is killed.
         refuses: it never says that it took anything.
         reliable: what it says that it took, it took.
+        patience: seconds that the server's time-out of a batch is set to.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Case:
     killed: bool = False
     refuses: bool = True
     reliable: bool = True
+    patience: float = 2.0
 
 
 CASES = (
@@ -169,7 +170,7 @@ class Collector:
         self._resolves = folder / "resolves"
         self._good: Certificate | None = None
         self._bad: Certificate | None = None
-        self.env: dict[str, str] = {}
+        self.env = {"OTEL_EXPORTER_OTLP_TIMEOUT": f"{case.patience:g}"}
         if case.wrong_certificate:
             authority = Authority(folder / "authority")
             self._good = authority.issue("collector")

@@ -31,12 +31,8 @@ PATIENCE = 20.0
 """Seconds on top of what is promised: a busy machine is not what is measured here."""
 MOST_GROWTH = 8 * 2**20
 """Bytes; a queue of spans that were not dropped would be more."""
-OTHERS = [
-    pytest.param(Case(each.name, each.fault, each.measures), worker_class, id=worker_class)
-    for each in CASES
-    if each.fault is Fault.BLACKHOLE
-    for worker_class in ("gthread", "gevent")
-]
+PATIENT = Case("patient", Fault.BLACKHOLE, refuses=False, patience=120.0)
+"""Nothing fails in the time of a test: whoever ends did not wait for that."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +43,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize(
     ("case", "worker_class"),
-    [*(pytest.param(case, "sync", id=case.name) for case in CASES), *OTHERS],
+    [
+        *(pytest.param(case, "sync", id=case.name) for case in CASES),
+        *(pytest.param(PATIENT, each, id=each) for each in ("sync", "gthread", "gevent")),
+    ],
 )
 def test_nobody_notices(case: Case, worker_class: str, tmp_path: Path, bare: Run) -> None:
     """Every request is answered the same, every exit is bounded, every span is accounted for."""
