@@ -55,7 +55,7 @@ def levels(findings: list[Finding]) -> dict[str, str]:
             {**ON, "OTEL_EXPORTER_OTLP_ENDPIONT": "http://c:4318"},
             {"settings.misspelt": "warning"}, id="misspelt",
         ),
-        pytest.param({**ON, "OTEL_BLRP_SCHEDULE_DELAY": "1"}, {}, id="somebody-elses"),
+        pytest.param({**ON, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "x"}, {}, id="somebody-elses"),
         pytest.param(
             {"OTEL_EXPORT_ENABLED": "true"}, {"settings.hostname": "warning"}, id="hostname"
         ),
