@@ -52,8 +52,7 @@ class Access:
     def permits(self, environ: WSGIEnvironment) -> bool:
         """Whether this request may read the metrics. Never raises."""
         return self._has_token(environ) or (
-            not any(map(_tells_of_proxy, environ))
-            and self._allows(environ.get("REMOTE_ADDR", ""))
+            not any(map(_tells_of_proxy, environ)) and self._allows(environ.get("REMOTE_ADDR", ""))
         )
 
     def _has_token(self, environ: WSGIEnvironment) -> bool:

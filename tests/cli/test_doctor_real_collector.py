@@ -42,8 +42,8 @@ def test_a_path_that_the_collector_does_not_know(running_collector: Collector) -
 @pytest.fixture
 def secured(
     authority: Authority,
-    start_collector: StartCollector,  # noqa: F811
-    trace_store: GrpcSink,  # noqa: F811
+    start_collector: StartCollector,
+    trace_store: GrpcSink,
 ) -> Collector:
     """A collector that speaks TLS, and only to clients of the authority."""
     certificate = authority.issue("collector")
