@@ -10,7 +10,6 @@ import gzip
 import hmac
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from webob.acceptparse import create_accept_encoding_header, create_accept_header
@@ -34,6 +33,8 @@ FORWARDING = frozenset((
 # They come with many endings: -For, -Proto, -Host, but also -Ssl, -Protocol, -Prefix alone.
 FORWARDING_PREFIXES = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_ORIGINAL")
 GZIP_LEVEL = 1
+REMEMBERED = 1024
+"""Callers' addresses."""
 
 
 class Access:
@@ -45,14 +46,13 @@ class Access:
     """
 
     def __init__(self, allow: Allow, token: str) -> None:
-        self._allow = allow
+        self._allows = lru_cache(REMEMBERED)(allow.holds)
         self._token = token.encode()
 
     def permits(self, environ: WSGIEnvironment) -> bool:
         """Whether this request may read the metrics. Never raises."""
         return self._has_token(environ) or (
-            not any(map(_tells_of_proxy, environ))
-            and _is_allowed(self._allow, environ.get("REMOTE_ADDR", ""))
+            not any(map(_tells_of_proxy, environ)) and self._allows(environ.get("REMOTE_ADDR", ""))
         )
 
     def _has_token(self, environ: WSGIEnvironment) -> bool:
@@ -157,16 +157,3 @@ def _negotiate(accept: str | None) -> str:
 def _takes_gzip(accept_encoding: str | None) -> bool:
     header = create_accept_encoding_header(accept_encoding)
     return accept_encoding is not None and bool(header.acceptable_offers(["gzip"]))
-
-
-@lru_cache(maxsize=1024)
-def _is_allowed(allow: Allow, address: str) -> bool:
-    if not address:
-        return allow.unix  # gunicorn's REMOTE_ADDR of a peer on a unix socket
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return any(ip in network for network in allow.networks)

@@ -21,10 +21,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from avatar_telemetry.parsing import Allow
+from avatar_telemetry.parsing import Allow, ip
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -68,11 +68,10 @@ class Proxies:
     """
 
     def __init__(self, trusted: Allow) -> None:
-        self._trusted = trusted
         self._any = trusted.unix or bool(trusted.networks)
         # Most requests of a client look alike; the cache spares them all parsing.
         self._remembered = lru_cache(REMEMBERED)(self._origin)
-        self._trusts = lru_cache(REMEMBERED)(self._is_trusted)
+        self._trusts = lru_cache(REMEMBERED)(trusted.holds)
 
     def __bool__(self) -> bool:
         return self._any
@@ -119,19 +118,12 @@ class Proxies:
                 break
         return address, scheme
 
-    def _is_trusted(self, address: str) -> bool:
-        if not address:
-            return self._trusted.unix
-        parsed = parse_address(address)
-        return parsed is not None and any(parsed in each for each in self._trusted.networks)
-
 
 def parse_address(node: str) -> IPv4Address | IPv6Address | None:
     """Read an address, with or without brackets and port. Never raises.
 
     Returns:
-        An IPv4-mapped IPv6 address as the IPv4 address that it is (RFC 4291, section 2.5.5.2), and
-        without its zone; ``None`` for anything else.
+        As :func:`avatar_telemetry.parsing.ip` has it.
     """
     if len(node) > LONGEST_NODE:
         return None
@@ -145,11 +137,7 @@ def parse_address(node: str) -> IPv4Address | IPv6Address | None:
         port = colon + port
     if not _PORT.fullmatch(port):
         return None
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+    return ip(host)
 
 
 def elements(forwarded: str) -> Iterator[str]:

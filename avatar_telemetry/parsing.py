@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +34,28 @@ class Allow:
 
     networks: tuple[Network, ...] = ()
     unix: bool = False
+
+    def holds(self, address: str) -> bool:
+        """Whether an address is among them. An empty one is that of a peer on a unix socket, as
+        gunicorn says it; what is no address is not."""
+        if not address:
+            return self.unix
+        found = ip(address)
+        return found is not None and any(found in network for network in self.networks)
+
+
+def ip(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an address, without port. Never raises.
+
+    Returns:
+        An IPv4-mapped IPv6 address as the IPv4 address that it is (RFC 4291, section 2.5.5.2), and
+        without its zone; ``None`` for anything else.
+    """
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def text(text: str) -> str:
