@@ -17,8 +17,6 @@ REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 COMPLETE = "<!-- complete -->"
 """On the line before a block of Python that runs as it stands."""
-AWAITED = frozenset({"cli.md"})
-"""Pages that the navigation has and that may be missing still."""
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>\S*)[^\n]*$")
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\((?P<target>[^()\s]+)\)")
 INLINE_CODE = re.compile(r"`[^`\n]+`")
