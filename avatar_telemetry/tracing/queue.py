@@ -94,7 +94,6 @@ class ExportQueue(Generic[Item]):
         self._stopping = False
         self._abandoned = False
         self._in_flight = 0
-        self._healthy = True
 
     def put(self, span: Item) -> None:
         """Take what has ended. Never waits, never raises."""
@@ -130,8 +129,7 @@ class ExportQueue(Generic[Item]):
     def begin_stop(self) -> None:
         """Let the thread send what is there and end; does not wait, :meth:`stop` does."""
         self._stopping = True
-        if not self._healthy:
-            self._hurry()
+        self._hurry()  # a process that ends has no time to wait for a better moment
         self._wake.set()
 
     def stop(self, deadline: float) -> None:
@@ -193,7 +191,6 @@ class ExportQueue(Generic[Item]):
             with self._guard.at("export"):
                 accepted = sender.send(batch)
             arrived = min(arrived, accepted)
-        self._healthy = arrived > 0
         self._settle({"exported": arrived, "failed": len(batch) - arrived})
         return len(batch)
 
