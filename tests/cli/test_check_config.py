@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from avatar_telemetry.cli.settings import markdown
 from avatar_telemetry.settings import variables
-from tests.cli.running import run
+from tests.cli.running import DEADLINE, environment, run
 
 PAGE = Path(__file__).parents[2] / "docs/settings.md"
 
@@ -65,8 +68,12 @@ def test_a_profile_of_the_working_directory_is_found(tmp_path: Path) -> None:
     (tmp_path / "my_profile.py").write_text(
         "from avatar_telemetry import Profile\nPROFILE = Profile('mine')\n"
     )
-    ran = run("check-config", cwd=tmp_path, AVATAR_TELEMETRY_PROFILE="my_profile:PROFILE")
-    assert ran.status == 0, ran.err
+    script = Path(sysconfig.get_path("scripts")) / "avatar-telemetry"
+    ran = subprocess.run(
+        [sys.executable, script, "check-config"], cwd=tmp_path, capture_output=True, text=True,
+        env=environment(AVATAR_TELEMETRY_PROFILE="my_profile:PROFILE"), timeout=DEADLINE,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_reference_is_the_tables() -> None:

@@ -83,8 +83,9 @@ def test_openmetrics_on_demand(demo_server: DemoServer) -> None:
 
 
 def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
-    """A folder that no server has used shows no request."""
-    assert offline(tmp_path).total(COUNTED) == 0
+    """A folder that no server has used shows no request, and stays empty."""
+    assert offline(tmp_path, OTEL_EXPORT_ENABLED="true").total(COUNTED) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> None:
@@ -153,6 +154,8 @@ def test_a_server_that_goes_away_ends_the_simulation(tmp_path: Path) -> None:
     assert "in a row; see the server's log" in err
     assert "Traceback" not in err
     assert "avatar, drawn" in out
+    sent = re.search(r"^(\d+) requests in", out, re.MULTILINE)
+    assert sent is not None and int(sent[1]) < 100_000
 
 
 def test_an_interrupted_simulation_tells_what_it_did(demo_server: DemoServer) -> None:
