@@ -1,0 +1,76 @@
+"""The page of privacy tells of every attribute that a span can have, and of none besides."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import avatar_telemetry
+from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.profiles.ivatar import PROFILE
+from avatar_telemetry.request_spans import OPERATION_NAMES, SERVER_NAMES
+from avatar_telemetry.semconv import REQUEST_NAMES, RESPONSE_NAMES
+from avatar_telemetry.settings import Privacy as Mode
+from tests.docs.documents import DOCS
+
+PACKAGE = Path(avatar_telemetry.__file__).parent
+PAGE = (DOCS / "privacy.md").read_text(encoding="utf-8")
+ATTRIBUTE = (
+    r"(?:http|url|net|server|client|network|user_agent|ivatar|file|exception|db|cache|image)"
+)
+SET = sorted(
+    {*REQUEST_NAMES["both"], *RESPONSE_NAMES["both"], *SERVER_NAMES, *OPERATION_NAMES}
+)  # fmt: skip
+
+
+def in_the_code() -> set[str]:
+    """Every text of the package that has the form of an attribute's name."""
+    return {
+        node.value
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+@pytest.mark.parametrize("name", SET)
+def test_every_attribute_is_told_of(name: str) -> None:
+    """Each attribute of the spans of a request stands on the page."""
+    assert f"`{name}`" in PAGE
+
+
+def test_no_attribute_is_made_up() -> None:
+    """Each attribute on the page is one that the code names."""
+    named = set(re.findall(rf"`({ATTRIBUTE}(?:\.[a-z_]+)+)`", PAGE))
+    assert len(named) > 40
+    assert named - in_the_code() == set()
+
+
+@pytest.mark.parametrize("mode", ["strict", "balanced", "off"])
+def test_the_picture_of_the_modes(mode: Mode) -> None:
+    """What the first table says of a mode is what the code makes of the same request."""
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.split("## In one picture")[1].split("The same, asked")[0].splitlines()
+        if line.startswith("|")
+    ]
+    column = head.index(f"`{mode}`")
+    privacy = Privacy(mode, b"k" * 16, PROFILE.query)
+    told = {row[0]: row[column].strip("`") for row in rows}
+    cases = {
+        "from `192.0.2.77`": privacy.address("192.0.2.77"),
+        "from `2001:db8:1:2::3`": privacy.address("2001:db8:1:2::3"),
+        "`?s=80&d=https://example.org/me.png&utm=9`": privacy.query(
+            "s=80&d=https://example.org/me.png&utm=9"
+        ),
+        "`User-Agent: Bot/1.0 (mail@example.com)`": privacy.text("Bot/1.0 (mail@example.com)"),
+        "a file `holiday-anna.JPG`": privacy.file_name("holiday-anna.JPG"),
+    }
+    for case, value in cases.items():
+        if told[case] == "as it came":
+            assert value in case
+        else:
+            assert told[case] == (value or "nothing")
