@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +124,7 @@ def http_options(otlp: Otlp) -> dict[str, Any]:
 
 def grpc_options(otlp: Otlp) -> dict[str, Any]:
     """What each standard exporter over gRPC is made with."""
+    _befriend_gevent()
     return {
         "endpoint": otlp.endpoint,
         "insecure": not otlp.endpoint.startswith("https:"),
@@ -130,6 +133,17 @@ def grpc_options(otlp: Otlp) -> dict[str, Any]:
         "timeout": otlp.timeout,
         "compression": grpc_compression(otlp),
     }
+
+
+@lru_cache(maxsize=1)
+def _befriend_gevent() -> None:
+    """Before a channel of gRPC is made: its calls wait in C, where no other greenlet would get its
+    turn, so that a silent collector would hold the whole worker up."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket"):
+        from grpc.experimental import gevent
+
+        gevent.init_gevent()
 
 
 def grpc_credentials(otlp: Otlp) -> Any:

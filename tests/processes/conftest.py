@@ -13,6 +13,7 @@ from gunicorn_server import GunicornServer, Serve
 
 from tests.otlp_fixtures import (  # noqa: F401 - fixtures
     authority,
+    grpc_sink,
     running_collector,
     sink,
     sink_process,
