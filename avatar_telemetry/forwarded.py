@@ -36,7 +36,8 @@ LONGEST_NODE = 128
 REMEMBERED = 1024
 LONGEST_REMEMBERED = 256
 
-_QUOTE_OR_COMMA = re.compile(r'\\*"|,')
+# Not from the middle of a run of backslashes: that would take time as the square of its length.
+_QUOTE_OR_COMMA = re.compile(r'(?<!\\)\\*"|,')
 _PAIR = re.compile(
     r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=   # a token, RFC 9110, section 5.6.2
     (?:"((?:[^"\\]|\\.)*)"|([^\s",;]*))        # quoted, or more than a token may hold: colons

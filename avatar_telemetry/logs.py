@@ -29,6 +29,7 @@ UNKNOWN: Mapping[str, Any] = {**NO_TRACE, "service_name": "", "service.name": ""
 _STANDARD = frozenset(
     (*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName")
 ) | {"service_name"}
+LARGEST = 1 << 64
 # The formatter only asks for exceptions; nothing is hashed.
 _UNUSED_KEY = b"unused"
 
@@ -128,7 +129,9 @@ def _encoded(told: dict[str, Any]) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, bool, int))
+    # A longer number cannot be written as text (sys.set_int_max_str_digits).
+    number = isinstance(value, int) and -LARGEST < value < LARGEST
+    return number or value is None or isinstance(value, str)
 
 
 def _text(value: Any) -> str:

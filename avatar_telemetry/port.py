@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from socketserver import ThreadingMixIn
-from threading import BoundedSemaphore, Event
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -23,7 +25,9 @@ CLIENT_TIMEOUT = 10.0
 
 
 MAX_CLIENTS = 8
-"""Connections to the port at once; the worker that serves them has other work, too."""
+"""Connections to the port at once; the worker that serves them has other work, too. Where all are
+taken, the oldest makes room once it has had :data:`CLIENT_TIMEOUT`: a client that sends a byte now
+and then is never silent."""
 
 
 class Port:
@@ -112,11 +116,12 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
-        self._free = BoundedSemaphore(MAX_CLIENTS)
+        self._clients: dict[socket.socket, float] = {}  # since when each is served, oldest first
+        self._lock = threading.Lock()
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._admit(request):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -125,7 +130,21 @@ class _Server(ThreadingMixIn, WSGIServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            with self._lock:
+                self._clients.pop(request, None)
+
+    def _admit(self, request: socket.socket) -> bool:
+        now = time.monotonic()
+        with self._lock:
+            if len(self._clients) >= MAX_CLIENTS:
+                oldest, since = next(iter(self._clients.items()))
+                if now - since < CLIENT_TIMEOUT:
+                    return False
+                del self._clients[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread ends by itself
+            self._clients[request] = now
+        return True
 
     def server_bind(self) -> None:
         # WSGIServer would look up the host's name, which can take as long as DNS likes.

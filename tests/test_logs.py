@@ -96,7 +96,18 @@ CIRCLE.append(CIRCLE)
 
 
 @pytest.mark.parametrize(
-    "value", [Broken(), CIRCLE, {1, 2}, b"\xff", float("nan"), {(1, 2): 3}, "\ud800", object]
+    "value",
+    [
+        Broken(),
+        CIRCLE,
+        {1, 2},
+        b"\xff",
+        float("nan"),
+        {(1, 2): 3},
+        "\ud800",
+        object,
+        pytest.param(10**5000, id="longer than a number may be"),
+    ],
 )
 def test_a_strange_extra_does_not_cost_the_line(value) -> None:
     """Whatever an extra holds, the rest of the record is told."""

@@ -7,7 +7,10 @@ neither which trace we are in, nor whether it is recorded, nor what baggage we c
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
+from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +29,31 @@ if TYPE_CHECKING:
     from avatar_telemetry.settings import TrustIncoming
 
 EMPTY = context_api.Context()
+# The API's parsers log each malformed part of a header with a warning that holds it: one request
+# could fill a log with hundreds of lines, or with whatever somebody wants to stand there.
+PARSERS = (
+    "opentelemetry.baggage", "opentelemetry.baggage.propagation", "opentelemetry.trace.span",
+    "opentelemetry.trace.propagation.tracecontext", "opentelemetry.util.re",
+)  # fmt: skip
+# They split at "[ \t]*,[ \t]*", which takes time as the square of a run of blanks: a tenth of a
+# second for what fits into one header.
+_BLANKS = re.compile(r"[ \t]{16}")
+_READING: ContextVar[bool] = ContextVar("avatar_telemetry.incoming", default=False)
+"""Set while a caller's headers are parsed."""
+
+
+class _Discretion(logging.Filter):
+    """Lets nothing pass that is logged of a caller's headers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not _READING.get():
+            return True
+        debug("a header of a caller is malformed, says %s", record.name)
+        return False
+
+
+_DISCRETION = _Discretion()
+"""One, so that a logger has it once however often it is added."""
 
 
 class Caller(NamedTuple):
@@ -73,17 +101,20 @@ class Incoming:
             span = trace_api.get_current_span(current).get_span_context()
             if span.is_valid:
                 return Caller(span, None, current)
-        for header in self._headers:
-            if header in environ:
-                return self._extract(environ, current)
+        sent = [environ[header] for header in self._headers if header in environ]
+        if sent and not any(map(_BLANKS.search, sent)):
+            return self._extract(environ, current)
         return Caller(None, None, current) if current else NOBODY
 
     def _extract(self, environ: WSGIEnvironment, current: context_api.Context) -> Caller:
+        token = _READING.set(True)
         try:
             context = self._propagator.extract(environ, current, wsgi_getter)
         except Exception:  # noqa: BLE001 - a propagator of anybody's, and what a client sends
             debug("a propagator cannot read the headers of a request")
             return Caller(None, None, current)
+        finally:
+            _READING.reset(token)
         remote = trace_api.get_current_span(context).get_span_context()
         valid = remote if remote.is_valid else None
         if self._trust == "link":
@@ -99,4 +130,7 @@ def make_propagator(names: Sequence[str]) -> TextMapPropagator:
     """
     wanted = [name for name in names if name != "none"]
     points = [next(iter(entry_points(group="opentelemetry_propagator", name=n))) for n in wanted]
-    return CompositePropagator([point.load()() for point in points])
+    propagators = [point.load()() for point in points]
+    for name in (*PARSERS, *(type(each).__module__ for each in propagators)):
+        logging.getLogger(name).addFilter(_DISCRETION)
+    return CompositePropagator(propagators)

@@ -11,7 +11,7 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as context_api
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
-from avatar_telemetry.tracing.incoming import Incoming, make_propagator
+from avatar_telemetry.tracing.incoming import NOBODY, Incoming, make_propagator
 from avatar_telemetry.tracing.sampling import make_sampling
 
 from .providers import Ours
@@ -51,6 +51,42 @@ def test_ignore() -> None:
     """A caller who is not looked at leaves nothing."""
     caller = Incoming(STANDARD, "ignore").caller(dict(HEADERS))
     assert (caller.parent, caller.link, dict(caller.context)) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"HTTP_BAGGAGE": "ma\xe9rked,marked" + ",marked" * 300}, id="baggage"),
+        pytest.param({"HTTP_BAGGAGE": "marked=" + "x" * 20_000}, id="long baggage"),
+        pytest.param({"HTTP_TRACEPARENT": SAMPLED, "HTTP_TRACESTATE": "MARKED=a=b,marked"},
+                     id="state"),
+        pytest.param({"HTTP_TRACEPARENT": SAMPLED, "HTTP_TRACESTATE": "marked=1,marked=2"},
+                     id="state, twice"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("trust", ["continue", "link"])
+def test_malformed_headers_are_not_logged(headers, trust, caplog) -> None:
+    """No part of what a caller sends stands in a log, and no request fills one."""
+    with caplog.at_level("DEBUG"):
+        Incoming(STANDARD, trust).caller(headers)
+        assert "marked" not in caplog.text.lower()
+        assert "xxxxx" not in caplog.text
+    caplog.clear()
+    Incoming(STANDARD, trust).caller(headers)
+    assert not caplog.records
+
+
+def test_warnings_of_the_api_elsewhere_are_logged(caplog) -> None:
+    """Only what comes of a caller is kept out of the log."""
+    trace.TraceState([("MINE", "=")])
+    assert "MINE" in caplog.text
+
+
+@pytest.mark.parametrize("header", ["HTTP_BAGGAGE", "HTTP_TRACESTATE"])
+def test_a_header_of_blanks_is_not_parsed(header: str) -> None:
+    """What would cost a parser a tenth of a second counts as no header."""
+    headers = {"HTTP_TRACEPARENT": SAMPLED, header: "a=b" + " \t" * 4000 + ",c=d"}
+    assert Incoming(STANDARD, "continue").caller(headers) is NOBODY
 
 
 def test_baggage_alone() -> None:

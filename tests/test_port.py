@@ -1,0 +1,65 @@
+"""The separate port: who is served there, and for how long."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
+import pytest
+
+from avatar_telemetry import port as port_module
+from avatar_telemetry.port import MAX_CLIENTS, open_server
+
+
+def page(environ, start_response):
+    start_response("200 OK", [("Content-Length", "4")])
+    return [b"page"]
+
+
+@pytest.fixture
+def server() -> Iterator[WSGIServer]:
+    with open_server(("127.0.0.1", 0)) as server:
+        server.set_app(page)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def connect(server: WSGIServer) -> socket.socket:
+    return socket.create_connection(server.server_address[:2], timeout=60)
+
+
+def scrape(server: WSGIServer) -> bytes:
+    """What a scraper gets, to the end of the connection."""
+    with connect(server) as client:
+        answer = b""
+        try:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while piece := client.recv(65_536):
+                answer += piece
+        except ConnectionError:
+            pass
+        return answer
+
+
+def hold_all(server: WSGIServer, clients: ExitStack) -> None:
+    """Take every place, with requests that never end. Each has one when the next connects."""
+    for _ in range(MAX_CLIENTS):
+        clients.enter_context(connect(server)).sendall(b"GET / HTTP/1.0\r\nA")
+
+
+@pytest.mark.parametrize(
+    ("patience", "answered"),
+    [pytest.param(0.0, True, id="they had their time"), pytest.param(1e9, False, id="not yet")],
+)
+def test_clients_that_take_every_place(server, monkeypatch, patience, answered) -> None:
+    """Where every place is taken the oldest client makes room, but not before its time."""
+    monkeypatch.setattr(port_module, "CLIENT_TIMEOUT", patience)
+    with ExitStack() as clients:
+        hold_all(server, clients)
+        assert scrape(server).endswith(b"page") is answered
