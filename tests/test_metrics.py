@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry import metrics as contract
+from avatar_telemetry.instruments import (
+    AUTH_ATTEMPTS,
+    INSTRUMENTS,
+    UPLOAD_SIZE,
+    Instrument,
+)
 from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import AUTH_ATTEMPTS, INSTRUMENTS, UPLOAD_SIZE, Instrument, Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 
 from .conftest import Recorder
 
