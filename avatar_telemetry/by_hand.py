@@ -16,7 +16,7 @@ from typing import Any, Literal, ParamSpec
 from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry import labels
-from avatar_telemetry.metrics import (
+from avatar_telemetry.instruments import (
     AUTH_ATTEMPTS,
     CACHE_HITS,
     CACHE_MISSES,

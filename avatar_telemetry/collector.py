@@ -17,7 +17,9 @@ from prometheus_client.registry import Collector as ClientCollector
 from avatar_telemetry import process
 from avatar_telemetry.exporters import pushes_metrics
 from avatar_telemetry.family import Family, Labels, family
-from avatar_telemetry.metrics import IN_PROGRESS
+from avatar_telemetry.instruments import (
+    IN_PROGRESS,
+)
 from avatar_telemetry.process import ProcessStat
 from avatar_telemetry.resource import resource_attributes, target_labels
 from avatar_telemetry.settings import Settings

@@ -16,11 +16,17 @@ from avatar_telemetry.exporters import pushes_metrics, settled
 from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.folder import RuntimeFolder
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.instruments import (
+    LOG_RECORDS,
+    SPANS,
+)
 from avatar_telemetry.leader import Leader
 from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.log_pipeline import LogPipeline
 from avatar_telemetry.meters import WorkerMeterProvider, start_meters
-from avatar_telemetry.metrics import LOG_RECORDS, SPANS, Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 from avatar_telemetry.otlp import SIGNALS, Signal
 from avatar_telemetry.pipeline import Pipeline
 from avatar_telemetry.profile import Profile

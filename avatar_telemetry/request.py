@@ -17,15 +17,17 @@ from opentelemetry.trace import format_trace_id
 from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry import labels
-from avatar_telemetry.metrics import (
+from avatar_telemetry.instruments import (
     AUTH_ATTEMPTS,
     DB_DURATION,
     DB_QUERIES,
     EXTERNAL_DURATION,
     EXTERNAL_REQUESTS,
-    LONGEST_QUERY,
     UPLOAD_SIZE,
     UPLOADS,
+)
+from avatar_telemetry.metrics import (
+    LONGEST_QUERY,
     Metrics,
     Plan,
 )

@@ -27,7 +27,9 @@ from avatar_telemetry.folder import RuntimeFolder, open_folder
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.mapped import Book, value_class
-from avatar_telemetry.metrics import Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 from avatar_telemetry.middleware import Layer
 from avatar_telemetry.outlets import Outlets
 from avatar_telemetry.probes import POLICY, install_probes

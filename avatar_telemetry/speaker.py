@@ -13,8 +13,10 @@ from avatar_telemetry.exporters import pushes_metrics
 from avatar_telemetry.exposition import Access, MetricsPage
 from avatar_telemetry.folder import RuntimeFolder
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.instruments import (
+    METRIC_PUSHES,
+)
 from avatar_telemetry.leader import Duty, Leader
-from avatar_telemetry.metrics import METRIC_PUSHES
 from avatar_telemetry.port import OpenPage, Port
 from avatar_telemetry.pusher import Pusher, push_last_by
 from avatar_telemetry.settings import Settings

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.metrics import Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.request_spans import RequestTracing
 

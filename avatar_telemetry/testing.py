@@ -25,7 +25,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 from avatar_telemetry.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.pipeline import Pipeline
 from avatar_telemetry.probes import POLICY, install_probes

@@ -17,8 +17,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from avatar_telemetry.exposition import render
+from avatar_telemetry.instruments import (
+    DURATION,
+    REQUESTS,
+)
 from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import DURATION, REQUESTS, Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 from avatar_telemetry.store import MergedStore
 from benchmarks.command import run_part
 from benchmarks.results import say, summary

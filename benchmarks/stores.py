@@ -17,7 +17,8 @@ from benchmarks.samples import totals
 from tests.build_servers import prometheus
 from tests.real_collector import Collector, collector
 from tests.real_prometheus import Prometheus
-from tests.real_servers import await_answer, free_port, unavailable
+from tests.real_servers import unavailable
+from tests.waiting import eventually, free_port
 
 MIB = 1 << 20
 LONG = 300
@@ -68,7 +69,7 @@ def a_prometheus(folder: Path, every: int, *targets: str) -> Iterator[Prometheus
     ):
         try:
             store = Prometheus(f"http://127.0.0.1:{port}")
-            await_answer(store.answers)
+            eventually(store.answers, "the store")
             yield store
         finally:
             # In peace it takes minutes to end where there are many series; its data goes anyway.

@@ -16,7 +16,9 @@ from opentelemetry.trace import SpanKind
 from avatar_telemetry.exposition import MetricsPage
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 from avatar_telemetry.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.pipeline import Pipeline
 from avatar_telemetry.profile import Profile

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.build_servers import prometheus as built_prometheus
-from tests.real_servers import await_answer, free_port, running, unavailable
+from tests.real_servers import running, unavailable
+from tests.waiting import eventually, free_port
 
 CONFIGURATION = """
 global:
@@ -83,7 +84,7 @@ class Prometheus:
 
     def await_samples(self, expression: str) -> dict[Labels, float]:
         """Wait until an expression gives something; what it gives."""
-        await_answer(lambda: self.query(expression) != [])
+        eventually(lambda: self.query(expression) != [])
         return self.vector(expression)
 
     def answers(self) -> bool:
@@ -129,7 +130,7 @@ def configured(configuration: Path, folder: Path, *, otlp: bool = False) -> Iter
         command.append("--web.enable-otlp-receiver")
     with running(command, folder / "prometheus.log", port):
         started = Prometheus(f"http://127.0.0.1:{port}")
-        await_answer(started.answers)
+        eventually(started.answers)
         yield started
 
 

@@ -12,12 +12,13 @@ import pwd
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually, free_port
 
 DEADLINE = 60.0
 
@@ -37,14 +38,6 @@ def unavailable(reason: str) -> None:
     if os.environ.get("TEST_REQUIRE_SERVERS"):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def hold_port(port: int = 0) -> socket.socket:
@@ -77,7 +70,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     # It accepts connections, and refuses them, while it is starting up.
     asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
     with running(command, folder / "log", port):
-        await_answer(lambda: subprocess.run(asked, check=False).returncode == 0)
+        eventually(lambda: subprocess.run(asked, check=False).returncode == 0)
         yield f"postgresql://demo@127.0.0.1:{port}/postgres"
 
 
@@ -143,7 +136,7 @@ def running(command: list[str], log: Path, port: int) -> Iterator[None]:
         subprocess.Popen(command, stdout=output, stderr=output, cwd="/") as process,
     ):
         try:
-            await_answer(lambda: process.poll() is not None or accepts(port))
+            eventually(lambda: process.poll() is not None or accepts(port))
             assert process.poll() is None, f"{command[0]} ended: {log}"
             yield
         finally:
@@ -166,11 +159,3 @@ def accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def await_answer(ready: Callable[[], bool]) -> None:
-    """Ask until the answer is true."""
-    end = time.monotonic() + DEADLINE
-    while not ready():
-        assert time.monotonic() < end, "the server does not come up"
-        time.sleep(0.05)

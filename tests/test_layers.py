@@ -44,6 +44,7 @@ LAYERS = (
         "folder",
         "log_export",
         "log_senders",
+        "instruments",
         "mapped",
         "metrics",
         "outgoing",

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry import metrics as contract
+from avatar_telemetry import instruments as contract
+from avatar_telemetry.instruments import (
+    AUTH_ATTEMPTS,
+    INSTRUMENTS,
+    UPLOAD_SIZE,
+    Instrument,
+)
 from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import AUTH_ATTEMPTS, INSTRUMENTS, UPLOAD_SIZE, Instrument, Metrics
+from avatar_telemetry.metrics import MAX_PLANS, Metrics
 
 from .conftest import Recorder
 
@@ -92,10 +98,10 @@ def test_series_of_the_last_holder_count_against_the_ceiling(tmp_path: Path) -> 
 
 def test_what_a_client_can_make_us_remember_is_bounded(recorder: Recorder) -> None:
     """Resolved combinations are forgotten before they fill the memory; counts stay right."""
-    wanted = contract.MAX_PLANS + 10
+    wanted = MAX_PLANS + 10
     for number in range(wanted):
         recorder.metrics.started()
         plan = recorder.metrics.plan((*LABELS[:3], str(number), "png", "", ""))
         recorder.metrics.finished(plan, 0.1, 0.1)
-    assert len(recorder.metrics._plans) <= contract.MAX_PLANS
+    assert len(recorder.metrics._plans) <= MAX_PLANS
     assert recorder.value("ivatar_requests_total") == wanted

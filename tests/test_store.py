@@ -16,8 +16,14 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from avatar_telemetry.instruments import (
+    DURATION,
+    REQUESTS,
+)
 from avatar_telemetry.mapped import INITIAL_SIZE, Book, MappedFile, encode_key, value_class
-from avatar_telemetry.metrics import DURATION, REQUESTS, Metrics
+from avatar_telemetry.metrics import (
+    Metrics,
+)
 from avatar_telemetry.store import MergedStore
 
 MODES = [

@@ -8,19 +8,18 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
+
+from tests.waiting import eventually as eventually
 
 DEADLINE = 120.0
 """Seconds after which something that should have come is given up; never a measurement."""
 LISTENING = re.compile(r"Listening at: (http://\S+)")
 FOREIGN = ("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "IVATAR_", "COV_", "DEMO_")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,6 @@ def run(*arguments: object, cwd: Path | None = None, **env: str) -> Ran:
     )  # fmt: skip
     assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
     return Ran(ended.returncode, ended.stdout, ended.stderr)
-
-
-def eventually(probe: Callable[[], T], what: str) -> T:
-    """Ask until the answer is true, and return it."""
-    end = time.monotonic() + DEADLINE
-    while not (answer := probe()):
-        assert time.monotonic() < end, f"{what} did not come"
-        time.sleep(0.02)
-    return answer
 
 
 class PageServer:

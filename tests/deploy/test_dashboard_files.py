@@ -16,7 +16,9 @@ sys.path.insert(0, str(REPOSITORY / "deploy" / "grafana"))
 from ivatar_boards import BOARDS
 from ivatar_boards.spec import COLUMNS, Board
 
-from avatar_telemetry.metrics import INSTRUMENTS
+from avatar_telemetry.instruments import (
+    INSTRUMENTS,
+)
 
 GRAFANA = REPOSITORY / "deploy" / "grafana"
 BY_UID = [pytest.param(board, id=board.uid) for board in BOARDS]

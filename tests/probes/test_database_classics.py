@@ -22,6 +22,7 @@ from tests.conftest import Recorder
 from tests.probes import drivers
 from tests.probes.conftest import Spans
 from tests.probes.drivers import Driver, Servers
+from tests.waiting import eventually
 
 COUNT = "ivatar_db_queries_total"
 
@@ -269,7 +270,7 @@ def test_the_server_dies_in_mid_request(
             cursor.execute("SELECT 1")
             os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT if system == "postgresql"
                     else signal.SIGKILL)  # fmt: skip
-            real_servers.await_answer(lambda: not real_servers.accepts(urlport(url)))
+            eventually(lambda: not real_servers.accepts(urlport(url)))
             with pytest.raises(module.OperationalError):
                 cursor.execute("SELECT 2")
 

@@ -12,14 +12,16 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any, TypeVar
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.waiting import eventually as eventually
+from tests.waiting import free_port as free_port
 
 APPS = Path(__file__).parent / "apps"
 SHARED_MEMORY = Path("/dev/shm")
@@ -39,17 +41,6 @@ READY = re.compile(r"\[(\d+)\] \[INFO\] Worker is ready")
 STARTING = re.compile(r"\[(\d+)\] \[INFO\] Starting gunicorn")
 
 Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
-T = TypeVar("T")
-
-
-def eventually(probe: Callable[[], T], *, what: str = "") -> T:
-    """Ask until the answer is true, and return it."""
-    end = time.monotonic() + DEADLINE
-    while not (answer := probe()):
-        if time.monotonic() > end:
-            raise AssertionError(f"{what or 'it'} did not come; the last answer was {answer!r}")
-        time.sleep(0.02)
-    return answer
 
 
 def total(metrics: Metrics, sample: str, **labels: str) -> float:
@@ -465,14 +456,6 @@ class Background:
             self.answer = self._ask()
         except (OSError, http.client.HTTPException) as error:
             self.error = error
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def lock_holders(path: Path) -> list[int]:

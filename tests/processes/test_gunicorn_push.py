@@ -308,6 +308,25 @@ def test_last_push_has_everything(serve: Serve, sink: Sink, worker_class: str) -
     assert "failed" not in server.log()
 
 
+def test_last_push_goes_where_a_reload_has_said(serve: Serve, sink: Sink) -> None:
+    """After a reload that names another collector, the last push goes to that one, too."""
+    server = serve(env=environment(sink, OTEL_METRIC_EXPORT_INTERVAL="3600000"), workers=2)
+    await_first_push(sink)
+    with running_sink() as other:
+        text = server.configuration.read_text()
+        named = f"raw_env = ['OTEL_EXPORTER_OTLP_ENDPOINT={other.url}']"
+        server.configuration.write_text(f"{text}\n{named}\n")
+        before = set(server.workers())
+        server.signal(signal.SIGHUP)
+        eventually(lambda: len(server.workers()) == 2 and not before & set(server.workers()))
+        for _ in range(5):
+            server.get("/avatar/abc")
+        server.await_requests(5)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert total(other.latest(), "ivatar_requests_total", **AVATARS) == 5
+
+
 def test_orphans_push_what_they_have(serve: Serve, sink: Sink, tmp_path: Path) -> None:
     """Where the master was killed the leader itself pushes once more before it goes."""
     env = environment(
