@@ -14,6 +14,7 @@ tail sampling.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 import time
@@ -91,7 +92,9 @@ def measure(effort: Effort) -> dict[str, Any]:
 def kept(part: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """What a part has measured, or why it has not: the others are worth keeping."""
     try:
-        return part(*arguments)
+        measured = part(*arguments)
+        say(json.dumps(measured))
+        return measured
     except (SystemExit, OSError, AssertionError, subprocess.TimeoutExpired) as error:
         return {"failed": f"{type(error).__name__}: {error}"[:200]}
 

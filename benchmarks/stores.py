@@ -21,6 +21,7 @@ from tests.real_servers import unavailable
 from tests.waiting import eventually, free_port
 
 MIB = 1 << 20
+CONNECTIONS = 4096
 LONG = 300
 """Seconds that a page of a million series may take."""
 CONFIGURATION = """
@@ -62,6 +63,9 @@ def a_prometheus(folder: Path, every: int, *targets: str) -> Iterator[Prometheus
     command = [
         str(program), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb",
         f"--web.listen-address=127.0.0.1:{port}", "--web.enable-otlp-receiver",
+        # Each host keeps its connection. Beyond 512 of them, which is the default, the others would
+        # wait for ever.
+        f"--web.max-connections={CONNECTIONS}",
     ]  # fmt: skip
     with (
         (folder / "prometheus.log").open("wb") as log,
