@@ -18,7 +18,10 @@ A hook of your own with the same name calls ours:
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.collector import Server
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
 __all__ = ["child_exit", "on_exit", "on_starting", "post_fork", "worker_exit"]
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 RUNTIME.manage()
 
@@ -52,10 +57,11 @@ def on_starting(server: Arbiter) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """In a new worker: its slot, its providers, its probes."""
-    _patch_as_gevent_will(worker)
-    RUNTIME.start_worker(
-        Server(os.getppid(), lambda: worker.sockets), worker.cfg.uid, worker.cfg.gid
-    )
+    with _ending_when_told():
+        _patch_as_gevent_will(worker)
+        RUNTIME.start_worker(
+            Server(os.getppid(), lambda: worker.sockets), worker.cfg.uid, worker.cfg.gid
+        )
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
@@ -73,6 +79,27 @@ def on_exit(server: Arbiter) -> None:
     """In the master, at its end."""
     RUNTIME.push_last()
     RUNTIME.release()
+
+
+@contextmanager
+def _ending_when_told() -> Iterator[None]:
+    """Until a worker has booted its handlers are its master's, which forget a signal to end; the
+    master would wait for this worker as long as ``graceful_timeout``. Here none is lost.
+
+    Raises:
+        SystemExit: one came.
+    """
+    told: list[int] = []
+    before = {
+        each: signal.signal(each, lambda number, frame: told.append(number)) for each in ENDING
+    }
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    if told:
+        raise SystemExit(0)
 
 
 def _patch_as_gevent_will(worker: Worker) -> None:

@@ -212,3 +212,33 @@ def post_worker_init(worker):
     import signal, time
     signal.signal(signal.SIGUSR2, lambda number, frame: time.sleep(3600))
 """
+
+
+# The server is told to end while its worker is in the hook, and the worker learns of it there.
+END_IN_THE_HOOK = """
+import os, signal
+from avatar_telemetry.runtime import RUNTIME
+
+start_worker = RUNTIME.start_worker
+
+def start_slowly(*args):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    start_worker(*args)
+    os.kill(os.getppid(), signal.SIGTERM)
+    while signal.SIGTERM not in signal.sigpending():
+        os.sched_yield()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+RUNTIME.start_worker = start_slowly
+"""
+
+
+@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+def test_a_worker_told_to_end_while_it_boots_does(prepare: Serve, worker_class: str) -> None:
+    """A signal to end that comes while a worker is in our hook is not lost: nobody is killed."""
+    server = prepare(
+        worker_class=worker_class, workers=1, graceful_timeout=5, config=END_IN_THE_HOOK
+    )
+    status, log = server.run_to_end()
+    assert status == 0, log
+    assert log.count("Booting worker") == log.count("Worker exiting") == 1, log
