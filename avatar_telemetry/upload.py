@@ -77,10 +77,6 @@ class UploadObserver:
         self._parse(b"")
         return self._files[0] if self._files else None
 
-    def first_type(self) -> str:
-        """Content type of the first file, empty where there was none."""
-        return next((content_type for content_type, _ in self.files()), "")
-
     def _observe(self, data: bytes) -> bytes:
         if self._parser is not None and isinstance(data, (bytes, bytearray)):
             if len(self._waiting) + len(data) < GATHERED:
