@@ -12,5 +12,12 @@ try:
 except SettingsError as error:
     raise SystemExit(str(error)) from None  # preload_app imports this before gunicorn's hooks run
 
+try:
+    wrapped = resolve_name(settings.app)
+except (ImportError, AttributeError) as error:
+    if getattr(error, "name", None) not in settings.app.replace(":", ".").split("."):
+        raise  # the application's own import fails: its traceback says where
+    raise SystemExit(f"avatar_telemetry: AVATAR_TELEMETRY_APP={settings.app!r}: {error}") from None
+
 is_demo = (settings.app, settings.profile) == (DEFAULT_APP, DEFAULT_PROFILE)
-application = instrument(resolve_name(settings.app), profile=DEMO_PROFILE if is_demo else None)
+application = instrument(wrapped, profile=DEMO_PROFILE if is_demo else None)

@@ -70,6 +70,11 @@ def boolean(text: str) -> bool:
     return words[text.strip().lower()]
 
 
+def truth(text: str) -> bool:
+    """``true`` or ``false`` in any case, and no other word (OpenTelemetry specification)."""
+    return {"true": True, "false": False}[text.strip().lower()]
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         word = text.strip().lower()

@@ -7,7 +7,6 @@ pipeline.stop(deadline)
 
 from __future__ import annotations
 
-from opentelemetry import propagate
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
@@ -72,6 +71,9 @@ class Pipeline:
 
     def publish(self) -> None:
         """Let other instrumentations find the provider, unless the application has set its own."""
+        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would tell.
+        from opentelemetry import propagate
+
         propagate.set_global_textmap(self._propagator)
         if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):
             trace_api.set_tracer_provider(self.provider)

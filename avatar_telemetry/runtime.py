@@ -7,7 +7,9 @@ are none it makes itself at the first request, and the metrics are then of this 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import MutableMapping
@@ -249,7 +251,9 @@ class Runtime:
         """No hook has started this process: it is one that a worker forked, or serves alone."""
         settings = settings or self._settings or Settings.from_env(self._environ)
         if self._folder is None:
-            LOGGER.info("no gunicorn hooks in this process: the metrics are of it alone")
+            # Under gunicorn it is a mistake, under another server it is how things are.
+            level = logging.WARNING if "gunicorn.arbiter" in sys.modules else logging.INFO
+            LOGGER.log(level, "no gunicorn hooks in this process: its metrics are of it alone")
             self._take_folder("", 0, os.geteuid(), os.getegid())
             atexit.register(self.stop_worker)
         self._start(settings)

@@ -123,8 +123,7 @@ def variables() -> Iterator[Setting]:
 
 def sdk_disabled(environ: Mapping[str, str]) -> bool:
     """Whether ``OTEL_SDK_DISABLED`` switches the layer off; looks at nothing else."""
-    setting = SETTINGS["sdk_disabled"]
-    return bool(setting.parse(raw_text(environ, setting)))
+    return raw_text(environ, SETTINGS["sdk_disabled"]).strip().lower() == "true"
 
 
 def privacy_mode(environ: Mapping[str, str]) -> Privacy:

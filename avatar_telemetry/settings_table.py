@@ -29,7 +29,7 @@ SETTINGS: Mapping[str, Setting] = {
         alias="OTEL_ENABLED",
     ),
     "sdk_disabled": Setting(
-        "OTEL_SDK_DISABLED", lambda text: text.strip().lower() == "true", "false", _TRUTH,
+        "OTEL_SDK_DISABLED", parsing.truth, "false", _TRUTH,
         "Leave the application untouched: no spans, no metrics, no /metrics.",
     ),
     "service_name": Setting(

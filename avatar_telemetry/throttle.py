@@ -22,6 +22,8 @@ STAMP = "failures.stamp"
 INTERVAL = 60.0
 """Seconds between two lines."""
 NOT_SHOWN = "(not shown)"
+RETRYING = "Transient error"
+"""How a line begins that tells of one more try: the line of the end is worth more."""
 _EXPORTERS = "opentelemetry.exporter.otlp."
 LOGGERS = (
     _EXPORTERS + "common.http",
@@ -45,7 +47,7 @@ def make_stamp(folder: Path) -> None:
 
 
 class Throttle(logging.Filter):
-    """Lets one warning or error a minute per host pass, on one line, without the secrets.
+    """Lets one failure a minute per host pass, on one line, without the secrets.
 
     What is below a warning always passes: who asks for ``DEBUG`` wants all of it.
 
@@ -67,7 +69,9 @@ class Throttle(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record passes; never raises."""
         try:
-            passes = record.levelno < logging.WARNING or self._may_speak()
+            passes = record.levelno < logging.WARNING or (
+                not record.getMessage().startswith(RETRYING) and self._may_speak()
+            )
             if passes:
                 self._clean(record)
         except Exception:  # noqa: BLE001 - a log record is never worth an exception

@@ -113,7 +113,8 @@ class CursorSpans:
             return tracer
         except ImportError as error:
             self._missing = True
-            LOGGER.warning("no spans of %s: %s", self._instrumentation, error)
+            LOGGER.info("%s; statements get no spans, but are counted: the extra databases has it",
+                        error)  # fmt: skip
         except Exception:  # noqa: BLE001 - a connection of another kind; the statement runs
             POLICY.guard.failed("probe_database")
         return None

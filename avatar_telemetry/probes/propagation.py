@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 
 from avatar_telemetry.probes.outside import IN_CALL, OutsideCall
 from avatar_telemetry.probes.patching import Call, surround, when_imported
@@ -32,6 +32,9 @@ def context_headers(host: str, call: OutsideCall | None) -> dict[str, str]:
         context = None
         if call is not None and call.span is not trace.INVALID_SPAN:
             context = trace.set_span_in_context(call.span)
+        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would tell.
+        from opentelemetry import propagate
+
         propagate.inject(carrier, context)
     return carrier
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
-from opentelemetry.instrumentation.wsgi import wsgi_getter
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import SpanContext
@@ -82,6 +81,10 @@ class Incoming:
     """
 
     def __init__(self, propagator: TextMapPropagator, trust: TrustIncoming) -> None:
+        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would tell.
+        from opentelemetry.instrumentation.wsgi import wsgi_getter
+
+        self._getter = wsgi_getter
         self._propagator = propagator
         self._trust = trust
         self._headers = tuple(
@@ -109,7 +112,7 @@ class Incoming:
     def _extract(self, environ: WSGIEnvironment, current: context_api.Context) -> Caller:
         token = _READING.set(True)
         try:
-            context = self._propagator.extract(environ, current, wsgi_getter)
+            context = self._propagator.extract(environ, current, self._getter)
         except Exception:  # noqa: BLE001 - a propagator of anybody's, and what a client sends
             debug("a propagator cannot read the headers of a request")
             return Caller(None, None, current)

@@ -3,9 +3,10 @@
 from ivatar_boards.spec import SELECT, Board, Panel, Query, Row, rate, share
 
 SPANS = "avatar_telemetry_spans_total"
+RECORDS = "avatar_telemetry_log_records_total"
 REFUSED = "avatar_telemetry_series_refused_total"
-# Nothing was ever refused where the series is missing; the servers that say so are all of them.
-NONE_REFUSED = f"0 * sum by (instance) (avatar_telemetry_slots_in_use{{{SELECT}}})"
+# Nothing was ever counted where the series is missing; the servers that say so are all of them.
+NONE = f"0 * sum by (instance) (avatar_telemetry_slots_in_use{{{SELECT}}})"
 
 BOARD = Board(
     "ivatar-telemetry", "Avatar server: the telemetry itself", "What is lost, refused or broken.",
@@ -22,12 +23,15 @@ BOARD = Board(
                                    "{{instance}}"),), "short",
                   "1: a worker of this host pushes the metrics and serves the separate port.",
                   width=6),
+            Panel("Log records by result", (Query(
+                f"{rate(RECORDS, 'instance, result')} or {NONE}", "{{instance}} {{result}}"),),
+                "ops", "Warnings and errors, where OTEL_LOGS_EXPORTER is otlp.", width=6),
         )),
         Row("Faults", (
             Panel("Internal errors", (Query(
                 rate("avatar_telemetry_internal_errors_total", "where"), "{{where}}"),), "ops"),
             Panel("Series refused", (Query(
-                f"{rate(REFUSED, 'instance, metric')} or {NONE_REFUSED}",
+                f"{rate(REFUSED, 'instance, metric')} or {NONE}",
                 "{{instance}} {{metric}}"),), "ops", "New label values beyond the ceiling."),
             Panel("Unreadable files", (Query(
                 f"sum by (instance) (avatar_telemetry_unreadable_files{{{SELECT}}})",
