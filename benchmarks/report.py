@@ -184,8 +184,10 @@ def conditions(part: Mapping[str, Any]) -> str:
 
 
 def versions(kept: Results) -> str:
-    """The packages of the last part that was run."""
-    packages = list(kept.values())[-1]["machine"]["packages"] if kept else {}
+    """The packages of the last part that is shown."""
+    shown = {part for part, _, _ in SECTIONS}
+    parts = [one for part, one in kept.items() if part in shown]
+    packages = parts[-1]["machine"]["packages"] if parts else {}
     return table(("package", "version"), *packages.items())
 
 
