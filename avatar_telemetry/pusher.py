@@ -8,7 +8,6 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 
@@ -123,6 +122,9 @@ class Pusher:
         return arrived
 
     def _export(self, batch: Batch) -> bool:
+        # Not at the top: it imports what reads OTEL_PROPAGATORS, and raises where we would tell.
+        from opentelemetry.instrumentation.utils import suppress_instrumentation
+
         with suppress_instrumentation():
             results = [exporter.export(batch.data) for exporter in self._exporters]
         return all(result is MetricExportResult.SUCCESS for result in results)

@@ -106,9 +106,7 @@ def test_a_stream_that_gives_no_bytes_is_the_applications() -> None:
 
 
 LARGE_READ = """
-import subprocess
-import sys
-from pathlib import Path
+import tracemalloc
 from tests.test_upload import form, observer
 
 observed = observer(form(("image/png", b"x" * 20_000_000)))

@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
-
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import debug
 from avatar_telemetry.tracing.span import RecordedSpan
@@ -168,6 +166,9 @@ class ExportQueue(Generic[Item]):
                     self._thread = thread
 
     def _run(self) -> None:
+        # Not at the top: it imports what reads OTEL_PROPAGATORS, and raises where we would tell.
+        from opentelemetry.instrumentation.utils import suppress_instrumentation
+
         with suppress_instrumentation():
             while not self._abandoned:
                 self._wake.wait(0.0 if self._stopping else self._delay)

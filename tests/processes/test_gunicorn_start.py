@@ -5,8 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gunicorn_server import SHARED_MEMORY, GunicornServer, Serve, free_port, recorded_masters
+from gunicorn_server import (
+    APPS,
+    SHARED_MEMORY,
+    GunicornServer,
+    Serve,
+    free_port,
+    recorded_masters,
+)
 
+REPOSITORY = Path(__file__).parents[2]
 BAD_PROFILES = {
     "missing": None,
     "nameless": "OTHER = 1",
@@ -189,3 +197,21 @@ def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
     (own,) = [each for each in folders if worker in recorded_masters(each)]
     server.close()
     assert not own.exists()
+
+
+def test_an_application_that_is_not_there(prepare: Serve) -> None:
+    """A wrong ``AVATAR_TELEMETRY_APP`` is told with its name, and the server ends."""
+    server = prepare(
+        "wsgi:application",
+        pythonpath=f"{REPOSITORY},{APPS}",
+        env={"AVATAR_TELEMETRY_APP": "nosuch:app"},
+    )
+    status, output = server.run_to_end()
+    assert status not in (0, None)
+    assert "AVATAR_TELEMETRY_APP='nosuch:app': No module named 'nosuch'" in output
+    assert "Traceback" not in output
+
+
+def test_a_propagator_that_is_not_installed(prepare: Serve) -> None:
+    """It is told by us, though OpenTelemetry would raise at its import."""
+    assert_refused(prepare(env={"OTEL_PROPAGATORS": "pigeon"}), "OTEL_PROPAGATORS='pigeon'")

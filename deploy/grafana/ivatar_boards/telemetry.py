@@ -13,19 +13,19 @@ BOARD = Board(
     (
         Row("Export", (
             Panel("Spans by result", (Query(rate(SPANS, "result"), "{{result}}"),), "ops",
-                  stacked=True, width=6),
+                  stacked=True, width=5),
             Panel("Spans lost", (Query(share(SPANS, 'result=~"dropped|failed"'), "lost"),),
-                  "percentunit", width=6),
+                  "percentunit", width=5),
             Panel("Pushes of metrics", (Query(
                 rate("avatar_telemetry_metric_pushes_total", "result"), "{{result}}"),), "ops",
-                width=6),
+                width=5),
             Panel("Leader", (Query(f"max by (instance) (avatar_telemetry_leader{{{SELECT}}})",
                                    "{{instance}}"),), "short",
                   "1: a worker of this host pushes the metrics and serves the separate port.",
-                  width=6),
+                  width=4),
             Panel("Log records by result", (Query(
                 f"{rate(RECORDS, 'instance, result')} or {NONE}", "{{instance}} {{result}}"),),
-                "ops", "Warnings and errors, where OTEL_LOGS_EXPORTER is otlp.", width=6),
+                "ops", "Warnings and errors, where OTEL_LOGS_EXPORTER is otlp.", width=5),
         )),
         Row("Faults", (
             Panel("Internal errors", (Query(
