@@ -78,8 +78,12 @@ def test_the_configuration_of_the_page(sink: OtlpSink, serve: Serve, preload: bo
     assert warned["message"] == "no picture for ann@example.org"
     (quiet,) = records(server, logger="shop", level="INFO")
     assert quiet["span_id"] == warned["span_id"]
-    access = written(server, 1, logger="gunicorn.access")
-    (line,) = [each["message"] for each in access if "/shop" in each["message"]]
+
+    def accesses() -> list[str]:
+        lines = [each["message"] for each in records(server, logger="gunicorn.access")]
+        return [line for line in lines if "/shop" in line]
+
+    (line,) = eventually(accesses)  # the server logs it when the answer has gone
     assert line.endswith(f" {answer.text} GET")
     assert server.get("/fail").status == 500
     (failed,) = written(server, 1, level="ERROR", logger="gunicorn.error")
