@@ -5,8 +5,8 @@ import sys
 from pkgutil import resolve_name
 
 from avatar_telemetry import Settings, SettingsError, instrument
+from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
-from avatar_telemetry.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 
 # gunicorn ends at once where a worker exits with this, instead of starting it again and again.
 BOOT_ERROR = 3

@@ -2,6 +2,7 @@
 
 from avatar_telemetry._instrument import instrument
 from avatar_telemetry.by_hand import current_request, get_avatar_metrics
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.decorators import (
     trace_authentication,
     trace_avatar_operation,
@@ -9,7 +10,6 @@ from avatar_telemetry.decorators import (
 )
 from avatar_telemetry.errors import AvatarTelemetryError, ProfileError, SettingsError
 from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.settings import Settings
 
 __all__ = [
     "AvatarTelemetryError",

@@ -6,10 +6,10 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from avatar_telemetry.middleware import TelemetryMiddleware
+from avatar_telemetry.config.settings import Settings, sdk_disabled
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.runtime import RUNTIME
-from avatar_telemetry.settings import Settings, sdk_disabled
+from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -15,8 +15,9 @@ from typing import Any, Literal, ParamSpec
 
 from opentelemetry.util.types import AttributeValue
 
-from avatar_telemetry import labels
-from avatar_telemetry.instruments import (
+from avatar_telemetry.profile import Kind
+from avatar_telemetry.store import labels
+from avatar_telemetry.store.instruments import (
     AUTH_ATTEMPTS,
     CACHE_HITS,
     CACHE_MISSES,
@@ -28,10 +29,9 @@ from avatar_telemetry.instruments import (
     UPLOADS,
     Instrument,
 )
-from avatar_telemetry.profile import Kind
-from avatar_telemetry.request import CURRENT, AvatarRequest
-from avatar_telemetry.telemetry import Telemetry
 from avatar_telemetry.worker import WORKER
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
+from avatar_telemetry.wsgi.telemetry import Telemetry
 
 P = ParamSpec("P")
 LARGEST = 1 << 63

@@ -22,10 +22,10 @@ from typing import Any, TypeVar, cast
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context, attach, detach
 
+from avatar_telemetry.client.semconv import FILE_NAMES
 from avatar_telemetry.profile import Kind
-from avatar_telemetry.request import CURRENT
-from avatar_telemetry.semconv import FILE_NAMES
 from avatar_telemetry.worker import WORKER
+from avatar_telemetry.wsgi.request import CURRENT
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -24,9 +24,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from avatar_telemetry.collector import Server
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.runtime import RUNTIME
+from avatar_telemetry.scrape.collector import Server
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter

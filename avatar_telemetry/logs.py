@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from avatar_telemetry.correlation import NO_TRACE
-from avatar_telemetry.privacy import Privacy
-from avatar_telemetry.settings import Privacy as Mode
-from avatar_telemetry.settings import privacy_mode
+from avatar_telemetry.client.privacy import Privacy
+from avatar_telemetry.config.settings import Privacy as Mode
+from avatar_telemetry.config.settings import privacy_mode
+from avatar_telemetry.log_records.correlation import NO_TRACE
 
 FORMAT = (
     "%(asctime)s %(levelname)s [%(name)s] [trace_id=%(trace_id)s span_id=%(span_id)s"

@@ -18,34 +18,21 @@ from contextlib import AbstractContextManager, suppress
 import prometheus_client
 from prometheus_client import values
 
-from avatar_telemetry import speaker
-from avatar_telemetry.collector import Collector, Server
-from avatar_telemetry.correlation import install_correlation
+from avatar_telemetry.config.resource import resource_attributes
+from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporters import check_exporters, load_transport
-from avatar_telemetry.exposition import MetricsPage
-from avatar_telemetry.family import Family
-from avatar_telemetry.folder import RuntimeFolder, open_folder
+from avatar_telemetry.export import speaker
+from avatar_telemetry.export.exporters import check_exporters, load_transport
+from avatar_telemetry.export.outlets import Outlets
+from avatar_telemetry.export.throttle import make_stamp
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
-from avatar_telemetry.mapped import Book, value_class
-from avatar_telemetry.metrics import (
-    Metrics,
-)
-from avatar_telemetry.middleware import Layer
-from avatar_telemetry.outlets import Outlets
+from avatar_telemetry.log_records.correlation import install_correlation
 from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
-from avatar_telemetry.resource import resource_attributes
-from avatar_telemetry.settings import Settings, sdk_disabled, service_name
-from avatar_telemetry.slots import (
-    Slot,
-    claim_slot,
-    clear_dead_gauges,
-    make_leader_lock,
-    remove_live_gauges,
-)
+from avatar_telemetry.scrape.collector import Collector, Server
+from avatar_telemetry.scrape.exposition import MetricsPage
 from avatar_telemetry.startup import (
     acting_as,
     check_endpoint,
@@ -53,9 +40,22 @@ from avatar_telemetry.startup import (
     check_writable,
     load_profile,
 )
-from avatar_telemetry.telemetry import Telemetry
-from avatar_telemetry.throttle import make_stamp
+from avatar_telemetry.store.family import Family
+from avatar_telemetry.store.folder import RuntimeFolder, open_folder
+from avatar_telemetry.store.mapped import Book, value_class
+from avatar_telemetry.store.metrics import (
+    Metrics,
+)
+from avatar_telemetry.store.slots import (
+    Slot,
+    claim_slot,
+    clear_dead_gauges,
+    make_leader_lock,
+    remove_live_gauges,
+)
 from avatar_telemetry.worker import WORKER
+from avatar_telemetry.wsgi.middleware import Layer
+from avatar_telemetry.wsgi.telemetry import Telemetry
 
 MASTER_IDENTIFIER = "master"
 DEFAULTS = Settings.from_env({})

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from avatar_telemetry.errors import ProfileError, SettingsError
-from avatar_telemetry.port import open_server
 from avatar_telemetry.profile import Profile
+from avatar_telemetry.scrape.port import open_server
 
 PACKAGE = __package__ or "avatar_telemetry"
 # Not 0, which the module itself may end the process with.

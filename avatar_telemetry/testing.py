@@ -22,22 +22,22 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from avatar_telemetry.exposition import MetricsPage
+from avatar_telemetry.config.resource import worker_attributes
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import (
-    Metrics,
-)
-from avatar_telemetry.middleware import Layer, TelemetryMiddleware
-from avatar_telemetry.pipeline import Pipeline
 from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.resource import worker_attributes
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.scrape.exposition import MetricsPage
 from avatar_telemetry.startup import load_profile
-from avatar_telemetry.store import MergedStore
-from avatar_telemetry.telemetry import Telemetry
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.metrics import (
+    Metrics,
+)
+from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.worker import WORKER
+from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
+from avatar_telemetry.wsgi.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

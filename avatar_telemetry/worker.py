@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from avatar_telemetry.request import CURRENT
-from avatar_telemetry.telemetry import Telemetry
+from avatar_telemetry.wsgi.request import CURRENT
+from avatar_telemetry.wsgi.telemetry import Telemetry
 
 Find = Callable[[], "Telemetry | None"]
 

@@ -83,7 +83,7 @@ def check_counts() -> None:
         SystemExit: one was not.
     """
     from avatar_telemetry.runtime import RUNTIME
-    from avatar_telemetry.store import MergedStore
+    from avatar_telemetry.store.merged import MergedStore
 
     assert RUNTIME._folder is not None
     counts = {

@@ -33,12 +33,12 @@ from urllib.parse import urlencode, urlsplit
 
 from PIL import Image
 
-from avatar_telemetry.collector import Collector, Server
-from avatar_telemetry.continuity import Continuity
-from avatar_telemetry.family import Family
-from avatar_telemetry.pusher import Pusher
-from avatar_telemetry.settings import Settings
-from avatar_telemetry.settings_table import DEFAULT_SIZES
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.config.settings_table import DEFAULT_SIZES
+from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.export.pusher import Pusher
+from avatar_telemetry.scrape.collector import Collector, Server
+from avatar_telemetry.store.family import Family
 
 REPOSITORY = Path(__file__).parent.parent
 WORKERS = 4

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avatar_telemetry.family import Family
+from avatar_telemetry.store.family import Family
 from avatar_telemetry.tracing.encoder import encode_spans
 from benchmarks.command import run_part
 from benchmarks.export import request_spans

@@ -16,16 +16,16 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from avatar_telemetry.exposition import render
-from avatar_telemetry.instruments import (
+from avatar_telemetry.scrape.exposition import render
+from avatar_telemetry.store.instruments import (
     DURATION,
     REQUESTS,
 )
-from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import (
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.metrics import (
     Metrics,
 )
-from avatar_telemetry.store import MergedStore
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
 from benchmarks.samples import values

@@ -13,21 +13,21 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanKind
 
-from avatar_telemetry.exposition import MetricsPage
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import (
-    Metrics,
-)
-from avatar_telemetry.middleware import Layer, TelemetryMiddleware
-from avatar_telemetry.pipeline import Pipeline
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
-from avatar_telemetry.request_spans import RequestTracing
-from avatar_telemetry.settings import Settings
-from avatar_telemetry.store import MergedStore
-from avatar_telemetry.telemetry import Telemetry
+from avatar_telemetry.scrape.exposition import MetricsPage
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.metrics import (
+    Metrics,
+)
+from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.tracing.provider import LightTracerProvider
+from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
+from avatar_telemetry.wsgi.request_spans import RequestTracing
+from avatar_telemetry.wsgi.telemetry import Telemetry
 
 DIGEST = "0123456789abcdef" * 2
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.authority import Authority, parse, port_number, server
+from avatar_telemetry.client.authority import Authority, parse, port_number, server
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))

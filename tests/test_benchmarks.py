@@ -222,7 +222,7 @@ def test_the_functions_of_a_callgrind_file(tmp_path: Path) -> None:
     )  # fmt: skip
     names = tmp_path / "perf.map"
     names.write_text(
-        "a0 b py::Layer.begin:/x/avatar_telemetry/middleware.py\nb0 b py::f:/x/other.py\n"
+        "a0 b py::Layer.begin:/x/avatar_telemetry/wsgi/middleware.py\nb0 b py::f:/x/other.py\n"
     )
     total, instructions, calls = read_callgrind(text)
     assert (total, instructions[0xA0], calls[0xA0]) == (405, 400, 3)

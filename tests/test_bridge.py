@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.resources import Resource
 
-from avatar_telemetry.bridge import POINTS, Bridge
-from avatar_telemetry.continuity import Continuity
-from avatar_telemetry.family import Family, Labels, family, format_bound
+from avatar_telemetry.export.bridge import POINTS, Bridge
+from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.store.family import Family, Labels, family, format_bound
 
 CUMULATIVE, DELTA = 2, 1
 SINCE, FIRST, SECOND, THIRD = 1_000, 2_000, 3_000, 4_000

@@ -14,8 +14,8 @@ import pytest
 
 from avatar_telemetry import Profile, Route, current_request, get_avatar_metrics
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
-from avatar_telemetry.request import CURRENT
 from avatar_telemetry.testing import Recording, recording
+from avatar_telemetry.wsgi.request import CURRENT
 
 from .conftest import DIGEST
 from .wsgi_client import call

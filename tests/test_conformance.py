@@ -13,7 +13,7 @@ import pytest
 from webob import Request, Response
 from webob.dec import wsgify
 
-from avatar_telemetry.request import CURRENT, current_request
+from avatar_telemetry.wsgi.request import CURRENT, current_request
 
 from .conftest import DIGEST, Recorder
 from .wsgi_client import Exchange, call, close, finish, make_environ, start

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry import trace as trace_api
 
-from avatar_telemetry.correlation import CorrelatedFactory, install_correlation
 from avatar_telemetry.decorators import trace_avatar_operation
+from avatar_telemetry.log_records.correlation import CorrelatedFactory, install_correlation
 from avatar_telemetry.logs import FORMAT
 from avatar_telemetry.testing import recording
 

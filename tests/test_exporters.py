@@ -8,9 +8,15 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
-from avatar_telemetry import Settings, SettingsError, exporters
-from avatar_telemetry.exporters import check_exporters, metric_exporters, pushes_metrics, settled
-from avatar_telemetry.otlp import resolve
+from avatar_telemetry import Settings, SettingsError
+from avatar_telemetry.config.otlp import resolve
+from avatar_telemetry.export import exporters
+from avatar_telemetry.export.exporters import (
+    check_exporters,
+    metric_exporters,
+    pushes_metrics,
+    settled,
+)
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
 SEED = "http://collector.internal:4317"

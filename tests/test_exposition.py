@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from avatar_telemetry.exposition import OPENMETRICS, TEXT, Access, MetricsPage, render
-from avatar_telemetry.family import Family, family
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.scrape.exposition import OPENMETRICS, TEXT, Access, MetricsPage, render
+from avatar_telemetry.store.family import Family, family
 
 from .conftest import Recorder
 from .wsgi_client import call, make_environ

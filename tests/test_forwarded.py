@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.forwarded import LONGEST_HEADER, MOST_HOPS, Proxies, elements, parse_address
-from avatar_telemetry.parsing import Allow
+from avatar_telemetry.client.forwarded import (
+    LONGEST_HEADER,
+    MOST_HOPS,
+    Proxies,
+    elements,
+    parse_address,
+)
+from avatar_telemetry.config.parsing import Allow
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.headers import LONGEST_VALUE, MOST_VALUES, HeaderCapture
+from avatar_telemetry.client.headers import LONGEST_VALUE, MOST_VALUES, HeaderCapture
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))

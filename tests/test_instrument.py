@@ -18,7 +18,7 @@ import waitress
 from waitress import wasyncore
 
 from avatar_telemetry import Profile, Settings, SettingsError, instrument
-from avatar_telemetry.middleware import TelemetryMiddleware
+from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
 
 SERVE_ONE = """
 import json, os, sys
@@ -166,7 +166,7 @@ def test_the_folder_of_a_lone_process_goes_with_it() -> None:
 def test_a_lone_process_without_a_folder_goes_on(tmp_path: Path) -> None:
     """Where no folder can be made, requests are answered and nothing raises."""
     program = SERVE_ONE + (
-        "import avatar_telemetry.folder as folder\n"
+        "import avatar_telemetry.store.folder as folder\n"
         "def broken(): raise OSError('no space')\n"
         "folder._make_private = broken\n"
         "wrapped = instrument(application, profile=Profile('test'))\n"

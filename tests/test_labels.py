@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry import labels
+from avatar_telemetry.store import labels
 
 ANY = st.text(st.characters(), max_size=400)
 

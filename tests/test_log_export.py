@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.resources import Resource
 
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.log_pipeline import LogPipeline
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.log_records.pipeline import LogPipeline
 from avatar_telemetry.testing import recording
 
 from .otlp_faults import Fault

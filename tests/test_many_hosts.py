@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.family import family
+from avatar_telemetry.store.family import family
 from benchmarks import budgets, results
 from benchmarks.fleet import Host, grown
 from benchmarks.many_hosts import Effort, Fleet, counted, measure

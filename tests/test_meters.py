@@ -14,9 +14,9 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry import Settings
+from avatar_telemetry.config.resource import worker_attributes
+from avatar_telemetry.export.meters import WorkerMeterProvider
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.meters import WorkerMeterProvider
-from avatar_telemetry.resource import worker_attributes
 
 ENVIRON = {
     "OTEL_EXPORT_ENABLED": "true",
@@ -31,7 +31,7 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from avatar_telemetry import Settings
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.meters import start_meters
+from avatar_telemetry.export.meters import start_meters
 if sys.argv[1] == "sdk":
     metrics.set_meter_provider(MeterProvider())
 elif sys.argv[1] == "nothing":
@@ -46,7 +46,7 @@ import os, time
 from opentelemetry import metrics
 from avatar_telemetry import Settings
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.meters import start_meters
+from avatar_telemetry.export.meters import start_meters
 early = metrics.get_meter("mine").create_counter("my_calls")
 provider = start_meters(Settings.from_env(os.environ), 3, Guard())
 early.add(2)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry import instruments as contract
-from avatar_telemetry.instruments import (
+from avatar_telemetry.store import instruments as contract
+from avatar_telemetry.store.instruments import (
     AUTH_ATTEMPTS,
     INSTRUMENTS,
     UPLOAD_SIZE,
     Instrument,
 )
-from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import MAX_PLANS, Metrics
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.metrics import MAX_PLANS, Metrics
 
 from .conftest import Recorder
 

@@ -12,7 +12,7 @@ import requests
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 
-from avatar_telemetry.outgoing import MAX_ANSWER, BoundedSession
+from avatar_telemetry.export.outgoing import MAX_ANSWER, BoundedSession
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SMALL = OK + b"Content-Length: 2\r\n\r\nok"

@@ -10,8 +10,8 @@ from wsgiref.simple_server import WSGIServer
 
 import pytest
 
-from avatar_telemetry import port as port_module
-from avatar_telemetry.port import MAX_CLIENTS, open_server
+from avatar_telemetry.scrape import port as port_module
+from avatar_telemetry.scrape.port import MAX_CLIENTS, open_server
 
 
 def page(environ, start_response):

@@ -11,9 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.privacy import LONGEST_TEXT, LONGEST_URL_PART, Privacy, decoded, quote_path
+from avatar_telemetry.client.privacy import (
+    LONGEST_TEXT,
+    LONGEST_URL_PART,
+    Privacy,
+    decoded,
+    quote_path,
+)
+from avatar_telemetry.config.settings import Privacy as Mode
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.settings import Privacy as Mode
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))

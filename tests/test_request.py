@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 
 from .conftest import DIGEST, Recorder
 from .wsgi_client import call

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from opentelemetry.trace import StatusCode
 
-from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.client.privacy import Privacy
+from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.profiles.ivatar import OPERATIONS
-from avatar_telemetry.request import CURRENT, TRACE_ID_KEY
-from avatar_telemetry.request_spans import OPERATION_NAMES, SERVER_NAMES
-from avatar_telemetry.semconv import REQUEST_NAMES, RESPONSE_NAMES
+from avatar_telemetry.wsgi.request import CURRENT, TRACE_ID_KEY
+from avatar_telemetry.wsgi.request_spans import OPERATION_NAMES, SERVER_NAMES
 
 from .conftest import DIGEST, Recorder
 from .wsgi_client import call, make_environ

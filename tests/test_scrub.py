@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.scrub import LONGEST_MESSAGE, LONGEST_READ, REDACTED, emails, message
+from avatar_telemetry.client.scrub import LONGEST_MESSAGE, LONGEST_READ, REDACTED, emails, message
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))

@@ -20,17 +20,17 @@ from opentelemetry.semconv.attributes import (
     user_agent_attributes,
 )
 
-from avatar_telemetry.forwarded import Proxies
-from avatar_telemetry.parsing import Allow, opt_in
-from avatar_telemetry.privacy import Privacy
-from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.semconv import (
+from avatar_telemetry.client.forwarded import Proxies
+from avatar_telemetry.client.privacy import Privacy
+from avatar_telemetry.client.semconv import (
     AVATAR_NAMES,
     FILE_NAMES,
     REQUEST_NAMES,
     RESPONSE_NAMES,
     HttpAttributes,
 )
+from avatar_telemetry.config.parsing import Allow, opt_in
+from avatar_telemetry.profiles.ivatar import PROFILE
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avatar_telemetry.config.otlp import Signal
+from avatar_telemetry.config.parsing import Allow
+from avatar_telemetry.config.settings import Settings, sdk_disabled, variables
+from avatar_telemetry.config.settings_table import SETTINGS
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.otlp import Signal
-from avatar_telemetry.parsing import Allow
-from avatar_telemetry.settings import Settings, sdk_disabled, variables
-from avatar_telemetry.settings_table import SETTINGS
 
 VARIABLES = [setting.variable for setting in variables()]
 

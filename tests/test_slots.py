@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry import folder as folder_module
-from avatar_telemetry.continuity import Continuity
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.folder import PREFIX, living_masters, open_folder
-from avatar_telemetry.mapped import MappedFile
-from avatar_telemetry.slots import (
+from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.store import folder as folder_module
+from avatar_telemetry.store.folder import PREFIX, living_masters, open_folder
+from avatar_telemetry.store.mapped import MappedFile
+from avatar_telemetry.store.slots import (
     claim_slot,
     clear_dead_gauges,
     holders,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avatar_telemetry.sql import (
+from avatar_telemetry.probes.sql import (
     LONGEST,
     OPERATIONS,
     SYSTEMS,

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from avatar_telemetry.instruments import (
+from avatar_telemetry.store.instruments import (
     DURATION,
     REQUESTS,
 )
-from avatar_telemetry.mapped import INITIAL_SIZE, Book, MappedFile, encode_key, value_class
-from avatar_telemetry.metrics import (
+from avatar_telemetry.store.mapped import INITIAL_SIZE, Book, MappedFile, encode_key, value_class
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.metrics import (
     Metrics,
 )
-from avatar_telemetry.store import MergedStore
 
 MODES = [
     "all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent",
@@ -293,8 +293,8 @@ def test_a_full_file_system_kills_nobody(tmp_path: Path) -> None:
     try:
         program = (
             "import sys\nfrom pathlib import Path\n"
-            "from avatar_telemetry.mapped import Book\n"
-            "from avatar_telemetry.metrics import REQUESTS, Metrics\n"
+            "from avatar_telemetry.store.mapped import Book\n"
+            "from avatar_telemetry.store.metrics import REQUESTS, Metrics\n"
             "told = []\nbook = Book(lambda: told.append(None))\n"
             "book.open(Path(sys.argv[1]), '0')\nmetrics = Metrics(book, 10**6)\n"
             "for n in range(5000): metrics.count(REQUESTS, 'GET', '200', str(n))\n"

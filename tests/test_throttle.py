@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry import Settings
-from avatar_telemetry.throttle import (
+from avatar_telemetry.export.throttle import (
     INTERVAL,
     LOGGERS,
     STAMP,
@@ -25,7 +25,7 @@ SECRET = "sEcret-1"
 SPEAK = """
 import logging, sys
 from pathlib import Path
-from avatar_telemetry.throttle import Throttle
+from avatar_telemetry.export.throttle import Throttle
 throttle = Throttle(Path(sys.argv[1]), [])
 print(throttle.filter(logging.LogRecord("x", logging.ERROR, "", 0, "failed", (), None)))
 """

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.upload import UploadObserver, observe_upload
+from avatar_telemetry.wsgi.upload import UploadObserver, observe_upload
 
 REPOSITORY = Path(__file__).parents[1]
 MULTIPART = "multipart/form-data; boundary=bound"

@@ -19,8 +19,8 @@ from avatar_telemetry.cli.routes import routes
 from avatar_telemetry.cli.settings import settings
 from avatar_telemetry.cli.simulate import simulate
 from avatar_telemetry.cli.top import top
-from avatar_telemetry.collector import VERSION
 from avatar_telemetry.errors import AvatarTelemetryError
+from avatar_telemetry.scrape.collector import VERSION
 
 NAME = "avatar-telemetry"
 ERROR = 2

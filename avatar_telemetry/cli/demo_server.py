@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 
 from avatar_telemetry import Settings, SettingsError, instrument
 from avatar_telemetry.cli.environment import is_demo
+from avatar_telemetry.config.settings_table import DEFAULT_APP
 from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks by their names
     child_exit,
     on_exit,
@@ -15,7 +16,6 @@ from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks
     worker_exit,
 )
 from avatar_telemetry.profiles.demo import PROFILE
-from avatar_telemetry.settings_table import DEFAULT_APP
 
 wsgi_app = f"{__name__}:make()"
 # All servers of a user would share one control socket, and a second take it from the first.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.demo import PROFILE as DEMO
-from avatar_telemetry.settings import Settings
-from avatar_telemetry.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.startup import load_profile
 
 

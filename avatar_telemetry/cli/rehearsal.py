@@ -17,19 +17,19 @@ from wsgiref.util import setup_testing_defaults
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from avatar_telemetry.exposition import MetricsPage
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.mapped import Book
-from avatar_telemetry.metrics import (
+from avatar_telemetry.profile import Profile, Route
+from avatar_telemetry.scrape.exposition import MetricsPage
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.metrics import (
     Metrics,
 )
-from avatar_telemetry.middleware import Layer, TelemetryMiddleware
-from avatar_telemetry.pipeline import Pipeline
-from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.request import current_request
-from avatar_telemetry.settings import Settings
-from avatar_telemetry.store import MergedStore
-from avatar_telemetry.telemetry import Telemetry
+from avatar_telemetry.tracing.pipeline import Pipeline
+from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
+from avatar_telemetry.wsgi.request import current_request
+from avatar_telemetry.wsgi.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -15,7 +15,7 @@ import click
 from avatar_telemetry.cli.environment import load_chosen_profile
 from avatar_telemetry.cli.output import say, say_json
 from avatar_telemetry.cli.rehearsal import Answer, Rehearsed, rehearse
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.settings import Settings
 
 
 @click.command("routes")

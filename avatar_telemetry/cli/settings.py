@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import click
 
 from avatar_telemetry.cli.output import say, say_json
-from avatar_telemetry.otlp import OTLP_SETTINGS
-from avatar_telemetry.settings import variables
-from avatar_telemetry.settings_table import OWN_PREFIX, SETTINGS
-from avatar_telemetry.variable import Setting
+from avatar_telemetry.config.otlp import OTLP_SETTINGS
+from avatar_telemetry.config.settings import variables
+from avatar_telemetry.config.settings_table import OWN_PREFIX, SETTINGS
+from avatar_telemetry.config.variable import Setting
 
 HEAD = """\
 # Settings

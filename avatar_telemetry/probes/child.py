@@ -21,8 +21,8 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from avatar_telemetry.privacy import error_type
-from avatar_telemetry.request import AvatarRequest
+from avatar_telemetry.client.privacy import error_type
+from avatar_telemetry.wsgi.request import AvatarRequest
 
 INSIDE: ContextVar[bool] = ContextVar("avatar_telemetry.inside", default=False)
 """Within a step that is shown as one: what it calls to do its work is not shown again."""

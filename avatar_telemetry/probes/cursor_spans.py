@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
-from avatar_telemetry import sql
 from avatar_telemetry.log import LOGGER
+from avatar_telemetry.probes import sql
 from avatar_telemetry.probes.patching import Call
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import PrivateTracerProvider

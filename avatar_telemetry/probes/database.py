@@ -15,12 +15,12 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from avatar_telemetry import sql
+from avatar_telemetry.probes import sql
 from avatar_telemetry.probes.cursor_spans import CursorSpans, Shown, text_of
 from avatar_telemetry.probes.patching import Around, Call
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import span_wanted
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 IN_PROGRESS: ContextVar[Any] = ContextVar("avatar_telemetry.statement", default=None)
 """The cursor of the statement that is observed: what else happens on it is part of that one."""

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from avatar_telemetry.probes.patching import Call, surround, when_imported
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 
 LONGEST_TEMPLATE = 200
 ANY = "{any}"

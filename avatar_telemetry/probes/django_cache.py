@@ -17,7 +17,7 @@ from weakref import ref
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.probes.child import child_span
 from avatar_telemetry.probes.patching import Around, Call, surround, when_imported
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 PREFIX = "django:"
 

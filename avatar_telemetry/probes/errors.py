@@ -16,7 +16,7 @@ from typing import Any
 
 from avatar_telemetry.probes.patching import Call, surround, when_imported
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 
 DJANGO = "django.request"
 UID = "avatar_telemetry.errors"

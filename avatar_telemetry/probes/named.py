@@ -15,7 +15,7 @@ from avatar_telemetry.probes.patching import (
     when_imported,
 )
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 
 GENERATOR = "ivatar.generator"
 """Attribute: which generator; its name in the profile."""

@@ -18,10 +18,10 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from avatar_telemetry import labels
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import end, fail, span_wanted
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.store import labels
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 NOT_FOUND = (404, 410)
 IN_CALL: ContextVar[OutsideCall | None] = ContextVar("avatar_telemetry.outside", default=None)

@@ -12,7 +12,6 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
-from avatar_telemetry.labels import OTHER
 from avatar_telemetry.probes.child import INSIDE, NOTHING, child_span
 from avatar_telemetry.probes.patching import (
     Around,
@@ -21,7 +20,8 @@ from avatar_telemetry.probes.patching import (
     surround_bound,
     when_imported,
 )
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.store.labels import OTHER
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 MOST_SPANS = 32
 """Of one request: an animation may have hundreds of frames, each scaled for itself."""

@@ -15,7 +15,7 @@ from avatar_telemetry.probes.memcached import OPERATIONS, PREFIX, found, no_stat
 from avatar_telemetry.probes.outside import tracer_of
 from avatar_telemetry.probes.patching import Around, Call, Versions, surround, when_imported
 from avatar_telemetry.probes.spans import PrivateTracer, span_wanted
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 
 NAME = "pylibmc"
 """What a profile calls this cache."""

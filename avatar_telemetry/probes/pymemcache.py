@@ -31,7 +31,7 @@ from avatar_telemetry.probes.patching import (
 )
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import PrivateTracerProvider, span_wanted
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 
 NAME = "pymemcache"
 """What a profile calls this cache."""

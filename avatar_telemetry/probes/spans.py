@@ -16,9 +16,9 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util import types
 
-from avatar_telemetry.privacy import error_type
+from avatar_telemetry.client.privacy import error_type
 from avatar_telemetry.probes.policy import POLICY
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 Text = Callable[[str], str]
 

@@ -15,14 +15,14 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
-from avatar_telemetry import sql
 from avatar_telemetry.log import LOGGER
+from avatar_telemetry.probes import sql
 from avatar_telemetry.probes.cursor_spans import note_rows, statement_text
 from avatar_telemetry.probes.database import IN_PROGRESS, count
 from avatar_telemetry.probes.patching import MARK, Versions, when_imported
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import PrivateTracerProvider, end, fail, span_wanted
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 SUPPORTED = Versions((1, 4), (2, 2))
 INSTRUMENTATION = "opentelemetry.instrumentation.sqlalchemy"

@@ -25,7 +25,7 @@ from avatar_telemetry.log import debug
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from avatar_telemetry.settings import TrustIncoming
+    from avatar_telemetry.config.settings import TrustIncoming
 
 EMPTY = context_api.Context()
 # The API's parsers log each malformed part of a header with a warning that holds it: one request

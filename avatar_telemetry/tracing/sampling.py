@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import (
     TraceIdRatioBased,
 )
 
-from avatar_telemetry.parsing import SAMPLERS
+from avatar_telemetry.config.parsing import SAMPLERS
 
 Decide = Callable[[int, "bool | None"], bool]
 """``(trace id, whether the remote parent is sampled or None) -> sampled``."""
@@ -38,7 +38,7 @@ def make_sampling(name: str, argument: str) -> Sampling:
     """The sampler of ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG``.
 
     Args:
-        name: one of :data:`~avatar_telemetry.parsing.SAMPLERS` or of an installed entry point.
+        name: one of :data:`~avatar_telemetry.config.parsing.SAMPLERS`, or of an entry point.
         argument: a share from 0 to 1 for the standard ratio samplers (empty: 1), else as the
             sampler likes it.
     """

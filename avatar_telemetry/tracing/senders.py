@@ -8,10 +8,10 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-from avatar_telemetry.exporters import grpc_options, settled
-from avatar_telemetry.otlp import GRPC, Otlp
-from avatar_telemetry.senders import ExporterSender, OtlpSender
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.otlp import GRPC, Otlp
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.export.exporters import grpc_options, settled
+from avatar_telemetry.export.senders import ExporterSender, OtlpSender
 from avatar_telemetry.tracing.encoder import encode_spans
 from avatar_telemetry.tracing.queue import Sender
 from avatar_telemetry.tracing.span import RecordedSpan

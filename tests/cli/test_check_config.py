@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.cli.settings import markdown
-from avatar_telemetry.settings import variables
+from avatar_telemetry.config.settings import variables
 from tests.cli.running import DEADLINE, environment, run
 
 PAGE = Path(__file__).parents[2] / "docs/settings.md"

@@ -16,9 +16,9 @@ from avatar_telemetry.cli.checks.installed import check_installed
 from avatar_telemetry.cli.checks.page import check_page, check_port
 from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
-from avatar_telemetry.collector import VERSION
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.scrape.collector import VERSION
 from tests.cli.running import DemoServer, PageServer, run
 from tests.otlp_sink import OtlpSink
 from tests.real_servers import hold_port
@@ -204,7 +204,7 @@ def test_rights_are_those_of_the_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     program = (
         "import os, sys; from avatar_telemetry.cli.checks.runtime_folder import check_folder;"
-        "from avatar_telemetry.settings import Settings; from pathlib import Path;"
+        "from avatar_telemetry.config.settings import Settings; from pathlib import Path;"
         "os.seteuid(65534);"
         "print([each.check for name in sys.argv[1:] for each in"
         " check_folder(Settings.from_env({'PROMETHEUS_MULTIPROC_DIR': name}))])"

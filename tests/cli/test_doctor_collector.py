@@ -13,7 +13,7 @@ import pytest
 from avatar_telemetry.cli.checks import collector
 from avatar_telemetry.cli.checks.collector import check_collector
 from avatar_telemetry.cli.checks.finding import Finding, exit_status
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.settings import Settings
 from tests.certificates import Authority
 from tests.cli.running import run
 from tests.otlp_faults import Fault

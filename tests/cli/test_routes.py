@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.cli.rehearsal import Answer, rehearse
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.settings import Settings
 from tests.cli.running import run
 
 DIGEST = "0bc83cb571cd1c50ba6f3e8a78ef1346"

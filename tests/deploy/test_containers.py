@@ -10,8 +10,8 @@ import pytest
 import yaml
 from promtool import REPOSITORY
 
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.demo.settings import Settings as DemoSettings
-from avatar_telemetry.settings import Settings
 
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ sys.path.insert(0, str(REPOSITORY / "deploy" / "grafana"))
 from ivatar_boards import BOARDS
 from ivatar_boards.spec import COLUMNS, Board
 
-from avatar_telemetry.instruments import (
+from avatar_telemetry.store.instruments import (
     INSTRUMENTS,
 )
 

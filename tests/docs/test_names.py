@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.settings import variables
+from avatar_telemetry.config.settings import variables
 from tests.docs.documents import REPOSITORY, pages
 
 VARIABLE = re.compile(

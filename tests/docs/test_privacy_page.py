@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import avatar_telemetry
-from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.client.privacy import Privacy
+from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
+from avatar_telemetry.config.settings import Privacy as Mode
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.request_spans import OPERATION_NAMES, SERVER_NAMES
-from avatar_telemetry.semconv import REQUEST_NAMES, RESPONSE_NAMES
-from avatar_telemetry.settings import Privacy as Mode
+from avatar_telemetry.wsgi.request_spans import OPERATION_NAMES, SERVER_NAMES
 from tests.docs.documents import DOCS
 
 PACKAGE = Path(avatar_telemetry.__file__).parent

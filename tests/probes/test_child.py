@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from avatar_telemetry.privacy import error_type
+from avatar_telemetry.client.privacy import error_type
 from avatar_telemetry.probes.child import child_span
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 from tests.conftest import Recorder
 from tests.probes.traced import Spans, traced
 from tests.wsgi_client import call

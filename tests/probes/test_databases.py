@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from avatar_telemetry.probes import OF_LIBRARIES
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 from tests.conftest import Recorder
 from tests.probes import drivers
 from tests.probes.conftest import Spans
@@ -232,7 +232,7 @@ def test_a_failure_of_ours(
     connection = driver.connect()
     failures: list[str] = []
     monkeypatch.setattr(recorder.guard, "failed", failures.append)
-    monkeypatch.setattr("avatar_telemetry.request.DB_QUERIES", None)
+    monkeypatch.setattr("avatar_telemetry.wsgi.request.DB_QUERIES", None)
     assert within(lambda: connection.execute("SELECT 1").fetchone()) == (1,)
     connection.close()
     assert failures == ["probe_database"]

@@ -12,7 +12,7 @@ from django.core.handlers.wsgi import WSGIHandler
 
 from avatar_telemetry.probes import errors
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 from tests.conftest import Recorder
 from tests.probes.django_setup import set_up
 from tests.wsgi_client import call

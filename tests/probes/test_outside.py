@@ -17,7 +17,7 @@ import urllib3
 from opentelemetry.trace import SpanKind, StatusCode
 
 from avatar_telemetry.probes import OF_LIBRARIES
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 from tests.conftest import Recorder
 from tests.probes.conftest import Spans
 from tests.wsgi_client import call

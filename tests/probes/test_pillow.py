@@ -11,7 +11,7 @@ from PIL import Image
 
 from avatar_telemetry.probes import named, pillow
 from avatar_telemetry.probes.pillow import MOST_SPANS
-from avatar_telemetry.request import CURRENT
+from avatar_telemetry.wsgi.request import CURRENT
 from tests.conftest import DIGEST, Recorder
 from tests.probes.traced import Spans, traced
 from tests.wsgi_client import call

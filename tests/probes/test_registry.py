@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
+from avatar_telemetry.config.settings_table import PROBES
 from avatar_telemetry.probes import OF_LIBRARIES, OF_PROFILES
 from avatar_telemetry.probes.patching import Versions, when_imported
-from avatar_telemetry.settings_table import PROBES
 
 
 def test_every_probe_can_be_turned_off() -> None:

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from avatar_telemetry.request import CURRENT, AvatarRequest
+from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 
 class Spans:

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 from gunicorn_server import Answer, Metrics
 from PIL import Image
 
-from avatar_telemetry.instruments import (
+from avatar_telemetry.store.instruments import (
     UPLOAD_BUCKETS,
 )
 

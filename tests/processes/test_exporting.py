@@ -11,7 +11,7 @@ import pytest
 from gunicorn_server import Serve, eventually
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.settings import Settings
 from tests.otlp_records import METRICS, Exchange
 from tests.otlp_sink import OtlpSink
 

@@ -29,7 +29,7 @@ import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
 SLOW_LEADER = """
 import threading
 from avatar_telemetry import gunicorn as telemetry
-from avatar_telemetry.leader import Leader
+from avatar_telemetry.export.leader import Leader
 
 lead = Leader._lead
 root_again, asked = threading.Event(), threading.Event()

@@ -18,7 +18,7 @@ AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
 # What the store holds when the master is about to leave, told by a hook of the user's own.
 TELL_AT_EXIT = """
 from avatar_telemetry import gunicorn as telemetry
-from avatar_telemetry.store import MergedStore
+from avatar_telemetry.store.merged import MergedStore
 
 def on_exit(server):
     import os

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from gunicorn_server import UnixConnection, eventually
 
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.settings import Settings
 from tests.real_servers import find
 
 REPOSITORY = Path(__file__).parents[2]

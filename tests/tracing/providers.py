@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import TraceState
 
+from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.privacy import Privacy
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling, make_sampling
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from avatar_telemetry.parsing import SAMPLERS
+from avatar_telemetry.config.parsing import SAMPLERS
 from avatar_telemetry.tracing import sampling
 from avatar_telemetry.tracing.sampling import Sampling, make_sampling
 

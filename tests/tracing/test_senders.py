@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.tracing.senders import ExporterSender, HttpSender, make_senders
 from tests.otlp_faults import Fault
 from tests.otlp_sink import OtlpSink

@@ -28,7 +28,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from avatar_telemetry.privacy import Privacy
+from avatar_telemetry.client.privacy import Privacy
 
 from .providers import Ours, Theirs, on_both
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avatar_telemetry.cli.checks.finding import Finding, error, warning
-from avatar_telemetry.otlp import PREFIX, Signal
+from avatar_telemetry.config.otlp import PREFIX, Signal
 
 HEADERS = PREFIX + "HEADERS"
 _TOKEN = f"Is the token in {HEADERS} right (Authorization=Bearer%20TOKEN, percent-encoded)?"

@@ -21,8 +21,7 @@ from avatar_telemetry.cli.checks.tls import (
     make_context,
 )
 from avatar_telemetry.cli.checks.wire import Open, Speech, speaks
-from avatar_telemetry.exporters import grpc_installed
-from avatar_telemetry.otlp import (
+from avatar_telemetry.config.otlp import (
     GRPC,
     GRPC_PORT,
     HTTP,
@@ -33,7 +32,8 @@ from avatar_telemetry.otlp import (
     Signal,
     resolve,
 )
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.export.exporters import grpc_installed
 
 OTHER_PORT = {GRPC_PORT: (HTTP_PORT, HTTP), HTTP_PORT: (GRPC_PORT, GRPC)}
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
-from avatar_telemetry.folder import OUR_FILES, base_folder, living_masters, served_folders
-from avatar_telemetry.process import read_stat, start_time
-from avatar_telemetry.settings import Settings
-from avatar_telemetry.slots import holders
-from avatar_telemetry.store import MergedStore
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.scrape.process import read_stat, start_time
+from avatar_telemetry.store.folder import OUR_FILES, base_folder, living_masters, served_folders
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.slots import holders
 
 # A worker's files have about 100 KB; at the ceiling of series some MB.
 LITTLE_ROOM = 16 << 20

@@ -34,12 +34,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from avatar_telemetry.cli.checks.answers import grpc_answer, http_answer
 from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
-from avatar_telemetry.collector import VERSION
-from avatar_telemetry.exporters import grpc_credentials, http_session
-from avatar_telemetry.otlp import GRPC, Otlp, Signal
-from avatar_telemetry.outgoing import RefusedAnswerError
-from avatar_telemetry.resource import resource_attributes
-from avatar_telemetry.settings import Settings
+from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
+from avatar_telemetry.config.resource import resource_attributes
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.export.exporters import grpc_credentials, http_session
+from avatar_telemetry.export.outgoing import RefusedAnswerError
+from avatar_telemetry.scrape.collector import VERSION
 
 SPAN_NAME = "avatar-telemetry doctor"
 METRIC_NAME = "avatar_telemetry_doctor"

@@ -12,10 +12,10 @@ from opentelemetry.sdk import environment_variables as sdk_variables
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.environment import load_chosen_profile
+from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
+from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporters import check_exporters
-from avatar_telemetry.otlp import PREFIX as OTLP_PREFIX
-from avatar_telemetry.settings import Settings, variables
+from avatar_telemetry.export.exporters import check_exporters
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 # A misspelt variable differs by a letter or two; what differs by more is somebody else's.

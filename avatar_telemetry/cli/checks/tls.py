@@ -11,7 +11,7 @@ from typing import Any
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
-from avatar_telemetry.otlp import GRPC, PREFIX, PROTOCOL, Otlp
+from avatar_telemetry.config.otlp import GRPC, PREFIX, PROTOCOL, Otlp
 
 TRUST = PREFIX + "CERTIFICATE"
 CLIENT, KEY = PREFIX + "CLIENT_CERTIFICATE", PREFIX + "CLIENT_KEY"

@@ -1,0 +1,1 @@
+"""What a client sent, as far as it is believed, and what of it may be told."""

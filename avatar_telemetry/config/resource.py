@@ -1,0 +1,53 @@
+"""The resource: who speaks, as OpenTelemetry's semantic conventions name it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+from opentelemetry.sdk.resources import PROCESS_PID, Resource
+
+from avatar_telemetry.config.settings import Settings
+
+_INVALID = re.compile(r"[^a-zA-Z0-9_]")
+
+
+def resource_attributes(settings: Settings) -> dict[str, str]:
+    """The attributes of this host's server; ``OTEL_RESOURCE_ATTRIBUTES`` wins over the rest."""
+    return {
+        "service.name": settings.service_name,
+        "service.version": settings.service_version,
+        "service.instance.id": settings.hostname,
+        "deployment.environment": settings.environment,
+        "deployment.environment.name": settings.environment,
+        "host.name": socket.gethostname(),
+        **dict(settings.resource_attributes),
+    }
+
+
+def worker_attributes(settings: Settings, slot: int) -> dict[str, str]:
+    """The attributes of one worker where it speaks for itself; a recycled one has the same."""
+    host = resource_attributes(settings)
+    return {**host, "service.instance.id": f"{host['service.instance.id']}/{slot}"}
+
+
+def of_child(resource: Resource) -> Resource:
+    """In a forked child: the same with the child's ``process.pid``, where it has one."""
+    if PROCESS_PID not in resource.attributes:
+        return resource
+    return resource.merge(Resource({PROCESS_PID: os.getpid()}))
+
+
+def target_labels(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Resource attributes as labels of ``target_info``.
+
+    As the OpenTelemetry specification has it (Prometheus and OpenMetrics compatibility): every
+    character that a label name cannot have becomes ``_``, and attributes that then have the same
+    name are joined by ``;`` in the order of their keys.
+    """
+    labels: dict[str, list[str]] = {}
+    for key in sorted(attributes):
+        name = _INVALID.sub("_", key)
+        labels.setdefault(f"key_{name}" if name[:1].isdigit() else name, []).append(attributes[key])
+    return tuple((name, ";".join(values)) for name, values in sorted(labels.items()))

@@ -1,0 +1,229 @@
+"""The exporters: made from the settings alone, and bounded whatever a collector does.
+
+Make them in a worker, after its fork; only :func:`check_exporters` is for the master.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk import metrics
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ConsoleMetricExporter,
+    MetricExporter,
+)
+
+from avatar_telemetry.config.otlp import COMPRESSION, GRPC, PROTOCOL, Otlp, Signal, resolve
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.log import LOGGER
+
+if TYPE_CHECKING:
+    import requests
+
+GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
+_DELTA = {
+    "cumulative": (),
+    "delta": (metrics.Counter, metrics.Histogram, metrics.ObservableCounter),
+    "lowmemory": (metrics.Counter, metrics.Histogram),
+}
+"""Instruments whose increments are sent, by temporality preference (specification of OTLP)."""
+_INSTRUMENTS = (
+    metrics.Counter, metrics.UpDownCounter, metrics.Histogram,
+    metrics.ObservableCounter, metrics.ObservableUpDownCounter, metrics.ObservableGauge,
+)  # fmt: skip
+
+
+def pushes_metrics(settings: Settings) -> bool:
+    """Whether metrics leave by themselves."""
+    return settings.export_enabled and bool({"otlp", "console"} & set(settings.metrics_exporters))
+
+
+def check_exporters(settings: Settings) -> None:
+    """In the master, at the start: tell of everything in the OTLP settings that is not obvious.
+
+    Raises:
+        SettingsError: gRPC is asked for and not installed.
+    """
+    notes = {}
+    for signal in _otlp_signals(settings):
+        told = settings.otlp[signal]
+        if told.protocol == GRPC and not grpc_installed():
+            raise SettingsError(
+                "avatar_telemetry: the configuration cannot be used\n"
+                f"  {PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'"
+            )
+        if told.protocol == GRPC and told.compression == "deflate":
+            raise SettingsError(
+                "avatar_telemetry: the configuration cannot be used\n"
+                f"  {COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
+            )
+        settled, note = resolve(signal, told, grpc_installed=grpc_installed())
+        notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
+    for note, level in notes.items():
+        if note:
+            LOGGER.log(level, "OTLP: %s", note)
+
+
+def settled(settings: Settings, signal: Signal) -> Otlp:
+    """Where and how a signal is sent, once the protocol is settled."""
+    return resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())[0]
+
+
+def grpc_installed() -> bool:
+    """Whether the extra ``grpc`` is there; imports nothing."""
+    try:
+        return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def load_transport(settings: Settings) -> None:
+    """In a new worker: import what sends, while it can still be read.
+
+    A worker that acts as another user may not reach the installation later, and the master must
+    not import it (:mod:`avatar_telemetry.export.outgoing`).
+    """
+    if any(settled(settings, signal).protocol != GRPC for signal in _otlp_signals(settings)):
+        importlib.import_module("avatar_telemetry.export.outgoing")
+
+
+def http_session(otlp: Otlp) -> requests.Session:
+    """A session for an OTLP exporter over HTTP that ends whatever the collector does."""
+    # Not at the top: gevent patches ssl after the master has imported this module, and urllib3
+    # must not have seen ssl before.
+    from avatar_telemetry.export.outgoing import BoundedSession
+
+    client = (otlp.client_certificate, otlp.client_key) if otlp.client_certificate else None
+    return BoundedSession(otlp.certificate, client)
+
+
+def http_options(otlp: Otlp) -> dict[str, Any]:
+    """What each standard exporter over HTTP is made with."""
+    return {
+        "endpoint": otlp.endpoint,
+        "certificate_file": otlp.certificate or None,
+        "client_key_file": otlp.client_key or None,
+        "client_certificate_file": otlp.client_certificate or None,
+        "headers": dict(otlp.headers),
+        "timeout": otlp.timeout,
+        "compression": Compression(otlp.compression),
+        "session": http_session(otlp),
+    }
+
+
+def grpc_options(otlp: Otlp) -> dict[str, Any]:
+    """What each standard exporter over gRPC is made with."""
+    _befriend_gevent()
+    return {
+        "endpoint": otlp.endpoint,
+        "insecure": not otlp.endpoint.startswith("https:"),
+        "credentials": grpc_credentials(otlp),
+        "headers": dict(otlp.headers),
+        "timeout": otlp.timeout,
+        "compression": grpc_compression(otlp),
+    }
+
+
+@lru_cache(maxsize=1)
+def _befriend_gevent() -> None:
+    """Before a channel of gRPC is made: its calls wait in C, where no other greenlet would get its
+    turn, so that a silent collector would hold the whole worker up."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket"):
+        from grpc.experimental import gevent
+
+        gevent.init_gevent()
+
+
+def grpc_credentials(otlp: Otlp) -> Any:
+    """What secures a channel of gRPC; ``None`` for one that is not."""
+    if not otlp.endpoint.startswith("https:"):
+        return None
+    import grpc
+
+    files = (otlp.certificate, otlp.client_key, otlp.client_certificate)
+    return grpc.ssl_channel_credentials(*(_read(path) if path else None for path in files))
+
+
+def grpc_compression(otlp: Otlp) -> Any:
+    """How gRPC packs what is sent. Without a word from us the exporter would read the variable
+    again, and take no other value than ``gzip``."""
+    import grpc
+
+    packed = otlp.compression == "gzip"
+    return grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
+
+
+def temporality(settings: Settings) -> dict[type, AggregationTemporality]:
+    """What is sent of each kind of instrument: totals or increments."""
+    delta = _DELTA[settings.temporality]
+    return {
+        each: AggregationTemporality.DELTA if each in delta else AggregationTemporality.CUMULATIVE
+        for each in _INSTRUMENTS
+    }
+
+
+def metric_exporters(settings: Settings, timeout: float) -> list[MetricExporter]:
+    """Every exporter that ``OTEL_METRICS_EXPORTER`` names.
+
+    Args:
+        settings: of the exporters.
+        timeout: seconds that one export may take at most, if the exporter's own is not shorter.
+    """
+    preferred = temporality(settings)
+    exporters: list[MetricExporter] = []
+    if "otlp" in settings.metrics_exporters:
+        otlp = settled(settings, "metrics")
+        otlp = replace(otlp, timeout=min(otlp.timeout, timeout))
+        make = _grpc_metric_exporter if otlp.protocol == GRPC else _http_metric_exporter
+        exporters.append(make(otlp, preferred))
+    if "console" in settings.metrics_exporters:
+        exporters.append(ConsoleMetricExporter(preferred_temporality=preferred))
+    return exporters
+
+
+def _otlp_signals(settings: Settings) -> Iterator[Signal]:
+    exporters: dict[Signal, tuple[str, ...]] = {
+        "traces": settings.traces_exporters,
+        "metrics": settings.metrics_exporters,
+        "logs": settings.logs_exporters,
+    }
+    for signal, names in exporters.items():
+        if settings.export_enabled and "otlp" in names:
+            yield signal
+
+
+def _http_metric_exporter(
+    otlp: Otlp, preferred: dict[type, AggregationTemporality]
+) -> MetricExporter:
+    return OTLPMetricExporter(**http_options(otlp), preferred_temporality=preferred)
+
+
+def _grpc_metric_exporter(
+    otlp: Otlp, preferred: dict[type, AggregationTemporality]
+) -> MetricExporter:
+    # An extra: it is not there for most.
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
+        OTLPMetricExporter as GrpcMetricExporter,
+    )
+
+    exporter: MetricExporter = GrpcMetricExporter(
+        **grpc_options(otlp), preferred_temporality=preferred
+    )
+    return exporter
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,112 @@
+"""One speaker per host: the worker that holds the leader lock, and the threads that do its duties.
+
+The lock goes with the process, however that ends; the next worker takes over within a second.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Protocol
+
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.store.slots import try_lead
+
+POLL_INTERVAL = 1.0
+"""Seconds between two attempts to lead, or to take up a duty that failed."""
+
+
+class Duty(Protocol):
+    """What the leader does, in a thread of its own."""
+
+    def work(self, stopped: Event) -> None:
+        """Go on until told to stop; where it raises it is called again."""
+
+    def finish(self) -> None:
+        """What is left to do at the end."""
+
+    def settle(self, deadline: float) -> None:
+        """Wait for what must not be cut off by the end of the process, and begin it no more."""
+
+    def forget(self) -> None:
+        """In a forked child: what this holds is the parent's, and must go with it."""
+
+
+class Leader(Thread):
+    """Waits until this process leads, then does the duties.
+
+    Args:
+        folder: the runtime folder.
+        duties: each gets a thread, so that none waits for another.
+        guard: told of failures, such as a port in use; it is tried again.
+    """
+
+    def __init__(self, folder: Path, duties: Sequence[Duty], guard: Guard) -> None:
+        super().__init__(name="avatar-telemetry-leader", daemon=True)
+        self._folder = folder
+        self._duties = duties
+        self._guard = guard
+        self._lock: int | None = None
+        self._stopped = Event()
+        self._finishes = False
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            with self._guard.at("leader"):
+                if self._lead():
+                    self._do_duties()
+            self._stopped.wait(POLL_INTERVAL)
+
+    def stop(self, *, finish: bool = False) -> None:
+        """Stop; does not wait.
+
+        Args:
+            finish: whether there is nobody who takes over, so that what is left is done here.
+        """
+        self._finishes = finish
+        self._stopped.set()
+
+    def wait(self, deadline: float) -> None:
+        """Wait no longer than until a time of the monotonic clock: for everything to stop if that
+        finishes what is left, else for what must not be cut off."""
+        if not self._finishes:
+            for duty in self._duties:
+                duty.settle(deadline)
+        elif self.is_alive():
+            self.join(max(0.0, deadline - time.monotonic()))
+
+    def forget(self) -> None:
+        """In a forked child: the lock and the port are the parent's, and must go with it."""
+        for duty in self._duties:
+            duty.forget()
+        with suppress(OSError):
+            if self._lock is not None:
+                os.close(self._lock)
+
+    def _lead(self) -> bool:
+        if self._lock is None:
+            self._lock = try_lead(self._folder)
+        return self._lock is not None
+
+    def _do_duties(self) -> None:
+        threads = [
+            Thread(target=self._keep_at, args=(duty,), name=self.name, daemon=True)
+            for duty in self._duties
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _keep_at(self, duty: Duty) -> None:
+        while not self._stopped.is_set():
+            with self._guard.at("leader"):
+                duty.work(self._stopped)
+            self._stopped.wait(POLL_INTERVAL)
+        if self._finishes:
+            with self._guard.at("leader"):
+                duty.finish()

@@ -1,0 +1,1 @@
+"""The trace on log records, and log records on their way to the collector."""

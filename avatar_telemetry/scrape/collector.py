@@ -1,0 +1,235 @@
+"""What a scrape shows: the merged store, and what is read from the living processes."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from prometheus_client.registry import Collector as ClientCollector
+
+from avatar_telemetry.config.resource import resource_attributes, target_labels
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.export.exporters import pushes_metrics
+from avatar_telemetry.scrape import process
+from avatar_telemetry.scrape.process import ProcessStat
+from avatar_telemetry.store.family import Family, Labels, family
+from avatar_telemetry.store.instruments import (
+    IN_PROGRESS,
+)
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.slots import Holder, holders, is_led
+
+MASTER = "master"
+# struct tcp_info of linux/tcp.h: on a listening socket tcpi_unacked is the accept queue.
+TCP_INFO_FORMAT = struct.Struct("=8B24L")
+TCP_INFO_UNACKED = 12
+Sockets = Callable[[], Iterable[socket.socket]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """The gunicorn that this process is a worker of.
+
+    Args:
+        master: pid.
+        sockets: the listening sockets, as they are now.
+    """
+
+    master: int
+    sockets: Sockets
+
+
+class Collector:
+    """Collects everything that stands on the page.
+
+    Args:
+        folder: the runtime folder.
+        settings: for the resource.
+        server: where there is a gunicorn.
+        registry: metrics of the application that live in this process alone; they are shown where
+            the store does not have them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        server: Server | None = None,
+        registry: ClientCollector | None = None,
+    ) -> None:
+        self._folder = folder
+        self._server = server
+        self._registry = registry
+        self._store = MergedStore(folder)
+        # The name is looked up here, in the worker: gevent may have patched it since our import.
+        self._lock = threading.Lock()
+        self._wants_leader = bool(settings.prometheus_endpoint) or pushes_metrics(settings)
+        self._fixed = (_build_info(), _target_info(settings))
+
+    def collect(self) -> list[Family]:
+        """All families, each name once, in the order of names."""
+        with self._lock:
+            alive = self._holders()
+            merged = self._store.read(str(holder.slot) for holder in alive)
+            families = [*merged, *self._fixed, *self._own(alive), *self._processes(alive)]
+            if self._server:
+                families += self._gunicorn(self._server, alive)
+            families += self._registered()
+        # A metric of the application may have a name that another one has, too: the first stands.
+        unique = {each.name: each for each in reversed(families)}
+        return [unique[name] for name in sorted(unique)]
+
+    def _holders(self) -> list[Holder]:
+        try:
+            return holders(self._folder)
+        except OSError:
+            return []  # the folder was removed under us
+
+    def _own(self, alive: list[Holder]) -> Iterator[Family]:
+        yield family(
+            "avatar_telemetry_slots_in_use", "gauge",
+            "Slots of the runtime folder that a living process holds.", [((), float(len(alive)))],
+        )  # fmt: skip
+        yield family(
+            "avatar_telemetry_unreadable_files", "gauge",
+            "Files in the runtime folder that this scrape could not read.",
+            [((), float(self._store.unreadable))],
+        )  # fmt: skip
+        if self._wants_leader:
+            yield family(
+                "avatar_telemetry_leader", "gauge",
+                "Whether a living process pushes the metrics and serves the separate port.",
+                [((), float(self._is_led()))],
+            )  # fmt: skip
+
+    def _is_led(self) -> bool:
+        try:
+            return is_led(self._folder)
+        except OSError:
+            return False  # the folder was removed under us
+
+    def _processes(self, alive: list[Holder]) -> list[Family]:
+        pids = {str(holder.slot): holder.pid for holder in alive}
+        if self._server:
+            pids[MASTER] = self._server.master
+        read = [(name, pid, process.read_stat(pid)) for name, pid in pids.items()]
+        stats = [(name, pid, stat) for name, pid, stat in read if stat is not None]
+        if not stats:
+            return []
+        return [
+            family(
+                "process_cpu_seconds", "counter",
+                "User and system time of all processes, ended workers included, in seconds.",
+                [((), self._cpu_seconds(alive))],
+            ),
+            _by_worker("process_resident_memory_bytes", "Resident memory in bytes.",
+                       ((name, float(stat.resident)) for name, _, stat in stats)),
+            _by_worker("process_virtual_memory_bytes", "Virtual memory in bytes.",
+                       ((name, float(stat.virtual)) for name, _, stat in stats)),
+            _by_worker("process_threads", "Threads.",
+                       ((name, float(stat.threads)) for name, _, stat in stats)),
+            _by_worker("process_start_time_seconds", "Start of the process since the epoch.",
+                       ((name, process.start_time(stat)) for name, _, stat in stats)),
+            _by_worker("process_open_fds", "Open file descriptors.",
+                       ((name, process.count_open_files(pid)) for name, pid, _ in stats)),
+            _by_worker("process_max_fds", "Limit of open file descriptors.",
+                       ((name, process.max_open_files(pid)) for name, pid, _ in stats)),
+        ]  # fmt: skip
+
+    def _cpu_seconds(self, alive: list[Holder]) -> float:
+        """The time of the master, of the workers that it has waited for, and of the living ones.
+
+        A worker that ends between two readings would be counted twice or not at all, so they are
+        taken again until the master has waited for nobody in between.
+        """
+        if self._server is None:
+            return sum(stat.cpu for stat in _stats(alive))
+        master: ProcessStat | None = None
+        total = 0.0
+        for _ in range(5):
+            before = process.read_stat(self._server.master)
+            living = sum(stat.cpu for stat in _stats(alive))
+            master = process.read_stat(self._server.master)
+            total = living + (master.cpu + master.children_cpu if master else 0.0)
+            if master is None or (before and before.children_cpu == master.children_cpu):
+                break
+            alive = self._holders()
+        return total
+
+    def _gunicorn(self, server: Server, alive: list[Holder]) -> Iterator[Family]:
+        in_progress = self._store.by_identifier(IN_PROGRESS.prefix, IN_PROGRESS.name)
+        busy = sum(1 for holder in alive if in_progress.get(str(holder.slot), 0.0) > 0)
+        yield family(
+            "gunicorn_workers", "gauge", "Living workers by state.",
+            [((("state", "busy"),), float(busy)), ((("state", "idle"),), float(len(alive) - busy))],
+        )  # fmt: skip
+        queues = [_backlog(each) for each in server.sockets()]
+        known = [queue for queue in queues if queue is not None]
+        if known:
+            yield family(
+                "gunicorn_backlog", "gauge", "Connections that wait in the listening TCP sockets.",
+                [((), float(sum(known)))],
+            )  # fmt: skip
+
+    def _registered(self) -> Iterator[Family]:
+        for metric in self._registry.collect() if self._registry else ():
+            samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield Family.of(
+                metric.name, metric.type, metric.documentation,
+                [(each.name, tuple(each.labels.items()), each.value) for each in samples],
+            )  # fmt: skip
+
+
+def _stats(alive: list[Holder]) -> Iterator[ProcessStat]:
+    for holder in alive:
+        if stat := process.read_stat(holder.pid):
+            yield stat
+
+
+def _by_worker(
+    name: str, documentation: str, samples: Iterable[tuple[str, float | None]]
+) -> Family:
+    return family(
+        name,
+        "gauge",
+        documentation,
+        [((("worker", worker),), float(value)) for worker, value in samples if value is not None],
+    )
+
+
+def _backlog(listener: socket.socket) -> int | None:
+    with suppress(OSError, ValueError, struct.error, AttributeError):
+        if listener.family in (socket.AF_INET, socket.AF_INET6):
+            info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_FORMAT.size)
+            return int(TCP_INFO_FORMAT.unpack(info)[TCP_INFO_UNACKED])
+    return None
+
+
+def _installed_version() -> str:
+    try:
+        return version("avatar-telemetry")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# Read in the master: a worker that acts as another user may not reach the installation.
+VERSION = _installed_version()
+
+
+def _build_info() -> Family:
+    labels: Labels = (("python", platform.python_version()), ("version", VERSION))
+    return family(
+        "avatar_telemetry_build_info", "gauge", "What runs here; always 1.", [(labels, 1.0)]
+    )
+
+
+def _target_info(settings: Settings) -> Family:
+    labels = target_labels(resource_attributes(settings))
+    return family("target", "info", "The resource that these metrics are of.", [(labels, 1.0)])

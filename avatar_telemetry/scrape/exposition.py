@@ -1,0 +1,159 @@
+"""The metrics page: families as text, and who may read it.
+
+Text format 0.0.4 (Prometheus exposition formats) and OpenMetrics 1.0, by ``Accept``; gzip by
+``Accept-Encoding``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hmac
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from webob.acceptparse import create_accept_encoding_header, create_accept_header
+
+from avatar_telemetry.config.parsing import Allow
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.store.family import Family
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+# A request that came through a proxy says so in one of these; its sender is not the peer we see.
+FORWARDING = frozenset((
+    "HTTP_VIA", "HTTP_CDN_LOOP", "HTTP_FRONT_END_HTTPS", "HTTP_X_SCHEME", "HTTP_X_REAL_IP",
+    "HTTP_X_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
+    "HTTP_X_AZURE_CLIENTIP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_FLY_CLIENT_IP",
+    "HTTP_FASTLY_CLIENT_IP",
+))  # fmt: skip
+# They come with many endings: -For, -Proto, -Host, but also -Ssl, -Protocol, -Prefix alone.
+FORWARDING_PREFIXES = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_ORIGINAL")
+GZIP_LEVEL = 1
+REMEMBERED = 1024
+"""Callers' addresses."""
+
+
+class Access:
+    """Tells who may read the metrics.
+
+    Args:
+        allow: networks, and whether unix sockets count.
+        token: bearer token that opens them to anybody, or an empty text.
+    """
+
+    def __init__(self, allow: Allow, token: str) -> None:
+        self._allows = lru_cache(REMEMBERED)(allow.holds)
+        self._token = token.encode()
+
+    def permits(self, environ: WSGIEnvironment) -> bool:
+        """Whether this request may read the metrics. Never raises."""
+        return self._has_token(environ) or (
+            not any(map(_tells_of_proxy, environ)) and self._allows(environ.get("REMOTE_ADDR", ""))
+        )
+
+    def _has_token(self, environ: WSGIEnvironment) -> bool:
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        given = token.strip().encode("utf-8", "replace")
+        return (
+            bool(self._token)
+            and scheme.lower() == "bearer"
+            and hmac.compare_digest(given, self._token)
+        )
+
+
+def _tells_of_proxy(key: str) -> bool:
+    return key in FORWARDING or key.startswith(FORWARDING_PREFIXES)
+
+
+class MetricsPage:
+    """A WSGI application that answers every GET or HEAD with the metrics.
+
+    Args:
+        collect: gives the families.
+        guard: told where that fails; the answer is then 503.
+    """
+
+    def __init__(self, collect: Callable[[], Iterable[Family]], guard: Guard) -> None:
+        self._collect = collect
+        self._guard = guard
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        content_type = _negotiate(environ.get("HTTP_ACCEPT"))
+        try:
+            body = render(self._collect(), openmetrics=content_type == OPENMETRICS)
+        except Exception:  # noqa: BLE001 - a worker must survive what it cannot show
+            self._guard.failed("scrape")
+            start_response("503 Service Unavailable", [("Content-Length", "0")])
+            return []
+        headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
+        if _takes_gzip(environ.get("HTTP_ACCEPT_ENCODING")):
+            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+            headers.append(("Content-Encoding", "gzip"))
+        headers.append(("Content-Length", str(len(body))))
+        start_response("200 OK", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:
+    """Write families as text.
+
+    Args:
+        families: each name once.
+        openmetrics: the format; else 0.0.4.
+    """
+    header = _openmetrics_header if openmetrics else _text_header
+    parts: list[str] = []
+    for family in families:
+        parts.append(header(family))
+        parts += _lines(family.prefixes, family.values)
+    if openmetrics:
+        parts.append("# EOF\n")
+    return "".join(parts).encode()
+
+
+def _lines(prefixes: Sequence[str], values: Sequence[float]) -> list[str]:
+    return [
+        f"{prefix}{value!r}\n" if value - value == 0.0 else f"{prefix}{_special(value)}\n"
+        for prefix, value in zip(prefixes, values, strict=True)
+    ]
+
+
+def _special(value: float) -> str:
+    if value != value:
+        return "NaN"
+    return "+Inf" if value > 0 else "-Inf"
+
+
+def _text_header(family: Family) -> str:
+    suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+    type_ = {"info": "gauge", "unknown": "untyped"}.get(family.type, family.type)
+    text = family.documentation.replace("\\", "\\\\").replace("\n", "\\n")
+    name = family.name + suffix
+    return f"# HELP {name} {text}\n# TYPE {name} {type_}\n"
+
+
+def _openmetrics_header(family: Family) -> str:
+    text = family.documentation.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.type}\n"
+
+
+def _negotiate(accept: str | None) -> str:
+    """The format that the client likes best; OpenMetrics only where it is named (RFC 9110)."""
+    openmetrics = text = 0.0
+    for full, quality, parameters, _ in create_accept_header(accept).parsed or ():
+        media_type = full.partition(";")[0].strip().lower()
+        version = dict(parameters).get("version", "")
+        if media_type == "application/openmetrics-text" and version in ("", "1.0.0"):
+            openmetrics = max(openmetrics, quality)
+        elif media_type in ("text/plain", "text/*", "*/*") and version in ("", "0.0.4"):
+            text = max(text, quality)
+    return OPENMETRICS if openmetrics and openmetrics >= text else TEXT
+
+
+def _takes_gzip(accept_encoding: str | None) -> bool:
+    header = create_accept_encoding_header(accept_encoding)
+    return accept_encoding is not None and bool(header.acceptable_offers(["gzip"]))

@@ -1,0 +1,350 @@
+"""Values in memory-mapped files: prometheus_client's multiprocess format, written our way.
+
+The format is prometheus_client's own (``mmap_dict``), so that its tools read our files: four bytes
+of length used, four of padding, then entries of a length, a JSON key padded to eight bytes, and two
+doubles, value and timestamp. A value once placed never moves, so that updating one is a store into
+mapped memory, which outlives a killed process.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from avatar_telemetry.store.files import open_own
+
+INITIAL_SIZE = 1 << 16
+HEADER = 8
+ENTRY_TAIL = 16
+_length = struct.Struct("i")
+
+Cell = tuple["memoryview[float]", int]
+"""Where a value stands: ``doubles[index]``; its timestamp is the next one."""
+
+
+class CorruptFileError(Exception):
+    """A file does not hold what the format says."""
+
+
+def read_entries(
+    data: bytes | mmap.mmap, used: int, start: int = HEADER
+) -> Iterator[tuple[bytes, int]]:
+    """The keys of a file, each with the index of its value among the doubles.
+
+    Args:
+        data: the file from its beginning, at least ``used`` bytes.
+        used: how many bytes hold entries.
+        start: where the first entry to read begins.
+
+    Raises:
+        CorruptFileError: lengths that lead out of the entries.
+    """
+    position = start
+    while position < used:
+        (length,) = _length.unpack_from(data, position)
+        value = position + 4 + length + 8 - (length + 4) % 8
+        if length <= 0 or value + ENTRY_TAIL > used:
+            raise CorruptFileError(f"entry at byte {position}")
+        yield bytes(data[position + 4 : position + 4 + length]), value // 8
+        position = value + ENTRY_TAIL
+
+
+def used_bytes(data: bytes | mmap.mmap, size: int) -> int:
+    """How many bytes of a file hold entries.
+
+    Raises:
+        CorruptFileError: a number that cannot be.
+    """
+    if size < HEADER:
+        raise CorruptFileError("no header")
+    (used,) = _length.unpack_from(data, 0)
+    if used and (used < HEADER or used > size or used % 8):
+        raise CorruptFileError(f"{used} of {size} bytes used")
+    return int(used) or HEADER
+
+
+def encode_key(metric: str, sample: str, labels: dict[str, str], documentation: str) -> str:
+    """The key of a value, the same text that prometheus_client makes of it."""
+    return json.dumps([metric, sample, labels, documentation], sort_keys=True)
+
+
+class MappedFile:
+    """One file, open for writing by this process alone.
+
+    Raises:
+        OSError: it cannot be made or read.
+        CorruptFileError: there is a file of that name that does not hold what it should.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(self._descriptor).st_size
+            if size == 0:
+                size = self._reserve(INITIAL_SIZE)
+            if size % 8:
+                raise CorruptFileError(f"{size} bytes")
+            self._map(size)
+            self._used = used_bytes(self._bytes, size)
+            self.cells: dict[str, Cell] = {
+                key.decode(): (self._doubles, index)
+                for key, index in read_entries(self._bytes, self._used)
+            }
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        _length.pack_into(self._bytes, 0, self._used)
+
+    def cell(self, key: str) -> Cell:
+        """Where the value of a key stands; a new key begins at zero.
+
+        Raises:
+            OSError: no space for it.
+        """
+        return self.cells.get(key) or self._append(key)
+
+    def close(self) -> None:
+        """Close the descriptor; mapped values stay usable until they are forgotten."""
+        os.close(self._descriptor)
+
+    def _append(self, key: str) -> Cell:
+        text = key.encode()
+        padded = text + b" " * (8 - (len(text) + 4) % 8)
+        entry = _length.pack(len(text)) + padded + bytes(ENTRY_TAIL)
+        end = self._used + len(entry)
+        size = len(self._bytes)
+        while end > size:
+            size *= 2
+        if size > len(self._bytes):
+            self._map(self._reserve(size))
+        self._bytes[self._used : end] = entry
+        # The entry stands before the length says so: a kill in between loses nothing.
+        self._bytes[0:4] = _length.pack(end)
+        self._used = end
+        cell = self.cells[key] = (self._doubles, (end - ENTRY_TAIL) // 8)
+        return cell
+
+    def _reserve(self, size: int) -> int:
+        # A sparse file on a full file system would kill the process by SIGBUS at the first store;
+        # space that is reserved cannot run out later.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._descriptor, 0, size)
+        else:
+            os.ftruncate(self._descriptor, size)
+        return size
+
+    def _map(self, size: int) -> None:
+        # Cells in an earlier, smaller mapping keep it alive; both show the same pages.
+        self._bytes = mmap.mmap(self._descriptor, size)
+        self._doubles = memoryview(self._bytes).cast("d")
+
+
+class Book:
+    """All values of one process, and the one lock under which they change.
+
+    Before a folder is given, and where a file cannot be had, values live in plain memory: the
+    application goes on, ``failed`` is told.
+
+    Args:
+        failed: called inside the ``except`` block of what went wrong.
+    """
+
+    def __init__(self, failed: Callable[[], None] = lambda: None) -> None:
+        # Reentrant: telling of a failure counts it, and so may a signal handler of the application.
+        # Not gevent's, though it patches the name later: greenlets of one thread hold it together,
+        # which is sound where no store waits, and costs less.
+        self.lock: AbstractContextManager[object] = RLock()
+        self.failed = failed
+        self.series = 0
+        self._failing = False
+        self._location: tuple[Path, str] | None = None
+        self._files: dict[str, MappedFile] = {}
+        self._memory: dict[tuple[str, str], Cell] = {}
+        self._values: list[Any] = []
+
+    def open(self, folder: Path, identifier: str) -> None:
+        """From now on, write into the files of this process identifier.
+
+        Values of the application that were made before are found again there.
+
+        Args:
+            folder: the runtime folder.
+            identifier: the slot, or a word for a process without one. No ``_`` in it:
+                prometheus_client takes names of files apart there.
+        """
+        with self.lock:
+            kept = dict(self._memory) if self._location is None else {}
+            self._leave()
+            self._location = (folder, identifier)
+            for (prefix, key), (memory, _) in kept.items():
+                doubles, index = self._place(prefix, key)
+                doubles[index] += memory[0]
+            self._place_all()
+
+    def detach(self) -> None:
+        """From now on, write into plain memory: the files are another process's, or gone."""
+        with self.lock:
+            self._leave()
+            self._location = None
+            self._place_all()
+
+    def renew_lock(self) -> None:
+        """In a forked child: the thread that may have held the lock is not there."""
+        self.lock = RLock()
+
+    def on_next_use(self, call: Callable[[], None]) -> None:
+        """Put off what costs something until a value is next touched.
+
+        Args:
+            call: made once, before that.
+        """
+        self.lock = _FirstUse(self, call)
+
+    def cell(self, prefix: str, key: str) -> Cell:
+        """Where a value stands. Call it with the lock held.
+
+        Args:
+            prefix: the type as it begins the name of a file, such as ``counter``.
+            key: see :func:`encode_key`.
+        """
+        return self._place(prefix, key)
+
+    def knows(self, prefix: str, key: str) -> bool:
+        """Whether a value exists already (it does not count against a ceiling)."""
+        file = self._files.get(prefix)
+        return (file is not None and key in file.cells) or (prefix, key) in self._memory
+
+    def adopt(self, value: Any) -> None:
+        """Place a value of the application, here and again after every :meth:`open`."""
+        with self.lock:
+            self._values.append(value)
+            value.place(*self._place(value.prefix, value.key))
+
+    def _place(self, prefix: str, key: str) -> Cell:
+        try:
+            if self._location is not None:
+                file = self._files.get(prefix) or self._open_file(prefix)
+                before = len(file.cells)
+                cell = file.cell(key)
+                self.series += len(file.cells) - before
+                return cell
+        except (OSError, CorruptFileError, ValueError):
+            self._tell()
+        return self._memory.setdefault((prefix, key), (memoryview(array("d", (0.0, 0.0))), 0))
+
+    def _leave(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        self._memory.clear()
+        self.series = 0
+
+    def _place_all(self) -> None:
+        for value in self._values:
+            value.place(*self._place(value.prefix, value.key))
+
+    def _tell(self) -> None:
+        # The value that counts failures may itself be what has no place.
+        if not self._failing:
+            self._failing = True
+            try:
+                self.failed()
+            finally:
+                self._failing = False
+
+    def _open_file(self, prefix: str) -> MappedFile:
+        folder, identifier = self._location  # type: ignore[misc]
+        path = folder / f"{prefix}_{identifier}.db"
+        try:
+            file = MappedFile(path)
+        except (CorruptFileError, ValueError):
+            self._tell()
+            path.replace(path.with_suffix(".db.corrupt"))
+            file = MappedFile(path)
+        self._files[prefix] = file
+        self.series += len(file.cells)
+        return file
+
+
+class _FirstUse:
+    """Stands for the lock of a book until somebody takes it."""
+
+    def __init__(self, book: Book, call: Callable[[], None]) -> None:
+        self._book = book
+        self._call = call
+        # By its name: gevent may have patched it by now, and the call may wait.
+        self._once = threading.RLock()
+
+    def __enter__(self) -> object:
+        with self._once:
+            if self._book.lock is self:
+                self._book.renew_lock()
+                self._call()
+        return self._book.lock.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._book.lock.__exit__(*error)
+
+
+def value_class(book: Book) -> type:
+    """A class for ``prometheus_client.values.ValueClass`` that keeps its values in a book.
+
+    With it the application's own counters, gauges, histograms and summaries go into the files of
+    the worker's slot. It is the seam that prometheus_client documents for other process
+    identifiers.
+    """
+
+    class MappedValue:
+        _multiprocess = True
+
+        def __init__(
+            self,
+            typ: str,
+            metric_name: str,
+            name: str,
+            labelnames: Sequence[str],
+            labelvalues: Sequence[str],
+            help_text: str,
+            multiprocess_mode: str = "",
+            **kwargs: object,
+        ) -> None:
+            self.prefix = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
+            labels = dict(zip(labelnames, labelvalues, strict=True))
+            self.key = encode_key(metric_name, name, labels, help_text)
+            book.adopt(self)
+
+        def place(self, doubles: memoryview[float], index: int) -> None:
+            self._doubles = doubles
+            self._index = index
+
+        def inc(self, amount: float) -> None:
+            with book.lock:
+                self._doubles[self._index] += amount
+                self._doubles[self._index + 1] = 0.0
+
+        def set(self, value: float, timestamp: float | None = None) -> None:
+            with book.lock:
+                self._doubles[self._index] = value
+                self._doubles[self._index + 1] = timestamp or 0.0
+
+        def get(self) -> float:
+            with book.lock:
+                return float(self._doubles[self._index])
+
+        def set_exemplar(self, exemplar: object) -> None:
+            """Exemplars are not kept over several processes, as in prometheus_client."""
+
+        def get_exemplar(self) -> None:
+            return None
+
+    return MappedValue

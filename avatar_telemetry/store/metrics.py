@@ -1,0 +1,275 @@
+"""How one request is written into the instruments.
+
+An instrument is a declaration; :class:`Metrics` turns declarations and label values into cells of
+mapped memory, once for each combination, and a finished request into one batch of stores.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from avatar_telemetry.store.family import format_bound
+from avatar_telemetry.store.instruments import (
+    AVATAR_REQUESTS,
+    CACHE_HITS,
+    CACHE_MISSES,
+    DURATION,
+    DURATION_BUCKETS,
+    FIRST_BYTE,
+    GENERATED,
+    GENERATION,
+    IN_PROGRESS,
+    INTERNAL_ERRORS,
+    REQUESTS,
+    SERIES_REFUSED,
+    Instrument,
+)
+from avatar_telemetry.store.labels import OTHER
+from avatar_telemetry.store.mapped import Book, Cell, encode_key
+
+INFINITE = float("inf")
+# Combinations of label values that are kept resolved. A client chooses some (method, size, suffix),
+# so this bounds what it can make us remember; the series themselves have their own ceiling.
+MAX_PLANS = 4096
+# A longer query is rather a stranger's invention than a page's picture.
+LONGEST_QUERY = 64
+
+
+class HistogramCells:
+    """The cells of one series of a histogram.
+
+    Args:
+        bounds: upper bounds, ascending, without infinity.
+        buckets: a cell for each bound and one for infinity; they are not cumulative.
+        total: the sum of what was observed.
+    """
+
+    __slots__ = ("bounds", "buckets", "total")
+
+    def __init__(self, bounds: tuple[float, ...], buckets: list[Cell], total: Cell) -> None:
+        self.bounds = bounds
+        self.buckets = buckets
+        self.total = total
+
+    def observe(self, value: float) -> None:
+        """Count a value. Call it with the lock of the book held."""
+        self.add(bisect_left(self.bounds, value), value)
+
+    def add(self, bucket: int, value: float) -> None:
+        """Count a value whose bucket is known. Call it with the lock of the book held."""
+        doubles, index = self.buckets[bucket]
+        doubles[index] += 1.0
+        doubles, index = self.total
+        doubles[index] += value
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells that one kind of finished request is written into."""
+
+    counters: tuple[Cell, ...]
+    duration: HistogramCells
+    first_byte: HistogramCells
+    generation: HistogramCells | None
+
+
+Answer = tuple[str | int | tuple[str, ...] | frozenset[str], ...]
+Conclusion = tuple["int | None", str, str, Plan]
+"""Edge of the picture that was asked for, its format, its source, and the plan."""
+
+
+class Metrics:
+    """Writes what happens into the instruments.
+
+    Args:
+        book: where values live.
+        max_series: ceiling on the series of this process.
+    """
+
+    def __init__(self, book: Book, max_series: int) -> None:
+        self._book = book
+        self._max_series = max_series
+        self.renew()
+
+    def renew(self) -> None:
+        """Find all cells anew: the book writes into other files from now on."""
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self.conclusions: dict[Answer, Conclusion] = {}
+        self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
+        self._counters: dict[tuple[str, ...], Cell] = {}
+        self._histograms: dict[tuple[str, ...], HistogramCells] = {}
+        self._in_progress = self._counter(IN_PROGRESS)
+        self._store_errors = self._counter(INTERNAL_ERRORS, "store")
+
+    def started(self) -> None:
+        """A request began."""
+        doubles, index = self._in_progress
+        with self._book.lock:
+            doubles[index] += 1.0
+
+    def abandoned(self) -> None:
+        """A request that began cannot be recorded."""
+        doubles, index = self._in_progress
+        with self._book.lock:
+            doubles[index] -= 1.0
+
+    def plan(self, labels: tuple[str, ...]) -> Plan:
+        """The cells of one combination of labels.
+
+        Args:
+            labels: method, status code, path, size, format, cache (``hit``, ``miss`` or empty) and
+                source, all from closed sets; size is empty where no avatar was asked for.
+        """
+        return self._plans.get(labels) or self._plan(labels)
+
+    def remember(self, answer: Answer, conclusion: Conclusion) -> None:
+        """Spare the next request with the same answer to come to the same conclusion.
+
+        Args:
+            answer: everything that the conclusion depends on.
+            conclusion: what follows from it.
+        """
+        if len(self.conclusions) >= MAX_PLANS:
+            self.conclusions.clear()
+        self.conclusions[answer] = conclusion
+
+    def finished(self, plan: Plan, duration: float, first_byte: float) -> None:
+        """A request ended.
+
+        Args:
+            plan: of its labels.
+            duration: seconds.
+            first_byte: seconds.
+        """
+        in_progress, at = self._in_progress
+        with self._book.lock:
+            for doubles, index in plan.counters:
+                doubles[index] += 1.0
+            plan.duration.observe(duration)
+            # All three have the same bounds, and two of them the same value.
+            bucket = bisect_left(DURATION_BUCKETS, first_byte)
+            plan.first_byte.add(bucket, first_byte)
+            if plan.generation is not None:
+                plan.generation.add(bucket, first_byte)
+            in_progress[at] -= 1.0
+
+    def count(self, instrument: Instrument, *labels: str) -> None:
+        """Add one to a counter."""
+        self.add(instrument, 1.0, *labels)
+
+    def add(self, instrument: Instrument, amount: float, *labels: str) -> None:
+        """Add to a counter."""
+        doubles, index = self._counter(instrument, *labels)
+        with self._book.lock:
+            doubles[index] += amount
+
+    def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
+        """Put a value into a histogram."""
+        cells = self._histogram(instrument, *labels)
+        with self._book.lock:
+            cells.observe(value)
+
+    def timed(
+        self, counter: Instrument, histogram: Instrument, seconds: float, labels: tuple[str, ...]
+    ) -> None:
+        """Add one to a counter and put a duration into the histogram beside it, at once.
+
+        Args:
+            counter: with the same labels as the histogram.
+            histogram: of seconds.
+            seconds: how long it took.
+            labels: values, all from closed sets.
+        """
+        pair = self._pairs.get((counter.name, labels))
+        if pair is None:
+            pair = (self._counter(counter, *labels), self._histogram(histogram, *labels))
+            self._pairs[counter.name, labels] = pair
+        (doubles, index), cells = pair
+        with self._book.lock:
+            doubles[index] += 1.0
+            cells.observe(seconds)
+
+    def internal_error(self, where: str) -> None:
+        """Count a failure of ours. The one of the store itself needs no new place in it."""
+        if where == "store" and hasattr(self, "_store_errors"):
+            doubles, index = self._store_errors
+            with self._book.lock:
+                doubles[index] += 1.0
+        else:
+            self.count(INTERNAL_ERRORS, where)
+
+    def _plan(self, labels: tuple[str, ...]) -> Plan:
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        method, status, path, size, form, cache, source = labels
+        counters = [self._counter(REQUESTS, method, status, path)]
+        if size:
+            counters.append(self._counter(AVATAR_REQUESTS, status, size, form))
+        if cache:
+            instrument = CACHE_HITS if cache == "hit" else CACHE_MISSES
+            counters.append(self._counter(instrument, size, form))
+        if source:
+            counters.append(self._counter(GENERATED, size, form, source))
+        plan = self._plans[labels] = Plan(
+            tuple(counters),
+            self._histogram(DURATION, method, status, path),
+            self._histogram(FIRST_BYTE, path),
+            self._histogram(GENERATION, form, source) if source else None,
+        )
+        return plan
+
+    def _counter(self, instrument: Instrument, *labels: str) -> Cell:
+        key = (instrument.name, *labels)
+        cell = self._counters.get(key)
+        if cell is None:
+            with self._book.lock:
+                labels = self._admit(instrument, labels)
+                suffix = "_total" if instrument.type == "counter" else ""
+                cell = self._counters[key] = self._cell(instrument, suffix, labels)
+        return cell
+
+    def _histogram(self, instrument: Instrument, *labels: str) -> HistogramCells:
+        key = (instrument.name, *labels)
+        cells = self._histograms.get(key)
+        if cells is None:
+            with self._book.lock:
+                labels = self._admit(instrument, labels)
+                total = self._cell(instrument, "_sum", labels)
+                buckets = [
+                    self._cell(instrument, "_bucket", labels, bound)
+                    for bound in (*instrument.buckets, INFINITE)
+                ]
+                cells = HistogramCells(instrument.buckets, buckets, total)
+                self._histograms[key] = cells
+        return cells
+
+    def _admit(self, instrument: Instrument, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """The label values, or ``other`` for each where the ceiling lets no new series in."""
+        if not labels or self._book.series < self._max_series:
+            return labels
+        suffix = "_sum" if instrument.type == "histogram" else "_total"
+        if self._book.knows(instrument.prefix, _key(instrument, suffix, labels)):
+            return labels
+        if instrument is not SERIES_REFUSED:
+            self.count(SERIES_REFUSED, instrument.name)
+            return (OTHER,) * len(labels)
+        return labels
+
+    def _cell(
+        self,
+        instrument: Instrument,
+        suffix: str,
+        labels: tuple[str, ...],
+        bound: float | None = None,
+    ) -> Cell:
+        return self._book.cell(instrument.prefix, _key(instrument, suffix, labels, bound))
+
+
+def _key(
+    instrument: Instrument, suffix: str, labels: tuple[str, ...], bound: float | None = None
+) -> str:
+    pairs = dict(zip(instrument.labels, labels, strict=True))
+    if bound is not None:
+        pairs["le"] = format_bound(bound)
+    return encode_key(instrument.name, instrument.name + suffix, pairs, instrument.documentation)

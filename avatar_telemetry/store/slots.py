@@ -1,0 +1,169 @@
+"""Slots: numbers that workers hold in turn, each guarded by a lock that the kernel frees.
+
+A worker's metric files are named by its slot instead of its pid, so that the next holder counts on
+where a dead one stopped, and the number of files is bounded by the most workers ever alive at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from avatar_telemetry.scrape.process import is_alive, start_ticks
+from avatar_telemetry.store.files import open_own
+
+SLOT_FILE = re.compile(r"slot-(\d+)\.lock")
+LEADER_LOCK = "leader.lock"
+# A slot whose holder is dead can still be locked for a moment: by the master that clears it, or by
+# the kernel that has not closed the holder's files yet. To take the next number would add files.
+RETRIES = 20
+RETRY_DELAY = 0.005
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A number held by this process.
+
+    Args:
+        number: the lowest that was free.
+        lock: descriptor of its lock file, to be kept open as long as the slot is used.
+    """
+
+    number: int
+    lock: int
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a slot: its number, and the pid and start (clock ticks) of the process."""
+
+    slot: int
+    pid: int
+    started: int
+
+
+def claim_slot(folder: Path) -> Slot:
+    """Take the lowest free slot of a folder for the life of this process.
+
+    Raises:
+        OSError: the folder is gone, full or read-only.
+    """
+    return next(slot for number in count() if (slot := _try_claim(folder, number)))
+
+
+def holders(folder: Path) -> list[Holder]:
+    """The living holders of the slots of a folder, by number."""
+    found = []
+    for entry in os.scandir(folder):
+        name = SLOT_FILE.fullmatch(entry.name)
+        holder = _read_holder(entry.path, int(name[1])) if name else None
+        if holder and is_alive(holder.pid, holder.started):
+            found.append(holder)
+    return sorted(found, key=lambda holder: holder.slot)
+
+
+def clear_dead_gauges(folder: Path, pid: int) -> None:
+    """Remove the live gauges of the slot whose last holder was this dead process."""
+    for entry in os.scandir(folder):
+        name = SLOT_FILE.fullmatch(entry.name)
+        holder = _read_holder(entry.path, int(name[1])) if name else None
+        if holder and holder.pid == pid:
+            _clear_if_free(folder, holder)
+
+
+def remove_live_gauges(folder: Path, number: int) -> None:
+    """Remove the live gauges of a slot; only its holder or who has its lock may do this."""
+    for path in folder.glob(f"gauge_live*_{number}.db"):
+        path.unlink(missing_ok=True)
+
+
+def make_leader_lock(folder: Path) -> None:
+    """Make the file of the leader lock, to be done as the user that the workers run as.
+
+    A worker's thread may be early enough to make it as root, and no other worker could open it.
+    """
+    with suppress(OSError):
+        os.close(open_own(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT))
+
+
+def try_lead(folder: Path) -> int | None:
+    """Try to become the one process of the folder that speaks for all.
+
+    Returns:
+        A descriptor to keep open as long as this process leads, or ``None``.
+    """
+    lock = open_own(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT)
+    if _lock(lock):
+        return lock
+    os.close(lock)
+    return None
+
+
+def is_led(folder: Path) -> bool:
+    """Whether a living process speaks for all.
+
+    Raises:
+        OSError: the folder is gone.
+    """
+    lock = try_lead(folder)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def _try_claim(folder: Path, number: int) -> Slot | None:
+    path = folder / f"slot-{number}.lock"
+    lock = open_own(path, os.O_RDWR | os.O_CREAT)
+    for _ in range(RETRIES):
+        if _lock(lock):
+            _write_holder(lock)
+            return Slot(number, lock)
+        holder = _read_holder(path, number)
+        if holder is None or is_alive(holder.pid, holder.started):
+            break
+        time.sleep(RETRY_DELAY)
+    os.close(lock)
+    return None
+
+
+def _lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _clear_if_free(folder: Path, holder: Holder) -> None:
+    lock = open_own(folder / f"slot-{holder.slot}.lock", os.O_RDWR)
+    try:
+        if _lock(lock) and _read_holder(lock, holder.slot) == holder:
+            remove_live_gauges(folder, holder.slot)
+    finally:
+        os.close(lock)
+
+
+def _write_holder(lock: int) -> None:
+    pid = os.getpid()
+    # One write of fixed width: a reader sees the old holder or the new one, never half of each.
+    os.pwrite(lock, json.dumps([pid, start_ticks(pid)]).ljust(64).encode(), 0)
+
+
+def _read_holder(source: str | Path | int, slot: int) -> Holder | None:
+    try:
+        if isinstance(source, int):
+            record = os.pread(source, 64, 0)
+        else:
+            with open(open_own(source, os.O_RDONLY), "rb") as file:
+                record = file.read(64)
+        pid, started = json.loads(record)
+        return Holder(slot, int(pid), int(started))
+    except (OSError, ValueError, TypeError):
+        return None

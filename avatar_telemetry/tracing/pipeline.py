@@ -1,0 +1,130 @@
+"""The tracing of one worker, put together: sampler, provider, queue, and what requests begin with.
+
+pipeline = Pipeline(settings, resource, key, guard, count)
+telemetry = Telemetry(..., tracing=pipeline.tracing(profile))
+pipeline.stop(deadline)
+"""
+
+from __future__ import annotations
+
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits
+
+from avatar_telemetry.client.excluded import ExcludedUrls
+from avatar_telemetry.client.forwarded import Proxies
+from avatar_telemetry.client.headers import HeaderCapture
+from avatar_telemetry.client.privacy import Privacy
+from avatar_telemetry.client.semconv import HttpAttributes
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.tracing.incoming import Incoming, make_propagator
+from avatar_telemetry.tracing.provider import LightTracerProvider
+from avatar_telemetry.tracing.queue import Count, SpanQueue
+from avatar_telemetry.tracing.sampling import make_sampling
+from avatar_telemetry.tracing.senders import make_senders
+from avatar_telemetry.wsgi.request_spans import RequestTracing
+
+SCOPE = "avatar_telemetry"
+
+
+class Pipeline:
+    """Everything between a request's spans and the collector.
+
+    Make it in the worker, after the fork.
+
+    Args:
+        settings: of traces.
+        resource: what the spans are of.
+        key: of the hashes that stand for what is personal.
+        guard: told of failures of ours.
+        count: told what became of spans.
+    """
+
+    def __init__(
+        self, settings: Settings, resource: Resource, key: bytes, guard: Guard, count: Count
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        privacy = Privacy(settings.privacy, key)
+        self.queue = SpanQueue(
+            make_senders(settings),
+            batch_size=settings.batch_size,
+            queue_size=settings.queue_size,
+            delay=settings.schedule_delay / 1000,
+            count=count,
+            guard=guard,
+        )
+        self.provider = LightTracerProvider(
+            make_sampling(settings.sampler, settings.sampler_argument),
+            resource,
+            _limits(settings),
+            self.queue.put if settings.traces_exporters != ("none",) else lambda span: None,
+            privacy.describe,
+            privacy.message,
+            self.queue.flush,
+            guard,
+        )
+        self._propagator = make_propagator(settings.propagators)
+
+    def publish(self) -> None:
+        """Let other instrumentations find the provider, unless the application has set its own."""
+        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would tell.
+        from opentelemetry import propagate
+
+        propagate.set_global_textmap(self._propagator)
+        if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):
+            trace_api.set_tracer_provider(self.provider)
+
+    def tracing(self, profile: Profile) -> RequestTracing:
+        """What the requests of one application begin their spans with.
+
+        Args:
+            profile: of the application.
+        """
+        settings = self._settings
+        privacy = Privacy(settings.privacy, self._key, profile.query)
+        sanitized, mode = settings.sanitize_headers, settings.privacy
+        return RequestTracing(
+            self.provider.get_tracer(SCOPE, VERSION),
+            Incoming(self._propagator, settings.trust_incoming),
+            HttpAttributes(settings.semconv, privacy, Proxies(settings.trusted_proxies)),
+            privacy,
+            profile,
+            ExcludedUrls(settings.excluded_urls),
+            HeaderCapture("request", settings.capture_request_headers, sanitized, mode),
+            HeaderCapture("response", settings.capture_response_headers, sanitized, mode),
+        )
+
+    def stop(self, deadline: float) -> None:
+        """Send what is there; returns by a time of ``time.monotonic()``."""
+        self.queue.stop(deadline)
+        self.provider.stop(deadline)
+
+    def renew(self) -> None:
+        """In a forked child: nothing of the parent's is sent again, and no id comes twice."""
+        self.provider.renew()
+        self.queue.renew()
+
+
+def _limits(settings: Settings) -> SpanLimits:
+    most = settings.max_attributes
+    length = settings.max_attribute_length
+    span_length = settings.max_span_attribute_length
+
+    def own(limit: int | None, shared: int | None) -> int:
+        chosen = shared if limit is None else limit
+        return SpanLimits.UNSET if chosen is None else chosen
+
+    return SpanLimits(
+        max_attributes=most,
+        max_events=settings.max_span_events,
+        max_links=settings.max_span_links,
+        max_span_attributes=own(settings.max_span_attributes, most),
+        max_event_attributes=own(settings.max_event_attributes, most),
+        max_link_attributes=own(settings.max_link_attributes, most),
+        max_attribute_length=own(length, None),
+        max_span_attribute_length=own(span_length, length),
+    )

@@ -1,0 +1,1 @@
+"""One request, from its environ to the end of its answer."""

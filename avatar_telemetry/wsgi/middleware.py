@@ -1,0 +1,102 @@
+"""The WSGI middleware: what every request passes through.
+
+    environ -> route -> request in progress -> application -> body -> finished once
+
+It is inert until a worker starts: built in a gunicorn master (``preload_app``) it does nothing but
+remember the application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.scrape.exposition import Access, MetricsPage
+from avatar_telemetry.wsgi.body import observe_body
+from avatar_telemetry.wsgi.request import ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.wsgi.server_timing import TimedRequest
+from avatar_telemetry.wsgi.telemetry import Telemetry
+from avatar_telemetry.wsgi.upload import observe_upload
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class Layer:
+    """What the middleware of one application works with in one process.
+
+    Args:
+        telemetry: for its requests.
+        settings: for the metrics page.
+        page: answers a scrape.
+    """
+
+    def __init__(self, telemetry: Telemetry, settings: Settings, page: MetricsPage) -> None:
+        self.telemetry = telemetry
+        self.page = page
+        self.page_path = settings.metrics_path or None
+        self.stale = False
+        self._request = TimedRequest if settings.server_timing else AvatarRequest
+        self._access = Access(settings.metrics_allow, settings.metrics_token)
+
+    def serves(self, environ: WSGIEnvironment) -> bool:
+        """Whether the metrics answer this request for their path, instead of the application."""
+        return environ.get("REQUEST_METHOD") in ("GET", "HEAD") and self._access.permits(environ)
+
+    def begin(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> AvatarRequest | None:
+        """Start to record a request; ``None`` where that is done already, or cannot be."""
+        if ENVIRON_KEY in environ:
+            return None  # wrapped twice, with something in between
+        telemetry = self.telemetry
+        try:
+            route = telemetry.profile.route(environ.get("PATH_INFO", ""))
+            request = self._request(telemetry, environ, route, start_response)
+            environ[ENVIRON_KEY] = request
+            if route.kind == "upload":
+                self._observe_upload(request, environ)
+            return request
+        except Exception:  # noqa: BLE001 - nothing that a client sends may stop the application
+            telemetry.guard.failed("begin")
+            return None
+
+    def _observe_upload(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
+        guard = self.telemetry.guard
+        request.upload = observe_upload(environ, lambda: guard.failed("upload"))
+        if request.upload is not None:
+            environ["wsgi.input"] = request.upload
+
+
+class TelemetryMiddleware:
+    """Wraps a WSGI application and records each of its requests.
+
+    Args:
+        application: any WSGI application; it sees its own environ and its own exceptions.
+        find_layer: gives what this process works with, once there is a worker; never raises.
+    """
+
+    def __init__(self, application: WSGIApplication, find_layer: Callable[[], Layer]) -> None:
+        self.application = application
+        self._find_layer = find_layer
+        self._layer: Layer | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        layer = self._layer
+        if layer is None or layer.stale:
+            layer = self._layer = self._find_layer()
+        if environ.get("PATH_INFO") == layer.page_path and layer.serves(environ):
+            return layer.page(environ, start_response)
+        request = layer.begin(environ, start_response)
+        if request is None:
+            return self.application(environ, start_response)
+        entered = request.enter()
+        try:
+            body = self.application(environ, request.start_response)
+        except BaseException as error:
+            request.failed(error)
+            raise
+        finally:
+            request.leave(entered)
+        return observe_body(body, request, environ.get("wsgi.file_wrapper"))

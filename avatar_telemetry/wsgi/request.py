@@ -1,0 +1,469 @@
+"""The request in progress: what the middleware, the body, the upload observer and the probes tell,
+and what follows from it when it ends.
+
+It is found by :func:`current_request`, which answers only while code of the application runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar, Token
+from functools import lru_cache
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import format_trace_id
+from opentelemetry.util.types import AttributeValue
+
+from avatar_telemetry.profile import Route
+from avatar_telemetry.store import labels
+from avatar_telemetry.store.instruments import (
+    AUTH_ATTEMPTS,
+    DB_DURATION,
+    DB_QUERIES,
+    EXTERNAL_DURATION,
+    EXTERNAL_REQUESTS,
+    UPLOAD_SIZE,
+    UPLOADS,
+)
+from avatar_telemetry.store.metrics import (
+    LONGEST_QUERY,
+    Metrics,
+    Plan,
+)
+from avatar_telemetry.wsgi.request_spans import RequestSpans, RequestTracing, operation_name
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from avatar_telemetry.guard import Guard
+    from avatar_telemetry.tracing.provider import LightTracer
+    from avatar_telemetry.wsgi.telemetry import Telemetry
+    from avatar_telemetry.wsgi.upload import UploadObserver
+
+Write = Callable[[bytes], object]
+
+CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request", default=None)
+"""Set only while application code runs; whoever sets it resets it in the same call."""
+
+ENVIRON_KEY = "avatar_telemetry.request"
+"""The request in its environ; its text is what became of it, for access logs."""
+TRACE_ID_KEY = "avatar_telemetry.trace_id"
+"""The trace id in the environ, 32 hexadecimal digits, for access logs."""
+SERVER_ERROR = "500"
+OPENED_AND_SAVED = frozenset(("open", "save"))
+
+
+Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
+
+
+@lru_cache(maxsize=1024)
+def _route_of(template: str) -> Route:
+    return Route("", template)
+
+
+def current_request() -> AvatarRequest | None:
+    """The request that the calling code works for, or ``None`` outside of one."""
+    return CURRENT.get()
+
+
+class AvatarRequest:
+    """One request from its start to its end, which comes once.
+
+    Args:
+        telemetry: what it is recorded with.
+        environ: the WSGI environment.
+        route: what the profile says of its path.
+        start_response: the server's.
+    """
+
+    # Defaults of the class: what most requests never have costs them nothing.
+    status = ""
+    size: int | None = None
+    picture = ""
+    cache: Literal["", "hit", "miss"] = ""
+    source = ""
+    success: bool | None = None
+    generators: tuple[str, ...] = ()
+    outside_calls = 0
+    db_queries = 0
+    upload: UploadObserver | None = None
+    error: BaseException | None = None
+    image_steps = 0
+    told_source = ""
+    told_success: bool | None = None
+    told_file: tuple[str, int] | None = None
+    services_seen: tuple[str, ...] = ()
+    tracer: LightTracer | None = None
+    finished = False
+    first_byte = 0.0
+    sent = 0
+    announced: int | None = None
+    response_headers: Iterable[tuple[str, str]] = ()
+    _image_steps: frozenset[str] = frozenset()
+    _content_type = ""
+    _location = ""
+    _unsent = 0
+    _send_error: BaseException | None = None
+    _server_write: Write | None = None
+    _context: Context | None = None
+    _spans: RequestSpans | None = None
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        environ: WSGIEnvironment,
+        route: Route,
+        start_response: StartResponse,
+    ) -> None:
+        self._telemetry = telemetry
+        self._server_start_response = start_response
+        self.method = labels.method(environ.get("REQUEST_METHOD", ""))
+        self._path: str = environ.get("PATH_INFO", "")
+        self._query: str = environ.get("QUERY_STRING", "")
+        self.route = route
+        if telemetry.tracing is not None:
+            self._begin_spans(telemetry.tracing, environ)
+        telemetry.metrics.started()
+        self.started = perf_counter()
+
+    def __str__(self) -> str:
+        return operation_name(self)
+
+    def enter(self) -> Entered:
+        """Code of the application is about to run: it finds this request, and its span."""
+        context = self._context
+        return CURRENT.set(self), None if context is None else attach(context)
+
+    def leave(self, entered: Entered) -> None:
+        """It has run; to be called in the same function as :meth:`enter`."""
+        token, attached = entered
+        if attached is not None:
+            detach(attached)
+        CURRENT.reset(token)
+
+    def start_response(
+        self,
+        status: str,
+        response_headers: list[tuple[str, str]],
+        exc_info: Any = None,
+    ) -> Write:
+        """What the application calls (PEP 3333); the server's own does the work."""
+        if exc_info:
+            write = self._server_start_response(status, response_headers, exc_info)
+        else:
+            write = self._server_start_response(status, response_headers)
+        try:
+            self._observe_head(status, response_headers)
+        except Exception:  # noqa: BLE001 - an application may send what it likes
+            self._telemetry.guard.failed("start_response")
+        self._server_write = write
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The write callable of PEP 3333: data goes to the client at once."""
+        self.sending(data)
+        try:
+            self._server_write(data)  # type: ignore[misc]
+        except BaseException as error:
+            self._send_error = error
+            raise
+
+    def note_first_byte(self) -> None:
+        """The application has given its first data."""
+        if not self.first_byte:
+            self.first_byte = perf_counter()
+
+    def sending(self, data: bytes) -> None:
+        """Data of the application is about to go to the client.
+
+        With the last byte that ``Content-Length`` announced, the client has its whole answer: the
+        request ends before that, so that no worker can die between an answer and its count.
+
+        Args:
+            data: what the application gave. What is no bytes is the server's to refuse.
+        """
+        try:
+            size = len(data)
+        except Exception:  # noqa: BLE001 - the application's object
+            return
+        if not size:
+            return
+        if not self.first_byte:
+            self.first_byte = perf_counter()
+        self.sent += size
+        if self._unsent:
+            self._unsent -= size
+            if self._unsent <= 0:
+                self.finish()
+
+    def cache_lookup(self, cache: str, *, hit: bool) -> None:
+        """A cache was asked. Only the first look-up of the avatar cache says hit or miss.
+
+        Args:
+            cache: the name by which the profile knows it.
+            hit: whether it had an answer.
+        """
+        if self.route.cached and not self.cache and cache in self._telemetry.profile.avatar_cache:
+            self.cache = "hit" if hit else "miss"
+
+    def generated(self, generator: str) -> None:
+        """A generator has drawn a picture.
+
+        Args:
+            generator: its name in the profile.
+        """
+        self.generators += (generator,)
+
+    def outside_call(self, host: str, seconds: float, *, success: bool) -> None:
+        """An outside service was called; counted at once.
+
+        Args:
+            host: as it was called.
+            seconds: until it answered or failed.
+            success: whether the service did its work.
+        """
+        self.outside_calls += 1
+        service = self.service(host)
+        self.services_seen += (service,)
+        metrics = self._telemetry.metrics
+        metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
+        metrics.observe(EXTERNAL_DURATION, seconds, service)
+
+    @property
+    def guard(self) -> Guard:
+        """Told of a failure of ours, by a probe that is in between."""
+        return self._telemetry.guard
+
+    def image_step(self, step: str) -> None:
+        """An image library has opened, scaled or saved a picture, outside of any generator.
+
+        Args:
+            step: ``open``, ``resize``, ``thumbnail`` or ``save``.
+        """
+        self.image_steps += 1
+        self._image_steps |= {step}
+
+    def resolved(self, template: str, view: str) -> None:
+        """The application's own router has found what answers.
+
+        Args:
+            template: of its URL pattern; nothing in it is a client's.
+            view: its name.
+        """
+        profile = self._telemetry.profile
+        if profile.application_routes and self.route is profile.other:
+            self.route = _route_of(template)
+            if self._spans is not None:
+                self._spans.server.set_attribute("http.route", template)
+        if self._spans is not None:
+            self._spans.server.set_attribute("ivatar.view", view)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What it is recorded with."""
+        return self._telemetry
+
+    def wanted_size(self) -> int | None:
+        """The edge in pixels of the picture that it asks for."""
+        return self._telemetry.profile.size(self._query)
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Add an attribute to the server span of this request, if it is recorded. Never raises.
+
+        Args:
+            key: its name.
+            value: a text, number or truth, or a list of one kind of these; it leaves as it is.
+        """
+        if self._spans is not None:
+            with self._telemetry.guard.at("spans"):
+                self._spans.server.set_attribute(key, value)
+
+    def application_error(self, error: BaseException) -> None:
+        """The application answers an exception by itself, with an error page.
+
+        Args:
+            error: what it was; the first one counts, the others came of it.
+        """
+        if self.error is None:
+            self.error = error
+
+    def service(self, host: str) -> str:
+        """The profile's word for the outside service that a host belongs to, or ``other``."""
+        return labels.service(host, self._telemetry.profile.services)
+
+    def known_host(self, host: str) -> str:
+        """The host among the profile's services that a host is, or is a subdomain of; or empty."""
+        return labels.known_host(host, self._telemetry.profile.services)
+
+    def db_query(self, system: str, operation: str, seconds: float) -> None:
+        """An SQL statement was run; counted at once.
+
+        Args:
+            system: postgresql, mysql, sqlite or other.
+            operation: one of :data:`avatar_telemetry.probes.sql.OPERATIONS`.
+            seconds: until the driver returned or failed.
+        """
+        self.db_queries += 1
+        self._telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
+
+    def failed(self, error: BaseException) -> None:
+        """An exception passes from the application to the server: the request has ended.
+
+        What the server's own ``write`` raised is not the application's failure: the client went.
+        """
+        if error is not self._send_error:
+            self.status = SERVER_ERROR
+            self.error = error
+        self.finish()
+
+    def finish(self) -> None:
+        """The request has ended. The first call counts, at exhaustion or close of the body."""
+        if self.finished:
+            return
+        self.finished = True
+        duration = perf_counter() - self.started
+        try:
+            self._record(duration)
+        except Exception:  # noqa: BLE001 - the answer has been given; nothing may break it now
+            self._telemetry.guard.failed("finish")
+            self._telemetry.metrics.abandoned()
+        if self.route.succeeded is not None:
+            try:
+                self._record_success(self.route)
+            except Exception:  # noqa: BLE001 - a rule of the user's profile
+                self._telemetry.guard.failed("succeeded")
+        if self._spans is not None:
+            self._end_spans(self._spans, duration)
+        self.error = None  # its traceback holds the frames that hold this request
+
+    def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
+        try:
+            spans = tracing.begin(environ, self.route, self.method)
+        except Exception:  # noqa: BLE001 - the request goes on without spans
+            self._telemetry.guard.failed("spans")
+            return
+        if spans is None:
+            return
+        self._context = spans.context
+        environ[TRACE_ID_KEY] = format_trace_id(spans.server.trace_id)
+        if isinstance(spans, RequestSpans):
+            self._spans = spans
+            self.tracer = tracing.tracer
+
+    def _end_spans(self, spans: RequestSpans, duration: float) -> None:
+        self._spans = self.tracer = None
+        try:
+            spans.end(self, duration)
+        except Exception:  # noqa: BLE001 - a span processor of the user's may raise
+            self._telemetry.guard.failed("spans")
+
+    def _observe_head(self, status: str, headers: list[tuple[str, str]]) -> None:
+        self.status = status[:3]
+        self._content_type = self._location = ""
+        self._unsent = 0
+        self.announced = None  # an error page may follow a head that never left (PEP 3333)
+        for name, value in headers:
+            meaning = _MEANINGS.get(name)
+            if meaning is None:
+                meaning = _meaning(name)
+            if meaning == "":
+                continue
+            if meaning == "content-type":
+                self._content_type = value
+            elif meaning == "location":
+                self._location = value
+            elif value.isdecimal():
+                self.announced = int(value)
+                self._unsent = 0 if self.method == "HEAD" else self.announced
+        if self._spans is not None:
+            self.response_headers = headers
+
+    def _record(self, duration: float) -> None:
+        route = self.route
+        metrics = self._telemetry.metrics
+        plan = (
+            self._conclude(route, metrics)
+            if route.kind == "avatar"
+            else metrics.plan(
+                (self.method, labels.status(self.status), route.template, "", "", "", "")
+            )
+        )
+        first_byte = self.first_byte - self.started if self.first_byte else duration
+        metrics.finished(plan, duration, first_byte)
+
+    def _conclude(self, route: Route, metrics: Metrics) -> Plan:
+        """What was asked for and what was given, and the cells to write it into."""
+        answer = (
+            route.template, self.method, self.status, self._query, self._content_type,
+            self.cache, self.generators, self.outside_calls, self._image_steps,
+            self.told_source,
+        )  # fmt: skip
+        conclusion = metrics.conclusions.get(answer)
+        if conclusion is not None:
+            self.size, self.picture, self.source, plan = conclusion
+            return plan
+        telemetry = self._telemetry
+        status = labels.status(self.status)
+        self.size = telemetry.profile.size(self._query)
+        picture = labels.image_format(self._content_type)
+        if picture and status == "200":
+            self.source = self._source()
+        self.picture = picture or labels.suffix_format(self._path)
+        size = labels.size_label(self.size, telemetry.sizes)
+        plan = metrics.plan(
+            (self.method, status, route.template, size, self.picture, self.cache, self.source)
+        )
+        if picture and len(self._query) <= LONGEST_QUERY:  # without one the path has its say
+            metrics.remember(answer, (self.size, self.picture, self.source, plan))
+        return plan
+
+    def _source(self) -> str:
+        """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
+        if self.told_source:
+            return self.told_source
+        if self.route.service:
+            return "external"
+        if self.cache == "hit":
+            return ""
+        if self.generators:
+            return "generated"
+        made = self.cache == "miss" or self._image_steps >= OPENED_AND_SAVED
+        if made and not self.outside_calls:
+            return self._telemetry.profile.image_without_generator
+        return ""
+
+    def _record_success(self, route: Route) -> None:
+        success = self.told_success
+        if success is None:
+            code = int(self.status) if self.status.isdigit() else 0
+            success = route.succeeded(self.method, code, self._location)  # type: ignore[misc]
+        metrics = self._telemetry.metrics
+        files = [*self.upload.files()] if self.upload is not None else []
+        if not files and self.told_file is not None:
+            files = [self.told_file]
+        for content_type, size in files:
+            metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
+        kind = labels.upload_type(files[0][0]) if files else labels.OTHER
+        if success is None:
+            return
+        self.success = success
+        if route.kind == "upload":
+            metrics.count(UPLOADS, kind, "true" if success else "false")
+        else:
+            metrics.count(AUTH_ATTEMPTS, route.operation, "true" if success else "false")
+
+
+# What a response header means to us, by its name as it was spelled; most applications spell a few.
+_MEANINGS: dict[str, str] = {}
+_LOOKED_AT = ("content-length", "content-type", "location")
+MOST_NAMES = 256
+
+
+def _meaning(name: str) -> str:
+    lower = name.lower()
+    meaning = lower if lower in _LOOKED_AT else ""
+    if len(_MEANINGS) < MOST_NAMES:
+        _MEANINGS[name] = meaning
+    return meaning

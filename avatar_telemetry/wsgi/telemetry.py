@@ -1,0 +1,32 @@
+"""What one process records with: the value that the middleware and the requests are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.store.metrics import (
+    Metrics,
+)
+from avatar_telemetry.wsgi.request_spans import RequestTracing
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """The parts that a request in progress needs.
+
+    Args:
+        metrics: the instruments.
+        guard: told of our own failures.
+        profile: what is known about the application.
+        sizes: pixels -> value of the ``size`` label.
+        tracing: begins the spans of a request; ``None`` where spans are not recorded.
+    """
+
+    metrics: Metrics
+    guard: Guard
+    profile: Profile
+    sizes: Mapping[int, str]
+    tracing: RequestTracing | None = None
