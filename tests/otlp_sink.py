@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler
@@ -152,7 +153,7 @@ class _Server(socketserver.ThreadingTCPServer):
                 continue
 
 
-class _Sink(Received):
+class _Sink(Received, ABC):
     """What both kinds of sink have in common: a port that is theirs until they are closed."""
 
     def __init__(
@@ -180,14 +181,16 @@ class _Sink(Received):
         """Show another certificate from the next start on."""
         self._certificate = certificate
 
+    @abstractmethod
     def start(self: Sink) -> Sink:
-        raise NotImplementedError
+        """Listen."""
 
+    @abstractmethod
     def stop(self) -> None:
-        raise NotImplementedError
+        """Listen no more; the port stays reserved."""
 
-    def _change(self, behaviour: Behaviour) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _change(self, behaviour: Behaviour) -> None: ...
 
     def __enter__(self: Sink) -> Sink:
         return self.start()
