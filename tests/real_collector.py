@@ -242,7 +242,7 @@ def token_gate(
             f"{name}_temp_path {folder}/{name};"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        # Its workers write bodies that are too long for memory into a folder that is the tests' own.
+        # Its workers write bodies too long for memory into a folder that only this user may enter.
         user = "user root;" if os.geteuid() == 0 else ""
         configuration.write_text(
             f"{user} daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.error info;\n"

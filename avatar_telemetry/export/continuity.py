@@ -147,13 +147,8 @@ class Continuity:
     def _write_anew(self) -> None:
         """At once, so that who comes after a death in between finds the old file or the new one."""
         new = self._path.with_suffix(".new")
-        owner = new.parent.stat()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with open(open_own(new, flags), "wb") as file:
-            # A worker's thread may be early enough to do this as root, and no other worker, nor
-            # this one later, could write it.
-            if os.geteuid() == 0:
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             file.writelines(self._lines(self._marks))
             self._size = self._size_when_new = file.tell()
         os.replace(new, self._path)

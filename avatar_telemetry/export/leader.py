@@ -18,6 +18,8 @@ from avatar_telemetry.store.slots import try_lead
 
 POLL_INTERVAL = 1.0
 """Seconds between two attempts to lead, or to take up a duty that failed."""
+MAX_ROOT = 5.0
+"""Seconds that a worker of root is waited for to become the user whose folder it is."""
 
 
 class Duty(Protocol):
@@ -55,6 +57,8 @@ class Leader(Thread):
         self._finishes = False
 
     def run(self) -> None:
+        with self._guard.at("leader"):
+            self._await_drop()
         while not self._stopped.is_set():
             with self._guard.at("leader"):
                 if self._lead():
@@ -86,6 +90,17 @@ class Leader(Thread):
         with suppress(OSError):
             if self._lock is not None:
                 os.close(self._lock)
+
+    def _await_drop(self) -> None:
+        """gunicorn's worker starts as root and drops its privileges (``user``) after its hooks, at
+        any moment for this thread: a file made until then would be closed to all other workers."""
+        end = time.monotonic() + MAX_ROOT
+        while (
+            os.getuid() == 0 != self._folder.stat().st_uid
+            and time.monotonic() < end
+            and not self._stopped.wait(0.01)
+        ):
+            pass
 
     def _lead(self) -> bool:
         if self._lock is None:
