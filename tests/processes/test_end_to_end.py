@@ -29,9 +29,10 @@ PATIENCE = "300"
 its turn, misses an answer that is there: a look-up that failed, where the tally foretells a hit."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def memcached() -> Iterator[str]:
-    """A memcached of the tests' own; all workers see one cache, so that hits can be foretold."""
+    """A memcached of the test's own: all its workers see one cache, and it knows of no other test's
+    digests, so that hits can be foretold."""
     with real_servers.memcached() as address:
         yield address
 
