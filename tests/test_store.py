@@ -76,6 +76,17 @@ def use_instruments(number: int) -> None:
         Gauge(f"g_{mode}", "g", multiprocess_mode=mode, registry=registry).set(number + 0.5)
 
 
+def test_file_without_a_series_yet(tmp_path: Path) -> None:
+    """A reader may come between the making of a file and its first series; it finds all others."""
+    MappedFile(tmp_path / "counter_0.db").cell(encode_key("c", "c_total", {}, "help"))
+    late = MappedFile(tmp_path / "histogram_0.db")
+    store = MergedStore(tmp_path)
+    assert [family.name for family in store.read(["0"])] == ["c"]
+    assert store.unreadable == 0
+    late.cell(encode_key("s", "s_count", {}, "help"))
+    assert [family.name for family in store.read(["0"])] == ["c", "s"]
+
+
 def test_prometheus_client_reads_what_we_write(tmp_path: Path, value_seam: Book) -> None:
     """All of its types and gauge modes, over several slots, are the same to both readers."""
     for number in range(3):

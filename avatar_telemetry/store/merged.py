@@ -100,7 +100,8 @@ class MergedStore:
         """
         self.unreadable = 0
         living = frozenset(alive)
-        files = [file for name in self._names() if (file := self._load(name, living))]
+        known = [file for name in self._names() if (file := self._load(name, living))]
+        files = [file for file in known if file.series]  # one that is just made has none yet
         layout = [(f"{file.prefix}_{file.identifier}", file.inode, file.used) for file in files]
         if layout != self._layout:
             files.sort(key=lambda file: file.prefix)

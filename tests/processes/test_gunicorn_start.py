@@ -203,6 +203,7 @@ def test_an_application_that_is_not_there(prepare: Serve) -> None:
     """A wrong ``AVATAR_TELEMETRY_APP`` is told with its name, and the server ends."""
     server = prepare(
         "wsgi:application",
+        workers=1,  # a second one that ends while gunicorn stops for the first is its own traceback
         pythonpath=f"{REPOSITORY},{APPS}",
         env={"AVATAR_TELEMETRY_APP": "nosuch:app"},
     )
