@@ -22,6 +22,15 @@ _TRUTH = "true or false"
 _MODULE_NAME = "module:NAME"
 _ADDRESSES = "networks such as 10.0.0.0/8, comma-separated"
 
+
+def _count(
+    variable: str, least: int, most: int, default: str, meaning: str, unit: str = "a number"
+) -> Setting:
+    """A variable whose value is a whole number within bounds."""
+    allowed = f"{unit} from {least} to {most}"
+    return Setting(variable, parsing.count(least, most), default, allowed, meaning)
+
+
 SETTINGS: Mapping[str, Setting] = {
     "export_enabled": Setting(
         "OTEL_EXPORT_ENABLED", parsing.boolean, "false", _TRUTH,
@@ -97,9 +106,8 @@ SETTINGS: Mapping[str, Setting] = {
         OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
         "How long a worker's exit may wait for telemetry.",
     ),
-    "max_series": Setting(
-        OWN_PREFIX + "MAX_SERIES", parsing.count(100, 1_000_000), "10000",
-        "a number from 100 to 1000000",
+    "max_series": _count(
+        OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "10000",
         "Ceiling on the series of a worker.",
     ),
     "traces_exporters": Setting(
@@ -158,38 +166,37 @@ SETTINGS: Mapping[str, Setting] = {
         "header names or regular expressions, comma-separated",
         "Captured headers whose value is replaced.",
     ),
-    "batch_size": Setting(
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", parsing.count(1, 10_000), "64",
-        "a number from 1 to 10000",
+    "batch_size": _count(
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, 10_000, "64",
         "Spans sent at once; few, since requests wait while a batch is written.",
     ),
-    "queue_size": Setting(
-        "OTEL_BSP_MAX_QUEUE_SIZE", parsing.count(1, 1_000_000), "2048",
-        "a number from 1 to 1000000", "Finished spans a worker keeps; more are dropped, counted.",
+    "queue_size": _count(
+        "OTEL_BSP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
+        "Finished spans a worker keeps; more are dropped, counted.",
     ),
-    "schedule_delay": Setting(
-        "OTEL_BSP_SCHEDULE_DELAY", parsing.count(10, 600_000), "5000",
-        "milliseconds from 10 to 600000", "How long a finished span may wait for its batch.",
+    "schedule_delay": _count(
+        "OTEL_BSP_SCHEDULE_DELAY", 10, 600_000, "5000",
+        "How long a finished span may wait for its batch.", unit="milliseconds",
     ),
-    "log_batch_size": Setting(
-        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", parsing.count(1, 10_000), "512",
-        "a number from 1 to 10000", "Log records sent at once.",
+    "log_batch_size": _count(
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 1, 10_000, "512",
+        "Log records sent at once.",
     ),
-    "log_queue_size": Setting(
-        "OTEL_BLRP_MAX_QUEUE_SIZE", parsing.count(1, 1_000_000), "2048",
-        "a number from 1 to 1000000", "Log records a worker keeps; more are dropped, counted.",
+    "log_queue_size": _count(
+        "OTEL_BLRP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
+        "Log records a worker keeps; more are dropped, counted.",
     ),
-    "log_schedule_delay": Setting(
-        "OTEL_BLRP_SCHEDULE_DELAY", parsing.count(10, 600_000), "1000",
-        "milliseconds from 10 to 600000", "How long a log record may wait for its batch.",
+    "log_schedule_delay": _count(
+        "OTEL_BLRP_SCHEDULE_DELAY", 10, 600_000, "1000",
+        "How long a log record may wait for its batch.", unit="milliseconds",
     ),
-    "metric_interval": Setting(
-        "OTEL_METRIC_EXPORT_INTERVAL", parsing.count(100, 3_600_000), "60000",
-        "milliseconds from 100 to 3600000", "Time between two pushes of the metrics.",
+    "metric_interval": _count(
+        "OTEL_METRIC_EXPORT_INTERVAL", 100, 3_600_000, "60000",
+        "Time between two pushes of the metrics.", unit="milliseconds",
     ),
-    "metric_timeout": Setting(
-        "OTEL_METRIC_EXPORT_TIMEOUT", parsing.count(100, 3_600_000), "30000",
-        "milliseconds from 100 to 3600000", "How long a push of the metrics may take.",
+    "metric_timeout": _count(
+        "OTEL_METRIC_EXPORT_TIMEOUT", 100, 3_600_000, "30000",
+        "How long a push of the metrics may take.", unit="milliseconds",
     ),
     "temporality": Setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",

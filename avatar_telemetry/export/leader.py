@@ -94,13 +94,11 @@ class Leader(Thread):
     def _await_drop(self) -> None:
         """gunicorn's worker starts as root and drops its privileges (``user``) after its hooks, at
         any moment for this thread: a file made until then would be closed to all other workers."""
+        owner = self._folder.stat().st_uid
         end = time.monotonic() + MAX_ROOT
-        while (
-            os.getuid() == 0 != self._folder.stat().st_uid
-            and time.monotonic() < end
-            and not self._stopped.wait(0.01)
-        ):
-            pass
+        while os.getuid() == 0 and owner != 0 and time.monotonic() < end:
+            if self._stopped.wait(0.01):
+                return
 
     def _lead(self) -> bool:
         if self._lock is None:

@@ -87,7 +87,7 @@ def remove_live_gauges(folder: Path, number: int) -> None:
 def make_leader_lock(folder: Path) -> None:
     """Make the file of the leader lock, to be done as the user that the workers run as.
 
-    A worker's thread may be early enough to make it as root, and no other worker could open it.
+    Where root asks first (the master, a doctor), it would be root's, and no worker could open it.
     """
     with suppress(OSError):
         os.close(open_own(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT))
