@@ -18,13 +18,11 @@ from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.exporters import pushes_metrics
 from avatar_telemetry.scrape import process
-from avatar_telemetry.scrape.process import ProcessStat
+from avatar_telemetry.scrape.process import TICKS_PER_SECOND
 from avatar_telemetry.store.family import Family, Labels, family
-from avatar_telemetry.store.instruments import (
-    IN_PROGRESS,
-)
+from avatar_telemetry.store.instruments import IN_PROGRESS
 from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.slots import Holder, holders, is_led
+from avatar_telemetry.store.slots import Holder, holders, is_led, last_holders
 
 MASTER = "master"
 # struct tcp_info of linux/tcp.h: on a listening socket tcpi_unacked is the accept queue.
@@ -76,7 +74,7 @@ class Collector:
     def collect(self) -> list[Family]:
         """All families, each name once, in the order of names."""
         with self._lock:
-            alive = self._holders()
+            alive = self._ask(holders)
             merged = self._store.read(str(holder.slot) for holder in alive)
             families = [*merged, *self._fixed, *self._own(alive), *self._processes(alive)]
             if self._server:
@@ -86,9 +84,9 @@ class Collector:
         unique = {each.name: each for each in reversed(families)}
         return [unique[name] for name in sorted(unique)]
 
-    def _holders(self) -> list[Holder]:
+    def _ask(self, question: Callable[[Path], list[Holder]]) -> list[Holder]:
         try:
-            return holders(self._folder)
+            return question(self._folder)
         except OSError:
             return []  # the folder was removed under us
 
@@ -127,7 +125,7 @@ class Collector:
             family(
                 "process_cpu_seconds", "counter",
                 "User and system time of all processes, ended workers included, in seconds.",
-                [((), self._cpu_seconds(alive))],
+                [((), self._cpu_seconds())],
             ),
             _by_worker("process_resident_memory_bytes", "Resident memory in bytes.",
                        ((name, float(stat.resident)) for name, _, stat in stats)),
@@ -143,25 +141,32 @@ class Collector:
                        ((name, process.max_open_files(pid)) for name, pid, _ in stats)),
         ]  # fmt: skip
 
-    def _cpu_seconds(self, alive: list[Holder]) -> float:
-        """The time of the master, of the workers that it has waited for, and of the living ones.
+    def _cpu_seconds(self) -> float:
+        """The time of the master, of the workers that it has waited for, and of all others.
 
-        A worker that ends between two readings would be counted twice or not at all, so they are
-        taken again until the master has waited for nobody in between.
+        A worker that is waited for between two readings would be counted twice or not at all, so
+        they are taken again until the master has waited for nobody in between.
         """
         if self._server is None:
-            return sum(stat.cpu for stat in _stats(alive))
-        master: ProcessStat | None = None
-        total = 0.0
+            return self._workers_ticks() / TICKS_PER_SECOND
+        total = 0
         for _ in range(5):
             before = process.read_stat(self._server.master)
-            living = sum(stat.cpu for stat in _stats(alive))
+            total = self._workers_ticks()
             master = process.read_stat(self._server.master)
-            total = living + (master.cpu + master.children_cpu if master else 0.0)
-            if master is None or (before and before.children_cpu == master.children_cpu):
+            if master is None:
                 break
-            alive = self._holders()
-        return total
+            total += master.cpu_ticks + master.children_cpu_ticks
+            if before and before.children_cpu_ticks == master.children_cpu_ticks:
+                break
+        return total / TICKS_PER_SECOND
+
+    def _workers_ticks(self) -> int:
+        """Those that have ended count, too, until they are their master's (``zombie``)."""
+        found = [(each, process.read_stat(each.pid)) for each in self._ask(last_holders)]
+        return sum(
+            stat.cpu_ticks for holder, stat in found if stat and stat.start_ticks == holder.started
+        )
 
     def _gunicorn(self, server: Server, alive: list[Holder]) -> Iterator[Family]:
         in_progress = self._store.by_identifier(IN_PROGRESS.prefix, IN_PROGRESS.name)
@@ -185,12 +190,6 @@ class Collector:
                 metric.name, metric.type, metric.documentation,
                 [(each.name, tuple(each.labels.items()), each.value) for each in samples],
             )  # fmt: skip
-
-
-def _stats(alive: list[Holder]) -> Iterator[ProcessStat]:
-    for holder in alive:
-        if stat := process.read_stat(holder.pid):
-            yield stat
 
 
 def _by_worker(

@@ -11,11 +11,11 @@ PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class ProcessStat:
-    """One line of ``/proc/<pid>/stat`` (proc(5)), in seconds and bytes.
+    """One line of ``/proc/<pid>/stat`` (proc(5)), in clock ticks and bytes.
 
     Args:
-        cpu: seconds of user and system time.
-        children_cpu: the same of the children that it has waited for.
+        cpu_ticks: user and system time; whole, so that a sum of them never goes back by rounding.
+        children_cpu_ticks: the same of the children that it has waited for.
         threads: how many.
         start_ticks: clock ticks since boot; with the pid it names a process for ever.
         virtual: bytes.
@@ -23,8 +23,8 @@ class ProcessStat:
         zombie: it has ended and was not waited for yet.
     """
 
-    cpu: float
-    children_cpu: float
+    cpu_ticks: int
+    children_cpu_ticks: int
     threads: int
     start_ticks: int
     virtual: int
@@ -41,8 +41,8 @@ def read_stat(pid: int) -> ProcessStat | None:
     except OSError:
         return None
     return ProcessStat(
-        cpu=(int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
-        children_cpu=(int(fields[13]) + int(fields[14])) / TICKS_PER_SECOND,
+        cpu_ticks=int(fields[11]) + int(fields[12]),
+        children_cpu_ticks=int(fields[13]) + int(fields[14]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
         virtual=int(fields[20]),

@@ -60,21 +60,24 @@ def claim_slot(folder: Path) -> Slot:
 
 def holders(folder: Path) -> list[Holder]:
     """The living holders of the slots of a folder, by number."""
+    return [each for each in last_holders(folder) if is_alive(each.pid, each.started)]
+
+
+def last_holders(folder: Path) -> list[Holder]:
+    """Who holds each slot of a folder, or held it last, by number."""
     found = []
     for entry in os.scandir(folder):
         name = SLOT_FILE.fullmatch(entry.name)
         holder = _read_holder(entry.path, int(name[1])) if name else None
-        if holder and is_alive(holder.pid, holder.started):
+        if holder:
             found.append(holder)
     return sorted(found, key=lambda holder: holder.slot)
 
 
 def clear_dead_gauges(folder: Path, pid: int) -> None:
     """Remove the live gauges of the slot whose last holder was this dead process."""
-    for entry in os.scandir(folder):
-        name = SLOT_FILE.fullmatch(entry.name)
-        holder = _read_holder(entry.path, int(name[1])) if name else None
-        if holder and holder.pid == pid:
+    for holder in last_holders(folder):
+        if holder.pid == pid:
             _clear_if_free(folder, holder)
 
 
