@@ -86,6 +86,14 @@ def test_clock_put_back(tmp_path: Path, clock: Clock) -> None:
     assert throttle.filter(record())
 
 
+def test_workers_that_fail_together(tmp_path: Path, clock: Clock) -> None:
+    """Who read its clock first and comes second is silent, too."""
+    throttle = Throttle(tmp_path, [], clock)
+    assert throttle.filter(record())
+    clock.now -= 0.001
+    assert not throttle.filter(record())
+
+
 def test_without_a_folder(tmp_path: Path, clock: Clock) -> None:
     """Where the folder is gone each process says one line a minute."""
     throttle = Throttle(tmp_path / "gone", [], clock)

@@ -120,8 +120,9 @@ def _renew(stamp: Path, now: float) -> bool:
     file = open_own(stamp, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A clock that was put back must not silence us until it has caught up.
-        if 0 <= now - _time_in(os.pread(file, 32, 0)) < INTERVAL:
+        # Another worker may have read its clock later and been first. A clock that was put back
+        # must not silence us until it has caught up.
+        if abs(now - _time_in(os.pread(file, 32, 0))) < INTERVAL:
             return False
         os.pwrite(file, f"{now:<32.6f}".encode(), 0)
         return True
