@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import MutableMapping
 from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import values
@@ -21,12 +22,17 @@ from prometheus_client import values
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export import speaker
-from avatar_telemetry.export.exporters import check_exporters, load_transport
-from avatar_telemetry.export.outlets import Outlets
 from avatar_telemetry.export.throttle import make_stamp
+from avatar_telemetry.export.wanted import (
+    check_exporters,
+    load_all,
+    load_transport,
+    pushes_metrics,
+    sends,
+    tell_configured,
+)
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.log import LOGGER
+from avatar_telemetry.log import LOGGER, debugging
 from avatar_telemetry.log_records.correlation import install_correlation
 from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
@@ -56,6 +62,9 @@ from avatar_telemetry.store.slots import (
 from avatar_telemetry.worker import WORKER
 from avatar_telemetry.wsgi.middleware import Layer
 from avatar_telemetry.wsgi.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from avatar_telemetry.export.outlets import Outlets
 
 MASTER_IDENTIFIER = "master"
 DEFAULTS = Settings.from_env({})
@@ -118,6 +127,9 @@ class Runtime:
         settings = self._settings = Settings.from_env(self._environ)
         check_profile(settings.profile)
         check_exporters(settings)
+        if sends(settings):
+            # Its workers send with it, and so share it.
+            from avatar_telemetry.export import outlets  # noqa: F401
         if settings.prometheus_endpoint and not upgrades:
             check_endpoint(settings.prometheus_endpoint)
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
@@ -126,6 +138,13 @@ class Runtime:
             make_leader_lock(folder.path)
             make_stamp(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
+
+    def warm_up(self) -> None:
+        """In a master that has imported the application (``preload_app``): import what a worker
+        would, for workers that patch nothing after the fork. Never raises."""
+        if self._settings is not None:
+            with self.guard.at("start"):
+                load_all(self._settings)
 
     def child_exited(self, pid: int) -> None:
         """A worker is gone; what it had in progress is not."""
@@ -137,10 +156,14 @@ class Runtime:
         """At the end of the server, when all workers have ended: what they counted since the last
         push. Waits as long as a worker's exit would."""
         folder = self._folder
-        if folder is not None and os.getpid() == self._folder_owner:
-            with self.guard.at("leader"):
-                # A reload may have named another collector.
-                speaker.push_last(folder, self._renewed_settings(), self.guard)
+        if folder is None or os.getpid() != self._folder_owner:
+            return
+        with self.guard.at("leader"):
+            settings = self._renewed_settings()  # a reload may have named another collector
+            if pushes_metrics(settings):
+                from avatar_telemetry.export import speaker  # with the export off nobody needs it
+
+                speaker.push_last(folder, settings, self.guard)
 
     def release(self) -> None:
         """Leave the runtime folder, which goes with the last server that uses it."""
@@ -213,7 +236,10 @@ class Runtime:
 
     def _meet_logging(self) -> None:
         """The application is loaded, and what it has made of its logging stays."""
-        install_correlation(resource_attributes(self._settings or DEFAULTS)["service.name"])
+        settings = self._settings or DEFAULTS
+        install_correlation(resource_attributes(settings)["service.name"])
+        if debugging():
+            tell_configured(settings)
         if self._outlets is not None:
             self._outlets.take_logs()
 
@@ -278,6 +304,10 @@ class Runtime:
         registry = None if self.managed else prometheus_client.REGISTRY
         collector = Collector(folder.path, settings, self._server, registry)
         page = self._page = MetricsPage(collector.collect, self.guard)
+        if not sends(settings):
+            return
+        from avatar_telemetry.export.outlets import Outlets  # with the export off nobody needs it
+
         number = self._slot.number if self._slot is not None else 0
         outlets = self._outlets = Outlets(settings, folder, number, metrics, self.guard)
         outlets.lead(collector, page)

@@ -10,13 +10,9 @@ from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
 from avatar_telemetry import Settings, SettingsError
 from avatar_telemetry.config.otlp import resolve
-from avatar_telemetry.export import exporters
-from avatar_telemetry.export.exporters import (
-    check_exporters,
-    metric_exporters,
-    pushes_metrics,
-    settled,
-)
+from avatar_telemetry.export import wanted
+from avatar_telemetry.export.exporters import metric_exporters
+from avatar_telemetry.export.wanted import check_exporters, pushes_metrics, settled
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
 SEED = "http://collector.internal:4317"
@@ -71,7 +67,7 @@ def test_the_start_says_it_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, installed: bool
 ) -> None:
     """Traces and metrics to one port are worth one line."""
-    monkeypatch.setattr(exporters, "grpc_installed", lambda: installed)
+    monkeypatch.setattr(wanted, "grpc_installed", lambda: installed)
     with caplog.at_level(logging.INFO):
         check_exporters(Settings.from_env({**ENABLED, ENDPOINT: SEED}))
     assert [record.levelname for record in caplog.records] == ["INFO" if installed else "WARNING"]
@@ -85,14 +81,14 @@ def test_nothing_to_say(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, environ: dict[str, str]
 ) -> None:
     """Where nothing leaves over OTLP, its settings do not matter."""
-    monkeypatch.setattr(exporters, "grpc_installed", lambda: False)
+    monkeypatch.setattr(wanted, "grpc_installed", lambda: False)
     check_exporters(Settings.from_env({**environ, ENDPOINT: SEED, PROTOCOL: "grpc"}))
     assert not caplog.records
 
 
 def test_grpc_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """gRPC that is asked for and not there stops the start; the message says what to install."""
-    monkeypatch.setattr(exporters, "grpc_installed", lambda: False)
+    monkeypatch.setattr(wanted, "grpc_installed", lambda: False)
     settings = Settings.from_env({**ENABLED, PROTOCOL: "grpc"})
     with pytest.raises(SettingsError, match=r"pip install 'avatar-telemetry\[grpc\]'"):
         check_exporters(settings)

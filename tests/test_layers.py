@@ -59,6 +59,7 @@ LAYERS = (
         "store/slots",
         "store/merged",
         "export/throttle",
+        "export/wanted",
         "tracing",
     },
     {

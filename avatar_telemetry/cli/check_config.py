@@ -11,7 +11,7 @@ from avatar_telemetry.cli.environment import find_modules
 from avatar_telemetry.cli.output import say, say_json, say_table
 from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.variable import Setting
-from avatar_telemetry.export.exporters import check_exporters
+from avatar_telemetry.export.wanted import check_exporters
 from avatar_telemetry.startup import load_profile
 
 HIDDEN = "(set, not shown)"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import socket
-
-from opentelemetry.sdk.resources import PROCESS_PID, Resource
+from typing import TYPE_CHECKING
 
 from avatar_telemetry.config.settings import Settings
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
+PROCESS_PID = "process.pid"
 _INVALID = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -36,7 +39,7 @@ def of_child(resource: Resource) -> Resource:
     """In a forked child: the same with the child's ``process.pid``, where it has one."""
     if PROCESS_PID not in resource.attributes:
         return resource
-    return resource.merge(Resource({PROCESS_PID: os.getpid()}))
+    return resource.merge(type(resource)({PROCESS_PID: os.getpid()}))
 
 
 def target_labels(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:

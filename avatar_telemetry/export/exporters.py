@@ -1,17 +1,13 @@
 """The exporters: made from the settings alone, and bounded whatever a collector does.
 
-Make them in a worker, after its fork; only :func:`check_exporters` is for the master.
+Make them in a worker, after its fork.
 """
 
 from __future__ import annotations
 
-import importlib
-import logging
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -23,15 +19,13 @@ from opentelemetry.sdk.metrics.export import (
     MetricExporter,
 )
 
-from avatar_telemetry.config.otlp import COMPRESSION, GRPC, PROTOCOL, Otlp, Signal, resolve
+from avatar_telemetry.config.otlp import GRPC, Otlp
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.log import LOGGER
+from avatar_telemetry.export.wanted import settled
 
 if TYPE_CHECKING:
     import requests
 
-GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
 _DELTA = {
     "cumulative": (),
     "delta": (metrics.Counter, metrics.Histogram, metrics.ObservableCounter),
@@ -42,60 +36,6 @@ _INSTRUMENTS = (
     metrics.Counter, metrics.UpDownCounter, metrics.Histogram,
     metrics.ObservableCounter, metrics.ObservableUpDownCounter, metrics.ObservableGauge,
 )  # fmt: skip
-
-
-def pushes_metrics(settings: Settings) -> bool:
-    """Whether metrics leave by themselves."""
-    return settings.export_enabled and bool({"otlp", "console"} & set(settings.metrics_exporters))
-
-
-def check_exporters(settings: Settings) -> None:
-    """In the master, at the start: tell of everything in the OTLP settings that is not obvious.
-
-    Raises:
-        SettingsError: gRPC is asked for and not installed.
-    """
-    notes = {}
-    for signal in _otlp_signals(settings):
-        told = settings.otlp[signal]
-        if told.protocol == GRPC and not grpc_installed():
-            raise SettingsError(
-                "avatar_telemetry: the configuration cannot be used\n"
-                f"  {PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'"
-            )
-        if told.protocol == GRPC and told.compression == "deflate":
-            raise SettingsError(
-                "avatar_telemetry: the configuration cannot be used\n"
-                f"  {COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
-            )
-        settled, note = resolve(signal, told, grpc_installed=grpc_installed())
-        notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
-    for note, level in notes.items():
-        if note:
-            LOGGER.log(level, "OTLP: %s", note)
-
-
-def settled(settings: Settings, signal: Signal) -> Otlp:
-    """Where and how a signal is sent, once the protocol is settled."""
-    return resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())[0]
-
-
-def grpc_installed() -> bool:
-    """Whether the extra ``grpc`` is there; imports nothing."""
-    try:
-        return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def load_transport(settings: Settings) -> None:
-    """In a new worker: import what sends, while it can still be read.
-
-    A worker that acts as another user may not reach the installation later, and the master must
-    not import it (:mod:`avatar_telemetry.export.outgoing`).
-    """
-    if any(settled(settings, signal).protocol != GRPC for signal in _otlp_signals(settings)):
-        importlib.import_module("avatar_telemetry.export.outgoing")
 
 
 def http_session(otlp: Otlp) -> requests.Session:
@@ -191,17 +131,6 @@ def metric_exporters(settings: Settings, timeout: float) -> list[MetricExporter]
     if "console" in settings.metrics_exporters:
         exporters.append(ConsoleMetricExporter(preferred_temporality=preferred))
     return exporters
-
-
-def _otlp_signals(settings: Settings) -> Iterator[Signal]:
-    exporters: dict[Signal, tuple[str, ...]] = {
-        "traces": settings.traces_exporters,
-        "metrics": settings.metrics_exporters,
-        "logs": settings.logs_exporters,
-    }
-    for signal, names in exporters.items():
-        if settings.export_enabled and "otlp" in names:
-            yield signal
 
 
 def _http_metric_exporter(

@@ -5,21 +5,17 @@ the host.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.sdk.resources import Resource
 
-from avatar_telemetry.config.otlp import SIGNALS, Signal
 from avatar_telemetry.config.resource import worker_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export import speaker
-from avatar_telemetry.export.exporters import pushes_metrics, settled
 from avatar_telemetry.export.leader import Leader
 from avatar_telemetry.export.meters import WorkerMeterProvider, start_meters
 from avatar_telemetry.export.throttle import install_throttle
+from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.log_records.pipeline import LogPipeline
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.collector import Collector
@@ -90,12 +86,7 @@ class Outlets:
             self._leader.start()
 
     def tracing(self, profile: Profile) -> RequestTracing | None:
-        """What requests begin their spans with, ``None`` where spans are not recorded.
-
-        The first request asks, so that the application has configured its logging by now.
-        """
-        if debugging():
-            tell_configured(self._settings)
+        """What requests begin their spans with, ``None`` where spans are not recorded."""
         if self._pipeline is not None:
             with self._guard.at("spans"):
                 return self._pipeline.tracing(profile)
@@ -154,26 +145,3 @@ class Outlets:
 
     def _count_spans(self, result: str, number: int) -> None:
         self._metrics.add(SPANS, float(number), result)
-
-
-def tell_configured(settings: Settings) -> None:
-    """At level DEBUG: where spans and metrics go, and what is sampled."""
-    if not settings.export_enabled:
-        debug("configured: OTEL_EXPORT_ENABLED is false, nothing is recorded in spans or exported")
-        return
-    sampler = f"{settings.sampler} {settings.sampler_argument}".strip()
-    debug("configured: sampler %s, privacy %s", sampler, settings.privacy)
-    for signal in SIGNALS:
-        exporters = getattr(settings, f"{signal}_exporters")
-        debug("configured: %s to %s", signal, ", ".join(_described(settings, signal, exporters)))
-
-
-def _described(settings: Settings, signal: Signal, exporters: tuple[str, ...]) -> Iterator[str]:
-    for name in exporters:
-        if name == "otlp":
-            otlp = settled(settings, signal)
-            # A query, like a header, may hold a key.
-            where = urlunsplit((*urlsplit(otlp.endpoint)[:3], "", ""))
-            yield f"{where} ({otlp.protocol}, {otlp.timeout:g} s, compression {otlp.compression})"
-        else:
-            yield name

@@ -9,10 +9,10 @@ from functools import partial
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.continuity import Continuity
-from avatar_telemetry.export.exporters import pushes_metrics
 from avatar_telemetry.export.leader import Duty, Leader
 from avatar_telemetry.export.pusher import Pusher, push_last_by
 from avatar_telemetry.export.throttle import install_throttle
+from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
@@ -61,8 +61,6 @@ def push_last(folder: RuntimeFolder, settings: Settings, guard: Guard) -> None:
 
     Where another server uses the folder (an upgrade in place) its leader does that.
     """
-    if not pushes_metrics(settings):
-        return
     deadline = time.monotonic() + settings.flush_timeout
     lock = try_lead(folder.path)
     if lock is None:

@@ -8,8 +8,9 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 
 from avatar_telemetry.config.otlp import GRPC, Otlp
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.exporters import grpc_options, settled
+from avatar_telemetry.export.exporters import grpc_options
 from avatar_telemetry.export.senders import ExporterSender, OtlpSender
+from avatar_telemetry.export.wanted import settled
 from avatar_telemetry.tracing.queue import Sender
 
 

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector as ClientCollector
 
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.exporters import pushes_metrics
+from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.scrape import process
 from avatar_telemetry.scrape.process import TICKS_PER_SECOND
 from avatar_telemetry.store.family import Family, Labels, family

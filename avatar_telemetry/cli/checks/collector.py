@@ -33,7 +33,7 @@ from avatar_telemetry.config.otlp import (
     resolve,
 )
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.exporters import grpc_installed
+from avatar_telemetry.export.wanted import grpc_installed
 
 OTHER_PORT = {GRPC_PORT: (HTTP_PORT, HTTP), HTTP_PORT: (GRPC_PORT, GRPC)}
 

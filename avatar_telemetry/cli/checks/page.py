@@ -10,7 +10,7 @@ from avatar_telemetry.cli.samples import Samples, read_samples
 from avatar_telemetry.cli.web import Answer, Site, WebError
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.exporters import pushes_metrics
+from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.collector import VERSION
 

@@ -15,7 +15,7 @@ from avatar_telemetry.cli.environment import load_chosen_profile
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
 from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.exporters import check_exporters
+from avatar_telemetry.export.wanted import check_exporters
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 # A misspelt variable differs by a letter or two; what differs by more is somebody else's.

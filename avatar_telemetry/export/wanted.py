@@ -1,0 +1,141 @@
+"""What the settings ask to be sent: found out without importing what sends.
+
+The SDK and the exporters weigh more than all the rest of a worker. With the export off, which is
+the default, nothing of them is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator
+from importlib.util import find_spec
+from urllib.parse import urlsplit, urlunsplit
+
+from avatar_telemetry.config.otlp import (
+    COMPRESSION,
+    GRPC,
+    PROTOCOL,
+    SIGNALS,
+    Otlp,
+    Signal,
+    resolve,
+)
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.log import LOGGER, debug
+
+GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
+# Each of them knows ssl or reads OTEL_PROPAGATORS when it is imported; see load_transport().
+TRANSPORT = "avatar_telemetry.export.outgoing"
+LATER = (
+    "netrc",  # requests looks into it with the first request
+    "opentelemetry.instrumentation.utils",
+    "opentelemetry.instrumentation.wsgi",
+    "opentelemetry.propagate",
+)
+
+
+def sends(settings: Settings) -> bool:
+    """Whether anything leaves by itself, or a separate port is served."""
+    return settings.export_enabled or bool(settings.prometheus_endpoint)
+
+
+def pushes_metrics(settings: Settings) -> bool:
+    """Whether metrics leave by themselves."""
+    return settings.export_enabled and bool({"otlp", "console"} & set(settings.metrics_exporters))
+
+
+def check_exporters(settings: Settings) -> None:
+    """In the master, at the start: tell of everything in the OTLP settings that is not obvious.
+
+    Raises:
+        SettingsError: gRPC is asked for and not installed.
+    """
+    notes = {}
+    for signal in _otlp_signals(settings):
+        told = settings.otlp[signal]
+        if told.protocol == GRPC and not grpc_installed():
+            raise SettingsError(
+                "avatar_telemetry: the configuration cannot be used\n"
+                f"  {PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'"
+            )
+        if told.protocol == GRPC and told.compression == "deflate":
+            raise SettingsError(
+                "avatar_telemetry: the configuration cannot be used\n"
+                f"  {COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
+            )
+        settled, note = resolve(signal, told, grpc_installed=grpc_installed())
+        notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
+    for note, level in notes.items():
+        if note:
+            LOGGER.log(level, "OTLP: %s", note)
+
+
+def settled(settings: Settings, signal: Signal) -> Otlp:
+    """Where and how a signal is sent, once the protocol is settled."""
+    return resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())[0]
+
+
+def grpc_installed() -> bool:
+    """Whether the extra ``grpc`` is there; imports nothing."""
+    try:
+        return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def load_transport(settings: Settings) -> None:
+    """In a new worker: import what sends, while it can still be read.
+
+    A worker that acts as another user may not reach the installation later, and the master must
+    not import it (:mod:`avatar_telemetry.export.outgoing`), but where it has the application.
+    """
+    if any(settled(settings, signal).protocol != GRPC for signal in _otlp_signals(settings)):
+        importlib.import_module(TRANSPORT)
+
+
+def load_all(settings: Settings) -> None:
+    """In a master that has imported the application: all that its workers would import, too.
+
+    Their start is then short, and they share it. It is for workers that patch nothing after the
+    fork.
+    """
+    if settings.export_enabled:
+        load_transport(settings)
+        for name in LATER:
+            importlib.import_module(name)
+
+
+def tell_configured(settings: Settings) -> None:
+    """At level DEBUG: where spans and metrics go, and what is sampled."""
+    if not settings.export_enabled:
+        debug("configured: OTEL_EXPORT_ENABLED is false, nothing is recorded in spans or exported")
+        return
+    sampler = f"{settings.sampler} {settings.sampler_argument}".strip()
+    debug("configured: sampler %s, privacy %s", sampler, settings.privacy)
+    for signal in SIGNALS:
+        exporters = getattr(settings, f"{signal}_exporters")
+        debug("configured: %s to %s", signal, ", ".join(_described(settings, signal, exporters)))
+
+
+def _otlp_signals(settings: Settings) -> Iterator[Signal]:
+    exporters: dict[Signal, tuple[str, ...]] = {
+        "traces": settings.traces_exporters,
+        "metrics": settings.metrics_exporters,
+        "logs": settings.logs_exporters,
+    }
+    for signal, names in exporters.items():
+        if settings.export_enabled and "otlp" in names:
+            yield signal
+
+
+def _described(settings: Settings, signal: Signal, exporters: tuple[str, ...]) -> Iterator[str]:
+    for name in exporters:
+        if name == "otlp":
+            otlp = settled(settings, signal)
+            # A query, like a header, may hold a key.
+            where = urlunsplit((*urlsplit(otlp.endpoint)[:3], "", ""))
+            yield f"{where} ({otlp.protocol}, {otlp.timeout:g} s, compression {otlp.compression})"
+        else:
+            yield name

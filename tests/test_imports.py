@@ -1,0 +1,58 @@
+"""What is imported when: a worker that exports nothing does without what exports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf", "requests", "urllib3")
+SERVE = """
+import json, os, sys
+from wsgiref.util import setup_testing_defaults
+import avatar_telemetry.gunicorn
+from avatar_telemetry import instrument
+from avatar_telemetry.runtime import RUNTIME
+from avatar_telemetry.scrape.collector import Server
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+wrapped = instrument(application)
+RUNTIME.prepare(0, os.geteuid(), os.getegid())
+RUNTIME.start_worker(Server(os.getppid(), lambda: ()), os.geteuid(), os.getegid())
+for path in ("/avatar/0", "/metrics"):
+    environ = {"PATH_INFO": path, "REMOTE_ADDR": "127.0.0.1"}
+    setup_testing_defaults(environ)
+    page = b"".join(wrapped(environ, lambda status, headers, exc_info=None: None))
+assert b"ivatar_requests_total" in page
+RUNTIME.stop_worker()
+RUNTIME.push_last()
+RUNTIME.release()
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def modules_of(**environ: str) -> set[str]:
+    """The modules of a process that has served and ended."""
+    command = [sys.executable, "-c", SERVE]
+    output = subprocess.run(command, env=environ, check=True, capture_output=True, timeout=60)
+    return set(json.loads(output.stdout))
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_not_without_export(module: str) -> None:
+    """With the export off, metrics and their page need none of the SDK and of the HTTP client."""
+    assert module not in modules_of()
+
+
+def test_with_export() -> None:
+    """The same process imports them where something is to be sent (so the test above can fail)."""
+    found = modules_of(
+        OTEL_EXPORT_ENABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        AVATAR_TELEMETRY_FLUSH_TIMEOUT="0.1",
+    )  # fmt: skip
+    assert set(HEAVY) <= found
