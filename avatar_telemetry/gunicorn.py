@@ -17,6 +17,7 @@ A hook of your own with the same name calls ours:
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -53,10 +54,15 @@ def on_starting(server: Arbiter) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         raise SystemExit(str(error)) from None
+    if server.cfg.preload_app and not _is_green(server.worker_class):
+        RUNTIME.warm_up()
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """In a new worker: its slot, its providers, its probes."""
+    # A collection writes into every object that it looks at. Those of the master, which live as
+    # long as the worker, would then be copied page by page instead of shared.
+    gc.freeze()
     with _ending_when_told():
         _patch_as_gevent_will(worker)
         RUNTIME.start_worker(
@@ -105,8 +111,12 @@ def _ending_when_told() -> Iterator[None]:
 def _patch_as_gevent_will(worker: Worker) -> None:
     """gevent's worker patches the standard library a moment later; threads of ours that start
     before would not be its own."""
-    modules = {base.__module__ for base in type(worker).__mro__}
-    if "gunicorn.workers.ggevent" in modules:
+    if _is_green(type(worker)):
         from gevent import monkey
 
         monkey.patch_all()
+
+
+def _is_green(worker_class: type) -> bool:
+    """Whether such workers patch the standard library after the fork."""
+    return any(base.__module__ == "gunicorn.workers.ggevent" for base in worker_class.__mro__)
