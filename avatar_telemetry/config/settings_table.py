@@ -167,8 +167,8 @@ SETTINGS: Mapping[str, Setting] = {
         "Captured headers whose value is replaced.",
     ),
     "batch_size": _count(
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, 10_000, "64",
-        "Spans sent at once; few, since requests wait while a batch is written.",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, 10_000, "512",
+        "Spans sent at once.",
     ),
     "queue_size": _count(
         "OTEL_BSP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",

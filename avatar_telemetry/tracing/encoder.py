@@ -292,6 +292,8 @@ def _field(field: int, data: bytes) -> bytes:
     length = len(data)
     if length < 0x80:
         return bytes((field, length)) + data
+    if length < 0x4000:  # nearly every span
+        return bytes((field, length & 0x7F | 0x80, length >> 7)) + data
     return bytes((field,)) + _varint(length) + data
 
 

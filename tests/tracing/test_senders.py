@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.tracing.senders import ExporterSender, HttpSender, make_senders
+from avatar_telemetry.tracing import senders
+from avatar_telemetry.tracing.senders import PACE, ExporterSender, HttpSender, make_senders
 from tests.otlp_faults import Fault
 from tests.otlp_sink import OtlpSink
 
@@ -50,6 +51,17 @@ def test_spans_arrive(sink: OtlpSink, compression: str) -> None:
     (exchange,) = sink.exchanges()
     assert exchange.headers["x-mine"] == "yes"
     assert exchange.headers.get("content-encoding", "none") == compression
+    sender.close()
+
+
+def test_a_batch_is_encoded_with_pauses(sink: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the spans of a large batch the interpreter is left to the requests."""
+    pauses: list[float] = []
+    monkeypatch.setattr(senders.time, "sleep", pauses.append)
+    sender = make(sink)
+    assert sender.send(spans(3 * PACE + 1)) == 3 * PACE + 1
+    assert len(pauses) == 3
+    assert len(sink.spans()) == 3 * PACE + 1
     sender.close()
 
 
