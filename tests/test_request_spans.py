@@ -12,8 +12,15 @@ from opentelemetry.trace import StatusCode
 from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.profiles.ivatar import OPERATIONS
+from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.wsgi import request_spans
 from avatar_telemetry.wsgi.request import CURRENT, TRACE_ID_KEY
-from avatar_telemetry.wsgi.request_spans import OPERATION_NAMES, SERVER_NAMES
+from avatar_telemetry.wsgi.request_spans import (
+    LONGEST_REMEMBERED,
+    MOST_REMEMBERED,
+    OPERATION_NAMES,
+    SERVER_NAMES,
+)
 
 from .conftest import DIGEST, Recorder
 from .wsgi_client import call, make_environ
@@ -311,6 +318,32 @@ def test_what_the_privacy_mode_tells(
     assert spans[4].attributes.get("file.name") == file
     assert {span.attributes.get("http.remote_addr") for span in spans[1::2]} == {address}
     traced.book.detach()
+
+
+def test_everybody_has_a_hash_of_their_own(
+    traced: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are asked for, and in whatever order: what is remembered of one is never told
+    of another."""
+    monkeypatch.setattr(request_spans, "MOST_REMEMBERED", 4)
+    privacy = Privacy("balanced", b"key")
+    digests = [f"{number:032x}" for number in (1, 2, 1, 3, 4, 5, 6, 2, 1)]
+    for digest in digests:
+        case = Case(f"/avatar/{digest}", "/avatar/{digest}", "avatar", type="image/png")
+        serve(traced, case)
+    told = [span.attributes["ivatar.avatar_digest"] for span in traced.spans[1::2]]
+    assert told == [privacy.digest(digest) for digest in digests]
+
+
+def test_what_is_remembered_is_bounded(traced: Recorder) -> None:
+    """A client's paths take no more than a little memory."""
+    tracing = traced.telemetry.tracing
+    for number in range(MOST_REMEMBERED + 10):
+        tracing._personal(IVATAR.route("/avatar/x"), f"/avatar/{number:032x}")
+    assert len(tracing._personal_of) <= MOST_REMEMBERED
+    before = len(tracing._personal_of)
+    tracing._personal(IVATAR.route("/avatar/x"), "/avatar/" + "0" * LONGEST_REMEMBERED)
+    assert len(tracing._personal_of) == before
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.operation])

@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import format_trace_id
 from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry.profile import Route
@@ -347,7 +346,7 @@ class AvatarRequest:
         if spans is None:
             return
         self._context = spans.context
-        environ[TRACE_ID_KEY] = format_trace_id(spans.server.trace_id)
+        environ[TRACE_ID_KEY] = f"{spans.server.trace_id:032x}"
         if isinstance(spans, RequestSpans):
             self._spans = spans
             self.tracer = tracing.tracer

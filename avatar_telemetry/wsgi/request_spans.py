@@ -23,17 +23,23 @@ from avatar_telemetry.client.semconv import FILE_NAMES, HttpAttributes, Values
 from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.profile import Profile, Route
 from avatar_telemetry.store.labels import OTHER, STATUSES, upload_type
-from avatar_telemetry.tracing.incoming import Incoming
-from avatar_telemetry.tracing.provider import LightTracer
-from avatar_telemetry.tracing.span import LightSpan, RecordedSpan
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from avatar_telemetry.tracing.incoming import Caller, Incoming
+    from avatar_telemetry.tracing.provider import LightTracer
+    from avatar_telemetry.tracing.span import LightSpan, RecordedSpan
     from avatar_telemetry.wsgi.request import AvatarRequest
     from avatar_telemetry.wsgi.upload import UploadObserver
 
+Personal = tuple["str | None", "str | None"]
+"""Attribute values of a digest and of an e-mail address."""
 ERROR = Status(StatusCode.ERROR)
+MOST_REMEMBERED = 1024
+"""Paths whose personal part is kept as it is told."""
+LONGEST_REMEMBERED = 128
+"""Characters of such a path; an avatar's has 72."""
 SERVER_NAMES = (
     "ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format", "ivatar.avatar_digest",
     "ivatar.avatar_email", "ivatar.db.queries",
@@ -55,7 +61,7 @@ class RequestSpans:
         operation: the span inside, if this kind of request has one.
         context: that is current while the application's code runs.
         begun: the request's HTTP attributes.
-        personal: what the path says of a person: attribute values of digest and address.
+        personal: what the path says of a person.
     """
 
     __slots__ = ("_begun", "_operation", "_personal", "_tracing", "context", "server")
@@ -67,7 +73,7 @@ class RequestSpans:
         operation: RecordedSpan | None,
         context: Context,
         begun: Values,
-        personal: tuple[str | None, str | None],
+        personal: Personal,
     ) -> None:
         self._tracing = tracing
         self._operation = operation
@@ -191,6 +197,7 @@ class RequestTracing:
         self.captures_response = bool(response_headers)
         self._captures_request = bool(request_headers)
         self._excludes = bool(excluded)
+        self._personal_of: dict[str, Personal] = {}
 
     def begin(
         self, environ: WSGIEnvironment, route: Route, method: str
@@ -213,8 +220,19 @@ class RequestTracing:
         server = self.tracer.start_root(name, SpanKind.SERVER, now, caller.parent, caller.context)
         if debugging():
             _tell(name, server)
-        if not isinstance(server, RecordedSpan):
+        if not server.is_recording():
             return Unrecorded(server, set_span_in_context(server, caller.context))
+        recorded: RecordedSpan = server  # type: ignore[assignment]
+        return self._begin_recorded(recorded, environ, route, now, caller)
+
+    def _begin_recorded(
+        self,
+        server: RecordedSpan,
+        environ: WSGIEnvironment,
+        route: Route,
+        now: int,
+        caller: Caller,
+    ) -> RequestSpans:
         if caller.link is not None:
             server.add_link(caller.link)
         if self._captures_request:
@@ -238,7 +256,18 @@ class RequestTracing:
         name = self.privacy.file_name(decoded(segment.filename or ""))
         return name, segment.bytes_received, upload_type(segment.content_type or "")
 
-    def _personal(self, route: Route, path: str) -> tuple[str | None, str | None]:
+    def _personal(self, route: Route, path: str) -> Personal:
+        if len(path) > LONGEST_REMEMBERED:
+            return self._find_personal(route, path)
+        found = self._personal_of.get(path)
+        if found is None:
+            # The pictures of a page are of a few people, and some are asked for all day.
+            if len(self._personal_of) >= MOST_REMEMBERED:
+                self._personal_of.clear()
+            found = self._personal_of[path] = self._find_personal(route, path)
+        return found
+
+    def _find_personal(self, route: Route, path: str) -> Personal:
         found = self._profile.personal(route, path)
         if found is None:
             return None, None
@@ -289,7 +318,7 @@ def _only_shows(request: AvatarRequest) -> bool:
 
 def status_code(status: str) -> int | None:
     """The status as a number, ``None`` where it is none."""
-    return int(status) if status in STATUSES else None
+    return _CODES.get(status)
 
 
 def response_size(request: AvatarRequest) -> int | None:
@@ -299,4 +328,5 @@ def response_size(request: AvatarRequest) -> int | None:
     return request.sent if request.announced is None else request.announced
 
 
+_CODES = {status: int(status) for status in STATUSES if status != OTHER}
 _UNSERVED: Mapping[str, str] = {"304": "avatar.not_modified", "404": "avatar.not_found"}
