@@ -29,6 +29,7 @@ COMPARED = {
     "p99": (False, 0.40),
     "cpu": (False, 0.05),
     "rss_mb": (False, 0.10),
+    "more_mb": (False, 0.20),
     "answered_cpu_ms": (False, 0.30),
     "per_request": (False, 0.03),
 }

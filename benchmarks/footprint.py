@@ -2,10 +2,14 @@
 
     python -m benchmarks.footprint [--quick] [--out FOLDER]
 
-Memory is read after a second of load, without preload: resident (RSS, pages shared with the master
-included), proportional (PSS) and private. Start-up is measured with preload, by ending the worker
-again and again: what the next one spends until it is ready, and until it has answered once, so that
-nothing hides by being put off to the first request.
+Memory is read after a second of load, with the allocator as it is: the resident set of a single
+worker (RSS, in which all counts that it shares with its master), what of it is private, and what
+one more worker adds to the whole server: the sum over all processes (PSS) with three workers and
+with one, halved, without preload and with it.
+
+Start-up is measured with preload, by ending the worker again and again: what the next one spends
+until it is ready, and until it has answered once, so that nothing hides by being put off to the
+first request.
 """
 
 from __future__ import annotations
@@ -27,10 +31,13 @@ from benchmarks.variants import VARIANTS
 
 NAMES = ("bare", "metrics", "spans-100", "otel-100", "ddtrace-100", "elastic-100", "sentry-100")
 APPLICATION = "trivial"
-KINDS = {"rss": "Rss", "pss": "Pss", "private": "Private_Dirty"}
+MORE = 3
+"""Workers of the larger server."""
 DEADLINE = 30
-TIMED_START = """
-preload_app = True
+PRELOAD = "preload_app = True\n"
+TIMED_START = (
+    PRELOAD
+    + """
 import os, time
 from pathlib import Path
 
@@ -50,15 +57,13 @@ def post_request(worker, request, environ, response):
         worker.answered = True
         note(worker, "answered")
 """
+)
 
 
-def memory_of(server: Server) -> dict[str, float]:
-    """Megabytes of its worker."""
-    rollup = Path(f"/proc/{server.worker}/smaps_rollup").read_text()
-    return {
-        kind: int(re.search(rf"^{field}:\s+(\d+)", rollup, re.M)[1]) / 1024  # type: ignore[index]
-        for kind, field in KINDS.items()
-    }
+def memory_of(pid: int) -> dict[str, float]:
+    """Megabytes of a process, by kind."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {kind: int(size) / 1024 for kind, size in re.findall(r"^(\w+):\s+(\d+)", rollup, re.M)}
 
 
 def measure_memory(name: str) -> dict[str, float]:
@@ -67,16 +72,36 @@ def measure_memory(name: str) -> dict[str, float]:
     Raises:
         RuntimeError: it did not do its work.
     """
+    measured = {}
+    for way, configuration in {"more": "", "more_preload": PRELOAD}.items():
+        few = memory_of_server(name, 1, configuration)
+        many = memory_of_server(name, MORE, configuration)
+        measured[way] = (many["all"] - few["all"]) / (MORE - 1)
+        if not configuration:
+            measured |= {"rss": few["rss"], "private": few["private"]}
+    return measured
+
+
+def memory_of_server(name: str, workers: int, configuration: str) -> dict[str, float]:
+    """Megabytes of a server's first worker, and of all its processes together.
+
+    Raises:
+        RuntimeError: it did not do its work.
+    """
     with ExitStack() as sinks, tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        variant = VARIANTS[name]
-        with running_server(variant, APPLICATION, "sync", Path(folder) / "one", sinks) as server:
+        starting = running_server(
+            VARIANTS[name], APPLICATION, "sync", Path(folder) / "one", sinks,
+            f"workers = {workers}\n{configuration}", pinned=False,
+        )  # fmt: skip
+        with starting as server:
             server.load(1)
-            memory = memory_of(server)
+            worker = memory_of(server.worker)
+            everything = sum(memory_of(pid)["Pss"] for pid in (server.master, *server.workers))
             fault = uncounted(server)
         share = exported_share(server)
     if fault or isinstance(share, str):
         raise RuntimeError(fault or share)
-    return memory
+    return {"rss": worker["Rss"], "private": worker["Private_Dirty"], "all": everything}
 
 
 def measure_starts(name: str, starts: int) -> list[dict[str, float]]:
@@ -119,7 +144,7 @@ def _wait(look: Callable[[], tuple[float, float] | None]) -> tuple[float, float]
 
 def run(quick: bool) -> dict[str, Any]:
     """Memory and start-up of all variants, in turn."""
-    servers, starts = (1, 3) if quick else (3, 5)
+    servers, starts = (1, 3) if quick else (2, 5)
     memory: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
     started: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
     failed: dict[str, dict[str, Any]] = {}
@@ -132,7 +157,7 @@ def run(quick: bool) -> dict[str, Any]:
             except RuntimeError as error:
                 failed[name] = {"failed": str(error)}
     return failed | {
-        name: {f"{kind}_mb": added(memory, name, kind) for kind in KINDS}
+        name: {f"{kind}_mb": added(memory, name, kind) for kind in memory[name][0]}
         | {f"{kind}_ms": added(started, name, kind) for kind in started[name][0]}
         for name in NAMES
         if name not in failed

@@ -85,8 +85,10 @@ def of_series(part: Mapping[str, Any]) -> str:
 
 def of_footprint(part: Mapping[str, Any]) -> str:
     """What a worker weighs."""
-    columns = {"rss_mb": 1, "pss_mb": 1, "private_mb": 1, "ready_ms": 1, "answered_cpu_ms": 1}
-    head = ("variant (over bare)", "RSS, MB", "PSS, MB", "private, MB", "fork to ready, ms",
+    columns = {"more_mb": 1, "more_preload_mb": 1, "rss_mb": 1, "private_mb": 1, "ready_ms": 1,
+               "answered_cpu_ms": 1}  # fmt: skip
+    head = ("variant (over bare)", "one more worker, MB", "the same, preload, MB", "RSS, MB",
+            "private, MB", "fork to ready, ms",
             "processor time to the first answer, ms")  # fmt: skip
     return table(head, *lines_of(part, columns))
 

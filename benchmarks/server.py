@@ -28,6 +28,7 @@ from benchmarks.serving import DIGESTS, Server, exported_share, running_server, 
 from benchmarks.variants import VARIANTS
 
 OURS = ("metrics", "spans-5", "spans-100")
+FLOOR = ("floor", "floor-100")
 PEERS = ("otel-100", "ddtrace-100", "sentry-100", "django", "django-prometheus")
 
 
@@ -41,9 +42,9 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("sync", "trivial", (*OURS, *PEERS)),
-    Setting("gthread", "trivial", (*OURS, "otel-100", "django", "django-prometheus")),
-    Setting("sync", "identicon", (*OURS, "otel-100")),
+    Setting("sync", "trivial", (*OURS, *FLOOR, *PEERS)),
+    Setting("gthread", "trivial", (*OURS, *FLOOR, "otel-100", "django", "django-prometheus")),
+    Setting("sync", "identicon", (*OURS, *FLOOR, "otel-100")),
     Setting("gthread", "identicon", (*OURS, "otel-100")),
     Setting("sync", "demo", (*OURS, "otel-100")),
     Setting("gthread", "demo", (*OURS, "otel-100")),

@@ -77,10 +77,15 @@ class Server:
     loads: int = 0
 
     @property
-    def worker(self) -> int:
-        """Pid of the worker there is."""
+    def workers(self) -> list[int]:
+        """Pids of the workers there are."""
         children = Path(f"/proc/{self.master}/task/{self.master}/children").read_text()
-        return int(children.split()[0])
+        return [int(pid) for pid in children.split()]
+
+    @property
+    def worker(self) -> int:
+        """Pid of the first of them."""
+        return self.workers[0]
 
     def get(self, path: str = f"{PATH}?{QUERY}") -> bytes:
         """One request."""
@@ -141,6 +146,8 @@ def running_server(
     folder: Path,
     sinks: ExitStack,
     configuration: str = "",
+    *,
+    pinned: bool = True,
 ) -> Iterator[Server]:
     """Start a sink and a gunicorn, and end the gunicorn.
 
@@ -151,6 +158,7 @@ def running_server(
         folder: for the configuration and what else it needs; its own.
         sinks: ends the sink, which a server outlived by it can send its last spans to.
         configuration: more lines for ``gunicorn.conf.py``.
+        pinned: whether the thresholds of the allocator are.
 
     Raises:
         RuntimeError: it did not start.
@@ -174,7 +182,7 @@ def running_server(
     }
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
-            command, env=os.environ | variant.environment(sink) | own, stderr=stderr
+            command, env=os.environ | variant.environment(sink, pinned=pinned) | own, stderr=stderr
         )
     try:
         server = Server(variant, f"http://127.0.0.1:{port}", process.pid, sink, folder)

@@ -54,10 +54,14 @@ class Variant:
     metrics: bool = False
     hooks: bool = False
 
-    def environment(self, sink: Sink) -> dict[str, str]:
-        """The variables with the address of a sink filled in."""
+    def environment(self, sink: Sink, *, pinned: bool = True) -> dict[str, str]:
+        """The variables with the address of a sink filled in, and those of the allocator."""
         own = {name: text.replace(SINK, sink.url) for name, text in self.environ.items()}
-        return MALLOC | {"BENCH_SINK": sink.url, "BENCH_SAMPLE": str(self.sample)} | own
+        return (
+            (MALLOC if pinned else {})
+            | {"BENCH_SINK": sink.url, "BENCH_SAMPLE": str(self.sample)}
+            | own
+        )
 
 
 def _ours(name: str, title: str, sample: float) -> Variant:
@@ -86,6 +90,8 @@ _ALL = (
     _ours("spans-0", "ours, 2 spans, none sampled", 0.0),
     _ours("spans-5", "ours, 2 spans, 5 % sampled", 0.05),
     _ours("spans-100", "ours, 2 spans, all sampled", 1.0),
+    Variant("floor", "the least: 6 doubles", "floor"),
+    Variant("floor-100", "the least: 6 doubles, 2 records", "floor", {}, 1.0, 2),
     _otel("otel-0", "OpenTelemetry WSGI, none sampled", 0.0),
     _otel("otel-100", "OpenTelemetry WSGI, all sampled (1 span)", 1.0),
     Variant("django", "Django, bare", "django_bare"),
