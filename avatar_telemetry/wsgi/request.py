@@ -18,19 +18,13 @@ from opentelemetry.util.types import AttributeValue
 from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import (
-    AUTH_ATTEMPTS,
     DB_DURATION,
     DB_QUERIES,
     EXTERNAL_DURATION,
     EXTERNAL_REQUESTS,
-    UPLOAD_SIZE,
-    UPLOADS,
 )
-from avatar_telemetry.store.metrics import (
-    LONGEST_QUERY,
-    Metrics,
-    Plan,
-)
+from avatar_telemetry.wsgi.head import observe_head
+from avatar_telemetry.wsgi.outcome import plan_of, record_success
 from avatar_telemetry.wsgi.request_spans import RequestSpans, RequestTracing, operation_name
 
 if TYPE_CHECKING:
@@ -51,8 +45,6 @@ ENVIRON_KEY = "avatar_telemetry.request"
 TRACE_ID_KEY = "avatar_telemetry.trace_id"
 """The trace id in the environ, 32 hexadecimal digits, for access logs."""
 SERVER_ERROR = "500"
-OPENED_AND_SAVED = frozenset(("open", "save"))
-
 
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 
@@ -100,10 +92,10 @@ class AvatarRequest:
     sent = 0
     announced: int | None = None
     response_headers: Iterable[tuple[str, str]] = ()
-    _image_steps: frozenset[str] = frozenset()
-    _content_type = ""
-    _location = ""
-    _unsent = 0
+    image_steps_seen: frozenset[str] = frozenset()
+    content_type = ""
+    location = ""
+    unsent = 0
     _send_error: BaseException | None = None
     _server_write: Write | None = None
     _context: Context | None = None
@@ -116,11 +108,11 @@ class AvatarRequest:
         route: Route,
         start_response: StartResponse,
     ) -> None:
-        self._telemetry = telemetry
+        self.telemetry = telemetry
         self._server_start_response = start_response
         self.method = labels.method(environ.get("REQUEST_METHOD", ""))
-        self._path: str = environ.get("PATH_INFO", "")
-        self._query: str = environ.get("QUERY_STRING", "")
+        self.path: str = environ.get("PATH_INFO", "")
+        self.query: str = environ.get("QUERY_STRING", "")
         self.route = route
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
@@ -154,9 +146,9 @@ class AvatarRequest:
         else:
             write = self._server_start_response(status, response_headers)
         try:
-            self._observe_head(status, response_headers)
+            observe_head(self, status, response_headers)
         except Exception:  # noqa: BLE001 - an application may send what it likes
-            self._telemetry.guard.failed("start_response")
+            self.telemetry.guard.failed("start_response")
         self._server_write = write
         return self.write
 
@@ -192,9 +184,9 @@ class AvatarRequest:
         if not self.first_byte:
             self.first_byte = perf_counter()
         self.sent += size
-        if self._unsent:
-            self._unsent -= size
-            if self._unsent <= 0:
+        if self.unsent:
+            self.unsent -= size
+            if self.unsent <= 0:
                 self.finish()
 
     def cache_lookup(self, cache: str, *, hit: bool) -> None:
@@ -204,7 +196,7 @@ class AvatarRequest:
             cache: the name by which the profile knows it.
             hit: whether it had an answer.
         """
-        if self.route.cached and not self.cache and cache in self._telemetry.profile.avatar_cache:
+        if self.route.cached and not self.cache and cache in self.telemetry.profile.avatar_cache:
             self.cache = "hit" if hit else "miss"
 
     def generated(self, generator: str) -> None:
@@ -226,14 +218,14 @@ class AvatarRequest:
         self.outside_calls += 1
         service = self.service(host)
         self.services_seen += (service,)
-        metrics = self._telemetry.metrics
+        metrics = self.telemetry.metrics
         metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
         metrics.observe(EXTERNAL_DURATION, seconds, service)
 
     @property
     def guard(self) -> Guard:
         """Told of a failure of ours, by a probe that is in between."""
-        return self._telemetry.guard
+        return self.telemetry.guard
 
     def image_step(self, step: str) -> None:
         """An image library has opened, scaled or saved a picture, outside of any generator.
@@ -242,7 +234,7 @@ class AvatarRequest:
             step: ``open``, ``resize``, ``thumbnail`` or ``save``.
         """
         self.image_steps += 1
-        self._image_steps |= {step}
+        self.image_steps_seen |= {step}
 
     def resolved(self, template: str, view: str) -> None:
         """The application's own router has found what answers.
@@ -251,7 +243,7 @@ class AvatarRequest:
             template: of its URL pattern; nothing in it is a client's.
             view: its name.
         """
-        profile = self._telemetry.profile
+        profile = self.telemetry.profile
         if profile.application_routes and self.route is profile.other:
             self.route = _route_of(template)
             if self._spans is not None:
@@ -259,14 +251,9 @@ class AvatarRequest:
         if self._spans is not None:
             self._spans.server.set_attribute("ivatar.view", view)
 
-    @property
-    def telemetry(self) -> Telemetry:
-        """What it is recorded with."""
-        return self._telemetry
-
     def wanted_size(self) -> int | None:
         """The edge in pixels of the picture that it asks for."""
-        return self._telemetry.profile.size(self._query)
+        return self.telemetry.profile.size(self.query)
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Add an attribute to the server span of this request, if it is recorded. Never raises.
@@ -276,7 +263,7 @@ class AvatarRequest:
             value: a text, number or truth, or a list of one kind of these; it leaves as it is.
         """
         if self._spans is not None:
-            with self._telemetry.guard.at("spans"):
+            with self.telemetry.guard.at("spans"):
                 self._spans.server.set_attribute(key, value)
 
     def application_error(self, error: BaseException) -> None:
@@ -290,11 +277,11 @@ class AvatarRequest:
 
     def service(self, host: str) -> str:
         """The profile's word for the outside service that a host belongs to, or ``other``."""
-        return labels.service(host, self._telemetry.profile.services)
+        return labels.service(host, self.telemetry.profile.services)
 
     def known_host(self, host: str) -> str:
         """The host among the profile's services that a host is, or is a subdomain of; or empty."""
-        return labels.known_host(host, self._telemetry.profile.services)
+        return labels.known_host(host, self.telemetry.profile.services)
 
     def db_query(self, system: str, operation: str, seconds: float) -> None:
         """An SQL statement was run; counted at once.
@@ -305,7 +292,7 @@ class AvatarRequest:
             seconds: until the driver returned or failed.
         """
         self.db_queries += 1
-        self._telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
+        self.telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
 
     def failed(self, error: BaseException) -> None:
         """An exception passes from the application to the server: the request has ended.
@@ -324,15 +311,16 @@ class AvatarRequest:
         self.finished = True
         duration = perf_counter() - self.started
         try:
-            self._record(duration)
+            first_byte = self.first_byte - self.started if self.first_byte else duration
+            self.telemetry.metrics.finished(plan_of(self), duration, first_byte)
         except Exception:  # noqa: BLE001 - the answer has been given; nothing may break it now
-            self._telemetry.guard.failed("finish")
-            self._telemetry.metrics.abandoned()
+            self.telemetry.guard.failed("finish")
+            self.telemetry.metrics.abandoned()
         if self.route.succeeded is not None:
             try:
-                self._record_success(self.route)
+                record_success(self)
             except Exception:  # noqa: BLE001 - a rule of the user's profile
-                self._telemetry.guard.failed("succeeded")
+                self.telemetry.guard.failed("succeeded")
         if self._spans is not None:
             self._end_spans(self._spans, duration)
         self.error = None  # its traceback holds the frames that hold this request
@@ -341,7 +329,7 @@ class AvatarRequest:
         try:
             spans = tracing.begin(environ, self.route, self.method)
         except Exception:  # noqa: BLE001 - the request goes on without spans
-            self._telemetry.guard.failed("spans")
+            self.telemetry.guard.failed("spans")
             return
         if spans is None:
             return
@@ -356,113 +344,4 @@ class AvatarRequest:
         try:
             spans.end(self, duration)
         except Exception:  # noqa: BLE001 - a span processor of the user's may raise
-            self._telemetry.guard.failed("spans")
-
-    def _observe_head(self, status: str, headers: list[tuple[str, str]]) -> None:
-        self.status = status[:3]
-        self._content_type = self._location = ""
-        self._unsent = 0
-        self.announced = None  # an error page may follow a head that never left (PEP 3333)
-        for name, value in headers:
-            meaning = _MEANINGS.get(name)
-            if meaning is None:
-                meaning = _meaning(name)
-            if meaning == "":
-                continue
-            if meaning == "content-type":
-                self._content_type = value
-            elif meaning == "location":
-                self._location = value
-            elif value.isdecimal():
-                self.announced = int(value)
-                self._unsent = 0 if self.method == "HEAD" else self.announced
-        if self._spans is not None:
-            self.response_headers = headers
-
-    def _record(self, duration: float) -> None:
-        route = self.route
-        metrics = self._telemetry.metrics
-        plan = (
-            self._conclude(route, metrics)
-            if route.kind == "avatar"
-            else metrics.plan(
-                (self.method, labels.status(self.status), route.template, "", "", "", "")
-            )
-        )
-        first_byte = self.first_byte - self.started if self.first_byte else duration
-        metrics.finished(plan, duration, first_byte)
-
-    def _conclude(self, route: Route, metrics: Metrics) -> Plan:
-        """What was asked for and what was given, and the cells to write it into."""
-        answer = (
-            route.template, self.method, self.status, self._query, self._content_type,
-            self.cache, self.generators, self.outside_calls, self._image_steps,
-            self.told_source,
-        )  # fmt: skip
-        conclusion = metrics.conclusions.get(answer)
-        if conclusion is not None:
-            self.size, self.picture, self.source, plan = conclusion
-            return plan
-        telemetry = self._telemetry
-        status = labels.status(self.status)
-        self.size = telemetry.profile.size(self._query)
-        picture = labels.image_format(self._content_type)
-        if picture and status == "200":
-            self.source = self._source()
-        self.picture = picture or labels.suffix_format(self._path)
-        size = labels.size_label(self.size, telemetry.sizes)
-        plan = metrics.plan(
-            (self.method, status, route.template, size, self.picture, self.cache, self.source)
-        )
-        if picture and len(self._query) <= LONGEST_QUERY:  # without one the path has its say
-            metrics.remember(answer, (self.size, self.picture, self.source, plan))
-        return plan
-
-    def _source(self) -> str:
-        """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
-        if self.told_source:
-            return self.told_source
-        if self.route.service:
-            return "external"
-        if self.cache == "hit":
-            return ""
-        if self.generators:
-            return "generated"
-        made = self.cache == "miss" or self._image_steps >= OPENED_AND_SAVED
-        if made and not self.outside_calls:
-            return self._telemetry.profile.image_without_generator
-        return ""
-
-    def _record_success(self, route: Route) -> None:
-        success = self.told_success
-        if success is None:
-            code = int(self.status) if self.status.isdigit() else 0
-            success = route.succeeded(self.method, code, self._location)  # type: ignore[misc]
-        metrics = self._telemetry.metrics
-        files = [*self.upload.files()] if self.upload is not None else []
-        if not files and self.told_file is not None:
-            files = [self.told_file]
-        for content_type, size in files:
-            metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
-        kind = labels.upload_type(files[0][0]) if files else labels.OTHER
-        if success is None:
-            return
-        self.success = success
-        if route.kind == "upload":
-            metrics.count(UPLOADS, kind, "true" if success else "false")
-        else:
-            metrics.count(AUTH_ATTEMPTS, route.operation, "true" if success else "false")
-
-
-# What a response header means to us, by its name as it was spelled; most applications spell a few.
-_MEANINGS: dict[str, str] = {}
-_LOOKED_AT = ("content-length", "content-type", "location")
-MOST_NAMES = 256
-
-
-def _meaning(name: str) -> str:
-    lower = name.lower()
-    meaning = lower if lower in _LOOKED_AT else ""
-    if len(_MEANINGS) < MOST_NAMES:
-        _MEANINGS[name] = meaning
-    return meaning
+            self.telemetry.guard.failed("spans")

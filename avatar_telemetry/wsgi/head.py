@@ -1,0 +1,49 @@
+"""The head of an answer: what its status and headers say of the request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from avatar_telemetry.wsgi.request import AvatarRequest
+
+# What a response header means to us, by its name as it was spelled; most applications spell a few.
+_MEANINGS: dict[str, str] = {}
+_LOOKED_AT = ("content-length", "content-type", "location")
+MOST_NAMES = 256
+
+
+def observe_head(request: AvatarRequest, status: str, headers: list[tuple[str, str]]) -> None:
+    """Keep what counts of a head. A later one, such as of an error page, takes its place.
+
+    Args:
+        request: that is answered.
+        status: status line without the protocol.
+        headers: as the application gave them; anything else than PEP 3333 asks for may raise.
+    """
+    request.status = status[:3]
+    request.content_type = request.location = ""
+    request.unsent = 0
+    request.announced = None
+    for name, value in headers:
+        meaning = _MEANINGS.get(name)
+        if meaning is None:
+            meaning = _meaning(name)
+        if meaning == "":
+            continue
+        if meaning == "content-type":
+            request.content_type = value
+        elif meaning == "location":
+            request.location = value
+        elif value.isdecimal():
+            request.announced = int(value)
+            request.unsent = 0 if request.method == "HEAD" else request.announced
+    request.response_headers = headers
+
+
+def _meaning(name: str) -> str:
+    lower = name.lower()
+    meaning = lower if lower in _LOOKED_AT else ""
+    if len(_MEANINGS) < MOST_NAMES:
+        _MEANINGS[name] = meaning
+    return meaning

@@ -1,0 +1,101 @@
+"""What became of a request, concluded once when it has ended, and what is counted for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from avatar_telemetry.store import labels
+from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, UPLOAD_SIZE, UPLOADS
+from avatar_telemetry.store.metrics import LONGEST_QUERY, Plan
+
+if TYPE_CHECKING:
+    from avatar_telemetry.wsgi.request import AvatarRequest
+
+OPENED_AND_SAVED = frozenset(("open", "save"))
+
+
+def plan_of(request: AvatarRequest) -> Plan:
+    """The cells that a request is written into.
+
+    Args:
+        request: that has ended. One for an avatar learns its size, picture and source here.
+    """
+    route = request.route
+    metrics = request.telemetry.metrics
+    if route.kind != "avatar":
+        status = labels.status(request.status)
+        return metrics.plan((request.method, status, route.template, "", "", "", ""))
+    answer = (
+        route.template, request.method, request.status, request.query, request.content_type,
+        request.cache, request.generators, request.outside_calls, request.image_steps_seen,
+        request.told_source,
+    )  # fmt: skip
+    conclusion = metrics.conclusions.get(answer)
+    if conclusion is not None:
+        request.size, request.picture, request.source, plan = conclusion
+        return plan
+    plan = _conclude(request)
+    # Where no picture was given, the path has its say.
+    if labels.image_format(request.content_type) and len(request.query) <= LONGEST_QUERY:
+        metrics.remember(answer, (request.size, request.picture, request.source, plan))
+    return plan
+
+
+def record_success(request: AvatarRequest) -> None:
+    """Count an upload or an attempt to authenticate, and say whether it did what it was for.
+
+    Args:
+        request: that has ended, whose route has a rule of success. The rule is of the profile and
+            may raise.
+    """
+    route, metrics = request.route, request.telemetry.metrics
+    success = request.told_success
+    if success is None:
+        code = int(request.status) if request.status.isdigit() else 0
+        success = route.succeeded(request.method, code, request.location)  # type: ignore[misc]
+    files = [*request.upload.files()] if request.upload is not None else []
+    if not files and request.told_file is not None:
+        files = [request.told_file]
+    for content_type, size in files:
+        metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
+    if success is None:
+        return
+    request.success = success
+    told = "true" if success else "false"
+    if route.kind == "upload":
+        kind = labels.upload_type(files[0][0]) if files else labels.OTHER
+        metrics.count(UPLOADS, kind, told)
+    else:
+        metrics.count(AUTH_ATTEMPTS, route.operation, told)
+
+
+def _conclude(request: AvatarRequest) -> Plan:
+    """What was asked for and what was given."""
+    telemetry = request.telemetry
+    status = labels.status(request.status)
+    picture = labels.image_format(request.content_type)
+    request.size = telemetry.profile.size(request.query)
+    if picture and status == "200":
+        request.source = _source(request)
+    request.picture = picture or labels.suffix_format(request.path)
+    return telemetry.metrics.plan((
+        request.method, status, request.route.template,
+        labels.size_label(request.size, telemetry.sizes), request.picture, request.cache,
+        request.source,
+    ))  # fmt: skip
+
+
+def _source(request: AvatarRequest) -> str:
+    """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
+    if request.told_source:
+        return request.told_source
+    if request.route.service:
+        return "external"
+    if request.cache == "hit":
+        return ""
+    if request.generators:
+        return "generated"
+    made = request.cache == "miss" or request.image_steps_seen >= OPENED_AND_SAVED
+    if made and not request.outside_calls:
+        return request.telemetry.profile.image_without_generator
+    return ""
