@@ -120,6 +120,27 @@ def test_a_bad_value_is_named(variable: str, text: str) -> None:
     assert ("(not shown)" in message) == variable.endswith(SECRETS)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(
+            "::1, 10.0.0.5/8",
+            "10.0.0.5/8 has host bits set: 10.0.0.0/8 is the network, 10.0.0.5 that address alone",
+            id="IPv4",
+        ),
+        pytest.param("192.0.2.9/255.255.255.0", "192.0.2.0/24 is the network", id="mask"),
+        pytest.param("unix,fd00::1/8", "fd00::/8 is the network", id="IPv6"),
+    ],
+)
+@pytest.mark.parametrize("name", ["METRICS_ALLOW", "TRUSTED_PROXIES"])
+def test_host_bits_are_explained(name: str, text: str, told: str) -> None:
+    """An address with the length of its network is refused with the network that was meant."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({f"AVATAR_TELEMETRY_{name}": text})
+    assert "allowed is networks" in str(caught.value)
+    assert told in str(caught.value)
+
+
 def test_all_faults_stand_in_one_message() -> None:
     """An operator mends everything at once."""
     with pytest.raises(SettingsError) as caught:

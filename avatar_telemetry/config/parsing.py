@@ -9,7 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +29,10 @@ SAMPLERS = (
     "parentbased_traceidratio",
 )  # fmt: skip
 """The standard values of ``OTEL_TRACES_SAMPLER`` that need no package of their own."""
+
+
+class ExplainedError(ValueError):
+    """A text that is not allowed; the message tells an operator why."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +183,13 @@ def sampler(text: str) -> str:
 def opt_in(text: str) -> str:
     """``OTEL_SEMCONV_STABILITY_OPT_IN``: ``http/dup`` wins over ``http``, other words mean other
     signals (semantic conventions, HTTP, stability migration)."""
-    parts = {part.strip().lower() for part in text.split(",")}
+    parts = opt_ins(text)
     return "both" if "http/dup" in parts else "stable" if "http" in parts else "old"
+
+
+def opt_ins(text: str) -> frozenset[str]:
+    """The words of ``OTEL_SEMCONV_STABILITY_OPT_IN``."""
+    return frozenset(part.strip().lower() for part in text.split(",") if part.strip())
 
 
 def secret_key(text: str) -> str:
@@ -233,7 +250,16 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    return tuple(ip_network(word.strip()) for word in text.split(",") if word.strip())
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    parsed = tuple(ip_network(word, strict=False) for word in words)
+    faults = [
+        f"{word} has host bits set: {network} is the network, {address} that address alone"
+        for word, network in zip(words, parsed, strict=True)
+        if (address := ip_interface(word).ip) != network.network_address
+    ]
+    if faults:
+        raise ExplainedError("; ".join(faults))
+    return parsed
 
 
 def allow(text: str) -> Allow:

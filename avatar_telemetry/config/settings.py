@@ -156,8 +156,9 @@ def _parse(
     for name, setting in table.items():
         try:
             values[name] = setting.parse(raw_text(environ, setting))
-        except (ValueError, KeyError):
-            faults.append(_fault(environ, setting))
+        except (ValueError, KeyError) as error:
+            why = f"; {error}" if isinstance(error, parsing.ExplainedError) else ""
+            faults.append(_fault(environ, setting) + why)
     return values
 
 
