@@ -16,6 +16,7 @@ from avatar_telemetry.cli.environment import load_chosen_profile
 from avatar_telemetry.cli.output import say, say_json
 from avatar_telemetry.cli.rehearsal import Answer, Rehearsed, rehearse
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.profile import Profile
 
 
 @click.command("routes")
@@ -25,7 +26,10 @@ from avatar_telemetry.config.settings import Settings
 @click.option("--content-type", default="", help="Of the answer; image/png for avatars.")
 @click.option("--location", default="", help="Of the answer, where it redirects.")
 @click.option("--cache", type=click.Choice(["hit", "miss"]), help="What the avatar cache says.")
-@click.option("--generator", default="", help="Of the profile, that draws the picture.")
+@click.option(
+    "--generator", default="",
+    help="What draws the picture: one of the profile's generators, such as Identicon:render.",
+)  # fmt: skip
 @click.option("--privacy", type=click.Choice(["strict", "balanced", "off"]), help="Mode to show.")
 @click.option("--profile", default="", help="ivatar, demo, generic or module:NAME.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -49,9 +53,7 @@ def routes(
     chosen = load_chosen_profile(settings, profile)
     generator, cache = answer.pop("generator"), answer.pop("cache")
     if generator and generator not in chosen.generators:
-        raise click.UsageError(
-            f"{generator!r} is none of the profile's: {', '.join(chosen.generators)}"
-        )
+        raise click.UsageError(_no_generator(generator, chosen))
     told = Answer(**answer, cache=cache or "", generator=generator)
     found = [rehearse(settings, chosen, method.upper(), _target(each), told) for each in path]
     if as_json:
@@ -59,6 +61,13 @@ def routes(
         return
     for each in found:
         _show(each)
+
+
+def _no_generator(generator: str, profile: Profile) -> str:
+    if not profile.generators:
+        return f"--generator {generator}: the profile {profile.name} has none (--profile)"
+    named = ", ".join(profile.generators)
+    return f"--generator {generator}: the profile {profile.name} has no such generator, but {named}"
 
 
 def _target(url: str) -> str:

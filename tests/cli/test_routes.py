@@ -96,8 +96,15 @@ def test_urls_are_shown() -> None:
     assert shown[0]["route"] == "other"
 
 
-def test_a_generator_must_be_the_profiles() -> None:
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ("ivatar", "the profile ivatar has no such generator, but monsterid.id:build_monster, "),
+        ("generic", "the profile generic has none"),
+    ],
+)
+def test_a_generator_must_be_the_profiles(profile: str, message: str) -> None:
     """A generator that the profile does not name is an error that lists those that it does."""
-    ran = run("routes", "/", "--generator", "no:such")
+    ran = run("routes", "/", "--profile", profile, "--generator", "no:such")
     assert ran.status == 2
-    assert "Identicon:render" in ran.err
+    assert f"--generator no:such: {message}" in ran.err
