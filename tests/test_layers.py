@@ -22,6 +22,7 @@ LAYERS = (
         "client/authority",
         "log_records/correlation",
         "errors",
+        "config/doubts",
         "client/excluded",
         "store/family",
         "store/files",

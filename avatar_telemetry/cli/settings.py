@@ -28,6 +28,9 @@ A variable with this prefix that is not in the table stops the start, too: it is
 """
 STANDARD = """\
 ## The server, and what OpenTelemetry has standardised
+
+Others have variables with these prefixes, too, so that one that is not in the table stops nothing.
+Where it differs by a letter or two from a known one, the start warns of it once.
 """
 OTLP = """\
 ## OTLP

@@ -55,6 +55,10 @@ def levels(findings: list[Finding]) -> dict[str, str]:
             {**ON, "OTEL_EXPORTER_OTLP_ENDPIONT": "http://c:4318"},
             {"settings.misspelt": "warning"}, id="misspelt",
         ),
+        pytest.param(
+            {**ON, "OTEL_SEMCONV_STABILITY_OPT_IN": "htp,database/dup"},
+            {"settings.opt_in": "warning"}, id="opt-in",
+        ),
         pytest.param({**ON, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "x"}, {}, id="somebody-elses"),
         pytest.param(
             {"OTEL_EXPORT_ENABLED": "true"}, {"settings.hostname": "warning"}, id="hostname"

@@ -65,6 +65,23 @@ def test_bad_settings(prepare: Serve, preload: bool) -> None:
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
+def test_perhaps_misspelt(serve: Serve, preload: bool) -> None:
+    """What was perhaps misspelt, and is not forbidden, is told once and stops nothing."""
+    server = serve(
+        preload_app=preload,
+        env={
+            "OTEL_EXPORTER_OTLP_ENDPIONT": "http://collector:4318",
+            "OTEL_SEMCONV_STABILITY_OPT_IN": "htp,database",
+        },
+    )
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    assert server.log().count("Is OTEL_EXPORTER_OTLP_ENDPOINT meant?") == 1
+    assert server.log().count("OTEL_SEMCONV_STABILITY_OPT_IN: 'htp' means nothing.") == 1
+    assert "database" not in server.log()
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
 def test_bad_settings_in_raw_env(prepare: Serve, preload: bool) -> None:
     """Variables that the configuration sets are checked like those of the environment."""
     server = prepare(preload_app=preload, raw_env=["AVATAR_TELEMETRY_METRICS_PATH=metrics"])

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from opentelemetry import environment_variables as api_variables
-from opentelemetry.sdk import environment_variables as sdk_variables
-
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.environment import load_chosen_profile
+from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
-from avatar_telemetry.config.settings import Settings, variables
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.wanted import check_exporters
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
-# A misspelt variable differs by a letter or two; what differs by more is somebody else's.
-MISSPELT = 0.9
 SPAN_BYTES = 2_000
 """Bytes of memory that a waiting span takes, about: two dozen attributes."""
 MUCH_MEMORY = 64 << 20
@@ -40,8 +35,8 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
         return None, [error("settings.fault", line, advice) for line in lines]
     findings = [
-        *_enabled(settings, environ), *_misspelt(environ), *_identity(settings),
-        *_safe(settings), *_sampling(settings), *_memory(settings),
+        *_enabled(settings, environ), *(warning(*doubt) for doubt in doubts(environ)),
+        *_identity(settings), *_safe(settings), *_sampling(settings), *_memory(settings),
     ]  # fmt: skip
     read = good(
         "settings.read", f"all can be used; profile {profile.name}, {settings.privacy} privacy"
@@ -86,18 +81,6 @@ def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding
             "the export is off: no spans, nothing is pushed; /metrics works",
             f"Set {ENABLED}=true and {OTLP_PREFIX}ENDPOINT to have traces.",
         )
-
-
-def _misspelt(environ: Mapping[str, str]) -> Iterator[Finding]:
-    known = {name for each in variables() for name in (each.variable, each.alias) if name}
-    known |= {name for module in (api_variables, sdk_variables) for name in vars(module)}
-    for name in sorted(environ):
-        if name.startswith(("OTEL_", "IVATAR_", "PROMETHEUS_")) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT)
-            if near:
-                yield warning(
-                    "settings.misspelt", f"{name} is read by nobody", f"Is {near[0]} meant?"
-                )
 
 
 def _identity(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,86 @@
+"""What stands in the environment, is allowed, and is hardly meant: others read variables, too.
+
+The start of a server warns of it, and the doctor finds it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from avatar_telemetry.config.parsing import opt_ins
+from avatar_telemetry.config.settings import SHOWN_VALUE, variables
+from avatar_telemetry.config.settings_table import SETTINGS
+from avatar_telemetry.config.variable import raw_text
+
+# A misspelt variable differs by a letter or two; what differs by more is somebody else's.
+MISSPELT = 0.9
+_HEADERS = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
+NEIGHBOURS = frozenset(
+    {"OTEL_PYTHON_ASGI_EXCLUDED_URLS", _HEADERS + "CLIENT_REQUEST", _HEADERS + "CLIENT_RESPONSE"}
+)
+"""Variables of other instrumentations that differ by as little from one of ours."""
+OPT_INS = frozenset(
+    {"gen_ai_latest_experimental", "gen_ai_tool_definitions"}.union(
+        *(
+            {area, f"{area}/dup"}
+            for area in ("http", "code", "database", "k8s", "messaging", "rpc", "service.peer")
+        )
+    )
+)
+"""What instrumentations take in ``OTEL_SEMCONV_STABILITY_OPT_IN`` (semantic conventions,
+migration guides)."""
+
+
+class Doubt(NamedTuple):
+    """Something that is hardly meant.
+
+    Args:
+        check: the name of the doctor's finding.
+        message: what was seen.
+        advice: what to do.
+    """
+
+    check: str
+    message: str
+    advice: str
+
+
+def doubts(environ: Mapping[str, str]) -> Iterator[Doubt]:
+    """Everything that was perhaps misspelt where no other name or word is forbidden."""
+    yield from _variables(environ)
+    yield from _opt_ins(environ)
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[Doubt]:
+    ours = {name for each in variables() for name in (each.variable, each.alias) if name}
+    strange = [
+        name
+        for name in sorted(environ.keys() - ours - NEIGHBOURS)
+        if name.startswith(("OTEL_", "IVATAR_", "PROMETHEUS_"))
+    ]
+    known = ours | _of_opentelemetry() if strange else ours
+    for name in (name for name in strange if name not in known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT)
+        if near:
+            yield Doubt("settings.misspelt", f"{name} is read by nobody", f"Is {near[0]} meant?")
+
+
+def _of_opentelemetry() -> set[str]:
+    """The variables of the API and of the SDK, which has some behind an underscore."""
+    # Not at the top: where nothing is sent nothing of the SDK is imported.
+    from opentelemetry import environment_variables as api
+    from opentelemetry.sdk import environment_variables as sdk
+
+    return {name.lstrip("_") for each in (api, sdk) for name in vars(each)}
+
+
+def _opt_ins(environ: Mapping[str, str]) -> Iterator[Doubt]:
+    setting = SETTINGS["semconv"]
+    for word in sorted(opt_ins(raw_text(environ, setting)) - OPT_INS):
+        near = difflib.get_close_matches(word, OPT_INS, n=1)
+        advice = f"Is {near[0]} meant?" if near else f"Here it may be {setting.allowed}."
+        yield Doubt(
+            "settings.opt_in", f"{setting.variable}: {word[:SHOWN_VALUE]!r} means nothing", advice
+        )
