@@ -149,6 +149,46 @@ def test_secrets_of_the_settings() -> None:
     assert {SECRET, "another-1", "token=in-query"} <= set(secrets_of(settings))
 
 
+HTTP_TRACES = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+GRPC = "opentelemetry.exporter.otlp.proto.grpc.exporter"
+
+
+@pytest.mark.parametrize(
+    ("env", "logger", "message", "place"),
+    [
+        pytest.param(
+            {}, HTTP_TRACES, "Failed to export spans batch code: 401",
+            "http://localhost:4318/v1/traces, the default of OTEL_EXPORTER_OTLP_ENDPOINT",
+            id="default",
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/x?token=in-query"}, HTTP_TRACES, "Failed",
+            "https://c/x/v1/traces, OTEL_EXPORTER_OTLP_ENDPOINT", id="all-signals",
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://all:4318",
+             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:4318/m"},
+            "opentelemetry.exporter.otlp.proto.http.metric_exporter", "Failed, no such trace",
+            "http://m:4318/m, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", id="one-signal",
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+             "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4317"},
+            GRPC, "Failed to export logs to l:4317, error code: UNAVAILABLE, trace",
+            "http://l:4317, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", id="grpc",
+        ),
+    ],
+)  # fmt: skip
+def test_a_failure_says_where_to(
+    tmp_path: Path, env: dict[str, str], logger: str, message: str, place: str
+) -> None:
+    """A failure's line ends with the endpoint, without its query, and the variable it is from."""
+    throttle = install_throttle(tmp_path, Settings.from_env(env))
+    failed = logging.LogRecord(logger, logging.ERROR, __file__, 1, message, (), None)
+    assert throttle.filter(failed)
+    assert failed.getMessage() == f"{message} (sent to {place})"
+
+
 def test_installed_once(tmp_path: Path) -> None:
     """Each exporter's logger bears one filter, however often it is installed."""
     settings = Settings.from_env({})

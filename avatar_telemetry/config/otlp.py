@@ -36,6 +36,7 @@ class Otlp:
         certificate: file with the certificates that are trusted, or empty.
         client_key: file with the key of the client's certificate, or empty.
         client_certificate: file with the client's certificate, or empty.
+        endpoint_from: the variable that named the endpoint; empty for the default.
     """
 
     endpoint: str
@@ -46,6 +47,12 @@ class Otlp:
     certificate: str
     client_key: str
     client_certificate: str
+    endpoint_from: str = ""
+
+    @property
+    def place(self) -> str:
+        """The endpoint as it may be shown: a query, like a header, may hold a key."""
+        return urlunsplit((*urlsplit(self.endpoint)[:3], "", ""))
 
 
 _KINDS: Mapping[str, tuple[Any, str, str, str]] = {
@@ -93,7 +100,12 @@ def otlp(signal: Signal, values: Mapping[str, Any], *, own_endpoint: bool) -> Ot
     scheme, address, path, *rest = urlsplit(result.endpoint or f"http://localhost:{HTTP_PORT}")
     if result.protocol != GRPC and not own_endpoint:
         path = f"{path.rstrip('/')}/v1/{signal}"
-    return replace(result, endpoint=urlunsplit((scheme, address, path, *rest)))
+    named_by = _setting("endpoint", signal if own_endpoint else None).variable
+    return replace(
+        result,
+        endpoint=urlunsplit((scheme, address, path, *rest)),
+        endpoint_from=named_by if result.endpoint else "",
+    )
 
 
 def resolve(signal: Signal, told: Otlp, *, grpc_installed: bool) -> tuple[Otlp, str]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from avatar_telemetry.config.otlp import OTLP_SETTINGS, SIGNALS
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.export.wanted import settled
 from avatar_telemetry.store.files import open_own
 
 STAMP = "failures.stamp"
@@ -38,6 +41,12 @@ LOGGERS = (
     "opentelemetry.sdk.trace.export",
 )
 """A logger's filter does not see what its children log, so each one is named."""
+_SIGNAL = re.compile(
+    r"(?P<traces>trace_exporter|\b(?:spans?|traces?)\b)"
+    r"|(?P<metrics>metric_exporter|\bmetrics?\b)|(?P<logs>_log_exporter|\blogs?\b)",
+    re.IGNORECASE,
+)
+"""How the name of a logger, or its message, tells what was to be sent."""
 
 
 def make_stamp(folder: Path) -> None:
@@ -55,15 +64,21 @@ class Throttle(logging.Filter):
         folder: the runtime folder.
         secrets: texts that must not stand in a line.
         clock: seconds since the epoch.
+        places: where each signal is sent, for the end of a failure's line.
     """
 
     def __init__(
-        self, folder: Path, secrets: Iterable[str], clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        secrets: Iterable[str],
+        clock: Callable[[], float] = time.time,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self._stamp = folder / STAMP
         self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
         self._clock = clock
+        self._places = places or {}
         self._own_next = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -91,15 +106,22 @@ class Throttle(logging.Filter):
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+        if record.levelno >= logging.WARNING:
+            text += self._place(record.name, text)
         for secret in self._secrets:
             text = text.replace(secret, NOT_SHOWN)
         record.msg, record.args = " ".join(text.split()), ()
         record.exc_info = record.exc_text = record.stack_info = None
 
+    def _place(self, logger: str, text: str) -> str:
+        found = _SIGNAL.search(logger) or _SIGNAL.search(text)
+        place = self._places.get(found.lastgroup or "") if found else None
+        return f" (sent to {place})" if place else ""
+
 
 def install_throttle(folder: Path, settings: Settings) -> Throttle:
     """Put one filter on the loggers of all exporters, in place of an older one of ours."""
-    throttle = Throttle(folder, secrets_of(settings))
+    throttle = Throttle(folder, secrets_of(settings), places=places_of(settings))
     for name in LOGGERS:
         logger = logging.getLogger(name)
         for old in [each for each in logger.filters if isinstance(each, Throttle)]:
@@ -113,6 +135,15 @@ def secrets_of(settings: Settings) -> Iterator[str]:
     for otlp in settings.otlp.values():
         yield from (value for _, value in otlp.headers)
         yield urlsplit(otlp.endpoint).query
+
+
+def places_of(settings: Settings) -> dict[str, str]:
+    """Where each signal is sent, and which variable says so."""
+    default = f"the default of {OTLP_SETTINGS[None]['endpoint'].variable}"
+    each = {signal: settled(settings, signal) for signal in SIGNALS}
+    return {
+        signal: f"{otlp.place}, {otlp.endpoint_from or default}" for signal, otlp in each.items()
+    }
 
 
 def _renew(stamp: Path, now: float) -> bool:

@@ -10,7 +10,6 @@ import importlib
 import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
-from urllib.parse import urlsplit, urlunsplit
 
 from avatar_telemetry.config.otlp import (
     COMPRESSION,
@@ -134,8 +133,7 @@ def _described(settings: Settings, signal: Signal, exporters: tuple[str, ...]) -
     for name in exporters:
         if name == "otlp":
             otlp = settled(settings, signal)
-            # A query, like a header, may hold a key.
-            where = urlunsplit((*urlsplit(otlp.endpoint)[:3], "", ""))
-            yield f"{where} ({otlp.protocol}, {otlp.timeout:g} s, compression {otlp.compression})"
+            how = f"{otlp.protocol}, {otlp.timeout:g} s, compression {otlp.compression}"
+            yield f"{otlp.place} ({how})"
         else:
             yield name
