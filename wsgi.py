@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from avatar_telemetry import Settings, SettingsError, instrument
 from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
+from avatar_telemetry.startup import check_demo
 
 # gunicorn ends at once where a worker exits with this, instead of starting it again and again.
 BOOT_ERROR = 3
@@ -17,7 +18,12 @@ except SettingsError as error:
     raise SystemExit(str(error)) from None  # preload_app imports this before gunicorn's hooks run
 
 try:
+    if settings.app == DEFAULT_APP:
+        check_demo(os.environ)
     wrapped = resolve_name(settings.app)
+except SettingsError as error:
+    print(error, file=sys.stderr)
+    raise SystemExit(BOOT_ERROR) from None
 except (ImportError, AttributeError) as error:
     if getattr(error, "name", None) not in settings.app.replace(":", ".").split("."):
         raise  # the application's own import fails: its traceback says where

@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 
 from avatar_telemetry.errors import ProfileError, SettingsError
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.port import open_server
 
 PACKAGE = __package__ or "avatar_telemetry"
-# Not 0, which the module itself may end the process with.
-PROFILE_IS_GOOD = 42
+# By its name: nothing here imports the demo, which is an application like any other.
+DEMO_SETTINGS = f"{PACKAGE}.demo.settings:Settings.from_environ"
+# Not 0, which a module itself may end the process with.
+IS_GOOD = 42
 
 
 def load_profile(reference: str) -> Profile:
@@ -42,30 +45,57 @@ def load_profile(reference: str) -> Profile:
 def check_profile(reference: str) -> None:
     """See whether a profile can be used, without keeping the user's modules in this process.
 
-    They may belong to the application, which a reload (HUP) is to import anew in its workers; so
-    the import is made by a child.
-
     Raises:
         SettingsError: see :func:`load_profile`.
     """
     if reference.startswith(PACKAGE + "."):
         load_profile(reference)
         return
+    silent = _profile_fault(reference, "its import ends the process")
+    check_apart(lambda: load_profile(reference), silent)
+
+
+def check_demo(environ: Mapping[str, str]) -> None:
+    """See whether the demo can be served with its ``DEMO_*`` variables.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+    try:
+        resolve_name(DEMO_SETTINGS)(environ)
+    except ImportError:
+        return  # what it needs and is not installed is told where it is served
+    except ValueError as error:
+        raise SettingsError(f"avatar_telemetry: the demo cannot be served\n  {error}") from error
+
+
+def check_apart(check: Callable[[], object], silent: str) -> None:
+    """Make a check in a child, so that this process keeps no module of it.
+
+    They may belong to the application, which a reload (HUP) is to import anew in its workers.
+
+    Args:
+        check: raises :class:`SettingsError`.
+        silent: the fault where it ends the process without a word.
+
+    Raises:
+        SettingsError: of the check.
+    """
     with tempfile.TemporaryFile() as report:
         child = os.fork()
         if child == 0:
-            _report_profile(reference, report.fileno())
+            _report(check, report.fileno())
         _, status = os.waitpid(child, 0)
         report.seek(0)
         fault = report.read().decode(errors="replace")
-    if os.waitstatus_to_exitcode(status) != PROFILE_IS_GOOD:
-        raise SettingsError(fault or _profile_fault(reference, "its import ends the process"))
+    if os.waitstatus_to_exitcode(status) != IS_GOOD:
+        raise SettingsError(fault or silent)
 
 
-def _report_profile(reference: str, report: int) -> None:
+def _report(check: Callable[[], object], report: int) -> None:
     try:
-        load_profile(reference)
-        os._exit(PROFILE_IS_GOOD)
+        check()
+        os._exit(IS_GOOD)
     except SettingsError as error:
         os.write(report, str(error).encode())
     finally:

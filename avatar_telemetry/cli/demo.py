@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 import click
 
+from avatar_telemetry.startup import check_demo
+
 NEEDED = {"PIL": "pillow", "pymemcache": "pymemcache", "sqlalchemy": "sqlalchemy"}
 CONFIGURATION = "avatar_telemetry.cli.demo_server"
 
@@ -34,6 +36,7 @@ def demo(workers: int, bind: str, gunicorn_options: tuple[str, ...]) -> None:
         raise click.UsageError(
             f"the demo needs {', '.join(missing)}: pip install 'avatar-telemetry[demo]'"
         )
+    check_demo(os.environ)
     command = [
         sys.executable, "-m", "gunicorn", "-c", f"python:{CONFIGURATION}",
         "--workers", str(workers), "--bind", bind, *gunicorn_options,

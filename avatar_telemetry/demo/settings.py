@@ -70,7 +70,7 @@ class Settings:
         Raises:
             DemoSettingsError: a value cannot be used.
         """
-        data = Path(environ.get("DEMO_DATA") or _default_folder(environ))
+        data = _folder(environ)
         return cls(
             data=data,
             database=_database(environ, data),
@@ -88,6 +88,15 @@ class Settings:
         )
 
 
+def _folder(environ: Mapping[str, str]) -> Path:
+    """The data folder, which the first request makes where it is not there."""
+    folder = Path(environ.get("DEMO_DATA") or _default_folder(environ))
+    there = next(each for each in (folder, *folder.absolute().parents) if os.path.exists(each))
+    if not there.is_dir():
+        raise DemoSettingsError(f"DEMO_DATA: {str(there)!r} is not a folder")
+    return folder
+
+
 def _default_folder(environ: Mapping[str, str]) -> str:
     cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", ""), ".cache")
     base = os.path.dirname(cache)
@@ -102,10 +111,14 @@ def _database(environ: Mapping[str, str], data: Path) -> URL:
         return URL.create("sqlite", database=str(data / "demo.sqlite3"))
     try:
         url = make_url(text)
+        url = url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+        url.get_dialect()
     except (ArgumentError, ValueError):
         # Not the value: it may hold a password.
-        raise DemoSettingsError("DEMO_DATABASE is not a database URL") from None
-    return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+        raise DemoSettingsError(
+            "DEMO_DATABASE is not the URL of a database that is known"
+        ) from None
+    return url
 
 
 def _secret(environ: Mapping[str, str]) -> str:

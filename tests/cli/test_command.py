@@ -127,6 +127,13 @@ def test_the_demo_says_what_it_needs() -> None:
     assert "sqlalchemy: pip install 'avatar-telemetry[demo]'" in ended.stderr
 
 
+def test_the_demo_says_what_is_wrong() -> None:
+    """A variable of the demo that cannot be used is told before any server starts."""
+    ran = run("demo", DEMO_MEMCACHED="nowhere")
+    assert (ran.status, ran.out) == (2, "")
+    assert "DEMO_MEMCACHED: 'nowhere' is neither host:port" in ran.err
+
+
 def test_all_but_top_work_without_the_extra() -> None:
     """The other commands need no rich."""
     ended = without("rich", "check-config")

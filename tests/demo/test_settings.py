@@ -36,6 +36,8 @@ def test_drivers(url, driver):
     ("name", "value"),
     [
         pytest.param("DEMO_DATABASE", "no url", id="database"),
+        pytest.param("DEMO_DATABASE", "postgre://u:p@h/d", id="database's kind"),
+        pytest.param("DEMO_DATA", f"{__file__}/data", id="data in a file"),
         pytest.param("DEMO_SECRET", "short", id="secret"),
         pytest.param("DEMO_MEMCACHED", "localhost", id="no port"),
         pytest.param("DEMO_MEMCACHED", "localhost:99999", id="port too high"),

@@ -230,6 +230,17 @@ def test_an_application_that_is_not_there(prepare: Serve) -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["import", "preload"])
+def test_bad_settings_of_the_demo(prepare: Serve, tmp_path: Path, preload: tuple[str, ...]) -> None:
+    """A bad ``DEMO_*`` variable stops the start, where the demo is what is served."""
+    configuration = ("-c", str(REPOSITORY / "gunicorn.conf.py"), "--chdir", str(REPOSITORY))
+    arguments = (*configuration, "--pid", str(tmp_path / "pid"), *preload)
+    env = {"DEMO_MAX_UPLOAD": "lots", "GUNICORN_BIND": "127.0.0.1:0"}
+    server = prepare("wsgi:application", arguments=arguments, env=env)
+    assert_refused(server, "DEMO_MAX_UPLOAD: 'lots' is not a positive number")
+    assert not (tmp_path / "pid").exists()
+
+
 def test_a_propagator_that_is_not_installed(prepare: Serve) -> None:
     """It is told by us, though OpenTelemetry would raise at its import."""
     assert_refused(prepare(env={"OTEL_PROPAGATORS": "pigeon"}), "OTEL_PROPAGATORS='pigeon'")
