@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import prometheus_client
 from prometheus_client import values
 
-from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.errors import SettingsError
@@ -46,6 +45,7 @@ from avatar_telemetry.startup import (
     check_profile,
     check_writable,
     load_profile,
+    warn_of_doubts,
 )
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.folder import RuntimeFolder, open_folder
@@ -128,8 +128,7 @@ class Runtime:
         settings = self._settings = Settings.from_env(self._environ)
         check_profile(settings.profile)
         check_exporters(settings)
-        for _, message, advice in doubts(self._environ):
-            LOGGER.warning("%s. %s", message, advice)
+        warn_of_doubts(self._environ)
         if sends(settings):
             # Its workers send with it, and so share it.
             from avatar_telemetry.export import outlets  # noqa: F401

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
 
+from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.errors import ProfileError, SettingsError
+from avatar_telemetry.log import LOGGER
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.port import open_server
 
@@ -55,6 +57,36 @@ def check_profile(reference: str) -> None:
     check_apart(lambda: load_profile(reference), silent)
 
 
+def check_app(reference: str) -> None:
+    """See whether an application can be imported.
+
+    Args:
+        reference: ``module:NAME``.
+
+    Raises:
+        SettingsError: it cannot, or is none.
+    """
+    try:
+        if not callable(resolve_name(reference)):
+            raise TypeError("no WSGI application: it cannot be called")
+    except (Exception, SystemExit) as error:
+        raise SettingsError(app_fault(reference, f"{type(error).__name__}: {error}")) from error
+
+
+def app_fault(reference: str, fault: str) -> str:
+    """What is told of an application that cannot be imported."""
+    return (
+        "avatar_telemetry: the configuration cannot be used\n"
+        f"  AVATAR_TELEMETRY_APP={reference!r}: {fault}"
+    )
+
+
+def warn_of_doubts(environ: Mapping[str, str]) -> None:
+    """Tell of what is perhaps misspelt."""
+    for _, message, advice in doubts(environ):
+        LOGGER.warning("%s. %s", message, advice)
+
+
 def check_demo(environ: Mapping[str, str]) -> None:
     """See whether the demo can be served with its ``DEMO_*`` variables.
 
@@ -94,6 +126,7 @@ def check_apart(check: Callable[[], object], silent: str) -> None:
 
 def _report(check: Callable[[], object], report: int) -> None:
     try:
+        os.dup2(2, 1)  # what a module prints at its import is no answer of a command
         check()
         os._exit(IS_GOOD)
     except SettingsError as error:

@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import click
 
+from avatar_telemetry.cli.checks.page import check_port
+from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.environment import find_modules
 from avatar_telemetry.cli.output import say, say_json, say_table
 from avatar_telemetry.config.settings import Settings, variables
+from avatar_telemetry.config.settings_table import DEFAULT_APP
 from avatar_telemetry.config.variable import Setting
+from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.wanted import check_exporters
-from avatar_telemetry.startup import load_profile
+from avatar_telemetry.startup import (
+    app_fault,
+    check_apart,
+    check_app,
+    check_demo,
+    check_endpoint,
+    load_profile,
+    warn_of_doubts,
+)
 
 HIDDEN = "(set, not shown)"
+HEAD = "avatar_telemetry: the configuration cannot be used"
+SERVED = ("metrics_port.read", "metrics_port.token")
+"""What the doctor finds where a server of the telemetry holds the port."""
+ASK_TIMEOUT = 3.0
+"""Seconds that an answer of the port is waited for."""
 
 
 @click.command("check-config")
 @click.option("--all", "everything", is_flag=True, help="Show the defaults, too.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def check_config(everything: bool, as_json: bool) -> None:
-    """Check the settings as the server does at its start, and show those that are set.
+    """Check what the server's start checks, and show the settings that are set.
 
-    Status 0: the server would start with them. Status 2: it would not, and each fault is named.
+    Checked are the settings, the profile, the application that AVATAR_TELEMETRY_APP names (it is
+    imported, in a process of its own), the variables of the demo, the rights of the runtime folder
+    and the metrics port. Nothing is made or sent, so that it is safe beside a running server; a
+    folder or a port that a server of the telemetry holds is thought to be that of the one to be
+    restarted.
+
+    Not checked are the configuration of gunicorn (gunicorn --check-config), the rights of another
+    user that it may give its workers, and whether a collector answers (avatar-telemetry doctor).
+
+    Status 0: the server would start. Status 2: it would not, and each fault is named.
 
     \b
     Examples:
@@ -32,14 +58,51 @@ def check_config(everything: bool, as_json: bool) -> None:
     """
     settings = Settings.from_env(os.environ)
     find_modules()
-    load_profile(settings.profile)
-    check_exporters(settings)
+    warn_of_doubts(os.environ)
+    faults = list(_faults(settings, os.environ))
+    if faults:
+        raise SettingsError("\n".join([HEAD, *dict.fromkeys(faults)]))
     rows = [row for row in _effective(os.environ) if everything or row[2] != "default"]
     if as_json:
         say_json([dict(zip(("variable", "value", "from"), row, strict=True)) for row in rows])
         return
     say_table(rows)
     say(f"The settings are good; {len(rows) or 'none'} {'shown' if everything else 'set'}.")
+
+
+def _faults(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """The lines of everything that would stop the start."""
+    checks: list[Callable[[], object]] = [
+        lambda: load_profile(settings.profile),
+        lambda: check_exporters(settings),
+    ]
+    if environ.get("AVATAR_TELEMETRY_APP"):
+        silent = app_fault(settings.app, "its import ends the process")
+        checks.append(lambda: check_apart(lambda: check_app(settings.app), silent))
+    if settings.app == DEFAULT_APP and any(name.startswith("DEMO_") for name in environ):
+        checks.append(lambda: check_demo(environ))
+    if not settings.sdk_disabled:
+        checks += [lambda: _check_folder(settings), lambda: _check_port(settings)]
+    for check in checks:
+        try:
+            check()
+        except SettingsError as error:
+            yield from str(error).splitlines()[1:]
+
+
+def _check_folder(settings: Settings) -> None:
+    wrong = [each for each in check_folder(settings) if each.level == "error"]
+    if wrong:
+        raise SettingsError("\n".join([HEAD, *(f"  {e.message}. {e.advice}" for e in wrong)]))
+
+
+def _check_port(settings: Settings) -> None:
+    if settings.prometheus_endpoint is None:
+        return
+    # Asked before it is bound: a server that runs must not find it taken for a moment.
+    found = check_port(settings, settings.metrics_token, ASK_TIMEOUT)
+    if not any(each.check in SERVED for each in found):
+        check_endpoint(settings.prometheus_endpoint)
 
 
 def _effective(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ import pytest
 
 from avatar_telemetry.cli.settings import markdown
 from avatar_telemetry.config.settings import variables
-from tests.cli.running import DEADLINE, environment, run
+from tests.cli.running import DEADLINE, DemoServer, PageServer, environment, run
 
 PAGE = Path(__file__).parents[2] / "docs/settings.md"
 
@@ -54,13 +54,71 @@ def test_all_settings_are_shown_on_demand() -> None:
             {"OTEL_PROMETHEUS_ENDPOINT": "9464"}, "OTEL_PROMETHEUS_ENDPOINT='9464'", id="value"
         ),
         pytest.param({"AVATAR_TELEMETRY_PROFILE": "no.such:P"}, "No module named", id="profile"),
+        pytest.param(
+            {"AVATAR_TELEMETRY_APP": "no_such:app"},
+            "AVATAR_TELEMETRY_APP='no_such:app': ModuleNotFoundError", id="application",
+        ),
+        pytest.param(
+            {"AVATAR_TELEMETRY_APP": "os:sep"}, "no WSGI application", id="no-application"
+        ),
+        pytest.param({"DEMO_MAX_UPLOAD": "lots"}, "DEMO_MAX_UPLOAD: 'lots'", id="demo"),
+        pytest.param(
+            {"PROMETHEUS_MULTIPROC_DIR": __file__}, f"PROMETHEUS_MULTIPROC_DIR={__file__}",
+            id="folder",
+        ),
+        pytest.param(
+            {"OTEL_PROMETHEUS_ENDPOINT": "192.0.2.1:9464"},
+            "OTEL_PROMETHEUS_ENDPOINT='192.0.2.1:9464'", id="port",
+        ),
     ],
-)
+)  # fmt: skip
 def test_faults_are_named(env: dict[str, str], words: str) -> None:
     """What would stop the server ends the command with status 2 and the same message."""
     ran = run("check-config", **env)
     assert ran.status == 2
     assert words in ran.err
+
+
+def test_all_faults_are_named_at_once() -> None:
+    """Whatever stops the start, an operator hears of all of it."""
+    ran = run(
+        "check-config", AVATAR_TELEMETRY_PROFILE="no.such:P", AVATAR_TELEMETRY_APP="no_such:app",
+        PROMETHEUS_MULTIPROC_DIR=__file__, OTEL_TRACE_SAMPLER="always_on",
+    )  # fmt: skip
+    assert ran.status == 2
+    for variable in ("_PROFILE=", "_APP=", "_MULTIPROC_DIR=", "Is OTEL_TRACES_SAMPLER meant?"):
+        assert variable in ran.err
+
+
+def test_the_application_is_imported_apart(tmp_path: Path) -> None:
+    """What the application prints and starts at its import disturbs nothing."""
+    (tmp_path / "noisy.py").write_text(
+        "import threading\nprint('noise', flush=True)\n"
+        "threading.Thread(target=threading.Event().wait).start()\napplication = print\n"
+    )
+    ran = run("check-config", "--json", cwd=tmp_path, AVATAR_TELEMETRY_APP="noisy:application")
+    assert ran.status == 0
+    assert {row["variable"] for row in ran.json()} == {"AVATAR_TELEMETRY_APP", "HOSTNAME"}
+
+
+def test_beside_a_running_server(demo_server: DemoServer) -> None:
+    """What the server that is to be restarted holds, folder and port, is no fault."""
+    with PageServer(
+        "# TYPE avatar_telemetry_build_info gauge\navatar_telemetry_build_info 1\n"
+    ) as own:
+        address = own.url.removeprefix("http://")
+        folder = str(demo_server.runtime)
+        ran = run("check-config", PROMETHEUS_MULTIPROC_DIR=folder, OTEL_PROMETHEUS_ENDPOINT=address)
+    assert ran.status == 0, ran.err
+
+
+def test_a_port_of_another_program() -> None:
+    """A metrics port that another program holds would stop the start."""
+    with PageServer("something else") as other:
+        address = other.url.removeprefix("http://")
+        ran = run("check-config", OTEL_PROMETHEUS_ENDPOINT=address)
+    assert ran.status == 2
+    assert f"OTEL_PROMETHEUS_ENDPOINT='{address}': Address already in use" in ran.err
 
 
 def test_a_profile_of_the_working_directory_is_found(tmp_path: Path) -> None:
