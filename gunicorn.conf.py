@@ -2,12 +2,10 @@
 
 import os
 
-from avatar_telemetry.config.settings_table import DEFAULT_APP
 from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks by their names
     child_exit,
     on_exit,
     on_starting,
-    on_starting_the_demo,
     post_fork,
     worker_exit,
 )
@@ -15,10 +13,6 @@ from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks
 bind = os.environ.get("GUNICORN_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 wsgi_app = "wsgi:application"
-
-# The demo's own variables are checked with those of the telemetry.
-if (os.environ.get("AVATAR_TELEMETRY_APP") or DEFAULT_APP) == DEFAULT_APP:
-    on_starting = on_starting_the_demo
 
 # Recycling costs nothing here: the next worker counts on in the slot of the last.
 max_requests = 10_000

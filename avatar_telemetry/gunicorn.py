@@ -23,13 +23,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.runtime import RUNTIME
 from avatar_telemetry.scrape.collector import Server
-from avatar_telemetry.startup import check_apart, check_demo
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -50,21 +48,14 @@ def on_starting(server: Arbiter) -> None:
     """
     if server.cfg.chdir not in sys.path:
         sys.path.insert(0, server.cfg.chdir)  # as gunicorn does before it loads the application
-    with _refused(server):
+    try:
         RUNTIME.prepare(server.master_pid, server.cfg.uid, server.cfg.gid)
+    except SettingsError as error:
+        if server.pidfile is not None:
+            server.pidfile.unlink()
+        raise SystemExit(str(error)) from None
     if server.cfg.preload_app and not _is_green(server.worker_class):
         RUNTIME.warm_up()
-
-
-def on_starting_the_demo(server: Arbiter) -> None:
-    """As :func:`on_starting`, where the demo is served: checks its own variables, too.
-
-    Raises:
-        SystemExit: the configuration cannot be used.
-    """
-    with _refused(server):
-        check_apart(partial(check_demo, os.environ), "avatar_telemetry: the demo ends its process")
-    on_starting(server)
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
@@ -94,17 +85,6 @@ def on_exit(server: Arbiter) -> None:
     """In the master, at its end."""
     RUNTIME.push_last()
     RUNTIME.release()
-
-
-@contextmanager
-def _refused(server: Arbiter) -> Iterator[None]:
-    """Ends a server that cannot start, with the message of what is wrong alone."""
-    try:
-        yield
-    except SettingsError as error:
-        if server.pidfile is not None:
-            server.pidfile.unlink()
-        raise SystemExit(str(error)) from None
 
 
 @contextmanager

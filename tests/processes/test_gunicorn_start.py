@@ -216,29 +216,31 @@ def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
     assert not own.exists()
 
 
-def test_an_application_that_is_not_there(prepare: Serve) -> None:
-    """A wrong ``AVATAR_TELEMETRY_APP`` is told with its name, and the server ends."""
+@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        pytest.param({"AVATAR_TELEMETRY_APP": "nosuch:app"},
+                     "AVATAR_TELEMETRY_APP='nosuch:app': No module named 'nosuch'", id="no module"),
+        pytest.param({"DEMO_MAX_UPLOAD": "lots"},
+                     "DEMO_MAX_UPLOAD: 'lots' is not a positive number", id="demo"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_served(
+    prepare: Serve, env: dict[str, str], message: str, preload: bool
+) -> None:
+    """A wrong application, or a bad variable of the demo, is told by name, and the server ends."""
     server = prepare(
         "wsgi:application",
         workers=1,  # a second one that ends while gunicorn stops for the first is its own traceback
         pythonpath=f"{REPOSITORY},{APPS}",
-        env={"AVATAR_TELEMETRY_APP": "nosuch:app"},
+        preload_app=preload,
+        env=env,
     )
     status, output = server.run_to_end()
     assert status not in (0, None)
-    assert "AVATAR_TELEMETRY_APP='nosuch:app': No module named 'nosuch'" in output
+    assert output.count(message) == 1
     assert "Traceback" not in output
-
-
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["import", "preload"])
-def test_bad_settings_of_the_demo(prepare: Serve, tmp_path: Path, preload: tuple[str, ...]) -> None:
-    """A bad ``DEMO_*`` variable stops the start, where the demo is what is served."""
-    configuration = ("-c", str(REPOSITORY / "gunicorn.conf.py"), "--chdir", str(REPOSITORY))
-    arguments = (*configuration, "--pid", str(tmp_path / "pid"), *preload)
-    env = {"DEMO_MAX_UPLOAD": "lots", "GUNICORN_BIND": "127.0.0.1:0"}
-    server = prepare("wsgi:application", arguments=arguments, env=env)
-    assert_refused(server, "DEMO_MAX_UPLOAD: 'lots' is not a positive number")
-    assert not (tmp_path / "pid").exists()
 
 
 def test_a_propagator_that_is_not_installed(prepare: Serve) -> None:
