@@ -94,7 +94,7 @@ def test_the_queue_bounds_the_memory(serve: Serve, sink_process: SinkProcess) ->
     def dropped() -> float:
         return server.value("avatar_telemetry_spans_total", result="dropped")
 
-    _send(server.get, 1100)
+    _send(server.get, 1400)  # two spans each: more than the queue and a batch on its way
     assert eventually(dropped) > 0
     full = resident(worker)
     before = dropped()
