@@ -50,9 +50,7 @@ from avatar_telemetry.startup import (
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.folder import RuntimeFolder, open_folder
 from avatar_telemetry.store.mapped import Book, value_class
-from avatar_telemetry.store.metrics import (
-    Metrics,
-)
+from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.store.slots import (
     Slot,
     claim_slot,

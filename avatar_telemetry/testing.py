@@ -31,9 +31,7 @@ from avatar_telemetry.scrape.exposition import MetricsPage
 from avatar_telemetry.startup import load_profile
 from avatar_telemetry.store.mapped import Book
 from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.metrics import (
-    Metrics,
-)
+from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.worker import WORKER
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware

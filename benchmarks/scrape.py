@@ -23,9 +23,7 @@ from avatar_telemetry.store.instruments import (
 )
 from avatar_telemetry.store.mapped import Book
 from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.metrics import (
-    Metrics,
-)
+from avatar_telemetry.store.metrics import Metrics
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
 from benchmarks.samples import values

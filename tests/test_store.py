@@ -22,9 +22,7 @@ from avatar_telemetry.store.instruments import (
 )
 from avatar_telemetry.store.mapped import INITIAL_SIZE, Book, MappedFile, encode_key, value_class
 from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.metrics import (
-    Metrics,
-)
+from avatar_telemetry.store.metrics import Metrics
 
 MODES = [
     "all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent",

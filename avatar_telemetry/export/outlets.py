@@ -25,9 +25,7 @@ from avatar_telemetry.store.instruments import (
     LOG_RECORDS,
     SPANS,
 )
-from avatar_telemetry.store.metrics import (
-    Metrics,
-)
+from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 

@@ -18,9 +18,7 @@ from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
 from avatar_telemetry.scrape.port import OpenPage, Port
 from avatar_telemetry.store.folder import RuntimeFolder
-from avatar_telemetry.store.instruments import (
-    METRIC_PUSHES,
-)
+from avatar_telemetry.store.instruments import METRIC_PUSHES
 from avatar_telemetry.store.slots import try_lead
 
 

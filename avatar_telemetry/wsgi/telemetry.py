@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.store.metrics import (
-    Metrics,
-)
+from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 

@@ -16,9 +16,7 @@ sys.path.insert(0, str(REPOSITORY / "deploy" / "grafana"))
 from ivatar_boards import BOARDS
 from ivatar_boards.spec import COLUMNS, Board
 
-from avatar_telemetry.store.instruments import (
-    INSTRUMENTS,
-)
+from avatar_telemetry.store.instruments import INSTRUMENTS
 
 GRAFANA = REPOSITORY / "deploy" / "grafana"
 BY_UID = [pytest.param(board, id=board.uid) for board in BOARDS]

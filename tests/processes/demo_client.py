@@ -22,9 +22,7 @@ from urllib.parse import urlencode
 from gunicorn_server import Answer, Metrics
 from PIL import Image
 
-from avatar_telemetry.store.instruments import (
-    UPLOAD_BUCKETS,
-)
+from avatar_telemetry.store.instruments import UPLOAD_BUCKETS
 
 GENERATORS = ("identicon", "retro", "monsterid", "wavatar", "pagan", "robohash", "mmng")
 SIZES = {"80": "80", "128": "128", "0": "80", "nonsense": "80", "1000": "512", "33": "other"}
