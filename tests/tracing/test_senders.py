@@ -6,14 +6,22 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.tracing import senders
-from avatar_telemetry.tracing.senders import PACE, ExporterSender, HttpSender, make_senders
+from avatar_telemetry.tracing.senders import (
+    GRPC_PART,
+    PACE,
+    ExporterSender,
+    HttpSender,
+    make_senders,
+)
 from tests.otlp_faults import Fault
+from tests.otlp_grpc_sink import GrpcSink
 from tests.otlp_sink import OtlpSink
 
 from .providers import Ours
@@ -112,6 +120,22 @@ def test_a_forked_child_does_not_speak_on_its_parents_connection(sink: OtlpSink)
     names = [span.name for span in sink.spans()]
     assert sorted(names) == ["before"] + ["child"] * 10 + ["parent"] * 10
     sender.close()
+
+
+def test_over_grpc_in_parts() -> None:
+    """A batch goes in parts, and none is sent after one that did not arrive."""
+    with GrpcSink() as sink:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "5",
+        }  # fmt: skip
+        (sender,) = make_senders(Settings.from_env(environ))
+        assert sender.send(spans(GRPC_PART + 1)) == GRPC_PART + 1
+        assert (len(sink.exchanges()), len(sink.spans())) == (2, GRPC_PART + 1)
+        sink.behave(Fault.STATUS, status=grpc.StatusCode.PERMISSION_DENIED.value[0])
+        assert sender.send(spans(3 * GRPC_PART)) == 0
+        assert len(sink.exchanges()) == 3
+        sender.close()
 
 
 def test_any_exporter_of_the_sdk() -> None:
