@@ -129,7 +129,7 @@ def watched(
         "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE", "DEMO_DATA": str(tmp_path / "demo"),
         "DEMO_MEMCACHED": memcached, "DEMO_GRAVATAR_URL": outside, "DEMO_MAX_PHOTOS": "100000",
         "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_LOGS_EXPORTER": "otlp",
     }  # fmt: skip
     server = serve("wsgi:application", workers=4, pythonpath=f"{REPOSITORY},{APPS}", env=env)
     folder = tmp_path / "prometheus"
