@@ -151,6 +151,8 @@ def test_every_query_gives_data(watched: tuple[GunicornServer, Prometheus]) -> N
     for seed in count():
         with Clients(server.request, 2, 150, seed=seed):
             pass
+        for _ in range(seed % 3 * 2):
+            assert server.get(f"/gravatarproxy/z{seed:031x}").status == 500
         end = time.time()
         empty = [query for panel in panels for query in lacks_data(prometheus, panel, end)]
         if not empty and time.time() > start + LONG_ENOUGH:
