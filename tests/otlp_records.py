@@ -222,6 +222,10 @@ class Received(ABC):
         """Wait until at least so many exports of metrics have come; all that have."""
         return self._await(self.metrics, number, deadline)
 
+    def await_logs(self, number: int, deadline: float = DEADLINE) -> list[ReceivedLog]:
+        """Wait until at least so many log records have come; all that have."""
+        return self._await(self.logs, number, deadline)
+
     def await_exchanges(self, number: int, deadline: float = DEADLINE) -> list[Exchange]:
         """Wait until at least so many requests have come, accepted or not; all that have."""
         return self._await(self.exchanges, number, deadline)

@@ -1,10 +1,17 @@
-"""Spans and metrics of the plain OpenTelemetry SDK, sent by its official exporters."""
+"""Spans, metrics and log records of the plain OpenTelemetry SDK, sent by its official exporters."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import (
+    InMemoryLogRecordExporter,
+    LogRecordExporter,
+    SimpleLogRecordProcessor,
+)
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     InMemoryMetricReader,
@@ -84,5 +91,29 @@ def send_metrics(exporter: MetricExporter, data: MetricsData) -> bool:
     """Send metrics, and shut the exporter down; whether it says that they arrived."""
     try:
         return exporter.export(data) is MetricExportResult.SUCCESS
+    finally:
+        exporter.shutdown()
+
+
+def make_logs(*messages: str) -> Sequence[ReadableLogRecord]:
+    """A warning for each message."""
+    kept = InMemoryLogRecordExporter()
+    provider = LoggerProvider(resource=RESOURCE, shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(kept))
+    logger = provider.get_logger("tests")
+    for message in messages:
+        logger.emit(
+            LogRecord(
+                timestamp=time.time_ns(), severity_number=SeverityNumber.WARN,
+                severity_text="WARN", body=message,
+            )
+        )  # fmt: skip
+    return kept.get_finished_logs()
+
+
+def send_logs(exporter: LogRecordExporter, records: Sequence[ReadableLogRecord]) -> bool:
+    """Send log records, and shut the exporter down; whether it says that they arrived."""
+    try:
+        return exporter.export(records).name == "SUCCESS"
     finally:
         exporter.shutdown()

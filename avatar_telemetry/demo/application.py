@@ -27,7 +27,8 @@ from avatar_telemetry.demo.visit import Visit, open_visit
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-LOGGER = logging.getLogger("avatar_telemetry.demo.request")
+# Not below the package's own logger, whose records are never exported.
+LOGGER = logging.getLogger("avatar_demo.request")
 FORM_BYTES = 64 * 1024
 FORM_SHARE = 1024 * 1024
 """Bytes that an upload may have beside its photo."""

@@ -171,8 +171,9 @@ def _explore_traces(query: str) -> str:
 
 
 def _explore_logs() -> str:
-    # The line's own text: whatever field the logs keep the trace in, its id stands in the line.
-    query = '{service_name=~"ivatar.*"} |= "${__value.raw}"'
+    # The id stands in the line, in whatever field, or beside it where the records came over OTLP.
+    both = "{{.trace_id}} {{__line__}}"
+    query = f'{{service_name=~"ivatar.*"}} | line_format "{both}" |= "${{__value.raw}}"'
     return _explore("loki", "${logs}", {"expr": query})
 
 

@@ -37,7 +37,7 @@ def test_network_error(environ, new_browser, make_application, caplog):
     """A network error is a 500 and a log record with the exception."""
     application = make_application({**environ, "DEMO_GRAVATAR_URL": "http://127.0.0.1:9"})
     assert new_browser(application).get(f"/gravatarproxy/{SOME}").status_int == 500
-    assert caplog.records[-1].name == "avatar_telemetry.demo.request"
+    assert caplog.records[-1].name == "avatar_demo.request"
     assert issubclass(caplog.records[-1].exc_info[0], OSError)
 
 

@@ -32,6 +32,7 @@ HITS, MISSES = "ivatar_avatar_cache_hits_total", "ivatar_avatar_cache_misses_tot
 UPLOADS, LOGINS = "ivatar_file_uploads_total", "ivatar_auth_attempts_total"
 OUTSIDE = "ivatar_external_avatar_requests_total"
 PUSHES = "avatar_telemetry_metric_pushes_total"
+LOGS = "avatar_telemetry_log_records_total"
 SPANS = "avatar_telemetry_spans_total"
 HOST = {"instance": "prod-1"}
 ALIVE = gauge("ivatar_requests_in_progress", 0, **HOST)
@@ -92,6 +93,11 @@ def drawn(a_minute: float, below: str) -> dict[str, str]:
 def spans(exported: float, dropped: float) -> dict[str, str]:
     """Spans a minute."""
     return counter(SPANS, exported, result="exported") | counter(SPANS, dropped, result="dropped")
+
+
+def log_records(exported: float, failed: float) -> dict[str, str]:
+    """Log records a minute."""
+    return counter(LOGS, exported, result="exported") | counter(LOGS, failed, result="failed")
 
 
 def pushes(exported: float, failed: float) -> dict[str, str]:
@@ -186,6 +192,10 @@ CASES = {
     "TelemetrySpansLost": Case(
         spans(90, 10),
         {"none": spans(100, 0), "no traffic": spans(0, 0), "no export": {}},
+    ),
+    "TelemetryLogsLost": Case(
+        log_records(90, 10),
+        {"none": log_records(100, 0), "no traffic": log_records(0, 0), "no export": {}},
     ),
     "TelemetryPushesFail": Case(
         pushes(4, 6),

@@ -9,7 +9,7 @@ from promtool import REPOSITORY
 TEXT = (REPOSITORY / "deploy" / "alloy" / "config.alloy").read_text(encoding="utf-8")
 # What components of a kind export, from Alloy's reference.
 EXPORTS = {"otelcol": "input", "prometheus.remote_write": "receiver", "local.file": "content"}
-SINKS = {"otelcol.exporter.otlp", "prometheus.remote_write"}
+SINKS = {"otelcol.exporter.otlp", "otelcol.exporter.otlphttp", "prometheus.remote_write"}
 COMPONENTS = {block.address: block for block in parse(TEXT)}
 
 
@@ -49,8 +49,9 @@ def test_addresses_are_unique_and_used() -> None:
     assert unused == {"otelcol.receiver.otlp", "prometheus.scrape"}
 
 
-def test_traces_and_metrics_arrive() -> None:
-    """What comes in goes out: traces to the store, metrics to Prometheus, scraped ones too."""
+def test_every_signal_arrives() -> None:
+    """What comes in goes out: traces and logs to their stores, metrics, scraped ones too, to
+    Prometheus."""
     kinds = {COMPONENTS[each].name for each in reached("otelcol.receiver.otlp.hosts")}
     assert kinds >= SINKS
     assert "prometheus.remote_write.default" in reached("prometheus.scrape.hosts")

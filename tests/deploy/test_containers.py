@@ -19,10 +19,10 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 # What listens where inside of a container: our files say so, or the image's documentation.
 PORTS = {"avatar": {8000}, "memcached": {11211}, "postgresql": {5432},
          "collector": {4317, 4318, 9464}, "prometheus": {9090}, "tempo": {3200, 4317, 4318},
-         "grafana": {3000}}  # fmt: skip
+         "loki": {3100}, "grafana": {3000}}  # fmt: skip
 ADDRESS = re.compile(rf"\b({'|'.join(PORTS)}):(\d+)\b(?!\.)")
 SECRETS = {"METRICS_TOKEN": "a-token-of-the-tests", "POSTGRES_PASSWORD": "word"}
-WHOLE = {"avatar", "memcached", "postgresql", "collector", "prometheus", "grafana", "tempo"}
+WHOLE = {"avatar", "memcached", "postgresql", "collector", "prometheus", "grafana", "tempo", "loki"}
 
 
 def interpolated(text: str) -> str:
@@ -65,7 +65,7 @@ def test_addresses_lead_to_a_service_that_listens_there() -> None:
     files = [DEPLOY / "compose.yaml", DEPLOY / "prometheus" / "scrape" / "collector.yml",
              *(DEPLOY / "grafana" / "provisioning").rglob("*.yml")]  # fmt: skip
     found = set().union(*(mentioned(path) for path in files))
-    assert {name for name, _ in found} >= {"collector", "memcached", "postgresql", "tempo"}
+    assert {name for name, _ in found} >= {"collector", "memcached", "postgresql", "tempo", "loki"}
     for name, port in found:
         assert port in PORTS[name], f"{name}:{port}"
 

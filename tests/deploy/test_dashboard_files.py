@@ -111,4 +111,4 @@ def test_grafana_finds_what_it_is_told_of() -> None:
     """The provisioning names the data sources that the dashboards can choose from."""
     path = GRAFANA / "provisioning" / "datasources" / "datasources.yml"
     kinds = {each["type"] for each in yaml.safe_load(path.read_text())["datasources"]}
-    assert kinds == {"prometheus", "tempo"}
+    assert kinds == {"prometheus", "tempo", "loki"}

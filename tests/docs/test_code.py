@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.build_servers import promtool
 from tests.docs.documents import Block, blocks, pages
+from tests.real_servers import find, unavailable
 
 LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
 BLOCKS = [block for page in pages() for block in blocks(page)]
@@ -72,6 +75,34 @@ def test_shell_parses(block: Block) -> None:
 def test_yaml_parses(block: Block) -> None:
     """A block of YAML is one."""
     assert list(yaml.safe_load_all(block.text))
+
+
+@pytest.mark.parametrize("block", written_in("promql"))
+def test_promql_parses(block: Block) -> None:
+    """A block of PromQL is an expression that Prometheus' own tool can write out again."""
+    if not promtool().exists():
+        unavailable("promtool is not built; see tests/build_servers.py")
+    command = [str(promtool()), "--experimental", "promql", "format", block.text]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", written_in("nginx"))
+def test_nginx_takes_it(block: Block, tmp_path: Path) -> None:
+    """A block of nginx' configuration stands in a server, and nginx finds nothing wrong."""
+    path = tmp_path / "nginx.conf"
+    server = f"server {{ listen unix:{tmp_path}/socket; access_log off;\n{block.text} }}"
+    path.write_text(f"pid {tmp_path}/pid; events {{}} http {{ {server} }}", encoding="utf-8")
+    command = [find("nginx"), "-t", "-q", "-c", str(path), "-e", f"{tmp_path}/error.log"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ini_parses() -> None:
+    """Each block of a unit is sections of ``Name=value``; a name may come again."""
+    for block in BLOCKS:
+        if block.language == "ini":
+            configparser.ConfigParser(strict=False).read_string(block.text, block.name)
 
 
 def test_json_parses() -> None:

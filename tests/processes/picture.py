@@ -11,6 +11,8 @@ from xml.sax.saxutils import escape
 COLUMN, HEIGHT, NUMBER_HEIGHT, HEADING, GAP = 40, 190, 80, 34, 8
 LEGEND = 6
 """Series that are named under a chart."""
+ROWS, LETTER = 3, 6
+"""Lines of a legend, and the width of a letter in it."""
 COLOURS = ("#3274d9", "#37872d", "#e0752d", "#c4162a", "#8f3bb8", "#b8860b", "#0d9488", "#777777")
 Point = tuple[float, float]
 
@@ -88,7 +90,8 @@ def shown(value: float, unit: str) -> str:
         return f"{value * 1000:.3g} ms"
     if unit in ("bytes", "Bps") and abs(value) >= 1024:
         power = min(int(math.log(abs(value), 1024)), 3)
-        return f"{value / 1024**power:.3g} {('', 'KiB', 'MiB', 'GiB')[power]}"
+        word = ("", "KiB", "MiB", "GiB")[power] + ("/s" if unit == "Bps" else "")
+        return f"{value / 1024**power:.3g} {word}"
     word = {"s": " s", "reqps": " req/s", "ops": "/s", "bytes": " B", "Bps": " B/s"}.get(unit, "")
     return f"{value:,.0f}{word}" if abs(value) >= 1000 else f"{value:.3g}{word}"
 
@@ -111,7 +114,8 @@ def _chart(chart: Chart, left: int, top: int, height: int) -> str:
     elif chart.kind == "bars":
         parts += _bars(lines, chart.unit, left + 8, top + 30, width - 16)
     else:
-        parts += _lines(lines, chart.unit, left + 60, top + 28, width - 72, height - 78)
+        drawn = [line for line in lines if len(line.points) > 1]  # of one point nothing is seen
+        parts += _lines(drawn or lines, chart.unit, left + 60, top + 28, width - 72, height - 78)
     return "\n".join(parts)
 
 
@@ -142,15 +146,17 @@ def _lines(
 
 def _legend(lines: Sequence[Line], left: int, top: int, width: int) -> list[str]:
     parts = []
-    room = width // 2
     named = lines if len(lines) <= LEGEND else lines[: LEGEND - 1]
     names = [line.name for line in named]
     if len(named) < len(lines):
         names.append(f"and {len(lines) - len(named)} more")
+    long = max(map(len, names)) > width // 2 // LETTER
+    columns = 1 if long and len(names) <= ROWS else 2
+    room = width // columns
     for index, name in enumerate(names):
-        x, y = left + index % 2 * room, top + index // 2 * 12
+        x, y = left + index % columns * room, top + index // columns * 12
         parts.append(f'<rect x="{x}" y="{y - 5}" width="8" height="3" fill="{COLOURS[index]}"/>')
-        parts.append(_text(x + 12, y, name[: room // 6], 9))
+        parts.append(_text(x + 12, y, name[: room // LETTER], 9))
     return parts
 
 

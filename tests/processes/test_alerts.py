@@ -34,7 +34,8 @@ DEADLINE = 75.0
 PRODUCTION, DEVELOPMENT = "ivatar-production", "ivatar-development"
 AT_REST = {"MetricsScrapeFails", "MetricsAreMissing"}
 OF_THE_STAND_IN = {
-    "InstanceIsSilent", "RequestsQueue", "TelemetryHasNoLeader", "TelemetryPushesFail",
+    "InstanceIsSilent", "RequestsQueue", "TelemetryHasNoLeader", "TelemetryLogsLost",
+    "TelemetryPushesFail",
     "TelemetrySeriesRefused", "TelemetrySpansLost",
 }  # fmt: skip
 
@@ -64,6 +65,8 @@ class StandIn:
         lines = [
             f'avatar_telemetry_spans_total{{result="exported"}} {next(self._exported)}',
             f'avatar_telemetry_spans_total{{result="dropped"}} {self._dropped}',
+            f'avatar_telemetry_log_records_total{{result="exported"}} {1000 - self.faulty}',
+            f'avatar_telemetry_log_records_total{{result="failed"}} {self._dropped}',
             f'avatar_telemetry_metric_pushes_total{{result="exported"}} {1000 - self.faulty}',
             f'avatar_telemetry_metric_pushes_total{{result="failed"}} {self._dropped}',
             f"avatar_telemetry_leader {int(not self.faulty)}",

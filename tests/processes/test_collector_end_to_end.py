@@ -22,6 +22,7 @@ from tests.certificates import Authority
 from tests.otlp_fixtures import StartCollector
 from tests.otlp_grpc_sink import GrpcSink
 from tests.otlp_records import ReceivedSpan
+from tests.otlp_sink import OtlpSink
 from tests.real_collector import COLLECTOR_YAML, DEPLOY, TOKEN, Collector, token_gate
 from tests.real_prometheus import Prometheus, prometheus
 
@@ -195,6 +196,22 @@ def test_end_under_load(
         return traced.answered - {span.trace_id for span in server_spans(trace_store)}
 
     assert not missing(), f"{len(missing())} of {len(traced.answered)} did not arrive"
+
+
+def test_a_warning_goes_through_to_the_log_store(
+    serve: Serve, start_collector: StartCollector, sink: OtlpSink
+) -> None:
+    """What an application logs arrives there once, in its trace and with its environment."""
+    collector = start_collector(COLLECTOR_LOG_STORE=sink.url)
+    env = {**EXPORT, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_http,
+           "OTEL_LOGS_EXPORTER": "otlp", "OTEL_ENVIRONMENT": "production"}  # fmt: skip
+    server = serve("logging_app:application", workers=2, env=env)
+    trace_id = server.get("/shop").text
+    (log,) = sink.await_logs(1)
+    assert log.proto.trace_id.hex() == trace_id
+    assert log.proto.body.string_value == "no picture for REDACTED"
+    assert log.resource["environment"] == "production"
+    eventually(lambda: server.value("avatar_telemetry_log_records_total", result="exported") == 1)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

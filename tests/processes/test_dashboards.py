@@ -129,7 +129,7 @@ def watched(
         "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE", "DEMO_DATA": str(tmp_path / "demo"),
         "DEMO_MEMCACHED": memcached, "DEMO_GRAVATAR_URL": outside, "DEMO_MAX_PHOTOS": "100000",
         "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_LOGS_EXPORTER": "otlp",
     }  # fmt: skip
     server = serve("wsgi:application", workers=4, pythonpath=f"{REPOSITORY},{APPS}", env=env)
     folder = tmp_path / "prometheus"
@@ -151,6 +151,8 @@ def test_every_query_gives_data(watched: tuple[GunicornServer, Prometheus]) -> N
     for seed in count():
         with Clients(server.request, 2, 150, seed=seed):
             pass
+        for _ in range(seed % 3 * 2):
+            assert server.get(f"/gravatarproxy/z{seed:031x}").status == 500
         end = time.time()
         empty = [query for panel in panels for query in lacks_data(prometheus, panel, end)]
         if not empty and time.time() > start + LONG_ENOUGH:

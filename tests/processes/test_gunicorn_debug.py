@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from gunicorn_server import GunicornServer, Serve, eventually
@@ -11,6 +14,7 @@ from gunicorn_server import GunicornServer, Serve, eventually
 from tests.otlp_faults import Fault
 from tests.otlp_sink import SinkProcess
 
+PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 SECRETS = {
     "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20sEcret-header",
     "AVATAR_TELEMETRY_HASH_KEY": "sEcret-hash-key",
@@ -106,6 +110,46 @@ def test_debug_says_that_the_export_is_off(serve: Serve, sink_process: SinkProce
     server = serve_logged(serve, sink_process, logging, OTEL_EXPORT_ENABLED="false")
     server.get("/avatar/abc")
     eventually(lambda: "configured: OTEL_EXPORT_ENABLED is false" in server.log())
+
+
+def block(name: str) -> str:
+    """The block of the page that is in this file."""
+    (found,) = re.findall(rf"```python\n# {name}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return str(found)
+
+
+def test_the_configuration_of_gunicorn_on_the_page(serve: Serve) -> None:
+    """It shows what an application that configures no logging does not; gunicorn's own stays, and
+    gunicorn's log level alone shows none of it."""
+    env = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    server = serve(
+        "answers:application", name="page", workers=1, config=block("gunicorn.conf.py"), env=env
+    )
+    other = serve("answers:application", name="level", workers=1, loglevel="debug", env=env)
+    for each in (server, other):
+        each.get("/avatar/abc")
+    eventually(lambda: re.search(r"\[DEBUG\] GET /avatar/\{id\}: trace ", server.log()))
+    assert "[DEBUG] configured: traces to " in server.log()
+    assert "[INFO] Booting worker" in server.log()
+    assert "[DEBUG]" in other.log() and "configured:" not in other.log()
+
+
+def test_the_logging_of_django_on_the_page(serve: Serve, sink_process: SinkProcess) -> None:
+    """It shows what is told; without its handler, the level alone shows nothing."""
+    scope: dict[str, Any] = {}
+    exec(block("settings.py"), scope)
+    told = scope["LOGGING"]
+    no_handler = {**told, "loggers": {"ivatar.opentelemetry": {"level": "DEBUG"}}}
+    logs = []
+    for number, each in enumerate((told, no_handler)):
+        env = {"LOGGING": json.dumps(each), "OTEL_EXPORT_ENABLED": "true",
+               "OTEL_EXPORTER_OTLP_ENDPOINT": sink_process.url}  # fmt: skip
+        server = serve("logged:application", name=str(number), workers=1, env=env)
+        server.get("/avatar/abc")
+        server.signal(signal.SIGTERM)
+        server.wait()
+        logs.append(server.log())
+    assert ["configured: traces to" in log for log in logs] == [True, False]
 
 
 def test_without_debug_nothing_is_told(serve: Serve, sink_process: SinkProcess) -> None:

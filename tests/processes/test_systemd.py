@@ -73,6 +73,7 @@ def test_the_environment_is_valid() -> None:
     """Every variable is a setting with a value that is allowed."""
     settings = Settings.from_env(environment())
     assert settings.environment == "production" and settings.export_enabled
+    assert settings.trusted_proxies.unix  # nginx stands in front
 
 
 @contextmanager

@@ -7,18 +7,23 @@ from pathlib import Path
 
 import grpc
 import pytest
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
+    OTLPLogExporter as GrpcLogExporter,
+)
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
     OTLPMetricExporter as GrpcMetricExporter,
 )
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
     OTLPSpanExporter as GrpcSpanExporter,
 )
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from tests.certificates import Authority, Certificate
 from tests.otlp_fixtures import StartCollector
 from tests.otlp_grpc_sink import GrpcSink
+from tests.otlp_sink import OtlpSink
 from tests.real_collector import (
     COLLECTOR_YAML,
     DEPLOY,
@@ -29,7 +34,14 @@ from tests.real_collector import (
     token_gate,
 )
 from tests.real_prometheus import prometheus
-from tests.sdk_sources import make_metrics, make_spans, send_metrics, send_spans
+from tests.sdk_sources import (
+    make_logs,
+    make_metrics,
+    make_spans,
+    send_logs,
+    send_metrics,
+    send_spans,
+)
 
 VARIANTS = sorted(DEPLOY.glob("collector-*.yaml"))
 LABELS = frozenset({("method", "GET"), ("status_code", "200"), ("path", "/avatar/{digest}")})
@@ -88,6 +100,7 @@ SpanEvent #0
 def test_a_configuration_is_valid(variant: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The collector itself finds nothing wrong with any of them, with the usual values."""
     monkeypatch.setenv("COLLECTOR_TRACE_STORE_TOKEN", TOKEN)
+    monkeypatch.setenv("COLLECTOR_LOG_STORE_TOKEN", TOKEN)
     overlay = ["--config", str(variant)] if variant else []
     command = [str(built_otelcol()), "validate", "--config", str(COLLECTOR_YAML), *overlay]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -156,6 +169,24 @@ def test_metrics_wait_for_prometheus(running_collector: Collector, protocol: str
     assert 'instance="host-1"' in running_collector.page()
 
 
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_logs_go_to_their_store(
+    start_collector: StartCollector, sink: OtlpSink, protocol: str
+) -> None:
+    """They stand in the debug output and in the log store, with the environment that it adds."""
+    collector = start_collector(COLLECTOR_LOG_STORE=sink.url)
+    exporter = (
+        OTLPLogExporter(f"{collector.otlp_http}/v1/logs") if protocol == "http"
+        else GrpcLogExporter(collector.otlp_grpc, insecure=True)
+    )  # fmt: skip
+    assert send_logs(exporter, make_logs("no picture", "no disk"))
+    stored = sink.await_logs(2)
+    assert [each.proto.body.string_value for each in stored] == ["no picture", "no disk"]
+    assert stored[0].resource["environment"] == "testing"
+    assert (stored[0].proto.severity_text, stored[0].scope) == ("WARN", "tests")
+    assert "Body: Str(no picture)" in collector.log.read_text()
+
+
 def test_a_collector_that_was_killed_comes_back(running_collector: Collector) -> None:
     """On the same ports; nobody listens there meanwhile."""
     url = f"{running_collector.otlp_http}/v1/traces"
@@ -169,7 +200,10 @@ def test_a_collector_that_was_killed_comes_back(running_collector: Collector) ->
 
 
 def test_tls_with_client_certificates(
-    start_collector: StartCollector, trace_store: GrpcSink, authority: Authority
+    start_collector: StartCollector,
+    trace_store: GrpcSink,
+    sink: OtlpSink,
+    authority: Authority,
 ) -> None:
     """Who has a certificate of the authority gets in, by both protocols; nobody else does."""
     server, client = authority.issue("collector"), authority.issue("client")
@@ -177,6 +211,7 @@ def test_tls_with_client_certificates(
         COLLECTOR_YAML, DEPLOY / "collector-tls.yaml",
         COLLECTOR_TRACE_STORE=trace_store.address, COLLECTOR_CERTIFICATE=str(server.path),
         COLLECTOR_KEY=str(server.key), COLLECTOR_CLIENT_AUTHORITY=str(authority.certificate.path),
+        COLLECTOR_LOG_STORE=sink.url,
     )  # fmt: skip
     url = collector.otlp_http.replace("http:", "https:") + "/v1/traces"
     trusting = {"certificate_file": str(authority.certificate.path), "timeout": 20.0}
@@ -184,17 +219,25 @@ def test_tls_with_client_certificates(
     assert send_spans(OTLPSpanExporter(url, **trusting, **known), make_spans())
     assert send_spans(_grpc_exporter(collector.otlp_grpc, authority, client), make_spans())
     assert len(trace_store.await_spans(4)) == 4
+    logs = url.replace("traces", "logs")
+    assert send_logs(OTLPLogExporter(logs, **trusting, **known), make_logs("no picture"))
+    assert len(sink.await_logs(1)) == 1
     assert not send_spans(OTLPSpanExporter(url, **{**trusting, "timeout": 1.0}), make_spans())
     assert not send_spans(_grpc_exporter(collector.otlp_grpc, authority, None), make_spans())
 
 
 def test_a_bearer_token(
-    start_collector: StartCollector, trace_store: GrpcSink, authority: Authority, tmp_path: Path
+    start_collector: StartCollector,
+    trace_store: GrpcSink,
+    sink: OtlpSink,
+    authority: Authority,
+    tmp_path: Path,
 ) -> None:
-    """nginx lets in who has the token; the trace store is given the collector's own."""
+    """nginx lets in who has the token; each store is given one of the collector's own."""
     collector = start_collector(
         COLLECTOR_YAML, DEPLOY / "collector-token.yaml",
         COLLECTOR_TRACE_STORE=trace_store.address, COLLECTOR_TRACE_STORE_TOKEN="for-the-store",
+        COLLECTOR_LOG_STORE=sink.url, COLLECTOR_LOG_STORE_TOKEN="for-the-logs",
     )  # fmt: skip
     with token_gate(tmp_path, authority.issue("collector"), collector) as (http_url, grpc_url):
         url = f"{http_url}/v1/traces"
@@ -206,9 +249,13 @@ def test_a_bearer_token(
         right = {"authorization": f"Bearer {TOKEN}"}
         assert send_spans(OTLPSpanExporter(url, headers=right, **options), make_spans(2))
         assert send_spans(_grpc_exporter(grpc_url, authority, None, right), make_spans(3))
+        logs = f"{http_url}/v1/logs"
+        assert send_logs(OTLPLogExporter(logs, headers=right, **options), make_logs("no picture"))
     assert len(trace_store.await_spans(10)) == 10
     sent = {each.headers["authorization"] for each in trace_store.exchanges()}
     assert sent == {"Bearer for-the-store"}
+    assert len(sink.await_logs(1)) == 1
+    assert {each.headers["authorization"] for each in sink.exchanges()} == {"Bearer for-the-logs"}
 
 
 def test_tail_sampling(start_collector: StartCollector, trace_store: GrpcSink) -> None:

@@ -24,14 +24,15 @@ BOARD = Board(
                   "1: a worker of this host pushes the metrics and serves the separate port.",
                   width=4),
             Panel("Log records by result", (Query(
-                f"{rate(RECORDS, 'instance, result')} or {NONE}", "{{instance}} {{result}}"),),
+                f"{rate(RECORDS, 'instance, result')} or on (instance) {NONE}",
+                "{{instance}} {{result}}"),),
                 "ops", "Warnings and errors, where OTEL_LOGS_EXPORTER is otlp.", width=5),
         )),
         Row("Faults", (
             Panel("Internal errors", (Query(
                 rate("avatar_telemetry_internal_errors_total", "where"), "{{where}}"),), "ops"),
             Panel("Series refused", (Query(
-                f"{rate(REFUSED, 'instance, metric')} or {NONE}",
+                f"{rate(REFUSED, 'instance, metric')} or on (instance) {NONE}",
                 "{{instance}} {{metric}}"),), "ops", "New label values beyond the ceiling."),
             Panel("Unreadable files", (Query(
                 f"sum by (instance) (avatar_telemetry_unreadable_files{{{SELECT}}})",
