@@ -29,7 +29,7 @@ WIDTH = max(len(mark) for mark, _ in MARKS.values())
     "--token", default="", envvar="AVATAR_TELEMETRY_METRICS_TOKEN",
     help="Bearer token of its metrics; else AVATAR_TELEMETRY_METRICS_TOKEN.",
 )  # fmt: skip
-@click.option("--no-send", is_flag=True, help="Send no test span and no test metric.")
+@click.option("--no-send", is_flag=True, help="Send no test span, metric or log record.")
 @click.option("--timeout", default=5.0, type=click.FloatRange(0.1, 60), show_default=True,
               help="Seconds for each step.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")

@@ -52,7 +52,7 @@ def check_exporters(settings: Settings) -> None:
         SettingsError: gRPC is asked for and not installed.
     """
     notes = {}
-    for signal in _otlp_signals(settings):
+    for signal in otlp_signals(settings):
         told = settings.otlp[signal]
         if told.protocol == GRPC and not grpc_installed():
             raise SettingsError(
@@ -90,7 +90,7 @@ def load_transport(settings: Settings) -> None:
     A worker that acts as another user may not reach the installation later, and the master must
     not import it (:mod:`avatar_telemetry.export.outgoing`), but where it has the application.
     """
-    if any(settled(settings, signal).protocol != GRPC for signal in _otlp_signals(settings)):
+    if any(settled(settings, signal).protocol != GRPC for signal in otlp_signals(settings)):
         importlib.import_module(TRANSPORT)
 
 
@@ -118,14 +118,15 @@ def tell_configured(settings: Settings) -> None:
         debug("configured: %s to %s", signal, ", ".join(_described(settings, signal, exporters)))
 
 
-def _otlp_signals(settings: Settings) -> Iterator[Signal]:
+def otlp_signals(settings: Settings) -> Iterator[Signal]:
+    """The signals that are sent over OTLP."""
     exporters: dict[Signal, tuple[str, ...]] = {
         "traces": settings.traces_exporters,
         "metrics": settings.metrics_exporters,
         "logs": settings.logs_exporters,
     }
     for signal, names in exporters.items():
-        if settings.export_enabled and "otlp" in names:
+        if settings.export_enabled and not settings.sdk_disabled and "otlp" in names:
             yield signal
 
 

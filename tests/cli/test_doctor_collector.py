@@ -24,6 +24,7 @@ from tests.real_servers import hold_port
 TIMEOUT = 3.0
 """Seconds that the doctor waits for what does not answer; what answers does so at once."""
 GRPC_PROTOCOL = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+WITH_LOGS = {"OTEL_LOGS_EXPORTER": "otlp"}
 
 
 def examine(
@@ -43,23 +44,30 @@ def bad(findings: list[Finding]) -> dict[str, str]:
 
 
 def test_a_good_collector_gets_one_of_each(sink: OtlpSink) -> None:
-    """One span and one metric arrive, with the resource of the server, and nothing is bad."""
-    findings = examine(sink.url, OTEL_SERVICE_NAME="mine")
+    """One of each signal arrives, with the resource of the server, and nothing is bad."""
+    findings = examine(sink.url, OTEL_SERVICE_NAME="mine", **WITH_LOGS)
     assert bad(findings) == {}
-    assert {"collector.reached", "collector.speaks", "traces.sent", "metrics.sent"} <= {
-        each.check for each in findings
-    }
+    sent = {"traces.sent", "metrics.sent", "logs.sent"}
+    assert sent | {"collector.reached", "collector.speaks"} <= {each.check for each in findings}
     (span,) = sink.spans()
     (metric,) = sink.metrics()
+    (record,) = sink.logs()
     assert (span.name, metric.name) == ("avatar-telemetry doctor", "avatar_telemetry_doctor")
-    assert span.resource["service.name"] == "mine"
+    assert record.body == "avatar-telemetry doctor"
+    assert {each.resource["service.name"] for each in (span, metric, record)} == {"mine"}
+
+
+def test_a_collector_without_logs(sink: OtlpSink) -> None:
+    """One that takes spans and metrics alone is told for the log records that it would refuse."""
+    elsewhere = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"{sink.url}/nowhere"}
+    assert bad(examine(sink.url, **WITH_LOGS, **elsewhere)) == {"logs.http_404": "error"}
 
 
 def test_a_good_collector_of_grpc(grpc_sink: GrpcSink) -> None:
     """The same over gRPC."""
-    assert bad(examine(grpc_sink.url, **GRPC_PROTOCOL)) == {}
+    assert bad(examine(grpc_sink.url, **GRPC_PROTOCOL, **WITH_LOGS)) == {}
     assert [span.name for span in grpc_sink.spans()] == ["avatar-telemetry doctor"]
-    assert len(grpc_sink.metrics()) == 1
+    assert (len(grpc_sink.metrics()), len(grpc_sink.logs())) == (1, 1)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "deflate"])

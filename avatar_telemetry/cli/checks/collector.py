@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from requests.utils import get_environ_proxies, select_proxy
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
-from avatar_telemetry.cli.checks.sending import TESTED, send_test
+from avatar_telemetry.cli.checks.sending import send_test
 from avatar_telemetry.cli.checks.tls import (
     CLIENT,
     check_certificate,
@@ -29,11 +29,10 @@ from avatar_telemetry.config.otlp import (
     PREFIX,
     PROTOCOL,
     Otlp,
-    Signal,
     resolve,
 )
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import grpc_installed
+from avatar_telemetry.export.wanted import grpc_installed, otlp_signals
 
 OTHER_PORT = {GRPC_PORT: (HTTP_PORT, HTTP), HTTP_PORT: (GRPC_PORT, GRPC)}
 
@@ -81,7 +80,7 @@ def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterat
         timeout: seconds for each step.
     """
     looked_at: dict[object, bool] = {}
-    for signal in _signals(settings):
+    for signal in otlp_signals(settings):
         otlp, rule = resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())
         destination = _destination(otlp, timeout)
         # The path is the signal's; everything else is one collector.
@@ -91,18 +90,8 @@ def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterat
             findings = [*_rule(otlp, rule), *_look(destination)]
             looked_at[key] = all(each.level != "error" for each in findings)
             yield from findings
-        if looked_at[key] and send and signal in TESTED:
+        if looked_at[key] and send:
             yield from send_test(settings, signal, otlp, timeout)
-
-
-def _signals(settings: Settings) -> Iterator[Signal]:
-    exporters: dict[Signal, tuple[str, ...]] = {
-        "traces": settings.traces_exporters, "metrics": settings.metrics_exporters,
-        "logs": settings.logs_exporters,
-    }  # fmt: skip
-    for signal, names in exporters.items():
-        if settings.export_enabled and not settings.sdk_disabled and "otlp" in names:
-            yield signal
 
 
 def _destination(otlp: Otlp, timeout: float) -> Destination:

@@ -1,4 +1,4 @@
-"""One test span and one test metric, sent as the server would send them."""
+"""One test span, metric or log record, sent as the server would send it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -22,6 +27,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import (
+    SEVERITY_NUMBER_INFO,
+    LogRecord,
+    ResourceLogs,
+    ScopeLogs,
+)
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Gauge,
     Metric,
@@ -41,18 +52,75 @@ from avatar_telemetry.export.exporters import grpc_credentials, http_session
 from avatar_telemetry.export.outgoing import RefusedAnswerError
 from avatar_telemetry.scrape.collector import VERSION
 
-SPAN_NAME = "avatar-telemetry doctor"
+NAME = "avatar-telemetry doctor"
+"""Of the span, and the text of the log record."""
 METRIC_NAME = "avatar_telemetry_doctor"
 PROTOBUF = "application/x-protobuf"
-TESTED: tuple[Signal, ...] = ("traces", "metrics")
-RESPONSES: dict[Signal, Any] = {
-    "traces": ExportTraceServiceResponse, "metrics": ExportMetricsServiceResponse,
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one signal is tried.
+
+    Args:
+        what: is sent, in a word.
+        name: by which it is found at the collector.
+        request: makes the message, with a resource, a scope and the time in nanoseconds.
+        response: the message that answers.
+        refused: the field of a partial success that counts what was not taken.
+        method: of gRPC.
+    """
+
+    what: str
+    name: str
+    request: Callable[[Resource, InstrumentationScope, int], Any]
+    response: Any
+    refused: str
+    method: str
+
+
+def _span(resource: Resource, scope: InstrumentationScope, now: int) -> ExportTraceServiceRequest:
+    span = Span(
+        trace_id=secrets.token_bytes(16), span_id=secrets.token_bytes(8), name=NAME,
+        kind=Span.SPAN_KIND_INTERNAL, start_time_unix_nano=now, end_time_unix_nano=now + 1,
+    )  # fmt: skip
+    spans = ResourceSpans(resource=resource, scope_spans=[ScopeSpans(scope=scope, spans=[span])])
+    return ExportTraceServiceRequest(resource_spans=[spans])
+
+
+def _metric(
+    resource: Resource, scope: InstrumentationScope, now: int
+) -> ExportMetricsServiceRequest:
+    metric = Metric(
+        name=METRIC_NAME, description="Sent by avatar-telemetry doctor; always 1.",
+        gauge=Gauge(data_points=[NumberDataPoint(time_unix_nano=now, as_int=1)]),
+    )  # fmt: skip
+    metrics = ResourceMetrics(
+        resource=resource, scope_metrics=[ScopeMetrics(scope=scope, metrics=[metric])]
+    )
+    return ExportMetricsServiceRequest(resource_metrics=[metrics])
+
+
+def _record(resource: Resource, scope: InstrumentationScope, now: int) -> ExportLogsServiceRequest:
+    record = LogRecord(
+        time_unix_nano=now, observed_time_unix_nano=now, severity_number=SEVERITY_NUMBER_INFO,
+        severity_text="INFO", body=AnyValue(string_value=NAME),
+    )  # fmt: skip
+    logs = ResourceLogs(
+        resource=resource, scope_logs=[ScopeLogs(scope=scope, log_records=[record])]
+    )
+    return ExportLogsServiceRequest(resource_logs=[logs])
+
+
+_SERVICE = "/opentelemetry.proto.collector.{}.v1.{}Service/Export"
+TRIALS: dict[Signal, Trial] = {
+    "traces": Trial("span", NAME, _span, ExportTraceServiceResponse, "rejected_spans",
+                    _SERVICE.format("trace", "Trace")),
+    "metrics": Trial("metric", METRIC_NAME, _metric, ExportMetricsServiceResponse,
+                     "rejected_data_points", _SERVICE.format("metrics", "Metrics")),
+    "logs": Trial("log record", NAME, _record, ExportLogsServiceResponse, "rejected_log_records",
+                  _SERVICE.format("logs", "Logs")),
 }  # fmt: skip
-METHODS: dict[Signal, str] = {
-    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-}
-WHAT: dict[Signal, str] = {"traces": "span", "metrics": "metric"}
 
 
 def send_test(settings: Settings, signal: Signal, otlp: Otlp, timeout: float) -> Iterator[Finding]:
@@ -60,7 +128,7 @@ def send_test(settings: Settings, signal: Signal, otlp: Otlp, timeout: float) ->
 
     Args:
         settings: for the resource.
-        signal: ``traces`` or ``metrics``.
+        signal: whose.
         otlp: where and how.
         timeout: seconds at most.
     """
@@ -115,7 +183,7 @@ def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
     metadata = [(name.lower(), value) for name, value in otlp.headers]
     compression = grpc.Compression.Gzip if otlp.compression == "gzip" else None
     with channel:
-        export = channel.unary_unary(METHODS[signal])
+        export = channel.unary_unary(TRIALS[signal].method)
         try:
             answer = export(body, timeout=timeout, metadata=metadata, compression=compression)
         except grpc.RpcError as fault:
@@ -126,22 +194,19 @@ def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
 
 def _taken(signal: Signal, otlp: Otlp, answer: bytes, content_type: str) -> Finding:
     """What a collector says that took something."""
-    no_otlp = f"{otlp.endpoint} takes the test {WHAT[signal]}, but its answer is no OTLP"
+    trial = TRIALS[signal]
+    no_otlp = f"{otlp.endpoint} takes the test {trial.what}, but its answer is no OTLP"
     try:
         if answer and content_type.startswith("text/html"):
             raise DecodeError
-        partial = (
-            RESPONSES[signal]
-            .FromString(b"" if content_type.startswith("application/json") else answer)
-            .partial_success
-        )
+        readable = b"" if content_type.startswith("application/json") else answer
+        partial = trial.response.FromString(readable).partial_success
     except DecodeError:
         return warning(f"{signal}.no_otlp", no_otlp, "Is it a web page instead of a collector?")
-    refused = partial.rejected_spans if signal == "traces" else partial.rejected_data_points
-    if refused:
+    if getattr(partial, trial.refused):
         return error(
             f"{signal}.rejected",
-            f"{otlp.endpoint} rejects the test {WHAT[signal]}: {partial.error_message}",
+            f"{otlp.endpoint} rejects the test {trial.what}: {partial.error_message}",
             "The collector's configuration and its log say why.",
         )  # fmt: skip
     if partial.error_message:
@@ -149,8 +214,7 @@ def _taken(signal: Signal, otlp: Otlp, answer: bytes, content_type: str) -> Find
             f"{signal}.warned", f"{otlp.endpoint} takes it and warns: {partial.error_message}",
             "The collector's log may say more.",
         )  # fmt: skip
-    name = SPAN_NAME if signal == "traces" else METRIC_NAME
-    return good(f"{signal}.sent", f"{otlp.endpoint} took the test {WHAT[signal]} ({name!r})")
+    return good(f"{signal}.sent", f"{otlp.endpoint} took the test {trial.what} ({trial.name!r})")
 
 
 def _request(settings: Settings, signal: Signal) -> Any:
@@ -161,25 +225,7 @@ def _request(settings: Settings, signal: Signal) -> Any:
         ]
     )
     scope = InstrumentationScope(name="avatar_telemetry.doctor", version=VERSION)
-    now = time.time_ns()
-    if signal == "traces":
-        span = Span(
-            trace_id=secrets.token_bytes(16), span_id=secrets.token_bytes(8), name=SPAN_NAME,
-            kind=Span.SPAN_KIND_INTERNAL, start_time_unix_nano=now, end_time_unix_nano=now + 1,
-        )  # fmt: skip
-        spans = ResourceSpans(
-            resource=resource, scope_spans=[ScopeSpans(scope=scope, spans=[span])]
-        )
-        return ExportTraceServiceRequest(resource_spans=[spans])
-    point = NumberDataPoint(time_unix_nano=now, as_int=1)
-    metric = Metric(
-        name=METRIC_NAME, description="Sent by avatar-telemetry doctor; always 1.",
-        gauge=Gauge(data_points=[point]),
-    )  # fmt: skip
-    metrics = ResourceMetrics(
-        resource=resource, scope_metrics=[ScopeMetrics(scope=scope, metrics=[metric])]
-    )
-    return ExportMetricsServiceRequest(resource_metrics=[metrics])
+    return TRIALS[signal].request(resource, scope, time.time_ns())
 
 
 def _said(answer: requests.Response) -> str:
