@@ -8,10 +8,9 @@ spans.end(outcome, end_time)           # names and attributes are told at the en
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
@@ -147,8 +146,7 @@ class RequestSpans:
         return request.status
 
 
-@dataclass(frozen=True)
-class Unrecorded:
+class Unrecorded(NamedTuple):
     """A request whose trace is not sampled.
 
     Args:
