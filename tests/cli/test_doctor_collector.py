@@ -53,7 +53,7 @@ def test_a_good_collector_gets_one_of_each(sink: OtlpSink) -> None:
     (metric,) = sink.metrics()
     (record,) = sink.logs()
     assert (span.name, metric.name) == ("avatar-telemetry doctor", "avatar_telemetry_doctor")
-    assert record.body == "avatar-telemetry doctor"
+    assert record.proto.body.string_value == "avatar-telemetry doctor"
     assert {each.resource["service.name"] for each in (span, metric, record)} == {"mine"}
 
 
