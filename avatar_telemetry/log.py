@@ -15,10 +15,7 @@ OPENTELEMETRY = logging.getLogger("opentelemetry")
 
 def debugging() -> bool:
     """Whether anybody wants to know."""
-    level = logging.DEBUG  # asked for every request: no loop
-    return (
-        LOGGER.isEnabledFor(level) or ALIAS.isEnabledFor(level) or OPENTELEMETRY.isEnabledFor(level)
-    )
+    return any(logger.isEnabledFor(logging.DEBUG) for logger in (LOGGER, ALIAS, OPENTELEMETRY))
 
 
 def debug(message: str, *args: object) -> None:

@@ -195,6 +195,9 @@ class RequestTracing:
         self.captures_response = bool(response_headers)
         self._captures_request = bool(request_headers)
         self._excludes = bool(excluded)
+        # The application has configured its logging by now; asked for every request it would cost
+        # as much as the sampler.
+        self._tells = debugging()
         self._personal_of: dict[str, Personal] = {}
 
     def begin(
@@ -216,7 +219,7 @@ class RequestTracing:
         now = time_ns()
         name = server_name(method, route.template)
         server = self.tracer.start_root(name, SpanKind.SERVER, now, caller.parent, caller.context)
-        if debugging():
+        if self._tells:
             _tell(name, server)
         if not server.is_recording():
             return Unrecorded(server, set_span_in_context(server, caller.context))
