@@ -60,9 +60,11 @@ def on_starting(server: Arbiter) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """In a new worker: its slot, its providers, its probes."""
-    # A collection writes into every object that it looks at. Those of the master, which live as
-    # long as the worker, would then be copied page by page instead of shared.
-    gc.freeze()
+    if not worker.cfg.preload_app:
+        # A collection writes into every object that it looks at. Those of the master, which are
+        # gunicorn's and ours, would be copied page by page instead of shared. The application's
+        # own are its own matter.
+        gc.freeze()
     with _ending_when_told():
         _patch_as_gevent_will(worker)
         RUNTIME.start_worker(
@@ -112,6 +114,7 @@ def _patch_as_gevent_will(worker: Worker) -> None:
     """gevent's worker patches the standard library a moment later; threads of ours that start
     before would not be its own."""
     if _is_green(type(worker)):
+        RUNTIME.before_patching()
         from gevent import monkey
 
         monkey.patch_all()

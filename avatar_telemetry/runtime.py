@@ -25,7 +25,8 @@ from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.throttle import make_stamp
 from avatar_telemetry.export.wanted import (
     check_exporters,
-    load_all,
+    forget,
+    load_early,
     load_transport,
     pushes_metrics,
     sends,
@@ -92,6 +93,7 @@ class Runtime:
         self._layers: list[Layer] = []
         self._early: Telemetry | None = None
         self._declared: list[Profile] = []
+        self._too_early: frozenset[str] = frozenset()
         self._locks: dict[int, AbstractContextManager[object]] = {}
 
     # In the master
@@ -144,7 +146,7 @@ class Runtime:
         would, for workers that patch nothing after the fork. Never raises."""
         if self._settings is not None:
             with self.guard.at("start"):
-                load_all(self._settings)
+                self._too_early = load_early(self._settings)
 
     def child_exited(self, pid: int) -> None:
         """A worker is gone; what it had in progress is not."""
@@ -174,9 +176,19 @@ class Runtime:
 
     # In a worker
 
+    def before_patching(self) -> None:
+        """A worker is about to patch ``ssl``: what of it the master has imported for workers of
+        another class, before a reload changed that, goes."""
+        forget(self._too_early)
+
     def start_worker(self, server: Server, uid: int, gid: int) -> None:
         """After the fork: take a slot, install the probes, wait to lead. Never raises."""
         if sdk_disabled(self._environ):
+            self.book.detach()  # the master's, of a start with the telemetry on
+            return
+        if self.managed and self._folder is None:
+            LOGGER.warning("the telemetry was off when the server started: start it again")
+            self._environ["OTEL_SDK_DISABLED"] = "true"
             return
         settings = self._renewed_settings()
         self._server = server
@@ -185,7 +197,10 @@ class Runtime:
             # master (USR2), which would take the private folder for a named one and leave it.
             self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)
         with self.guard.at("start"):
-            load_transport(settings)
+            if sends(settings):
+                from avatar_telemetry.export import outlets  # noqa: F401 - while it can be read
+
+                load_transport(settings)
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
@@ -207,7 +222,11 @@ class Runtime:
             SettingsError: they cannot be used.
         """
         if not self.managed:
-            load_profile(Settings.from_env(self._environ).profile)
+            settings = Settings.from_env(self._environ)
+            load_profile(settings.profile)
+            if sends(settings):
+                # Not with the first request, which would wait for it.
+                from avatar_telemetry.export import outlets  # noqa: F401
 
     def declare(self, profile: Profile | None) -> None:
         """An application was wrapped with this profile: its probes are wanted in the worker."""

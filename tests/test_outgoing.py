@@ -215,3 +215,17 @@ def test_refused() -> None:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
         assert isinstance(post(url), requests.ConnectionError)
+
+
+def test_the_query_is_in_no_log(
+    listen: Callable[[Talk], Peer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """urllib3 logs the URLs of others at level DEBUG, and not ours, whose query may hold a key."""
+    caplog.set_level("DEBUG")
+    peer = listen(lambda connection: (read_request(connection), connection.sendall(SMALL)))
+    with BoundedSession() as session:
+        session.request("POST", f"{peer.url}?key=secret", data=b"x", headers={}, timeout=PATIENCE)
+    assert "secret" not in caplog.text
+    with requests.Session() as other:
+        other.post(f"{peer.url}?key=theirs", data=b"x", timeout=PATIENCE)
+    assert "theirs" in caplog.text

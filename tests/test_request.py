@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request import CURRENT
 
 from .conftest import DIGEST, Recorder
@@ -102,6 +106,17 @@ def test_what_is_remembered_of_one_request_is_not_said_of_another(recorder: Reco
         call(recorder.wrap(image(tell=tell)), path=AVATAR)
     assert recorder.value("ivatar_avatars_generated_total", source="uploaded") == 1
     assert recorder.value("ivatar_avatars_generated_total") == 1
+
+
+def test_applications_with_other_sizes(recorder: Recorder) -> None:
+    """What is concluded of one application's answer is not said of another's in the process."""
+    telemetry = replace(recorder.telemetry, profile=replace(IVATAR, size=lambda query: 512))
+    other = Layer(telemetry, recorder.settings, recorder.layer.page)
+    for layer in (recorder.layer, other) * 2:
+        application = TelemetryMiddleware(image(), lambda layer=layer: layer)
+        call(application, path=AVATAR, query="s=80")
+    assert recorder.value("ivatar_avatar_requests_total", size="80") == 2
+    assert recorder.value("ivatar_avatar_requests_total", size="512") == 2
 
 
 def answer(status, location=""):

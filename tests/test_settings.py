@@ -100,6 +100,10 @@ BAD = [
     ("OTEL_PYTHON_WSGI_EXCLUDED_URLS", "("),
     ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
     ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:abc"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:99999"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a collector:4318"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "never"),
     ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "novalue"),
@@ -107,6 +111,16 @@ BAD = [
     ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
 ]
 SECRETS = ("TOKEN", "KEY", "HEADERS")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:hunter2@collector", "http://:hunter2@collector", "ftp://c/?key=hunter2"]
+)
+def test_a_bad_endpoint_keeps_its_secret(url: str) -> None:
+    """A user name is refused, without one too, and no part of the URL is shown."""
+    with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT=\(not shown\)") as caught:
+        Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("variable", "text"), BAD)

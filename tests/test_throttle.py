@@ -189,6 +189,15 @@ def test_a_failure_says_where_to(
     assert failed.getMessage() == f"{message} (sent to {place})"
 
 
+def test_a_short_header_is_no_secret(tmp_path: Path) -> None:
+    """What stands in every other word is not taken out of the line."""
+    env = {"OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=1", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1"}
+    throttle = install_throttle(tmp_path, Settings.from_env(env))
+    failed = logging.LogRecord(HTTP_TRACES, logging.ERROR, __file__, 1, "code 401", (), None)
+    assert throttle.filter(failed)
+    assert failed.getMessage().startswith("code 401 (sent to http://c:1/v1/traces, ")
+
+
 def test_installed_once(tmp_path: Path) -> None:
     """Each exporter's logger bears one filter, however often it is installed."""
     settings = Settings.from_env({})

@@ -100,7 +100,8 @@ def _check_port(settings: Settings) -> None:
     if settings.prometheus_endpoint is None:
         return
     # Asked before it is bound: a server that runs must not find it taken for a moment.
-    found = check_port(settings, settings.metrics_token, ASK_TIMEOUT)
+    # Without the token: nobody knows yet who listens there.
+    found = check_port(settings, "", ASK_TIMEOUT)
     if not any(each.check in SERVED for each in found):
         check_endpoint(settings.prometheus_endpoint)
 
@@ -111,7 +112,11 @@ def _effective(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         value, source = _value(environ, setting)
         if source == setting.alias and source in {each.variable for each in variables()}:
             continue  # one signal's, which only repeats what is said for all
-        yield setting.variable, HIDDEN if setting.secret and value else value, source
+        if setting.secret and value:
+            value = HIDDEN
+        elif "://" in value and "?" in value:  # a URL's query may hold a key
+            value = f"{value.partition('?')[0]}?{HIDDEN}"
+        yield setting.variable, value, source
 
 
 def _value(environ: Mapping[str, str], setting: Setting) -> tuple[str, str]:

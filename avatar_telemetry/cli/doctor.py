@@ -38,7 +38,8 @@ def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_
     """Check settings, packages, collector, runtime folder, and a running server's metrics.
 
     Reads the environment as the server does: run it there, as the server's user. Sends one span
-    named "avatar-telemetry doctor" and one metric named avatar_telemetry_doctor.
+    named "avatar-telemetry doctor", one metric named avatar_telemetry_doctor, and one log record
+    where these are exported.
 
     Status 0: all is well. Status 1: there are warnings. Status 2: there are errors.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from prometheus_client import values
+
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profile import Profile
@@ -13,7 +15,12 @@ from avatar_telemetry.startup import load_profile
 
 
 def find_modules() -> None:
-    """Import from the working directory, as gunicorn does."""
+    """Import from the working directory, as gunicorn does.
+
+    Metrics of the user's modules stay in this process: the folder that the environment may name is
+    that of a running server.
+    """
+    values.ValueClass = values.MutexValue
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
 

@@ -285,10 +285,16 @@ def host_port(text: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
+# A name or an address, and a port; no user, whose password would be shown.
+_NETLOC = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\])(?::[0-9]+)?")
+
+
 def url(text: str) -> str:
     url = urlsplit(text.strip())
-    if text and (url.scheme not in ("http", "https") or not url.hostname or url.username):
+    if text and (url.scheme not in ("http", "https") or not _NETLOC.fullmatch(url.netloc)):
         raise ValueError("not an endpoint")
+    if url.port == 0:  # asking raises ValueError for one that is none
+        raise ValueError("no port")
     return url.geturl()
 
 

@@ -185,8 +185,9 @@ def _contradictions(
 def _fault(environ: Mapping[str, str], setting: Setting) -> str:
     variable = setting.variable if environ.get(setting.variable) else setting.alias
     text = raw_text(environ, setting)
-    # A URL with a user name and password in it is a secret, too.
-    value = "(not shown)" if setting.secret or "@" in text else repr(text[:SHOWN_VALUE])
+    # A URL may hold a password, or a key in its query.
+    hidden = setting.secret or "@" in text or ("://" in text and "?" in text)
+    value = "(not shown)" if hidden else repr(text[:SHOWN_VALUE])
     return f"{variable or setting.variable}={value}: allowed is {setting.allowed}"
 
 

@@ -154,7 +154,7 @@ def _host(environ: Mapping[str, str], name: str, default: str) -> str:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-        raise DemoSettingsError(f"{name}: {text!r} is not an http or https URL")
+        raise DemoSettingsError(f"{name} is not an http or https URL")
     return text.rstrip("/")
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 import socket
 import time
 from contextvars import ContextVar
@@ -44,6 +45,17 @@ PIECE = 16 * 1024  # one TLS record: the deadline is looked at before each
 _DEADLINE: ContextVar[float | None] = ContextVar("avatar_telemetry_deadline", default=None)
 
 
+class _Discretion(logging.Filter):
+    """urllib3 logs each request at level DEBUG with its whole URL, whose query may hold a key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _DEADLINE.get() is None
+
+
+_DISCRETION = _Discretion()
+"""One, so that the logger has it once however many sessions there are."""
+
+
 class RefusedAnswerError(requests.RequestException):
     """An answer that is not taken for one."""
 
@@ -58,6 +70,7 @@ class BoundedSession(requests.Session):
 
     def __init__(self, certificate: str = "", client: tuple[str, str] | None = None) -> None:
         super().__init__()
+        logging.getLogger(urllib3.connectionpool.__name__).addFilter(_DISCRETION)
         self._certificate = certificate
         self.answer = b""
         """The body of the last answer, as far as it was read."""

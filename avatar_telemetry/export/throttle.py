@@ -22,6 +22,8 @@ from avatar_telemetry.export.wanted import settled
 from avatar_telemetry.store.files import open_own
 
 STAMP = "failures.stamp"
+SHORTEST_SECRET = 4
+"""Characters; a shorter value of a header is none, and stands in every other word."""
 INTERVAL = 60.0
 """Seconds between two lines."""
 NOT_SHOWN = "(not shown)"
@@ -76,7 +78,8 @@ class Throttle(logging.Filter):
     ) -> None:
         super().__init__()
         self._stamp = folder / STAMP
-        self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
+        long = (secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+        self._secrets = sorted(long, key=len, reverse=True)
         self._clock = clock
         self._places = places or {}
         self._own_next = 0.0
@@ -106,10 +109,10 @@ class Throttle(logging.Filter):
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
-        if record.levelno >= logging.WARNING:
-            text += self._place(record.name, text)
+        place = self._place(record.name, text) if record.levelno >= logging.WARNING else ""
         for secret in self._secrets:
             text = text.replace(secret, NOT_SHOWN)
+        text += place
         record.msg, record.args = " ".join(text.split()), ()
         record.exc_info = record.exc_text = record.stack_info = None
 

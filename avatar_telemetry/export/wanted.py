@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 
 from avatar_telemetry.config.otlp import (
@@ -90,20 +91,38 @@ def load_transport(settings: Settings) -> None:
     A worker that acts as another user may not reach the installation later, and the master must
     not import it (:mod:`avatar_telemetry.export.outgoing`), but where it has the application.
     """
-    if any(settled(settings, signal).protocol != GRPC for signal in otlp_signals(settings)):
+    spoken = {settled(settings, signal).protocol for signal in otlp_signals(settings)}
+    if spoken - {GRPC}:
         importlib.import_module(TRANSPORT)
+    if GRPC in spoken:
+        importlib.import_module(f"{GRPC_PACKAGE}.exporter")
 
 
-def load_all(settings: Settings) -> None:
+def load_early(settings: Settings) -> frozenset[str]:
     """In a master that has imported the application: all that its workers would import, too.
 
     Their start is then short, and they share it. It is for workers that patch nothing after the
-    fork.
+    fork. gRPC is none of it: its library is not to be imported before a fork.
+
+    Returns:
+        The modules that knew ``ssl`` too early, if a worker patches it after all.
     """
-    if settings.export_enabled:
-        load_transport(settings)
-        for name in LATER:
+    before = set(sys.modules)
+    spoken = {settled(settings, signal).protocol for signal in otlp_signals(settings)}
+    if spoken - {GRPC}:
+        for name in (TRANSPORT, *LATER):
             importlib.import_module(name)
+    return frozenset(
+        name
+        for name in sys.modules.keys() - before
+        if name == TRANSPORT or name.partition(".")[0] in ("requests", "urllib3")
+    )
+
+
+def forget(modules: Iterable[str]) -> None:
+    """Let modules be imported anew."""
+    for name in modules:
+        sys.modules.pop(name, None)
 
 
 def tell_configured(settings: Settings) -> None:

@@ -24,7 +24,7 @@ from avatar_telemetry.tracing.incoming import Incoming, make_propagator
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.queue import Count, SpanQueue
 from avatar_telemetry.tracing.sampling import make_sampling
-from avatar_telemetry.tracing.senders import make_senders
+from avatar_telemetry.tracing.senders import batch_size, make_senders
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 SCOPE = "avatar_telemetry"
@@ -51,7 +51,7 @@ class Pipeline:
         privacy = Privacy(settings.privacy, key)
         self.queue = SpanQueue(
             make_senders(settings),
-            batch_size=settings.batch_size,
+            batch_size=batch_size(settings),
             queue_size=settings.queue_size,
             delay=settings.schedule_delay / 1000,
             count=count,

@@ -26,6 +26,7 @@ def plan_of(request: AvatarRequest) -> Plan:
         status = labels.status(request.status)
         return metrics.plan((request.method, status, route.template, "", "", "", ""))
     answer = (
+        id(request.telemetry),  # another application of this process may have other sizes
         route.template, request.method, request.status, request.query, request.content_type,
         request.cache, request.generators, request.outside_calls, request.image_steps_seen,
         request.told_source,
@@ -51,7 +52,7 @@ def record_success(request: AvatarRequest) -> None:
     route, metrics = request.route, request.telemetry.metrics
     success = request.told_success
     if success is None:
-        code = int(request.status) if request.status.isdigit() else 0
+        code = int(request.status) if labels.status(request.status) != labels.OTHER else 0
         success = route.succeeded(request.method, code, request.location)  # type: ignore[misc]
     files = [*request.upload.files()] if request.upload is not None else []
     if not files and request.told_file is not None:

@@ -326,8 +326,12 @@ def response_size(request: AvatarRequest) -> int | None:
     """Bytes of the answer's body: as announced, or as they were sent."""
     if request.method == "HEAD":
         return None
-    return request.sent if request.announced is None else request.announced
+    if request.announced is None or request.status in _WITHOUT_BODY:
+        return request.sent
+    return request.announced
 
 
+_WITHOUT_BODY = frozenset(("204", "304"))
+"""Their Content-Length is that of another answer (RFC 9110, section 8.6)."""
 _CODES = {status: int(status) for status in STATUSES if status != OTHER}
 _UNSERVED: Mapping[str, str] = {"304": "avatar.not_modified", "404": "avatar.not_found"}

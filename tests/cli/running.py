@@ -65,12 +65,14 @@ class PageServer:
 
     def __init__(self, page: str = "", status: int = 200, **headers: str) -> None:
         self.asked: list[tuple[str, str, bytes]] = []
-        asked = self.asked
+        self.headers: list[dict[str, str]] = []
+        asked, sent = self.asked, self.headers
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 asked.append((self.command, self.path, body))
+                sent.append({name.lower(): value for name, value in self.headers.items()})
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

@@ -112,6 +112,43 @@ def test_beside_a_running_server(demo_server: DemoServer) -> None:
     assert ran.status == 0, ran.err
 
 
+def test_the_application_counts_nothing_into_a_running_server(tmp_path: Path) -> None:
+    """Metrics that a module makes when it is imported stay out of the folder of a server."""
+    (tmp_path / "counting.py").write_text(
+        "from prometheus_client import Counter, Gauge\n"
+        "Counter('mine', 'Imports.').inc()\nGauge('my_gauge', 'One.').set(1)\n"
+        "from avatar_telemetry import Profile\nPROFILE = Profile('mine')\napplication = print\n"
+    )
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    chosen = {
+        "PROMETHEUS_MULTIPROC_DIR": str(folder), "AVATAR_TELEMETRY_APP": "counting:application",
+        "AVATAR_TELEMETRY_PROFILE": "counting:PROFILE",
+    }  # fmt: skip
+    for command in (("check-config",), ("doctor", "--no-send"), ("routes", "/avatar/a")):
+        run(*command, cwd=tmp_path, **chosen)
+    assert list(folder.iterdir()) == []
+
+
+def test_nobody_gets_the_token() -> None:
+    """Who listens on the metrics port is asked without the token: it may be anybody."""
+    with PageServer("no", 401) as other:
+        run(
+            "check-config", OTEL_PROMETHEUS_ENDPOINT=other.url.removeprefix("http://"),
+            AVATAR_TELEMETRY_METRICS_TOKEN="very-secret-token",
+        )  # fmt: skip
+    assert other.asked
+    assert not any("authorization" in headers for headers in other.headers)
+
+
+def test_a_query_is_not_shown() -> None:
+    """A URL is shown without its query, which may hold a key."""
+    ran = run("check-config", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318/x?key=secret")
+    assert ran.status == 0
+    assert "http://collector:4318/x?(set, not shown)" in ran.out
+    assert "secret" not in ran.out
+
+
 def test_a_port_of_another_program() -> None:
     """A metrics port that another program holds would stop the start."""
     with PageServer("something else") as other:

@@ -82,6 +82,13 @@ def test_it_is_sent_as_the_server_would(sink: OtlpSink, compression: str) -> Non
     assert {each.headers["content-encoding"] for each in sent} == {compression}
 
 
+def test_a_query_is_not_shown(sink: OtlpSink) -> None:
+    """The endpoint is told without its query, which may hold a key."""
+    found = examine(f"{sink.url}?key=secret") + examine(f"{sink.url}/no?key=secret")
+    assert any("http" in each.message for each in found)
+    assert not any("secret" in each.message + each.advice for each in found)
+
+
 def test_nothing_is_sent_where_that_is_not_wanted(sink: OtlpSink) -> None:
     """With ``--no-send`` the port is looked at and nothing posted."""
     assert bad(examine(sink.url, send=False)) == {}

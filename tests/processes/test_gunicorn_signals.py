@@ -14,6 +14,7 @@ MATRIX = [
     for worker_class in WORKER_CLASSES
     for preload in (False, True)
 ]
+REPOSITORY = Path(__file__).parents[2]
 AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
 # What the store holds when the master is about to leave, told by a hook of the user's own.
 TELL_AT_EXIT = """
@@ -76,6 +77,36 @@ def test_reload_to_settings_that_cannot_be_used(serve: Serve, variable: str, val
         server.await_requests(number + 2, **AVATARS)
     assert f"{variable}='{value}'" in server.log()
     assert server.log().count("Booting worker") == 4
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["import", "preload"])
+def test_bad_reload_of_the_demo(serve: Serve, tmp_path: Path, preload: bool) -> None:
+    """The same with the repository's ``wsgi.py``, which is imported anew."""
+    server = serve(
+        "wsgi:application", pythonpath=str(REPOSITORY), preload_app=preload,
+        env={"DEMO_DATA": str(tmp_path / "demo")},
+    )  # fmt: skip
+    before = server.await_workers(2)
+    good = server.configuration.read_text()
+    server.configuration.write_text(f"{good}raw_env = ['AVATAR_TELEMETRY_PRIVACY=some']\n")
+    server.signal(signal.SIGHUP)
+    server.await_workers(2, without=before)
+    assert server.get("/avatar/" + "0" * 32).status == 200
+    server.await_requests(1)
+    assert server.log().count("Booting worker") == 4
+
+
+def test_switched_on_by_a_reload(serve: Serve) -> None:
+    """What was off at the start stays off, says so, and the application goes on."""
+    server = serve(env={"OTEL_SDK_DISABLED": "true"})
+    before = server.await_workers(2)
+    good = server.configuration.read_text()
+    server.configuration.write_text(f"{good}raw_env = ['OTEL_SDK_DISABLED=false']\n")
+    server.signal(signal.SIGHUP)
+    server.await_workers(2, without=before)
+    assert server.get("/avatar/abc").body == b"hello"
+    assert "start it again" in server.log()
+    assert "Traceback" not in server.log()
 
 
 @pytest.mark.parametrize("worker_class", ["sync", "gthread"])

@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
 import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -14,14 +13,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.tracing import senders
 from avatar_telemetry.tracing.senders import (
-    GRPC_PART,
+    GRPC_BATCH,
     PACE,
     ExporterSender,
     HttpSender,
+    batch_size,
     make_senders,
 )
 from tests.otlp_faults import Fault
-from tests.otlp_grpc_sink import GrpcSink
 from tests.otlp_sink import OtlpSink
 
 from .providers import Ours
@@ -122,20 +121,20 @@ def test_a_forked_child_does_not_speak_on_its_parents_connection(sink: OtlpSink)
     sender.close()
 
 
-def test_over_grpc_in_parts() -> None:
-    """A batch goes in parts, and none is sent after one that did not arrive."""
-    with GrpcSink() as sink:
-        environ = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "5",
-        }  # fmt: skip
-        (sender,) = make_senders(Settings.from_env(environ))
-        assert sender.send(spans(GRPC_PART + 1)) == GRPC_PART + 1
-        assert (len(sink.exchanges()), len(sink.spans())) == (2, GRPC_PART + 1)
-        sink.behave(Fault.STATUS, status=grpc.StatusCode.PERMISSION_DENIED.value[0])
-        assert sender.send(spans(3 * GRPC_PART)) == 0
-        assert len(sink.exchanges()) == 3
-        sender.close()
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        pytest.param({}, 512, id="HTTP"),
+        pytest.param({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, GRPC_BATCH, id="gRPC"),
+        pytest.param({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_EXPORTER": "console"},
+                     512, id="gRPC for others"),
+        pytest.param({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                      "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8"}, 8, id="gRPC and less"),
+    ],
+)  # fmt: skip
+def test_how_much_is_sent_at_once(environ: dict[str, str], expected: int) -> None:
+    """As much as the settings say, and little over gRPC, whose encoder knows no pause."""
+    assert batch_size(Settings.from_env(environ)) == expected
 
 
 def test_any_exporter_of_the_sdk() -> None:

@@ -147,26 +147,26 @@ def _over_http(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
         answer = session.request("POST", otlp.endpoint, data=body, headers=headers, timeout=timeout)
     except RefusedAnswerError as fault:
         yield error(
-            f"{signal}.answer", f"{otlp.endpoint} answers with {fault}",
+            f"{signal}.answer", f"{otlp.place} answers with {fault}",
             "Name the collector itself; no redirect is followed and no long answer read.",
         )  # fmt: skip
         return
     except requests.Timeout:
         yield error(
-            f"{signal}.timeout", f"{otlp.endpoint} gives no answer in {timeout:g} s",
+            f"{signal}.timeout", f"{otlp.place} gives no answer in {timeout:g} s",
             "Is the collector busy, or something else listening there?",
         )  # fmt: skip
         return
     except requests.RequestException as fault:
         yield error(
-            f"{signal}.failed", f"{otlp.endpoint} gives no answer: {_reason(fault)}",
+            f"{signal}.failed", f"{otlp.place} gives no answer: {_reason(fault)}",
             "Is it an OTLP receiver for HTTP? The collector's log may say more.",
         )  # fmt: skip
         return
     finally:
         session.close()
     if answer.status_code >= 300:
-        yield http_answer(signal, otlp.endpoint, answer.status_code, _said(answer))
+        yield http_answer(signal, otlp.place, answer.status_code, _said(answer))
         return
     yield _taken(signal, otlp, answer.content, answer.headers.get("Content-Type", PROTOBUF))
 
@@ -187,7 +187,7 @@ def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
         try:
             answer = export(body, timeout=timeout, metadata=metadata, compression=compression)
         except grpc.RpcError as fault:
-            yield grpc_answer(signal, otlp.endpoint, fault.code().name, fault.details() or "")
+            yield grpc_answer(signal, otlp.place, fault.code().name, fault.details() or "")
             return
     yield _taken(signal, otlp, answer, PROTOBUF)
 
@@ -195,7 +195,7 @@ def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
 def _taken(signal: Signal, otlp: Otlp, answer: bytes, content_type: str) -> Finding:
     """What a collector says that took something."""
     trial = TRIALS[signal]
-    no_otlp = f"{otlp.endpoint} takes the test {trial.what}, but its answer is no OTLP"
+    no_otlp = f"{otlp.place} takes the test {trial.what}, but its answer is no OTLP"
     try:
         if answer and content_type.startswith("text/html"):
             raise DecodeError
@@ -206,15 +206,15 @@ def _taken(signal: Signal, otlp: Otlp, answer: bytes, content_type: str) -> Find
     if getattr(partial, trial.refused):
         return error(
             f"{signal}.rejected",
-            f"{otlp.endpoint} rejects the test {trial.what}: {partial.error_message}",
+            f"{otlp.place} rejects the test {trial.what}: {partial.error_message}",
             "The collector's configuration and its log say why.",
         )  # fmt: skip
     if partial.error_message:
         return warning(
-            f"{signal}.warned", f"{otlp.endpoint} takes it and warns: {partial.error_message}",
+            f"{signal}.warned", f"{otlp.place} takes it and warns: {partial.error_message}",
             "The collector's log may say more.",
         )  # fmt: skip
-    return good(f"{signal}.sent", f"{otlp.endpoint} took the test {trial.what} ({trial.name!r})")
+    return good(f"{signal}.sent", f"{otlp.place} took the test {trial.what} ({trial.name!r})")
 
 
 def _request(settings: Settings, signal: Signal) -> Any:
