@@ -8,7 +8,7 @@ values above all, is encoded once and kept.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from operator import getitem
 from typing import Any
@@ -64,7 +64,8 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
             scopes = resources.setdefault(origin.resource, {})
             group = origins[origin] = scopes.setdefault(origin.scope, [])
         group.append(_field(0x12, encoded))
-    return b"".join(_resource_spans(*each) for each in resources.items())
+    # Joined once: a batch is large, and each copy of it would stay with the allocator.
+    return b"".join(part for each in resources.items() for part in _resource_spans(*each))
 
 
 def _encoded(span: ReadableSpan) -> tuple[Origin, bytes]:
@@ -80,16 +81,17 @@ def encode_resource(resource: Resource) -> bytes:
 
 def _resource_spans(
     resource: Resource, scopes: Mapping[InstrumentationScope | None, list[bytes]]
-) -> bytes:
+) -> list[bytes]:
     parts = [_field(0x0A, encode_resource(resource))]
-    parts += [_field(0x12, _scope_spans(scope, spans)) for scope, spans in scopes.items()]
-    return _field(0x0A, b"".join(parts) + _text(0x1A, resource.schema_url))
+    for scope, spans in scopes.items():
+        parts += _message(0x12, _scope_spans(scope, spans))
+    return _message(0x0A, [*parts, _text(0x1A, resource.schema_url)])
 
 
-def _scope_spans(scope: InstrumentationScope | None, spans: Sequence[bytes]) -> bytes:
+def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> list[bytes]:
     if scope is None:
-        return b"\x0a\x00" + b"".join(spans)
-    return _field(0x0A, _scope(scope)) + b"".join(spans) + _text(0x1A, scope.schema_url)
+        return [b"\x0a\x00", *spans]
+    return [_field(0x0A, _scope(scope)), *spans, _text(0x1A, scope.schema_url)]
 
 
 def _scope(scope: InstrumentationScope) -> bytes:
@@ -295,6 +297,11 @@ def _field(field: int, data: bytes) -> bytes:
     if length < 0x4000:  # nearly every span
         return bytes((field, length & 0x7F | 0x80, length >> 7)) + data
     return bytes((field,)) + _varint(length) + data
+
+
+def _message(field: int, parts: list[bytes]) -> list[bytes]:
+    """The parts of a message, with what stands before them."""
+    return [bytes((field,)) + _varint(sum(map(len, parts))), *parts]
 
 
 def _varint(number: int) -> bytes:
