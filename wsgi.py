@@ -7,13 +7,13 @@ from pkgutil import resolve_name
 from avatar_telemetry import SettingsError, instrument
 from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
-from avatar_telemetry.startup import check_demo
+from avatar_telemetry.startup import app_fault, check_demo
 
 # gunicorn ends at once where a worker exits with this, instead of starting it again and again.
 BOOT_ERROR = 3
 
 # Not all the settings: gunicorn's master checks them, and goes on with those of its start where a
-# reload brings bad ones.
+# reload brings bad ones. An application that cannot be imported ends the server, as everywhere.
 app = os.environ.get("AVATAR_TELEMETRY_APP") or DEFAULT_APP
 profile = os.environ.get("AVATAR_TELEMETRY_PROFILE") or DEFAULT_PROFILE
 is_demo = (app, profile) == (DEFAULT_APP, DEFAULT_PROFILE)
@@ -21,7 +21,10 @@ is_demo = (app, profile) == (DEFAULT_APP, DEFAULT_PROFILE)
 try:
     if app == DEFAULT_APP:
         check_demo(os.environ)
-    wrapped = resolve_name(app)
+    try:
+        wrapped = resolve_name(app)
+    except ValueError as error:
+        raise SettingsError(app_fault(app, f"allowed is module:NAME; {error}")) from None
     application = instrument(wrapped, profile=DEMO_PROFILE if is_demo else None)
 except SettingsError as error:
     print(error, file=sys.stderr)

@@ -37,7 +37,7 @@ def instrument(
         SettingsError: the environment cannot be used (under gunicorn its master has said so).
     """
     disabled = settings.sdk_disabled if settings else sdk_disabled(os.environ)
-    if disabled or isinstance(application, TelemetryMiddleware):
+    if disabled or RUNTIME.off or isinstance(application, TelemetryMiddleware):
         return application
     if settings is None:
         RUNTIME.check()

@@ -25,12 +25,12 @@ from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.throttle import make_stamp
 from avatar_telemetry.export.wanted import (
     check_exporters,
-    forget,
     load_early,
     load_transport,
     pushes_metrics,
     sends,
     tell_configured,
+    unload,
 )
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER, debugging
@@ -67,6 +67,11 @@ if TYPE_CHECKING:
     from avatar_telemetry.export.outlets import Outlets
 
 MASTER_IDENTIFIER = "master"
+WAS_OFF = "OTEL_SDK_DISABLED was true when the server started: start it again to record anything"
+NOT_PREPARED = (
+    "nothing is recorded: the hook on_starting did not run; import it in gunicorn's configuration,"
+    " or call it from your own"
+)
 DEFAULTS = Settings.from_env({})
 
 
@@ -81,6 +86,9 @@ class Runtime:
         self.guard = Guard()
         self.book = Book(lambda: self.guard.failed("store"))
         self.managed = False
+        self.off = False
+        """Nothing can be recorded in this worker: an application that is wrapped now stays bare."""
+        self._was_off = False
         self._environ = environ
         self._settings: Settings | None = None
         self._folder: RuntimeFolder | None = None
@@ -124,6 +132,7 @@ class Runtime:
             SettingsError: the server must not start.
         """
         if sdk_disabled(self._environ):
+            self._was_off = True
             return
         settings = self._settings = Settings.from_env(self._environ)
         check_profile(settings.profile)
@@ -179,7 +188,7 @@ class Runtime:
     def before_patching(self) -> None:
         """A worker is about to patch ``ssl``: what of it the master has imported for workers of
         another class, before a reload changed that, goes."""
-        forget(self._too_early)
+        unload(self._too_early)
 
     def start_worker(self, server: Server, uid: int, gid: int) -> None:
         """After the fork: take a slot, install the probes, wait to lead. Never raises."""
@@ -187,8 +196,8 @@ class Runtime:
             self.book.detach()  # the master's, of a start with the telemetry on
             return
         if self.managed and self._folder is None:
-            LOGGER.warning("the telemetry was off when the server started: start it again")
-            self._environ["OTEL_SDK_DISABLED"] = "true"
+            self.off = True
+            LOGGER.warning(WAS_OFF if self._was_off else NOT_PREPARED)
             return
         settings = self._renewed_settings()
         self._server = server

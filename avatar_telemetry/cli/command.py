@@ -14,6 +14,7 @@ import click
 from avatar_telemetry.cli.check_config import check_config
 from avatar_telemetry.cli.demo import demo
 from avatar_telemetry.cli.doctor import doctor
+from avatar_telemetry.cli.environment import keep_metrics_here
 from avatar_telemetry.cli.metrics import metrics
 from avatar_telemetry.cli.routes import routes
 from avatar_telemetry.cli.settings import settings
@@ -47,6 +48,7 @@ def command(context: click.Context, traceback: bool) -> None:
       avatar-telemetry routes '/avatar/0bc83cb571cd1c50ba6f3e8a78ef1346?s=80'
       avatar-telemetry demo
     """
+    keep_metrics_here()
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(ERROR)

@@ -15,14 +15,15 @@ from avatar_telemetry.startup import load_profile
 
 
 def find_modules() -> None:
-    """Import from the working directory, as gunicorn does.
-
-    Metrics of the user's modules stay in this process: the folder that the environment may name is
-    that of a running server.
-    """
-    values.ValueClass = values.MutexValue
+    """Import from the working directory, as gunicorn does."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+
+
+def keep_metrics_here() -> None:
+    """Metrics that the user's modules make stay in this process: the folder that the environment
+    may name is that of a running server."""
+    values.ValueClass = values.MutexValue
 
 
 def load_chosen_profile(settings: Settings, named: str = "") -> Profile:

@@ -133,6 +133,11 @@ def count(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def optional(parse: Callable[[str], int]) -> Callable[[str], int | None]:
+    """A parser that takes an empty text for nothing."""
+    return lambda text: parse(text) if text else None
+
+
 def limit(text: str) -> int | None:
     """A span limit of the OpenTelemetry SDK specification; empty: none."""
     return count(0, 1 << 31)(text) if text else None

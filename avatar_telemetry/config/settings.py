@@ -64,7 +64,7 @@ class Settings:
     capture_request_headers: tuple[str, ...]
     capture_response_headers: tuple[str, ...]
     sanitize_headers: tuple[str, ...]
-    batch_size: int
+    batch_size: int | None
     queue_size: int
     schedule_delay: int
     log_batch_size: int

@@ -166,9 +166,9 @@ SETTINGS: Mapping[str, Setting] = {
         "header names or regular expressions, comma-separated",
         "Captured headers whose value is replaced.",
     ),
-    "batch_size": _count(
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, 10_000, "512",
-        "Spans sent at once.",
+    "batch_size": Setting(
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", parsing.optional(parsing.count(1, 10_000)), "",
+        "a number from 1 to 10000", "Spans sent at once; unset: 512, over gRPC 64.",
     ),
     "queue_size": _count(
         "OTEL_BSP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",

@@ -38,12 +38,14 @@ LATER = (
 
 def sends(settings: Settings) -> bool:
     """Whether anything leaves by itself, or a separate port is served."""
-    return settings.export_enabled or bool(settings.prometheus_endpoint)
+    wanted = settings.export_enabled or bool(settings.prometheus_endpoint)
+    return wanted and not settings.sdk_disabled
 
 
 def pushes_metrics(settings: Settings) -> bool:
     """Whether metrics leave by themselves."""
-    return settings.export_enabled and bool({"otlp", "console"} & set(settings.metrics_exporters))
+    somewhere = bool({"otlp", "console"} & set(settings.metrics_exporters))
+    return settings.export_enabled and not settings.sdk_disabled and somewhere
 
 
 def check_exporters(settings: Settings) -> None:
@@ -110,7 +112,7 @@ def load_early(settings: Settings) -> frozenset[str]:
     before = set(sys.modules)
     spoken = {settled(settings, signal).protocol for signal in otlp_signals(settings)}
     if spoken - {GRPC}:
-        for name in (TRANSPORT, *LATER):
+        for name in (*LATER, TRANSPORT):  # the last one: what follows of it is told
             importlib.import_module(name)
     return frozenset(
         name
@@ -119,7 +121,7 @@ def load_early(settings: Settings) -> frozenset[str]:
     )
 
 
-def forget(modules: Iterable[str]) -> None:
+def unload(modules: Iterable[str]) -> None:
     """Let modules be imported anew."""
     for name in modules:
         sys.modules.pop(name, None)

@@ -18,6 +18,8 @@ from avatar_telemetry.scrape.exposition import Access, MetricsPage
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+CHALLENGE = 'Bearer realm="avatar-telemetry"'
+"""What a caller without the token is told (RFC 6750, section 3), and by which the port is known."""
 POLL_INTERVAL = 1.0
 """Seconds between two looks at whether to go on."""
 CLIENT_TIMEOUT = 10.0
@@ -88,7 +90,7 @@ class OpenPage:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _refuse(start_response, "405 Method Not Allowed", ("Allow", "GET, HEAD"))
         if self._token and not self._access.permits(environ):
-            return _refuse(start_response, "401 Unauthorized", ("WWW-Authenticate", "Bearer"))
+            return _refuse(start_response, "401 Unauthorized", ("WWW-Authenticate", CHALLENGE))
         return self._page(environ, start_response)
 
 

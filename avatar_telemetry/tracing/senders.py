@@ -20,8 +20,10 @@ from avatar_telemetry.tracing.span import RecordedSpan
 
 PACE = 32
 """Spans that are encoded at a stretch, a tenth of a millisecond."""
+BATCH = 512
+"""Spans of a batch (specification of the batching processor)."""
 GRPC_BATCH = 64
-"""Spans of a batch over gRPC: its standard encoder takes ten times as long, without a pause."""
+"""The same over gRPC, whose standard encoder takes ten times as long, without a pause."""
 PAUSE = 1e-5
 """Seconds, which the system makes longer: enough for who waits to wake up."""
 
@@ -41,13 +43,18 @@ class HttpSender(OtlpSender[RecordedSpan]):
         return bool(self._exporter._client.export(encode_spans(_paced(items))).success)
 
 
+def give_way() -> None:
+    """Let others run: gevent's greenlets, too, which may have patched the function by now."""
+    time.sleep(PAUSE)
+
+
 def _paced(spans: Sequence[RecordedSpan]) -> Iterator[RecordedSpan]:
     """The spans with pauses between them: who encodes holds the interpreter's lock, and a request
     would wait for it until the whole batch is written."""
-    for number, span in enumerate(spans, start=1):
+    for number, span in enumerate(spans):
+        if number and number % PACE == 0:
+            give_way()
         yield span
-        if number % PACE == 0:
-            time.sleep(PAUSE)
 
 
 def make_senders(settings: Settings) -> list[Sender[RecordedSpan]]:
@@ -66,9 +73,12 @@ def make_senders(settings: Settings) -> list[Sender[RecordedSpan]]:
 
 
 def batch_size(settings: Settings) -> int:
-    """Spans that are sent at once."""
-    over_grpc = "otlp" in settings.traces_exporters and settled(settings, "traces").protocol == GRPC
-    return min(settings.batch_size, GRPC_BATCH) if over_grpc else settings.batch_size
+    """Spans that are sent at once, unless the settings say it."""
+    if settings.batch_size is not None:
+        return settings.batch_size
+    over_otlp = "otlp" in settings.traces_exporters
+    over_grpc = over_otlp and settled(settings, "traces").protocol == GRPC
+    return GRPC_BATCH if over_grpc else BATCH
 
 
 def _grpc(otlp: Otlp) -> Sender[RecordedSpan]:

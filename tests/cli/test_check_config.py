@@ -141,6 +141,21 @@ def test_nobody_gets_the_token() -> None:
     assert not any("authorization" in headers for headers in other.headers)
 
 
+@pytest.mark.parametrize(
+    ("challenge", "status"),
+    [
+        pytest.param('Bearer realm="avatar-telemetry"', 0, id="ours"),
+        pytest.param('Basic realm="registry"', 2, id="somebody else's"),
+    ],
+)
+def test_a_port_that_wants_a_token(challenge: str, status: int) -> None:
+    """The port of the server that is to be restarted is known by how it asks for its token."""
+    with PageServer("no", 401, **{"WWW-Authenticate": challenge}) as server:
+        address = server.url.removeprefix("http://")
+        ran = run("check-config", OTEL_PROMETHEUS_ENDPOINT=address)
+    assert ran.status == status, ran.err
+
+
 def test_a_query_is_not_shown() -> None:
     """A URL is shown without its query, which may hold a key."""
     ran = run("check-config", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318/x?key=secret")

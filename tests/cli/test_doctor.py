@@ -19,6 +19,7 @@ from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.scrape.port import CHALLENGE
 from tests.cli.running import DemoServer, PageServer, run
 from tests.otlp_sink import OtlpSink
 from tests.real_servers import hold_port
@@ -99,7 +100,8 @@ def levels(findings: list[Finding]) -> dict[str, str]:
             {**ON, "OTEL_BSP_MAX_QUEUE_SIZE": "500000"}, {"settings.memory": "warning"}, id="queue"
         ),
         pytest.param(
-            {**ON, "OTEL_BSP_MAX_QUEUE_SIZE": "10"}, {"settings.batch": "warning"}, id="batch"
+            {**ON, "OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "11"},
+            {"settings.batch": "warning"}, id="batch"
         ),
     ],
 )  # fmt: skip
@@ -346,16 +348,21 @@ def test_no_page(
 
 
 @pytest.mark.parametrize(
-    ("page", "status", "expected"),
+    ("page", "status", "challenge", "expected"),
     [
-        pytest.param(GOOD, 200, {}, id="good"),
-        pytest.param("", 401, {"metrics_port.token": "warning"}, id="token"),
-        pytest.param("Hello", 200, {"metrics_port.somebody_elses": "warning"}, id="foreign"),
+        pytest.param(GOOD, 200, "", {}, id="good"),
+        pytest.param("", 401, CHALLENGE, {"metrics_port.token": "warning"}, id="token"),
+        pytest.param(
+            "", 401, "Basic", {"metrics_port.somebody_elses": "warning"}, id="other token"
+        ),
+        pytest.param("Hello", 200, "", {"metrics_port.somebody_elses": "warning"}, id="foreign"),
     ],
 )
-def test_the_separate_port(page: str, status: int, expected: dict[str, str]) -> None:
+def test_the_separate_port(
+    page: str, status: int, challenge: str, expected: dict[str, str]
+) -> None:
     """The port of OTEL_PROMETHEUS_ENDPOINT is read where it is set."""
-    with PageServer(page, status) as server:
+    with PageServer(page, status, **{"WWW-Authenticate": challenge}) as server:
         address = server.url.removeprefix("http://127.0.0.1")
         settings = Settings.from_env({"OTEL_PROMETHEUS_ENDPOINT": f"0.0.0.0{address}"})
         assert levels(list(check_port(settings, "", 60.0))) == expected

@@ -339,6 +339,15 @@ class GunicornServer:
 
         return eventually(settled, what=f"{number} workers")
 
+    def await_other_workers(self, number: int, without: list[int]) -> None:
+        """Wait until so many workers have come up, none of these among them; slots or not."""
+
+        def settled() -> bool:
+            workers = set(self.workers())
+            return len(workers) == number and workers <= self.ready() - set(without)
+
+        eventually(settled, what=f"{number} workers")
+
     def everybody(self) -> list[int]:
         """All processes of this server, orphans and the application's children too."""
         return sorted(self._group())

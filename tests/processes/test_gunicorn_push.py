@@ -327,6 +327,22 @@ def test_last_push_goes_where_a_reload_has_said(serve: Serve, sink: Sink) -> Non
         assert total(other.latest(), "ivatar_requests_total", **AVATARS) == 5
 
 
+def test_switched_off_by_a_reload(serve: Serve, sink: Sink) -> None:
+    """What a reload has switched off is not pushed at the end either."""
+    server = serve(env=environment(sink, OTEL_METRIC_EXPORT_INTERVAL="3600000"), workers=2)
+    await_first_push(sink)
+    before = server.await_workers(2)
+    text = server.configuration.read_text()
+    server.configuration.write_text(f"{text}\nraw_env = ['OTEL_SDK_DISABLED=true']\n")
+    server.signal(signal.SIGHUP)
+    server.await_other_workers(2, before)
+    pushes = len(sink.requests)
+    server.get("/avatar/abc")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert len(sink.requests) == pushes
+
+
 def test_orphans_push_what_they_have(serve: Serve, sink: Sink, tmp_path: Path) -> None:
     """Where the master was killed the leader itself pushes once more before it goes."""
     env = environment(

@@ -91,21 +91,27 @@ def test_bad_reload_of_the_demo(serve: Serve, tmp_path: Path, preload: bool) -> 
     server.configuration.write_text(f"{good}raw_env = ['AVATAR_TELEMETRY_PRIVACY=some']\n")
     server.signal(signal.SIGHUP)
     server.await_workers(2, without=before)
-    assert server.get("/avatar/" + "0" * 32).status == 200
+    assert server.get("/").status == 200
     server.await_requests(1)
     assert server.log().count("Booting worker") == 4
 
 
 def test_switched_on_by_a_reload(serve: Serve) -> None:
     """What was off at the start stays off, says so, and the application goes on."""
-    server = serve(env={"OTEL_SDK_DISABLED": "true"})
-    before = server.await_workers(2)
+    told = """
+def post_worker_init(worker):
+    import os
+    worker.log.info("the environment says %s", os.environ["OTEL_SDK_DISABLED"])
+"""
+    server = serve(env={"OTEL_SDK_DISABLED": "true"}, config=told)
+    before = server.workers()
     good = server.configuration.read_text()
     server.configuration.write_text(f"{good}raw_env = ['OTEL_SDK_DISABLED=false']\n")
     server.signal(signal.SIGHUP)
-    server.await_workers(2, without=before)
+    server.await_other_workers(2, before)
     assert server.get("/avatar/abc").body == b"hello"
     assert "start it again" in server.log()
+    assert "the environment says false" in server.log()
     assert "Traceback" not in server.log()
 
 

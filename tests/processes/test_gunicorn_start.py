@@ -222,6 +222,8 @@ def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
     [
         pytest.param({"AVATAR_TELEMETRY_APP": "nosuch:app"},
                      "AVATAR_TELEMETRY_APP='nosuch:app': No module named 'nosuch'", id="no module"),
+        pytest.param({"AVATAR_TELEMETRY_APP": "my-app:application"},
+                     "_APP='my-app:application': allowed is module:NAME", id="form"),
         pytest.param({"DEMO_MAX_UPLOAD": "lots"},
                      "DEMO_MAX_UPLOAD: 'lots' is not a positive number", id="demo"),
     ],
@@ -241,6 +243,16 @@ def test_what_cannot_be_served(
     assert status not in (0, None)
     assert output.count(message) == 1
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_hook_that_is_forgotten(serve: Serve, preload: bool) -> None:
+    """Without ``on_starting`` nothing is recorded; that is told, and the application goes on."""
+    hooks = "child_exit, on_exit, post_fork, worker_exit"
+    server = serve(hooks=hooks, preload_app=preload)
+    assert server.get("/avatar/abc").body == b"hello"
+    assert "the hook on_starting did not run" in server.log()
+    assert "Traceback" not in server.log()
 
 
 def test_a_propagator_that_is_not_installed(prepare: Serve) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.tracing import senders
+from avatar_telemetry.tracing import encoder, senders
 from avatar_telemetry.tracing.senders import (
     GRPC_BATCH,
     PACE,
@@ -63,12 +63,15 @@ def test_spans_arrive(sink: OtlpSink, compression: str) -> None:
 
 def test_a_batch_is_encoded_with_pauses(sink: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the spans of a large batch the interpreter is left to the requests."""
-    pauses: list[float] = []
-    monkeypatch.setattr(senders.time, "sleep", pauses.append)
+    pauses: list[int] = []
+    encoded: list[int] = []
+    monkeypatch.setattr(senders, "give_way", lambda: pauses.append(len(encoded)))
+    original = encoder._encoded
+    monkeypatch.setattr(encoder, "_encoded", lambda span: encoded.append(1) or original(span))
     sender = make(sink)
-    assert sender.send(spans(3 * PACE + 1)) == 3 * PACE + 1
-    assert len(pauses) == 3
-    assert len(sink.spans()) == 3 * PACE + 1
+    assert sender.send(spans(3 * PACE)) == 3 * PACE
+    assert pauses == [PACE, 2 * PACE]
+    assert len(sink.spans()) == 3 * PACE
     sender.close()
 
 
@@ -129,11 +132,11 @@ def test_a_forked_child_does_not_speak_on_its_parents_connection(sink: OtlpSink)
         pytest.param({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_EXPORTER": "console"},
                      512, id="gRPC for others"),
         pytest.param({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
-                      "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8"}, 8, id="gRPC and less"),
+                      "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "512"}, 512, id="gRPC, as told"),
     ],
 )  # fmt: skip
 def test_how_much_is_sent_at_once(environ: dict[str, str], expected: int) -> None:
-    """As much as the settings say, and little over gRPC, whose encoder knows no pause."""
+    """As much as is told; else as specified, and little over gRPC, whose encoder knows no pause."""
     assert batch_size(Settings.from_env(environ)) == expected
 
 

@@ -13,6 +13,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.scrape.port import CHALLENGE
 
 MUCH_MEMORY = 512 << 20
 HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
@@ -83,7 +84,7 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
     samples = read_samples(answer.text) if answer.status == 200 else None
     if samples is not None and samples.has("avatar_telemetry_build_info"):
         yield good("metrics_port.read", f"{url} shows the metrics")
-    elif answer.status == 401:
+    elif answer.status == 401 and answer.headers.get("www-authenticate") == CHALLENGE:
         yield warning("metrics_port.token", f"{url} wants the token", "Give --token to read it.")
     else:
         yield warning(

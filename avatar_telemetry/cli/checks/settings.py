@@ -146,7 +146,7 @@ def _sampling(settings: Settings) -> Iterator[Finding]:
 def _memory(settings: Settings) -> Iterator[Finding]:
     if not settings.export_enabled:
         return
-    if settings.batch_size > settings.queue_size:
+    if (settings.batch_size or 0) > settings.queue_size:
         yield warning(
             "settings.batch", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
             "A batch never fills; raise the queue or lower the batch.",
