@@ -138,9 +138,7 @@ class Runtime:
         check_profile(settings.profile)
         check_exporters(settings)
         warn_of_doubts(self._environ)
-        if sends(settings):
-            # Its workers send with it, and so share it.
-            from avatar_telemetry.export import outlets  # noqa: F401
+        _load_outlets(settings)  # its workers share it
         if settings.prometheus_endpoint and not upgrades:
             check_endpoint(settings.prometheus_endpoint)
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
@@ -206,10 +204,8 @@ class Runtime:
             # master (USR2), which would take the private folder for a named one and leave it.
             self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)
         with self.guard.at("start"):
-            if sends(settings):
-                from avatar_telemetry.export import outlets  # noqa: F401 - while it can be read
-
-                load_transport(settings)
+            _load_outlets(settings)  # while they can be read
+            load_transport(settings)
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
@@ -233,9 +229,7 @@ class Runtime:
         if not self.managed:
             settings = Settings.from_env(self._environ)
             load_profile(settings.profile)
-            if sends(settings):
-                # Not with the first request, which would wait for it.
-                from avatar_telemetry.export import outlets  # noqa: F401
+            _load_outlets(settings)  # not with the first request, which would wait for it
 
     def declare(self, profile: Profile | None) -> None:
         """An application was wrapped with this profile: its probes are wanted in the worker."""
@@ -390,6 +384,12 @@ class Runtime:
             os.close(self._slot.lock)
             self._slot = None
         self.book.on_next_use(self._take_slot)
+
+
+def _load_outlets(settings: Settings) -> None:
+    """Import what sends, where anything is sent: else nobody needs it."""
+    if sends(settings):
+        from avatar_telemetry.export import outlets  # noqa: F401
 
 
 def _nothing_to_show() -> list[Family]:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import (
     InMemoryLogRecordExporter,
-    LogRecordExporter,
     SimpleLogRecordProcessor,
 )
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     InMemoryMetricReader,
-    MetricExporter,
-    MetricExportResult,
     MetricsData,
 )
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -63,14 +61,6 @@ def make_spans(
     return kept.get_finished_spans()
 
 
-def send_spans(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> bool:
-    """Send spans, and shut the exporter down; whether it says that they arrived."""
-    try:
-        return exporter.export(spans).name == "SUCCESS"
-    finally:
-        exporter.shutdown()
-
-
 def make_metrics(count: int = 3, seconds: Sequence[float] = (0.02, 0.3)) -> MetricsData:
     """A counter ``ivatar_requests_total`` and a histogram ``ivatar_request_duration_seconds``."""
     reader = InMemoryMetricReader()
@@ -85,14 +75,6 @@ def make_metrics(count: int = 3, seconds: Sequence[float] = (0.02, 0.3)) -> Metr
     data = reader.get_metrics_data()
     assert data is not None
     return data
-
-
-def send_metrics(exporter: MetricExporter, data: MetricsData) -> bool:
-    """Send metrics, and shut the exporter down; whether it says that they arrived."""
-    try:
-        return exporter.export(data) is MetricExportResult.SUCCESS
-    finally:
-        exporter.shutdown()
 
 
 def make_logs(*messages: str) -> Sequence[ReadableLogRecord]:
@@ -111,9 +93,17 @@ def make_logs(*messages: str) -> Sequence[ReadableLogRecord]:
     return kept.get_finished_logs()
 
 
-def send_logs(exporter: LogRecordExporter, records: Sequence[ReadableLogRecord]) -> bool:
-    """Send log records, and shut the exporter down; whether it says that they arrived."""
+def send(exporter: Any, data: Any) -> bool:
+    """Send what one of the functions above made, and shut the exporter down.
+
+    Args:
+        exporter: of spans, metrics or log records.
+        data: of the same kind.
+
+    Returns:
+        Whether it says that they arrived.
+    """
     try:
-        return exporter.export(records).name == "SUCCESS"
+        return bool(exporter.export(data).name == "SUCCESS")
     finally:
         exporter.shutdown()

@@ -31,7 +31,7 @@ from tests.otlp_fixtures import authority, grpc_sink, sink, sink_process  # noqa
 from tests.otlp_grpc_sink import GrpcSink
 from tests.otlp_records import LOGS, METRICS, TRACES
 from tests.otlp_sink import HANDSHAKE, OtlpSink, SinkProcess
-from tests.sdk_sources import make_metrics, make_spans, send_metrics, send_spans
+from tests.sdk_sources import make_metrics, make_spans, send
 
 LABELS = frozenset({("method", "GET"), ("status_code", "200"), ("path", "/avatar/{digest}")})
 BOTH = pytest.mark.parametrize("any_sink", ["thread", "process"], indirect=True)
@@ -69,7 +69,7 @@ class Answered:
 def test_spans_are_kept_whole(any_sink: AnySink) -> None:
     """Names, kinds, ids, attributes and the resource of every span are as they were made."""
     made = make_spans(2)
-    assert send_spans(exporter(any_sink, headers={"X-Tenant": "one"}), made)
+    assert send(exporter(any_sink, headers={"X-Tenant": "one"}), made)
     spans = any_sink.await_spans(4)
     assert [span.name for span in spans] == [span.name for span in made]
     assert [f"{span.context.span_id:016x}" for span in made] == [span.span_id for span in spans]
@@ -91,7 +91,7 @@ def test_metrics_are_kept_whole(any_sink: AnySink) -> None:
     """The newest point of each series can be asked for."""
     for count in (3, 5):
         to = OTLPMetricExporter(f"{any_sink.url}{METRICS}")
-        assert send_metrics(to, make_metrics(count, [0.05, 0.5, 5.0]))
+        assert send(to, make_metrics(count, [0.05, 0.5, 5.0]))
     assert len(any_sink.await_metrics(4)) == 4
     assert any_sink.newest("ivatar_requests_total", "host-1")[LABELS].as_int == 5
     histogram = any_sink.newest("ivatar_request_duration_seconds")[LABELS]
@@ -102,7 +102,7 @@ def test_metrics_are_kept_whole(any_sink: AnySink) -> None:
 @pytest.mark.parametrize("compression", list(Compression), ids=lambda each: each.value)
 def test_compressions(sink: OtlpSink, compression: Compression) -> None:  # noqa: F811
     """Bodies come as they were sent, and are taken apart whatever their compression."""
-    assert send_spans(exporter(sink, compression=compression), make_spans())
+    assert send(exporter(sink, compression=compression), make_spans())
     assert len(sink.spans()) == 2
     (exchange,) = sink.exchanges()
     unpack = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(compression.value, bytes)
@@ -146,10 +146,10 @@ def test_the_official_exporter_meets_a_fault(
 ) -> None:
     """It fails where it should; what it sends when all is good again arrives."""
     any_sink.behave(fault, seconds=0.2)
-    assert send_spans(exporter(any_sink, timeout=1.0), make_spans()) is arrives
+    assert send(exporter(any_sink, timeout=1.0), make_spans()) is arrives
     assert len(any_sink.spans()) == 2 * arrives
     any_sink.behave()
-    assert send_spans(exporter(any_sink), make_spans(3))
+    assert send(exporter(any_sink), make_spans(3))
     assert len(any_sink.spans()) == 2 * arrives + 6
     faults = [exchange.fault for exchange in any_sink.exchanges()]
     assert faults.pop() == "none"
@@ -264,11 +264,11 @@ def test_an_endless_answer_ends_with_the_fault(any_sink: AnySink, fault: Fault) 
 
 def test_a_killed_process_keeps_what_it_was_sent(sink_process: SinkProcess) -> None:  # noqa: F811
     """Killed and started again, it listens on the same port and goes on."""
-    assert send_spans(exporter(sink_process), make_spans())
+    assert send(exporter(sink_process), make_spans())
     sink_process.kill()
-    assert send_spans(exporter(sink_process, timeout=0.5), make_spans()) is False
+    assert send(exporter(sink_process, timeout=0.5), make_spans()) is False
     sink_process.start()
-    assert send_spans(exporter(sink_process), make_spans())
+    assert send(exporter(sink_process), make_spans())
     assert len(sink_process.spans()) == 4
 
 
@@ -283,8 +283,8 @@ def test_tls_with_client_certificates(tmp_path: Path, authority: Authority, kind
             "client_certificate_file": str(client.path),
             "client_key_file": str(client.key),
         }
-        assert send_spans(exporter(tls, **trusting, **known), make_spans())
-        assert send_spans(exporter(tls, **trusting), make_spans()) is False
+        assert send(exporter(tls, **trusting, **known), make_spans())
+        assert send(exporter(tls, **trusting), make_spans()) is False
         assert len(tls.spans()) == 2
         assert {exchange.fault for exchange in tls.exchanges()} == {"none", HANDSHAKE}
 
@@ -298,7 +298,7 @@ def test_tls_with_a_wrong_certificate(authority: Authority, wrong: str) -> None:
     )  # fmt: skip
     with OtlpSink(certificate) as tls:
         to = exporter(tls, timeout=2.0, certificate_file=str(authority.certificate.path))
-        assert send_spans(to, make_spans()) is False
+        assert send(to, make_spans()) is False
         assert tls.spans() == []
         assert {exchange.fault for exchange in tls.await_exchanges(1)} == {HANDSHAKE}
 
@@ -309,8 +309,8 @@ def test_grpc(grpc_sink: GrpcSink) -> None:  # noqa: F811
         grpc_sink.url, insecure=True, headers={"x-tenant": "one"},
         compression=grpc.Compression.Gzip,
     )  # fmt: skip
-    assert send_spans(to, make_spans())
-    assert send_metrics(GrpcMetricExporter(grpc_sink.url, insecure=True), make_metrics())
+    assert send(to, make_spans())
+    assert send(GrpcMetricExporter(grpc_sink.url, insecure=True), make_metrics())
     assert [span.kind for span in grpc_sink.spans()] == ["INTERNAL", "SERVER"]
     assert grpc_sink.newest("ivatar_requests_total")[LABELS].as_int == 3
     assert grpc_sink.exchanges()[0].headers["x-tenant"] == "one"
@@ -321,10 +321,10 @@ def test_a_fault_of_grpc(grpc_sink: GrpcSink, fault: Fault) -> None:  # noqa: F8
     """The official exporter fails, and what it sends when all is good again arrives."""
     grpc_sink.behave(fault, status=grpc.StatusCode.PERMISSION_DENIED.value[0])
     to = GrpcSpanExporter(grpc_sink.url, insecure=True, timeout=1)
-    assert send_spans(to, make_spans()) is False
+    assert send(to, make_spans()) is False
     assert grpc_sink.spans() == []
     grpc_sink.behave()
-    assert send_spans(GrpcSpanExporter(grpc_sink.url, insecure=True), make_spans())
+    assert send(GrpcSpanExporter(grpc_sink.url, insecure=True), make_spans())
     assert len(grpc_sink.spans()) == 2
 
 
@@ -337,7 +337,7 @@ def test_grpc_over_tls_with_client_certificates(authority: Authority) -> None:  
             client.key.read_bytes(),
             client.path.read_bytes(),
         )
-        assert send_spans(GrpcSpanExporter(tls.url, credentials=credentials), make_spans())
+        assert send(GrpcSpanExporter(tls.url, credentials=credentials), make_spans())
         assert len(tls.spans()) == 2
 
 

@@ -38,14 +38,12 @@ LATER = (
 
 def sends(settings: Settings) -> bool:
     """Whether anything leaves by itself, or a separate port is served."""
-    wanted = settings.export_enabled or bool(settings.prometheus_endpoint)
-    return wanted and not settings.sdk_disabled
+    return _exports(settings) or bool(settings.prometheus_endpoint and not settings.sdk_disabled)
 
 
 def pushes_metrics(settings: Settings) -> bool:
     """Whether metrics leave by themselves."""
-    somewhere = bool({"otlp", "console"} & set(settings.metrics_exporters))
-    return settings.export_enabled and not settings.sdk_disabled and somewhere
+    return _exports(settings) and bool({"otlp", "console"} & set(settings.metrics_exporters))
 
 
 def check_exporters(settings: Settings) -> None:
@@ -93,7 +91,7 @@ def load_transport(settings: Settings) -> None:
     A worker that acts as another user may not reach the installation later, and the master must
     not import it (:mod:`avatar_telemetry.export.outgoing`), but where it has the application.
     """
-    spoken = {settled(settings, signal).protocol for signal in otlp_signals(settings)}
+    spoken = _spoken(settings)
     if spoken - {GRPC}:
         importlib.import_module(TRANSPORT)
     if GRPC in spoken:
@@ -110,8 +108,7 @@ def load_early(settings: Settings) -> frozenset[str]:
         The modules that knew ``ssl`` too early, if a worker patches it after all.
     """
     before = set(sys.modules)
-    spoken = {settled(settings, signal).protocol for signal in otlp_signals(settings)}
-    if spoken - {GRPC}:
+    if _spoken(settings) - {GRPC}:
         for name in (*LATER, TRANSPORT):  # the last one: what follows of it is told
             importlib.import_module(name)
     return frozenset(
@@ -147,8 +144,17 @@ def otlp_signals(settings: Settings) -> Iterator[Signal]:
         "logs": settings.logs_exporters,
     }
     for signal, names in exporters.items():
-        if settings.export_enabled and not settings.sdk_disabled and "otlp" in names:
+        if _exports(settings) and "otlp" in names:
             yield signal
+
+
+def _exports(settings: Settings) -> bool:
+    return settings.export_enabled and not settings.sdk_disabled
+
+
+def _spoken(settings: Settings) -> set[str]:
+    """The protocols of everything that is sent over OTLP."""
+    return {settled(settings, signal).protocol for signal in otlp_signals(settings)}
 
 
 def _described(settings: Settings, signal: Signal, exporters: tuple[str, ...]) -> Iterator[str]:

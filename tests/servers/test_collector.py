@@ -38,9 +38,7 @@ from tests.sdk_sources import (
     make_logs,
     make_metrics,
     make_spans,
-    send_logs,
-    send_metrics,
-    send_spans,
+    send,
 )
 
 VARIANTS = sorted(DEPLOY.glob("collector-*.yaml"))
@@ -136,7 +134,7 @@ def test_spans_go_through(
         else GrpcSpanExporter(running_collector.otlp_grpc, insecure=True)
     )  # fmt: skip
     made = make_spans(3)
-    assert send_spans(exporter, made)
+    assert send(exporter, made)
     shown = running_collector.await_spans(6)
     assert running_collector.spans_in_log() == 6
     assert {span.span_id for span in shown} == {f"{each.context.span_id:016x}" for each in made}
@@ -158,7 +156,7 @@ def test_metrics_wait_for_prometheus(running_collector: Collector, protocol: str
         OTLPMetricExporter(f"{running_collector.otlp_http}/v1/metrics") if protocol == "http"
         else GrpcMetricExporter(running_collector.otlp_grpc, insecure=True)
     )  # fmt: skip
-    assert send_metrics(exporter, make_metrics(3, [0.02, 0.3]))
+    assert send(exporter, make_metrics(3, [0.02, 0.3]))
     series = running_collector.await_series("ivatar_requests_total")
     assert series["ivatar_requests_total", LABELS] == 3
     assert series["ivatar_request_duration_seconds_count", LABELS] == 2
@@ -179,7 +177,7 @@ def test_logs_go_to_their_store(
         OTLPLogExporter(f"{collector.otlp_http}/v1/logs") if protocol == "http"
         else GrpcLogExporter(collector.otlp_grpc, insecure=True)
     )  # fmt: skip
-    assert send_logs(exporter, make_logs("no picture", "no disk"))
+    assert send(exporter, make_logs("no picture", "no disk"))
     stored = sink.await_logs(2)
     assert [each.proto.body.string_value for each in stored] == ["no picture", "no disk"]
     assert stored[0].resource["environment"] == "testing"
@@ -190,12 +188,12 @@ def test_logs_go_to_their_store(
 def test_a_collector_that_was_killed_comes_back(running_collector: Collector) -> None:
     """On the same ports; nobody listens there meanwhile."""
     url = f"{running_collector.otlp_http}/v1/traces"
-    assert send_spans(OTLPSpanExporter(url), make_spans())
+    assert send(OTLPSpanExporter(url), make_spans())
     running_collector.await_spans(2)
     running_collector.kill()
-    assert not send_spans(OTLPSpanExporter(url, timeout=0.5), make_spans())
+    assert not send(OTLPSpanExporter(url, timeout=0.5), make_spans())
     running_collector.start()
-    assert send_spans(OTLPSpanExporter(url), make_spans(2))
+    assert send(OTLPSpanExporter(url), make_spans(2))
     assert len(running_collector.await_spans(6)) == 6
 
 
@@ -216,14 +214,14 @@ def test_tls_with_client_certificates(
     url = collector.otlp_http.replace("http:", "https:") + "/v1/traces"
     trusting = {"certificate_file": str(authority.certificate.path), "timeout": 20.0}
     known = {"client_certificate_file": str(client.path), "client_key_file": str(client.key)}
-    assert send_spans(OTLPSpanExporter(url, **trusting, **known), make_spans())
-    assert send_spans(_grpc_exporter(collector.otlp_grpc, authority, client), make_spans())
+    assert send(OTLPSpanExporter(url, **trusting, **known), make_spans())
+    assert send(_grpc_exporter(collector.otlp_grpc, authority, client), make_spans())
     assert len(trace_store.await_spans(4)) == 4
     logs = url.replace("traces", "logs")
-    assert send_logs(OTLPLogExporter(logs, **trusting, **known), make_logs("no picture"))
+    assert send(OTLPLogExporter(logs, **trusting, **known), make_logs("no picture"))
     assert len(sink.await_logs(1)) == 1
-    assert not send_spans(OTLPSpanExporter(url, **{**trusting, "timeout": 1.0}), make_spans())
-    assert not send_spans(_grpc_exporter(collector.otlp_grpc, authority, None), make_spans())
+    assert not send(OTLPSpanExporter(url, **{**trusting, "timeout": 1.0}), make_spans())
+    assert not send(_grpc_exporter(collector.otlp_grpc, authority, None), make_spans())
 
 
 def test_a_bearer_token(
@@ -244,13 +242,13 @@ def test_a_bearer_token(
         options = {"certificate_file": str(authority.certificate.path), "timeout": 20.0}
         for wrong in ({}, {"authorization": "Bearer another"}):
             exporter = OTLPSpanExporter(url, headers=wrong, **options)
-            assert not send_spans(exporter, make_spans())
-            assert not send_spans(_grpc_exporter(grpc_url, authority, None, wrong), make_spans())
+            assert not send(exporter, make_spans())
+            assert not send(_grpc_exporter(grpc_url, authority, None, wrong), make_spans())
         right = {"authorization": f"Bearer {TOKEN}"}
-        assert send_spans(OTLPSpanExporter(url, headers=right, **options), make_spans(2))
-        assert send_spans(_grpc_exporter(grpc_url, authority, None, right), make_spans(3))
+        assert send(OTLPSpanExporter(url, headers=right, **options), make_spans(2))
+        assert send(_grpc_exporter(grpc_url, authority, None, right), make_spans(3))
         logs = f"{http_url}/v1/logs"
-        assert send_logs(OTLPLogExporter(logs, headers=right, **options), make_logs("no picture"))
+        assert send(OTLPLogExporter(logs, headers=right, **options), make_logs("no picture"))
     assert len(trace_store.await_spans(10)) == 10
     sent = {each.headers["authorization"] for each in trace_store.exchanges()}
     assert sent == {"Bearer for-the-store"}
@@ -267,7 +265,7 @@ def test_tail_sampling(start_collector: StartCollector, trace_store: GrpcSink) -
     )  # fmt: skip
     exporter = OTLPSpanExporter(f"{collector.otlp_http}/v1/traces")
     ordinary, failed = make_spans(20, seconds=0.4), make_spans(3, failed=True)
-    assert send_spans(exporter, [*ordinary, *failed, *make_spans(4, seconds=0.6)])
+    assert send(exporter, [*ordinary, *failed, *make_spans(4, seconds=0.6)])
     kept = trace_store.await_spans(14)
     collector.stop()  # what was undecided is decided now
     assert len(trace_store.spans()) == len(kept) == 14
@@ -279,7 +277,7 @@ def test_a_prometheus_takes_metrics_over_otlp(tmp_path: Path) -> None:
     """Its own receiver keeps names and values, and says whose they are by job and instance."""
     with prometheus(tmp_path, otlp=True) as server:
         exporter = OTLPMetricExporter(f"{server.otlp}/v1/metrics")
-        assert send_metrics(exporter, make_metrics(3, [0.02, 0.3]))
+        assert send(exporter, make_metrics(3, [0.02, 0.3]))
         (found,) = server.query("ivatar_requests_total")
         assert found["value"][1] == "3"
         assert (found["metric"]["job"], found["metric"]["instance"]) == ("ivatar-test", "host-1")
@@ -290,7 +288,7 @@ def test_a_prometheus_takes_metrics_over_otlp(tmp_path: Path) -> None:
 def test_a_prometheus_scrapes_the_collector(running_collector: Collector, tmp_path: Path) -> None:
     """What was pushed to the collector comes to Prometheus with its names and values."""
     exporter = OTLPMetricExporter(f"{running_collector.otlp_http}/v1/metrics")
-    assert send_metrics(exporter, make_metrics(3))
+    assert send(exporter, make_metrics(3))
     running_collector.await_series("ivatar_requests_total")
     target = running_collector.metrics_url.removeprefix("http://").removesuffix("/metrics")
     with prometheus(tmp_path, target) as server:
