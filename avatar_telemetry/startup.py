@@ -75,10 +75,7 @@ def check_app(reference: str) -> None:
 
 def app_fault(reference: str, fault: str) -> str:
     """What is told of an application that cannot be imported."""
-    return (
-        "avatar_telemetry: the configuration cannot be used\n"
-        f"  AVATAR_TELEMETRY_APP={reference!r}: {fault}"
-    )
+    return f"AVATAR_TELEMETRY_APP={reference!r}: {fault}"
 
 
 def warn_of_doubts(environ: Mapping[str, str]) -> None:
@@ -98,7 +95,7 @@ def check_demo(environ: Mapping[str, str]) -> None:
     except ImportError:
         return  # what it needs and is not installed is told where it is served
     except ValueError as error:
-        raise SettingsError(f"avatar_telemetry: the demo cannot be served\n  {error}") from error
+        raise SettingsError(str(error), what="the demo cannot be served") from error
 
 
 def check_apart(check: Callable[[], object], silent: str) -> None:
@@ -130,16 +127,13 @@ def _report(check: Callable[[], object], report: int) -> None:
         check()
         os._exit(IS_GOOD)
     except SettingsError as error:
-        os.write(report, str(error).encode())
+        os.write(report, "\n  ".join(error.faults).encode())
     finally:
         os._exit(1)
 
 
 def _profile_fault(reference: str, fault: str) -> str:
-    return (
-        "avatar_telemetry: the configuration cannot be used\n"
-        f"  AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile; {fault}"
-    )
+    return f"AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile; {fault}"
 
 
 def check_endpoint(address: tuple[str, int]) -> None:
@@ -153,8 +147,7 @@ def check_endpoint(address: tuple[str, int]) -> None:
         open_server(address).server_close()
     except OSError as error:
         raise SettingsError(
-            "avatar_telemetry: the configuration cannot be used\n"
-            f"  OTEL_PROMETHEUS_ENDPOINT='{host}:{port}': {error.strerror or error}"
+            f"OTEL_PROMETHEUS_ENDPOINT='{host}:{port}': {error.strerror or error}"
         ) from error
 
 
@@ -166,8 +159,7 @@ def check_writable(folder: Path) -> None:
     """
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise SettingsError(
-            "avatar_telemetry: the configuration cannot be used\n"
-            f"  PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: allowed is a folder that user id"
+            f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: allowed is a folder that user id"
             f" {os.geteuid()} can read and write"
         )
 

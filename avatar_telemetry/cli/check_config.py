@@ -27,7 +27,6 @@ from avatar_telemetry.startup import (
 )
 
 HIDDEN = "(set, not shown)"
-HEAD = "avatar_telemetry: the configuration cannot be used"
 SERVED = ("metrics_port.read", "metrics_port.token")
 """What the doctor finds where a server of the telemetry holds the port."""
 ASK_TIMEOUT = 3.0
@@ -61,7 +60,7 @@ def check_config(everything: bool, as_json: bool) -> None:
     warn_of_doubts(os.environ)
     faults = list(_faults(settings, os.environ))
     if faults:
-        raise SettingsError("\n".join([HEAD, *dict.fromkeys(faults)]))
+        raise SettingsError(*dict.fromkeys(faults))
     rows = [row for row in _effective(os.environ) if everything or row[2] != "default"]
     if as_json:
         say_json([dict(zip(("variable", "value", "from"), row, strict=True)) for row in rows])
@@ -87,13 +86,13 @@ def _faults(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
         try:
             check()
         except SettingsError as error:
-            yield from str(error).splitlines()[1:]
+            yield from error.faults
 
 
 def _check_folder(settings: Settings) -> None:
     wrong = [each for each in check_folder(settings) if each.level == "error"]
     if wrong:
-        raise SettingsError("\n".join([HEAD, *(f"  {e.message}. {e.advice}" for e in wrong)]))
+        raise SettingsError(*(f"{each.message}. {each.advice}" for each in wrong))
 
 
 def _check_port(settings: Settings) -> None:

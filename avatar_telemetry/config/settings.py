@@ -105,8 +105,7 @@ class Settings:
         if not faults:
             faults += _contradictions(values, parts)
         if faults:
-            lines = "\n".join(f"  {fault}" for fault in dict.fromkeys(faults))
-            raise SettingsError(f"avatar_telemetry: the configuration cannot be used\n{lines}")
+            raise SettingsError(*dict.fromkeys(faults))
         signals = {
             signal: otlp(signal, each, own_endpoint=bool(environ.get(_endpoint(signal))))
             for signal, each in parts.items()

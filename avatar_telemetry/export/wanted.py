@@ -57,13 +57,11 @@ def check_exporters(settings: Settings) -> None:
         told = settings.otlp[signal]
         if told.protocol == GRPC and not grpc_installed():
             raise SettingsError(
-                "avatar_telemetry: the configuration cannot be used\n"
-                f"  {PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'"
+                f"{PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'"
             )
         if told.protocol == GRPC and told.compression == "deflate":
             raise SettingsError(
-                "avatar_telemetry: the configuration cannot be used\n"
-                f"  {COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
+                f"{COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
             )
         settled, note = resolve(signal, told, grpc_installed=grpc_installed())
         notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING

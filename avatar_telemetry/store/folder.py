@@ -87,8 +87,8 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
         _give(path, uid, gid, follow=bool(named))
     except OSError as error:
         raise SettingsError(
-            f"avatar_telemetry: the runtime folder cannot be used\n"
-            f"  PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {error.strerror or error}"
+            f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {error.strerror or error}",
+            what="the runtime folder cannot be used",
         ) from error
     return RuntimeFolder(path, private=not named, lock=lock, since=since, key=key)
 
@@ -142,9 +142,9 @@ def _join(path: Path, upgrades: int) -> tuple[int, float, bytes]:
         if strangers:
             os.close(lock)
             raise SettingsError(
-                f"avatar_telemetry: the runtime folder is in use\n  PROMETHEUS_MULTIPROC_DIR="
-                f"{str(path)!r}: allowed is a folder of its own; process "
-                f"{', '.join(strangers)} uses this one"
+                f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: allowed is a folder of its own; process"
+                f" {', '.join(strangers)} uses this one",
+                what="the runtime folder is in use",
             ) from None
     masters.append([os.getpid(), start_ticks(os.getpid())])
     record = json.dumps({"masters": masters, "layout": LAYOUT, "since": since, "key": key.hex()})

@@ -31,9 +31,8 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
         profile = load_chosen_profile(settings)
         check_exporters(settings)
     except SettingsError as fault:
-        lines = [line.strip() for line in str(fault).splitlines()[1:]]
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
-        return None, [error("settings.fault", line, advice) for line in lines]
+        return None, [error("settings.fault", each, advice) for each in fault.faults]
     findings = [
         *_enabled(settings, environ), *(warning(*doubt) for doubt in doubts(environ)),
         *_identity(settings), *_safe(settings), *_sampling(settings), *_memory(settings),
