@@ -2,9 +2,9 @@
 
     python -m benchmarks.many_hosts [--quick] [--out FOLDER]
 
-Needs the extra ``test`` and the servers that ``tests/build_servers.py`` builds; listens on loopback
-only, and a full run takes six gigabytes of memory. The series are those of the demo server under
-traffic, pushed as each of the hosts (:mod:`benchmarks.fleet`). Processor time and memory are those
+Needs the extra ``test`` and the servers that ``tests/support/build_servers.py`` builds; listens on
+loopback only, and a full run takes six gigabytes of memory. The series are those of the demo server
+under traffic, pushed as each of the hosts (:mod:`benchmarks.fleet`). Processor time and memory are those
 that Collector and Prometheus tell of themselves. The run fails if a count does not arrive.
 
 ``collector``: the hosts push to one Collector, whose page Prometheus scrapes. ``direct``: they push
@@ -33,8 +33,8 @@ from benchmarks.fleet import Host, demo, visit
 from benchmarks.results import say
 from benchmarks.sink import running_sink
 from benchmarks.stores import MIB, a_collector, a_prometheus, of_prometheus, page_of, size_of
-from tests.real_collector import COLLECTOR_YAML, DEPLOY
-from tests.real_prometheus import Prometheus
+from tests.support.real_collector import COLLECTOR_YAML, DEPLOY
+from tests.support.real_prometheus import Prometheus
 
 PUSHERS = 4
 """Threads that push, so that the servers have to do with several hosts at once."""

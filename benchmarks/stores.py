@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.samples import totals
-from tests.build_servers import prometheus
-from tests.real_collector import Collector, collector
-from tests.real_prometheus import Prometheus
-from tests.real_servers import unavailable
-from tests.waiting import eventually, free_port
+from tests.support.build_servers import prometheus
+from tests.support.real_collector import Collector, collector
+from tests.support.real_prometheus import Prometheus
+from tests.support.real_servers import unavailable
+from tests.support.waiting import eventually, free_port
 
 MIB = 1 << 20
 CONNECTIONS = 4096
@@ -56,7 +56,7 @@ def a_prometheus(folder: Path, every: int, *targets: str) -> Iterator[Prometheus
     """A Prometheus that takes OTLP, and scrapes."""
     program, port = prometheus(), free_port()
     if not program.exists():
-        unavailable("Prometheus is not built; see tests/build_servers.py")
+        unavailable("Prometheus is not built; see tests/support/build_servers.py")
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(every=every, targets=json.dumps(targets)))

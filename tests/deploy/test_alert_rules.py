@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from promtool import (
+
+from tests.support.promtool import (
     IDENTITY,
     MINUTES,
     REPOSITORY,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from alloy_syntax import AlloySyntaxError, Block, parse
-from promtool import REPOSITORY
+
+from tests.support.alloy_syntax import AlloySyntaxError, Block, parse
+from tests.support.paths import REPOSITORY
 
 TEXT = (REPOSITORY / "deploy" / "alloy" / "config.alloy").read_text(encoding="utf-8")
 # What components of a kind export, from Alloy's reference.

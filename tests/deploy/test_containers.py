@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from promtool import REPOSITORY
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.demo.settings import Settings as DemoSettings
+from tests.support.paths import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from promtool import REPOSITORY
-
-sys.path.insert(0, str(REPOSITORY / "deploy" / "grafana"))
 from ivatar_boards import BOARDS
 from ivatar_boards.spec import COLUMNS, Board
 
 from avatar_telemetry.store.instruments import INSTRUMENTS
+from tests.support.paths import REPOSITORY
 
 GRAFANA = REPOSITORY / "deploy" / "grafana"
 BY_UID = [pytest.param(board, id=board.uid) for board in BOARDS]

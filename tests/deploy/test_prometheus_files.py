@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from promtool import PROMETHEUS, RULE_FILES, promtool
+
+from tests.support.promtool import PROMETHEUS, RULE_FILES, promtool
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in RULE_FILES])

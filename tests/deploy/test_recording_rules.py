@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from promtool import IDENTITY, Expectation, counter, histogram, rules, unit_test
+
+from tests.support.promtool import IDENTITY, Expectation, counter, histogram, rules, unit_test
 
 RECORDS = [rule["record"] for rule in rules() if "record" in rule]
 AT = 100

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.build_servers import promtool
-from tests.docs.documents import Block, blocks, pages
-from tests.real_servers import find, unavailable
+from tests.support.build_servers import promtool
+from tests.support.documents import Block, blocks, pages
+from tests.support.real_servers import find, unavailable
 
 LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
 BLOCKS = [block for page in pages() for block in blocks(page)]
@@ -81,7 +81,7 @@ def test_yaml_parses(block: Block) -> None:
 def test_promql_parses(block: Block) -> None:
     """A block of PromQL is an expression that Prometheus' own tool can write out again."""
     if not promtool().exists():
-        unavailable("promtool is not built; see tests/build_servers.py")
+        unavailable("promtool is not built; see tests/support/build_servers.py")
     command = [str(promtool()), "--experimental", "promql", "format", block.text]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

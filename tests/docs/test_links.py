@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.documents import DOCS, REPOSITORY, anchors, links, pages, slugified
+from tests.support.documents import anchors, links, pages, slugified
+from tests.support.paths import DOCS, REPOSITORY
 
 
 def of_page(path: Path) -> str:

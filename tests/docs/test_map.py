@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import avatar_telemetry
-from tests.docs.documents import DOCS, prose
+from tests.support.documents import prose
+from tests.support.paths import DOCS
 
 PACKAGE = Path(avatar_telemetry.__file__).parent
 MAP = DOCS / "map.md"

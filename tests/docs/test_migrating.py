@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.documents import DOCS
+from tests.support.paths import DOCS
 
 # Counts that nobody looks at by themselves.
 LEFT_OUT = "unknown|get_fail|execute_many|responses_before_middlewares|by_transport"

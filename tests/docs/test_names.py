@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.config.settings import variables
-from tests.docs.documents import REPOSITORY, pages
+from tests.support.documents import pages
+from tests.support.paths import REPOSITORY
 
 VARIABLE = re.compile(
     r"(?<![A-Z_.])(?:OTEL|AVATAR_TELEMETRY|IVATAR|DEMO|COLLECTOR|PROMETHEUS|TEST|BENCH|GUNICORN|DD"

@@ -14,7 +14,7 @@ from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.config.settings import Privacy as Mode
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.wsgi.request_spans import OPERATION_NAMES, SERVER_NAMES
-from tests.docs.documents import DOCS
+from tests.support.paths import DOCS
 
 PACKAGE = Path(avatar_telemetry.__file__).parent
 PAGE = (DOCS / "privacy.md").read_text(encoding="utf-8")

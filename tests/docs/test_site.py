@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.docs.documents import DOCS, REPOSITORY
-from tests.real_servers import unavailable
+from tests.support.paths import DOCS, REPOSITORY
+from tests.support.real_servers import unavailable
 
 CONFIGURATION = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
 PATIENCE = 300

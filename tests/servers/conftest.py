@@ -1,6 +1,6 @@
 """Real collectors and sinks for the tests in this folder."""
 
-from tests.otlp_fixtures import (  # noqa: F401 - fixtures
+from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     authority,
     grpc_sink,
     running_collector,

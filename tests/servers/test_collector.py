@@ -20,11 +20,11 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-from tests.certificates import Authority, Certificate
-from tests.otlp_fixtures import StartCollector
-from tests.otlp_grpc_sink import GrpcSink
-from tests.otlp_sink import OtlpSink
-from tests.real_collector import (
+from tests.support.certificates import Authority, Certificate
+from tests.support.otlp_fixtures import StartCollector
+from tests.support.otlp_grpc_sink import GrpcSink
+from tests.support.otlp_sink import OtlpSink
+from tests.support.real_collector import (
     COLLECTOR_YAML,
     DEPLOY,
     TOKEN,
@@ -33,8 +33,8 @@ from tests.real_collector import (
     parse_spans,
     token_gate,
 )
-from tests.real_prometheus import prometheus
-from tests.sdk_sources import (
+from tests.support.real_prometheus import prometheus
+from tests.support.sdk_sources import (
     make_logs,
     make_metrics,
     make_spans,

@@ -1,0 +1,189 @@
+"""Workers that drop their privileges (``user``, ``group``) use the runtime folder all the same."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_gunicorn_page import await_port, the_leader
+from tests.e2e.test_gunicorn_push import assert_goes_on, environment, pushed, running_sink
+from tests.e2e.test_gunicorn_signals import AVATARS, MATRIX
+from tests.support.gunicorn_server import Serve, eventually, free_port, lock_holders, total
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
+
+NOBODY = pwd.getpwnam("nobody")
+DROP = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid}
+# The interpreter may lie where nobody cannot read (/root): what is imported late comes early.
+IMPORT_EARLY = """
+import encodings.ascii, encodings.idna, encodings.latin_1, gzip, netrc, urllib.parse
+import gunicorn.workers.sync, gunicorn.workers.gthread, gunicorn.workers.ggevent
+import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
+"""
+
+
+# What the leader does while its worker, in a hook that takes its time, is still root.
+LATE_DROP = """
+import os, threading, time
+from avatar_telemetry import gunicorn as telemetry
+from avatar_telemetry.export.leader import Leader
+
+lead = Leader._lead
+root_again = threading.Event()
+
+def lead_told(self):
+    root_again.wait(60)
+    print("leads as", os.geteuid(), flush=True)
+    return lead(self)
+
+Leader._lead = lead_told
+
+def post_fork(server, worker):
+    telemetry.post_fork(server, worker)
+    root_again.set()
+    time.sleep(0.5)
+"""
+
+
+def owners(folder: Path) -> set[tuple[int, int]]:
+    return {(path.stat().st_uid, path.stat().st_gid) for path in folder.glob("*_[0-9]*.db")}
+
+
+@pytest.mark.parametrize(("worker_class", "preload"), MATRIX)
+def test_dropped_workers_count(serve: Serve, worker_class: str, preload: bool) -> None:
+    """All files are the workers' own, even those of metrics that are made after the drop."""
+    server = serve(worker_class=worker_class, preload_app=preload, config=IMPORT_EARLY, **DROP)
+    folder = server.runtime_folder
+    for _ in range(4):
+        assert server.get("/avatar/abc").body == b"hello"
+        assert server.get("/late").text == "late"
+    server.await_requests(4, **AVATARS)
+    metrics = server.metrics()
+    assert total(metrics, "app_late_total") == 4
+    assert total(metrics, "app_work_seconds_count") == 4
+    assert total(metrics, "avatar_telemetry_internal_errors_total") == 0
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_uid == NOBODY.pw_uid
+    assert owners(folder) == {(NOBODY.pw_uid, NOBODY.pw_gid)}
+    for worker in server.await_workers(2):
+        assert Path(f"/proc/{worker}").stat().st_uid in (0, NOBODY.pw_uid)
+        assert f"Uid:\t{NOBODY.pw_uid}" in Path(f"/proc/{worker}/status").read_text()
+    before = server.workers()
+    server.signal(signal.SIGHUP)
+    server.await_workers(2, without=before)
+    server.get("/avatar/abc")
+    server.await_requests(5, **AVATARS)
+    assert "Permission" not in server.log()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert not folder.exists()
+
+
+def test_dropped_workers_take_over_the_port(serve: Serve) -> None:
+    """The leader lock is one that every dropped worker can take."""
+    port = free_port()
+    server = serve(
+        config=IMPORT_EARLY, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}, **DROP
+    )
+    for _ in range(2):
+        await_port(port)
+        leader = the_leader(server)
+        server.signal(signal.SIGKILL, leader)
+        server.await_workers(2, without=[leader])
+        eventually(lambda dead=leader: the_leader(server) != dead)
+    await_port(port)
+    assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
+    assert lock_holders(server.runtime_folder / "leader.lock")
+    assert server.value("avatar_telemetry_internal_errors_total") == 0
+
+
+def test_leads_when_dropped(serve: Serve) -> None:
+    """Nobody leads while still root: what a leader made then no next leader could open."""
+    port = free_port()
+    server = serve(
+        hooks="child_exit, on_exit, on_starting, worker_exit",
+        config=IMPORT_EARLY + LATE_DROP,
+        env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"},
+        **DROP,
+    )
+    await_port(port)
+    assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
+    assert f"leads as {NOBODY.pw_uid}" in server.log()
+    assert "leads as 0" not in server.log()
+
+
+def test_dropped_workers_push(serve: Serve) -> None:
+    """Who leads pushes as the workers' user, and every next leader can go on from what it left."""
+    with running_sink() as sink:
+        server = serve(config=IMPORT_EARLY, env=environment(sink), **DROP)
+        for number in (1, 2, 3):
+            server.get("/avatar/abc")
+            pushed(sink, number)
+            leader = the_leader(server)
+            server.signal(signal.SIGKILL, leader)
+            server.await_workers(2, without=[leader])
+        state = server.runtime_folder / "pushed.state"
+        assert state.stat().st_uid == NOBODY.pw_uid
+        assert server.value("avatar_telemetry_internal_errors_total") == 0
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert_goes_on(sink)
+    assert "Permission" not in server.log()
+
+
+def test_upgrade_of_dropped_workers(serve: Serve) -> None:
+    """The next master's workers, dropped too, count on in the same folder."""
+    server = serve(config=IMPORT_EARLY, **DROP)
+    server.get("/avatar/abc")
+    folder = server.runtime_folder
+    (old,) = server.masters()
+    server.signal(signal.SIGUSR2)
+    server.await_workers(4)
+    server.signal(signal.SIGTERM, old)
+    server.wait()
+    server.await_workers(2)
+    server.get("/avatar/abc")
+    server.await_requests(2)
+    assert server.runtime_folder == folder
+
+
+def test_folder_made_read_only(serve: Serve) -> None:
+    """Where the workers may make no more files, what is open counts on and the rest is skipped."""
+    server = serve(config=IMPORT_EARLY, **DROP)
+    server.await_workers(2)
+    for _ in range(6):
+        server.get("/avatar/abc")
+    server.await_requests(6, **AVATARS)
+    folder = server.runtime_folder
+    folder.chmod(0o500)
+    for path in folder.iterdir():
+        path.chmod(0o400)
+    for _ in range(6):
+        assert server.get("/avatar/abc").body == b"hello"
+        assert server.get("/late").text == "late"
+        assert server.get("/metrics").status == 200
+    server.await_requests(12, **AVATARS)
+    before = server.workers()
+    server.signal(signal.SIGHUP)
+    eventually(lambda: not set(before) & set(server.workers()), what="the reload")
+    eventually(lambda: len(server.ready()) == 4)
+    for _ in range(6):
+        assert server.get("/avatar/abc").body == b"hello"
+        assert server.get("/metrics").status == 200
+    assert "Error handling request" not in server.log()
+
+
+def test_named_folder_that_the_workers_cannot_use(prepare: Serve, tmp_path: Path) -> None:
+    """A folder that is not the workers' to reach stops the start."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    server = prepare(env={"PROMETHEUS_MULTIPROC_DIR": str(closed / "named")}, **DROP)
+    status, output = server.run_to_end()
+    assert status != 0
+    assert f"PROMETHEUS_MULTIPROC_DIR='{closed / 'named'}'" in output
+    assert "Booting worker" not in output
+    assert "Traceback" not in output

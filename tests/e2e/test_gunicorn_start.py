@@ -1,0 +1,261 @@
+"""The start of a server: what it refuses, what it prepares, and what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.gunicorn_server import (
+    APPS,
+    SHARED_MEMORY,
+    GunicornServer,
+    Serve,
+    free_port,
+    recorded_masters,
+)
+from tests.support.paths import REPOSITORY
+
+BAD_PROFILES = {
+    "missing": None,
+    "nameless": "OTHER = 1",
+    "no_profile": "PROFILE = 1",
+    "raising": "raise ValueError('the profile is not ready')",
+    "exiting": "import sys\nsys.exit('the profile ends the process')",
+    "leaving": "import os\nos._exit(0)",
+    "crashing": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+    "interrupted": "raise KeyboardInterrupt",
+    "syntax": "def",
+    "bad_route": (
+        "from avatar_telemetry import Profile, Route\n"
+        "PROFILE = Profile('bad', routes=(Route('(', '/'),))"
+    ),
+}
+PRELOAD = [pytest.param(False, id="import"), pytest.param(True, id="preload")]
+
+
+def assert_refused(server: GunicornServer, *words: str) -> str:
+    """It ends before any worker, says why in its own words, and leaves no folder."""
+    status, output = server.run_to_end()
+    assert status not in (0, None)
+    assert "Traceback" not in output
+    assert "Booting worker" not in output
+    for word in words:
+        assert output.count(word) == 1, output
+    left = [each for each in SHARED_MEMORY.glob("avatar-*") if server.pid in recorded_masters(each)]
+    assert not left
+    return output
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_bad_settings(prepare: Serve, preload: bool) -> None:
+    """Every bad variable is told at once."""
+    server = prepare(
+        preload_app=preload,
+        env={
+            "AVATAR_TELEMETRY_PRIVACY": "some",
+            "AVATAR_TELEMETRY_METRICS_TOKEN": "a b",
+            "AVATAR_TELEMETRY_SIZE": "80",
+            "OTEL_EXPORT_ENABLED": "perhaps",
+        },
+    )
+    output = assert_refused(
+        server, "AVATAR_TELEMETRY_PRIVACY='some'", "AVATAR_TELEMETRY_SIZE:", "OTEL_EXPORT_ENABLED="
+    )
+    assert "a b" not in output
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_perhaps_misspelt(serve: Serve, preload: bool) -> None:
+    """What was perhaps misspelt, and is not forbidden, is told once and stops nothing."""
+    server = serve(
+        preload_app=preload,
+        env={
+            "OTEL_EXPORTER_OTLP_ENDPIONT": "http://collector:4318",
+            "OTEL_SEMCONV_STABILITY_OPT_IN": "htp,database",
+        },
+    )
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    assert server.log().count("Is OTEL_EXPORTER_OTLP_ENDPOINT meant?") == 1
+    assert server.log().count("OTEL_SEMCONV_STABILITY_OPT_IN: 'htp' means nothing.") == 1
+    assert "database" not in server.log()
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_bad_settings_in_raw_env(prepare: Serve, preload: bool) -> None:
+    """Variables that the configuration sets are checked like those of the environment."""
+    server = prepare(preload_app=preload, raw_env=["AVATAR_TELEMETRY_METRICS_PATH=metrics"])
+    assert_refused(server, "AVATAR_TELEMETRY_METRICS_PATH='metrics'")
+
+
+@pytest.mark.parametrize("name", BAD_PROFILES)
+def test_bad_profile(prepare: Serve, name: str) -> None:
+    """A profile that cannot be imported stops the start, whatever its module does."""
+    reference = f"{name}_profile:PROFILE"
+    server = prepare(env={"AVATAR_TELEMETRY_PROFILE": reference})
+    source = BAD_PROFILES[name]
+    if source is not None:
+        (server.path / f"{name}_profile.py").write_text(source + "\n")
+    assert_refused(server, f"AVATAR_TELEMETRY_PROFILE='{reference}'")
+
+
+def test_bad_profile_with_preload(prepare: Serve) -> None:
+    """The same where the application was imported before."""
+    server = prepare(preload_app=True, env={"AVATAR_TELEMETRY_PROFILE": "no.such:PROFILE"})
+    assert_refused(server, "AVATAR_TELEMETRY_PROFILE='no.such:PROFILE'")
+
+
+def test_profile_beside_the_application(serve: Serve, tmp_path: Path) -> None:
+    """A profile is found where gunicorn finds the application (chdir)."""
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "own_profile.py").write_text(
+        "from avatar_telemetry import Profile, Route\n"
+        "PROFILE = Profile('own', routes=(Route(r'^/own\\Z', '/own'),))\n"
+    )
+    server = serve(
+        "plain:application",
+        chdir=str(beside),
+        env={"AVATAR_TELEMETRY_PROFILE": "own_profile:PROFILE"},
+    )
+    server.get("/own")
+    server.await_requests(1, path="/own")
+
+
+def test_port_in_use(prepare: Serve, serve: Serve) -> None:
+    """A separate port that is taken stops the start."""
+    port = free_port()
+    address = {"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}
+    serve(name="first", env=address)
+    assert_refused(prepare(env=address), f"OTEL_PROMETHEUS_ENDPOINT='127.0.0.1:{port}'")
+
+
+def test_named_folder(serve: Serve, tmp_path: Path) -> None:
+    """A named folder is made, used, and emptied of our own files only."""
+    named = tmp_path / "made" / "here"
+    named.mkdir(parents=True)
+    kept = ("notes.txt", "counter.txt", "other_1.db", "slot-x.lock", "mine.lock")
+    stale = ("counter_0.db", "gauge_livesum_1.db", "histogram_master.db", "slot-3.lock")
+    for name in kept + stale:
+        (named / name).write_text("something")
+    server = serve(env={"PROMETHEUS_MULTIPROC_DIR": str(named)})
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    names = {path.name for path in named.iterdir()}
+    assert names >= {*kept, "slot-0.lock", "slot-1.lock", "counter_0.db"}
+    assert not names & {"slot-3.lock", "gauge_livesum_1.db.corrupt", "counter_0.db.corrupt"}
+    server.close()
+    assert {path.name for path in named.iterdir()} == {*kept, "folder.lock"}
+    assert {(named / name).read_text() for name in kept} == {"something"}
+
+
+def test_named_folder_in_use(prepare: Serve, serve: Serve, tmp_path: Path) -> None:
+    """A second server on a folder in use is refused; the first goes on undisturbed."""
+    named = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "named")}
+    first = serve(name="first", env=named)
+    first.get("/avatar/abc")
+    second = prepare(name="second", env=named, pidfile=str(tmp_path / "pid"))
+    assert_refused(second, "the runtime folder is in use", str(tmp_path / "named"), f"{first.pid}")
+    assert not (tmp_path / "pid").exists()
+    first.get("/avatar/abc")
+    first.await_requests(2)
+
+
+def test_named_folder_that_is_a_file(prepare: Serve, tmp_path: Path) -> None:
+    """A runtime folder that cannot be made stops the start."""
+    (tmp_path / "file").touch()
+    server = prepare(env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file")})
+    assert_refused(server, f"PROMETHEUS_MULTIPROC_DIR='{tmp_path / 'file'}'")
+
+
+def test_two_servers(serve: Serve) -> None:
+    """Two servers on one machine count apart, in folders of their own."""
+    first, second = serve(name="first"), serve(name="second", worker_class="gthread")
+    assert first.runtime_folder != second.runtime_folder
+    for _ in range(3):
+        first.get("/avatar/abc")
+    second.get("/avatar/abc")
+    first.await_requests(3)
+    second.await_requests(1)
+    second.close()
+    first.get("/avatar/abc")
+    first.await_requests(4)
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_switched_off(serve: Serve, preload: bool) -> None:
+    """OTEL_SDK_DISABLED leaves the application untouched: no page, no folder."""
+    server = serve(preload_app=preload, env={"OTEL_SDK_DISABLED": "true"})
+    answer = server.get("/metrics")
+    assert (answer.status, answer.text) == (200, "a page")
+    assert server.get("/avatar/abc").body == b"hello"
+    assert server.folder() is None
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_check_config(prepare: Serve, preload: bool) -> None:
+    """gunicorn --check-config says that all is well, and leaves no folder."""
+    before = set(SHARED_MEMORY.glob("avatar-telemetry-*"))
+    server = prepare(preload_app=preload, arguments=("--check-config",))
+    status, output = server.run_to_end()
+    assert (status, output) == (0, "")
+    fresh = set(SHARED_MEMORY.glob("avatar-telemetry-*")) - before
+    assert not [each for each in fresh if server.pid in recorded_masters(each)]
+
+
+def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
+    """Without our hooks each worker counts for itself, and leaves nothing when it ends."""
+    server = serve(hooks="", workers=1)
+    folders = set(SHARED_MEMORY.glob("avatar-telemetry-*"))
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    (worker,) = server.workers()
+    (own,) = [each for each in folders if worker in recorded_masters(each)]
+    server.close()
+    assert not own.exists()
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        pytest.param({"AVATAR_TELEMETRY_APP": "nosuch:app"},
+                     "AVATAR_TELEMETRY_APP='nosuch:app': No module named 'nosuch'", id="no module"),
+        pytest.param({"AVATAR_TELEMETRY_APP": "my-app:application"},
+                     "_APP='my-app:application': allowed is module:NAME", id="form"),
+        pytest.param({"DEMO_MAX_UPLOAD": "lots"},
+                     "DEMO_MAX_UPLOAD: 'lots' is not a positive number", id="demo"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_served(
+    prepare: Serve, env: dict[str, str], message: str, preload: bool
+) -> None:
+    """A wrong application, or a bad variable of the demo, is told by name, and the server ends."""
+    server = prepare(
+        "wsgi:application",
+        workers=1,  # a second one that ends while gunicorn stops for the first is its own traceback
+        pythonpath=f"{REPOSITORY},{APPS}",
+        preload_app=preload,
+        env=env,
+    )
+    status, output = server.run_to_end()
+    assert status not in (0, None)
+    assert output.count(message) == 1
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_hook_that_is_forgotten(serve: Serve, preload: bool) -> None:
+    """Without ``on_starting`` nothing is recorded; that is told, and the application goes on."""
+    hooks = "child_exit, on_exit, post_fork, worker_exit"
+    server = serve(hooks=hooks, preload_app=preload)
+    assert server.get("/avatar/abc").body == b"hello"
+    assert "the hook on_starting did not run" in server.log()
+    assert "Traceback" not in server.log()
+
+
+def test_a_propagator_that_is_not_installed(prepare: Serve) -> None:
+    """It is told by us, though OpenTelemetry would raise at its import."""
+    assert_refused(prepare(env={"OTEL_PROPAGATORS": "pigeon"}), "OTEL_PROPAGATORS='pigeon'")

@@ -1,0 +1,174 @@
+"""The upgrade in place (USR2): two masters, one folder, one set of series."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_gunicorn_page import await_port, the_leader
+from tests.support.gunicorn_server import (
+    GunicornServer,
+    Load,
+    Serve,
+    eventually,
+    free_port,
+    recorded_masters,
+    total,
+)
+
+AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
+
+
+def upgrade(server: GunicornServer) -> tuple[int, int]:
+    """Start a second master; both pids, once all workers of both serve."""
+    (old,) = server.masters()
+    server.signal(signal.SIGUSR2, old)
+    eventually(lambda: len(server.masters()) == 2, what="the second master")
+    server.await_workers(4)
+    new = next(pid for pid in server.masters() if pid != old)
+    return old, new
+
+
+def end(server: GunicornServer, master: int, number: int = signal.SIGTERM) -> None:
+    server.signal(number, master)
+    eventually(lambda: master not in server._reap(), what="the end of a master")
+
+
+@pytest.mark.parametrize(
+    ("worker_class", "preload"), [("sync", False), ("gthread", True), ("gevent", False)]
+)
+def test_upgrade_goes_on_in_the_same_folder(serve: Serve, worker_class: str, preload: bool) -> None:
+    """Under load: nothing is lost, no slot is used twice, the folder goes with the last master."""
+    server = serve(worker_class=worker_class, preload_app=preload)
+    server.await_workers(2)
+    folder = server.runtime_folder
+    with Load(lambda: server.get("/avatar/abc")) as load:
+        load.await_more(20)
+        old, new = upgrade(server)
+        assert sorted(server.slots()) == [0, 1, 2, 3]
+        assert recorded_masters(folder) == [old, new]
+        load.await_more(20)
+        end(server, old)
+        server.await_workers(2)
+        load.await_more(20)
+    assert not load.failures
+    assert server.masters() == [new]
+    assert server.runtime_folder == folder
+    server.await_requests(load.statuses[200], **AVATARS)
+    assert server.value("gunicorn_workers") == 2
+    end(server, new)
+    assert not folder.exists()
+    assert "Traceback" not in server.log()
+
+
+def test_upgrade_that_is_taken_back(serve: Serve) -> None:
+    """Where the new master ends first, the old one goes on in the folder."""
+    server = serve()
+    server.get("/avatar/abc")
+    folder = server.runtime_folder
+    old, new = upgrade(server)
+    server.get("/avatar/abc")
+    server.await_requests(2)
+    end(server, new)
+    server.await_workers(2)
+    assert folder.exists()
+    assert server.masters() == [old]
+    server.get("/avatar/abc")
+    server.await_requests(3)
+
+
+def test_upgrade_after_a_reload(serve: Serve) -> None:
+    """A reload before the upgrade does not turn the private folder into one that stays."""
+    server = serve(workers=2)
+    server.get("/avatar/abc")
+    folder = server.runtime_folder
+    before = server.await_workers(2)
+    server.signal(signal.SIGHUP)
+    server.await_workers(2, without=before)
+    old, new = upgrade(server)
+    end(server, old)
+    server.await_workers(2)
+    server.await_requests(1)
+    end(server, new)
+    assert not folder.exists()
+
+
+def test_two_upgrades(serve: Serve) -> None:
+    """Counters go on over any number of upgrades."""
+    server = serve(workers=2)
+    folder = server.runtime_folder
+    for round_ in range(2):
+        server.get("/avatar/abc")
+        old, _ = upgrade(server)
+        end(server, old)
+        server.await_workers(2)
+        server.await_requests(round_ + 1)
+        promotions = round_ + 1
+        eventually(lambda n=promotions: server.log().count("Master has been promoted.") == n)
+    assert server.runtime_folder == folder
+    (last,) = server.masters()
+    end(server, last)
+    assert not folder.exists()
+
+
+def test_old_master_killed_after_the_upgrade(serve: Serve) -> None:
+    """The new master survives a SIGKILL of the old one, and ends cleanly."""
+    server = serve(timeout=10)
+    server.get("/avatar/abc")
+    folder = server.runtime_folder
+    old, new = upgrade(server)
+    end(server, old, signal.SIGKILL)
+    server.await_workers(2)
+    server.get("/avatar/abc")
+    server.await_requests(2)
+    eventually(lambda: server.everybody() == sorted([new, *server.workers(new)]))
+    end(server, new)
+    assert not folder.exists()
+
+
+def test_upgrade_to_settings_that_cannot_be_used(serve: Serve) -> None:
+    """The new master says what is wrong and ends; the old one and its folder stay."""
+    server = serve()
+    server.get("/avatar/abc")
+    folder = server.runtime_folder
+    good = server.configuration.read_text()
+    server.configuration.write_text(good + 'raw_env = ["AVATAR_TELEMETRY_PRIVACY=some"]\n')
+    server.signal(signal.SIGUSR2)
+    eventually(lambda: "AVATAR_TELEMETRY_PRIVACY='some'" in server.log())
+    eventually(lambda: len(server.everybody()) == 3)
+    assert server.runtime_folder == folder
+    server.get("/avatar/abc")
+    server.await_requests(2)
+    assert "Traceback" not in server.log()
+
+
+def test_upgrade_in_a_named_folder(serve: Serve, tmp_path: Path) -> None:
+    """A named folder is shared by both masters, emptied by neither, and stays after the last."""
+    named = tmp_path / "named"
+    server = serve(env={"PROMETHEUS_MULTIPROC_DIR": str(named)})
+    server.get("/avatar/abc")
+    old, new = upgrade(server)
+    assert recorded_masters(named) == [old, new]
+    end(server, old)
+    server.await_workers(2)
+    server.get("/avatar/abc")
+    server.await_requests(2)
+    end(server, new)
+    assert [path.name for path in named.iterdir()] == ["folder.lock"]
+
+
+def test_second_port_over_an_upgrade(serve: Serve) -> None:
+    """The separate port is served by one worker of either master, at every stage."""
+    port = free_port()
+    server = serve(env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    await_port(port)
+    old, new = upgrade(server)
+    assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
+    end(server, old)
+    server.await_workers(2)
+    assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
+    assert the_leader(server) in server.workers(new)

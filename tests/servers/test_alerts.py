@@ -1,0 +1,288 @@
+"""Every alert fires in a real Prometheus when its fault is there, and resolves when it goes.
+
+The files of ``deploy/prometheus`` run as they are, but for the targets and for time: windows of
+minutes become seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.demo_client import PASSWORD, DemoClient
+from tests.support.gunicorn_server import APPS, GunicornServer, Serve, eventually, free_port
+from tests.support.paths import REPOSITORY
+from tests.support.real_prometheus import Prometheus, configured
+from tests.support.stand_in import gravatar
+
+DEPLOYED = REPOSITORY / "deploy" / "prometheus"
+TOKEN = "token-of-the-tests"
+DURATION = re.compile(r"(\[|for: |offset |_interval: |_timeout: )(\d+)([smhd])\b")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DEADLINE = 75.0
+"""Seconds for all alerts of one kind; far more than the rules need."""
+PRODUCTION, DEVELOPMENT = "ivatar-production", "ivatar-development"
+AT_REST = {"MetricsScrapeFails", "MetricsAreMissing"}
+OF_THE_STAND_IN = {
+    "InstanceIsSilent", "RequestsQueue", "TelemetryHasNoLeader", "TelemetryLogsLost",
+    "TelemetryPushesFail",
+    "TelemetrySeriesRefused", "TelemetrySpansLost",
+}  # fmt: skip
+
+
+def hastened(text: str) -> str:
+    """The same rules in seconds: a sixtieth, but windows of 10 to 20 s that hold some scrapes."""
+
+    def shorter(match: re.Match[str]) -> str:
+        word, number, unit = match.groups()
+        seconds = int(number) * SECONDS[unit] / 60
+        lower, upper = (10, 20) if word in ("[", "offset ") else (1, 5)
+        return f"{word}{min(max(seconds, lower), upper):.0f}s"
+
+    return DURATION.sub(shorter, text)
+
+
+class StandIn:
+    """A page of metrics whose conditions no server of the tests can be brought into."""
+
+    def __init__(self) -> None:
+        self.faulty = False
+        self._exported = count(1000, 10)
+        self._dropped = 1000
+
+    def page(self) -> str:
+        self._dropped += 5 if self.faulty else 0
+        lines = [
+            f'avatar_telemetry_spans_total{{result="exported"}} {next(self._exported)}',
+            f'avatar_telemetry_spans_total{{result="dropped"}} {self._dropped}',
+            f'avatar_telemetry_log_records_total{{result="exported"}} {1000 - self.faulty}',
+            f'avatar_telemetry_log_records_total{{result="failed"}} {self._dropped}',
+            f'avatar_telemetry_metric_pushes_total{{result="exported"}} {1000 - self.faulty}',
+            f'avatar_telemetry_metric_pushes_total{{result="failed"}} {self._dropped}',
+            f"avatar_telemetry_leader {int(not self.faulty)}",
+            f"gunicorn_backlog {50 * self.faulty}",
+        ]
+        if not self.faulty:
+            lines.append("ivatar_requests_in_progress 0")
+        return "".join(f"{line}\n" for line in lines)
+
+    @contextmanager
+    def serve(self, port: int) -> Iterator[None]:
+        """Answers scrapes."""
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = owner.page().encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """A scrape is no news."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+class Visitor(DemoClient):
+    """A user of the demo in good times and in bad ones; each call is some requests."""
+
+    def well(self) -> None:
+        for _ in range(12):
+            self._get(f"/avatar/{'0' * 32}?d=identicon", "/avatar/{digest}", 200)
+        self.upload()
+        self._post("/accounts/login/", "/accounts/login/", 302, self._account)
+        self._get(f"/gravatarproxy/{'a' * 32}?s=80", "/gravatarproxy/{digest}", 200)
+        self._get("/stats/", "/stats/", 200)
+
+    def badly(self) -> None:
+        self._proxied += 1
+        digest = f"{self._random.randrange(16**32):032x}"
+        self._get(f"/avatar/{digest}?d=retro", "/avatar/{digest}", 200)
+        self._get("/stats/", "/stats/", 500)
+        self.bad_upload()
+        self.log_in_badly()
+        self._get(f"/gravatarproxy/c{digest[1:]}?s=80", "/gravatarproxy/{digest}", 302)
+        self._get("/broken-rule", "/broken-rule", 404)
+
+    @property
+    def _account(self) -> dict[str, str]:
+        return {"username": self._email, "password": PASSWORD}
+
+
+class Crowd:
+    """Visitors that come again and again, in the mood that is set, until they are sent away."""
+
+    def __init__(self, visitors: list[Visitor], more: Callable[[bool], None]) -> None:
+        self.faulty = False
+        self._more = more
+        self._leave = threading.Event()
+        self._faults: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._run, args=(each,)) for each in visitors]
+
+    def __enter__(self) -> Crowd:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leave.set()
+        for thread in self._threads:
+            thread.join(60)
+        if self._faults and error[0] is None:
+            raise AssertionError("a visitor got something else") from self._faults[0]
+
+    def check(self) -> None:
+        """Fail at once where a visitor did."""
+        assert not self._faults, self._faults
+
+    def _run(self, visitor: Visitor) -> None:
+        try:
+            visitor.register()
+            while not self._leave.wait(0.2):
+                faulty = self.faulty
+                try:
+                    visitor.badly() if faulty else visitor.well()
+                except AssertionError:
+                    if faulty == self.faulty:  # else the fault came or went in the middle
+                        raise
+                self._more(faulty)
+        except Exception as error:  # noqa: BLE001 - told by check()
+            self._faults.append(error)
+
+
+def deployed(folder: Path, targets: dict[str, str]) -> Path:
+    """A hastened copy of the deployed files, with targets of the test and their token."""
+    shutil.copytree(DEPLOYED, folder)
+    (folder / "metrics-token").write_text(TOKEN)
+    for path in folder.rglob("*.yml"):
+        text = hastened(path.read_text())
+        for old, new in targets.items():
+            text = text.replace(old, new)
+        path.write_text(text)
+    return folder / "prometheus.yml"
+
+
+def firing(prometheus: Prometheus) -> set[tuple[str, str]]:
+    """Name and job of every alert that fires now."""
+    return {
+        (each["labels"]["alertname"], each["labels"].get("job", ""))
+        for each in prometheus.ask("alerts")["alerts"]
+        if each["state"] == "firing"
+    }
+
+
+def faults_of_texts(prometheus: Prometheus) -> list[str]:
+    """Annotations that could not be filled in."""
+    return [
+        text
+        for each in prometheus.ask("alerts")["alerts"]
+        for text in each["annotations"].values()
+        if not text or "<error" in text or "<no value>" in text
+    ]
+
+
+def server_with(serve: Serve, application: str, port: int, **options: object) -> GunicornServer:
+    """A server whose page nobody reads without the token."""
+    env = {"AVATAR_TELEMETRY_METRICS_ALLOW": "", "AVATAR_TELEMETRY_METRICS_TOKEN": TOKEN}
+    env |= options.pop("env")  # type: ignore[operator]
+    return serve(
+        application, bind=f"127.0.0.1:{port}", pythonpath=f"{REPOSITORY},{APPS}", env=env, **options
+    )
+
+
+def test_every_alert_fires_and_resolves(serve: Serve, tmp_path: Path) -> None:
+    """Servers that are down, faults of every kind, and recovery."""
+    names = {
+        rule["alert"]
+        for path in (DEPLOYED / "rules").glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    demo_port, small_port, other_port = free_port(), free_port(), free_port()
+    targets = {
+        '"ivatar-prod:8000"': f'"127.0.0.1:{demo_port}"',
+        '"ivatar-dev:9467"': f'"127.0.0.1:{small_port}", "127.0.0.1:{other_port}"',
+    }
+    configuration = deployed(tmp_path / "prometheus", targets)
+    stand_in = StandIn()
+    with configured(configuration, tmp_path / "data") as prometheus, gravatar() as outside:
+        eventually(
+            lambda: {name for name, _ in firing(prometheus)} >= AT_REST,
+            what="the alerts on servers that are down",
+        )  # fmt: skip
+        assert not faults_of_texts(prometheus)
+        server = server_with(
+            serve, "faulty_demo:application", demo_port, worker_class="gthread", threads=8,
+            env={
+                "AVATAR_TELEMETRY_PROFILE": "faulty_demo:PROFILE", "DEMO_GRAVATAR_URL": outside,
+                "DEMO_DATA": str(tmp_path / "demo"), "DEMO_MAX_PHOTOS": "100000",
+            },
+        )  # fmt: skip
+        small = server_with(
+            serve, "statuses:application", small_port, name="small", workers=1,
+            env={"AVATAR_TELEMETRY_MAX_SERIES": "100"},
+        )  # fmt: skip
+        statuses = count(400)
+
+        def make_series(faulty: bool) -> None:
+            if faulty:
+                small.get(f"/{next(statuses) % 200 + 200}")
+
+        visitors = [Visitor(server.request, f"visitor{number}", 1) for number in range(4)]
+        with stand_in.serve(other_port), Crowd(visitors, make_series) as crowd:
+            settle(prometheus, crowd, AT_REST)
+            stand_in.faulty = crowd.faulty = True
+            (server.path / "faults").touch()
+            fire(prometheus, crowd, names - AT_REST)
+            (server.path / "faults").unlink()
+            stand_in.faulty = crowd.faulty = False
+            settle(prometheus, crowd, names)
+
+
+def fire(prometheus: Prometheus, crowd: Crowd, names: set[str]) -> None:
+    """Wait until each of these has fired, for the service that has the fault."""
+    left = {(name, DEVELOPMENT if name in OF_THE_STAND_IN else PRODUCTION) for name in names}
+    for _ in patiently(left, "did not fire"):
+        crowd.check()
+        left -= firing(prometheus)
+        assert not faults_of_texts(prometheus)
+
+
+def settle(prometheus: Prometheus, crowd: Crowd, names: set[str]) -> None:
+    """Wait until each of these was seen not to fire; a busy machine may wake one again."""
+    left = set(names)
+    for _ in patiently(left, "did not resolve"):
+        crowd.check()
+        left &= {name for name, _ in firing(prometheus)}
+
+
+def patiently(left: set[Any], fault: str) -> Iterator[None]:
+    """Come again until nothing is left."""
+    end = time.monotonic() + DEADLINE
+    while left:
+        yield
+        assert time.monotonic() < end, f"{sorted(left)} {fault}"
+        time.sleep(0.2)

@@ -1,0 +1,163 @@
+"""Every query of every dashboard gives data, where a real Prometheus scrapes the demo under load.
+
+With ``DASHBOARD_PICTURES`` set to a folder, the answers of a longer load are drawn into it:
+
+    DASHBOARD_PICTURES=docs/pictures python -m pytest tests/servers/test_dashboards.py
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import urllib.error
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from ivatar_boards import BOARDS
+from ivatar_boards.spec import WINDOW, Board, Panel
+
+from tests.e2e.test_end_to_end import memcached, outside  # noqa: F401 - fixtures
+from tests.servers.test_alerts import hastened
+from tests.support import picture
+from tests.support.demo_client import Clients
+from tests.support.gunicorn_server import APPS, GunicornServer, Serve
+from tests.support.otlp_sink import OtlpSink
+from tests.support.paths import REPOSITORY
+from tests.support.real_prometheus import Prometheus, configured
+
+CONFIGURATION = """
+global:
+  scrape_interval: 1s
+  evaluation_interval: 1s
+rule_files: [rules/*.yml]
+scrape_configs:
+  - job_name: ivatar
+    static_configs:
+      - targets: ["{address}"]
+        labels: {{environment: production, instance: prod-instance-01}}
+"""
+DEADLINE = 90.0
+STEP = 2.0
+"""Seconds between two points of a picture."""
+PICTURES = os.environ.get("DASHBOARD_PICTURES", "")
+LONG_ENOUGH = 150.0 if PICTURES else 0.0
+"""Seconds of load, so that a picture has something to show."""
+
+
+def filled_in(expression: str) -> str:
+    """What Grafana sends: its variables have values."""
+    values = {WINDOW: "15s", "$__range": "5m", "$environment": "production", "$instance": ".*"}
+    for variable, value in values.items():
+        expression = expression.replace(variable, value)
+    assert "$" not in expression
+    return expression
+
+
+def lacks_data(prometheus: Prometheus, panel: Panel, at: float) -> list[str]:
+    """The queries of a panel that give no number.
+
+    Raises:
+        AssertionError: Prometheus does not understand one.
+    """
+    lacking = []
+    for query in panel.queries:
+        expression = filled_in(query.expression)
+        try:
+            values = [float(each["value"][1]) for each in prometheus.query(expression, at)]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{panel.title}: {expression}: {error.read()!r}") from None
+        if not any(value == value for value in values):
+            lacking.append(f"{panel.title}: {expression}")
+    return lacking
+
+
+def lines_of(prometheus: Prometheus, panel: Panel, start: float, end: float) -> list[picture.Line]:
+    """What the queries of a panel give over a time."""
+    lines = []
+    start += (end - start) % STEP  # so that the last point is that of the end
+    for query in panel.queries:
+        answer = prometheus.ask(
+            "query_range", query=filled_in(query.expression), start=f"{start:.3f}",
+            end=f"{end:.3f}", step=f"{STEP:.0f}",
+        )  # fmt: skip
+        for each in answer["result"]:
+            points = [(float(when), float(value)) for when, value in each["values"]]
+            points = [point for point in points if point[1] == point[1]]
+            name = picture.legend(query.legend, each["metric"]) or panel.title
+            lines.append(picture.Line(name, points))
+    return lines
+
+
+def drawn(prometheus: Prometheus, board: Board, start: float, end: float) -> str:
+    """The picture of a dashboard."""
+    rows = []
+    for row in board.rows:
+        charts = [
+            picture.Chart(panel.title, panel.kind, panel.width, panel.unit,
+                          lines_of(prometheus, panel, start, end))
+            for panel in row.panels if isinstance(panel, Panel)
+        ]  # fmt: skip
+        if charts:
+            rows.append((row.title, charts))
+    return picture.draw(board.title, rows)
+
+
+@pytest.fixture
+def sink() -> Iterator[OtlpSink]:
+    """Where the demo exports to."""
+    with OtlpSink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def watched(
+    serve: Serve,
+    tmp_path: Path,
+    memcached: str,  # noqa: F811
+    outside: str,  # noqa: F811
+    sink: OtlpSink,
+) -> Iterator[tuple[GunicornServer, Prometheus]]:
+    """The demo, and a Prometheus that scrapes it and records the deployed rules in fast motion."""
+    env = {
+        "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE", "DEMO_DATA": str(tmp_path / "demo"),
+        "DEMO_MEMCACHED": memcached, "DEMO_GRAVATAR_URL": outside, "DEMO_MAX_PHOTOS": "100000",
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_LOGS_EXPORTER": "otlp",
+    }  # fmt: skip
+    server = serve("wsgi:application", workers=4, pythonpath=f"{REPOSITORY},{APPS}", env=env)
+    folder = tmp_path / "prometheus"
+    shutil.copytree(REPOSITORY / "deploy" / "prometheus" / "rules", folder / "rules")
+    for path in (folder / "rules").glob("*.yml"):
+        path.write_text(hastened(path.read_text()))
+    configuration = folder / "prometheus.yml"
+    address = server._address.removeprefix("http://")
+    configuration.write_text(CONFIGURATION.format(address=address))
+    with configured(configuration, tmp_path / "data") as prometheus:
+        yield server, prometheus
+
+
+def test_every_query_gives_data(watched: tuple[GunicornServer, Prometheus]) -> None:
+    """Under load no panel is empty."""
+    server, prometheus = watched
+    panels = [panel for board in BOARDS for panel in board.panels]
+    start = time.time()
+    for seed in count():
+        with Clients(server.request, 2, 150, seed=seed):
+            pass
+        for _ in range(seed % 3 * 2):
+            assert server.get(f"/gravatarproxy/z{seed:031x}").status == 500
+        end = time.time()
+        empty = [query for panel in panels for query in lacks_data(prometheus, panel, end)]
+        if not empty and time.time() > start + LONG_ENOUGH:
+            break
+        assert time.time() < start + DEADLINE + LONG_ENOUGH, "\n".join(empty)
+    for board in BOARDS:
+        image = drawn(prometheus, board, start, end)
+        ET.fromstring(image)
+        assert image.count("<polyline") >= 5
+        if PICTURES:
+            Path(PICTURES, f"{board.uid}.svg").write_text(image, encoding="utf-8")

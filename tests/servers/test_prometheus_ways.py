@@ -1,0 +1,99 @@
+"""However metrics come to Prometheus, each series says job, instance and environment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from tests.servers.test_alerts import deployed
+from tests.support.gunicorn_server import eventually, free_port
+from tests.support.real_prometheus import configured
+
+RESOURCE = {
+    "service.name": "ivatar-production",
+    "service.instance.id": "prod-instance-01",
+    "deployment.environment": "production",
+    "environment": "production",
+}
+IDENTITY = {
+    "job": "ivatar-production", "instance": "prod-instance-01", "environment": "production"
+}  # fmt: skip
+# As the collector's prometheus exporter writes it.
+PAGE = b"""# TYPE ivatar_requests_total counter
+ivatar_requests_total{instance="prod-instance-01",job="ivatar-production",method="GET"} 3
+"""
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(PAGE)))
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """A scrape is no news."""
+
+
+@contextmanager
+def page_of_a_collector() -> Iterator[str]:
+    """Serves it; gives its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def nowhere() -> dict[str, str]:
+    """The deployed targets, replaced by one that nobody listens on."""
+    address = f'"127.0.0.1:{free_port()}"'
+    return {'"ivatar-prod:8000"': address, '"ivatar-dev:9467"': address}
+
+
+def test_pushed_metrics_keep_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The OTLP receiver makes of a push the series that a scrape would have given."""
+    monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
+    configuration = deployed(tmp_path / "prometheus", nowhere())
+    with configured(configuration, tmp_path / "data", otlp=True) as prometheus:
+        exporter = OTLPMetricExporter(endpoint=f"{prometheus.url}/api/v1/otlp/v1/metrics")
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+        provider = MeterProvider([reader], Resource(RESOURCE))
+        meter = provider.get_meter("test")
+        meter.create_counter("ivatar_requests_total").add(3, {"method": "GET"})
+        meter.create_histogram("ivatar_request_duration_seconds", "s").record(0.2)
+        provider.shutdown()
+        for name in ("ivatar_requests_total", "ivatar_request_duration_seconds_count"):
+            (series,) = eventually(lambda name=name: prometheus.query(name), what=name)
+            assert series["metric"].items() >= IDENTITY.items()
+        assert prometheus.query("job:ivatar_requests:rate5m") == []  # one sample has no rate
+
+
+def test_a_collectors_page_keeps_the_hosts(tmp_path: Path) -> None:
+    """Through a collector, job and instance are the hosts', not the collector's."""
+    with page_of_a_collector() as address:
+        configuration = deployed(tmp_path / "prometheus", {'"collector:9464"': f'"{address}"'})
+        text = configuration.read_text()
+        chosen = text.replace("- scrape/direct.yml", "- scrape/collector.yml")
+        assert chosen != text
+        configuration.write_text(chosen)
+        with configured(configuration, tmp_path / "data") as prometheus:
+            (series,) = eventually(lambda: prometheus.query("ivatar_requests_total"))
+            assert series["metric"].items() >= IDENTITY.items()
+            (up,) = eventually(lambda: prometheus.query('up{job=~"ivatar.*"}'))
+            assert up["metric"]["job"] == "ivatar-collector"

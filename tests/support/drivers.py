@@ -1,0 +1,92 @@
+"""The drivers of databases, each with its real server: how a test connects, what is where."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support import real_servers
+
+NAMES = ("sqlite3", "psycopg2", "psycopg", "pymysql", "mysqlclient")
+MODULES = {"mysqlclient": "MySQLdb"}
+SYSTEMS = {"sqlite3": "sqlite", "psycopg2": "postgresql", "psycopg": "postgresql",
+           "pymysql": "mysql", "mysqlclient": "mysql"}  # fmt: skip
+DIALECTS = {"sqlite3": "sqlite", "psycopg2": "postgresql+psycopg2", "psycopg": "postgresql+psycopg",
+            "pymysql": "mysql+pymysql", "mysqlclient": "mysql+mysqldb"}  # fmt: skip
+
+
+@dataclass
+class Driver:
+    """One driver and its server."""
+
+    name: str
+    module: ModuleType
+    arguments: dict[str, Any]
+    url: str
+
+    @property
+    def system(self) -> str:
+        return SYSTEMS[self.name]
+
+    @property
+    def mark(self) -> str:
+        return "?" if self.name == "sqlite3" else "%s"
+
+    def connect(self, **more: Any) -> Any:
+        if self.name == "sqlite3":
+            return self.module.connect(**{"database": ":memory:", **more})
+        return self.module.connect(**self.arguments, **more)
+
+
+def load(name: str) -> ModuleType:
+    """A driver's module; skips or fails the test where it is not installed."""
+    try:
+        return import_module(MODULES.get(name, name))
+    except ImportError:
+        real_servers.unavailable(f"{name} is not installed")
+        raise
+
+
+class Servers:
+    """Servers that are started when first asked for."""
+
+    def __init__(self, make_folder: Callable[[str], Path], stack: ExitStack) -> None:
+        self._make_folder = make_folder
+        self._stack = stack
+        self._urls: dict[str, str] = {}
+
+    def driver(self, name: str) -> Driver:
+        module = load(name)
+        system = SYSTEMS[name]
+        if name == "sqlite3":
+            return Driver(name, sqlite3, {}, "sqlite://")
+        if system not in self._urls:
+            start = real_servers.postgresql if system == "postgresql" else real_servers.mariadb
+            self._urls[system] = self._stack.enter_context(start(self._make_folder(system)))
+        return Driver(name, module, arguments(name, self._urls[system]), self.engine_url(name))
+
+    def engine_url(self, name: str) -> str:
+        """The URL of SQLAlchemy."""
+        return DIALECTS[name] + "://" + self._urls[SYSTEMS[name]].partition("://")[2]
+
+
+def arguments(name: str, url: str) -> dict[str, Any]:
+    """What ``connect`` of a driver is called with."""
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    key = {"psycopg2": "dbname", "psycopg": "dbname"}.get(name, "database")
+    found = {"host": parts.hostname, "port": parts.port, "user": parts.username, key: database}
+    return {**found, "password": parts.password} if parts.password else found
+
+
+@contextmanager
+def servers(make_folder: Callable[[str], Path]) -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(make_folder, stack)

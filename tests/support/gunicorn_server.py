@@ -1,0 +1,516 @@
+"""A real gunicorn for a test: in a folder of its own, asked over HTTP, never left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.paths import APPS
+from tests.support.waiting import eventually as eventually
+from tests.support.waiting import free_port as free_port
+
+SHARED_MEMORY = Path("/dev/shm")
+DEADLINE = 60.0
+"""Seconds after which something that should have come is given up; never a measurement."""
+HOOKS = "child_exit, on_exit, on_starting, post_fork, worker_exit"
+LISTENING = re.compile(r"Listening at: (\S+) \((\d+)\)")
+# gunicorn's workers lose a signal that comes before they have their own handlers.
+TELL_READY = """
+before_ready = globals().get("post_worker_init", lambda worker: None)
+
+def post_worker_init(worker):
+    before_ready(worker)
+    worker.log.info("Worker is ready")
+"""
+READY = re.compile(r"\[(\d+)\] \[INFO\] Worker is ready")
+STARTING = re.compile(r"\[(\d+)\] \[INFO\] Starting gunicorn")
+
+Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def total(metrics: Metrics, sample: str, **labels: str) -> float:
+    """The sum of a sample over all series that bear these labels."""
+    wanted = labels.items()
+    return sum(
+        value for (name, have), value in metrics.items() if name == sample and wanted <= have
+    )
+
+
+def series(metrics: Metrics, sample: str, label: str) -> dict[str, float]:
+    """The values of a sample by one label."""
+    return {dict(have)[label]: value for (name, have), value in metrics.items() if name == sample}
+
+
+def parse(page: str) -> Metrics:
+    """A page in the text format; each series must stand on it once."""
+    metrics: Metrics = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            assert key not in metrics, f"{key} stands twice on the page"
+            metrics[key] = sample.value
+    return metrics
+
+
+Serve = Callable[..., "GunicornServer"]
+"""Makes a server; see ``conftest.py``."""
+
+
+class Answer:
+    """What a client got."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = dict(response.getheaders())
+        self.cookies = response.headers.get_all("Set-Cookie", [])
+        self.body = response.read()
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class GunicornServer:
+    """One gunicorn, with everything that it starts.
+
+    Args:
+        folder: its working directory; the configuration and the log are written there.
+        application: ``module:NAME`` under ``apps``.
+        workers: how many.
+        worker_class: gunicorn's word.
+        unix: listen on a unix socket.
+        env: changes to the environment; ``None`` removes a variable.
+        config: more lines of ``gunicorn.conf.py``.
+        hooks: what is imported from ``avatar_telemetry.gunicorn``.
+        options: what is imported from there or set besides, as gunicorn's settings.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        application: str = "avatars:application",
+        *,
+        workers: int = 2,
+        worker_class: str = "sync",
+        unix: bool = False,
+        env: Mapping[str, str | None] | None = None,
+        config: str = "",
+        hooks: str = HOOKS,
+        arguments: tuple[str, ...] = (),
+        **options: Any,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder
+        self._application = application
+        self._arguments = arguments
+        bind = f"unix:{folder}/socket" if unix else "127.0.0.1:0"
+        options = {
+            "bind": bind, "workers": workers, "worker_class": worker_class,
+            "control_socket_disable": True, "graceful_timeout": 30, **options,
+        }  # fmt: skip
+        if worker_class == "gthread":
+            options.setdefault("threads", 4)
+        lines = [f"from avatar_telemetry.gunicorn import {hooks}"] if hooks else []
+        lines += [f"{name} = {value!r}" for name, value in options.items()]
+        self.configuration = folder / "gunicorn.conf.py"
+        self.configuration.write_text("\n".join([*lines, config, TELL_READY]))
+        self._workers = workers
+        self._env = _environment(env or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._address = ""
+        self._folders: set[Path] = set()
+
+    # Its life
+
+    def start(self) -> GunicornServer:
+        """Start it and wait until it answers."""
+        self.launch()
+        self.await_ready()
+        return self
+
+    def launch(self) -> None:
+        """Start it and wait for nothing."""
+        # Not "-m gunicorn": an upgrade (USR2) starts the script again, as it was named.
+        script = os.path.join(sysconfig.get_path("scripts"), "gunicorn")
+        command = [sys.executable, script, "-c", str(self.configuration)]
+        with open(self.path / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *self._arguments, self._application], cwd=self.path, env=self._env,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def await_ready(self) -> None:
+        """Wait until all its workers have come up and one of them answers."""
+        self.await_listening()
+        eventually(self.reachable, what="gunicorn")
+        self.folder()
+
+    def await_listening(self) -> None:
+        """Wait until all its workers have come up; ask nothing."""
+
+        def listens() -> bool:
+            assert self._process is not None
+            assert self._process.poll() is None, f"gunicorn ended at its start:\n{self.log()}"
+            listening = LISTENING.findall(self.log())
+            if listening:
+                self._address = listening[-1][0]
+            return len(self.ready()) >= self._workers
+
+        eventually(listens, what="gunicorn")
+
+    def run_to_end(self) -> tuple[int, str]:
+        """Start it and wait until it ends by itself; status and output."""
+        self.launch()
+        status = self.wait()
+        return status, self.log()
+
+    def wait(self) -> int:
+        """Wait until the first master has ended; its status."""
+        assert self._process is not None
+        try:
+            return self._process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"gunicorn goes on:\n{self.log()}") from None
+
+    def signal(self, number: int, pid: int | None = None) -> None:
+        """Send a signal to the first master, or to another process of this server."""
+        os.kill(pid or self.pid, number)
+
+    def close(self) -> None:
+        """End everything that was started, whatever state it is in."""
+        if self._process is None:
+            return
+        self.folder()
+        for master in self.masters():
+            os.kill(master, signal.SIGQUIT)
+        try:
+            eventually(lambda: not self._reap())
+        except AssertionError:
+            os.killpg(self.pid, signal.SIGKILL)
+            eventually(lambda: not self._reap())
+            raise AssertionError(f"gunicorn had to be killed:\n{self.log()}") from None
+        finally:
+            self._process.wait(DEADLINE)
+            left = self.folders_left()
+            for folder in left:
+                shutil.rmtree(folder, ignore_errors=True)
+        assert not left, f"folders were left: {left}\n{self.log()}"
+
+    # What it says
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def get(self, path: str = "/", headers: Mapping[str, str] | None = None) -> Answer:
+        """GET a path over a connection of its own."""
+        return self.request("GET", path, headers=headers)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = DEADLINE,
+    ) -> Answer:
+        """Send one request over a connection of its own."""
+        connection = self.connect(timeout)
+        try:
+            connection.request(method, path, body, {"Connection": "close", **(headers or {})})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def connect(self, timeout: float = DEADLINE) -> http.client.HTTPConnection:
+        """A connection that has not been opened yet."""
+        if self._address.startswith("unix:"):
+            return UnixConnection(self._address[5:], timeout)
+        return http.client.HTTPConnection(self._address.removeprefix("http://"), timeout=timeout)
+
+    def hold(self, name: str = "held") -> Background:
+        """A request that stays inside the application until :meth:`let_go`."""
+        request = Background(lambda: self.get(f"/wait?name={name}"))
+        self.holder(name)
+        return request
+
+    def holder(self, name: str = "held") -> int:
+        """The process in which that request is."""
+        path = self.path / f"{name}.in"
+        return int(eventually(lambda: path.exists() and path.read_text(), what="the request"))
+
+    def let_go(self, name: str = "held") -> None:
+        """Let that request end."""
+        (self.path / f"{name}.go").touch()
+
+    def reachable(self) -> bool:
+        """Whether somebody answers; asks for what is not counted."""
+        try:
+            return self.request("GET", "/metrics", timeout=DEADLINE).status in (200, 404)
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def metrics(self) -> Metrics:
+        """Scrape it."""
+        answer = self.get("/metrics")
+        assert answer.status == 200, (answer.status, self.log())
+        return parse(answer.text)
+
+    def value(self, sample: str, **labels: str) -> float:
+        """The sum of a sample, by a scrape of its own."""
+        return total(self.metrics(), sample, **labels)
+
+    def requests(self, **labels: str) -> float:
+        """How many requests were counted."""
+        return self.value("ivatar_requests_total", **labels)
+
+    def await_requests(self, number: float, **labels: str) -> None:
+        """Wait until so many requests are counted; more are a fault."""
+
+        def counted() -> bool:
+            now = self.requests(**labels)
+            assert now <= number, f"{now} requests are counted, {number} were sent"
+            return now == number
+
+        eventually(counted, what=f"the count of {number} requests")
+
+    def log(self) -> str:
+        """Everything that it has printed."""
+        path = self.path / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # Its processes
+
+    def masters(self) -> list[int]:
+        """The masters that run, in the order of their start."""
+        started = map(int, STARTING.findall(self.log()))
+        return [pid for pid in dict.fromkeys(started) if pid in self._group()]
+
+    def workers(self, master: int | None = None) -> list[int]:
+        """The living workers, of all masters or of one."""
+        masters = self.masters()
+        return sorted(
+            pid for pid, parent in self._group().items()
+            if pid not in masters and (parent == master if master else parent in masters)
+        )  # fmt: skip
+
+    def ready(self) -> set[int]:
+        """The workers that have come up, ended ones too."""
+        return set(map(int, READY.findall(self.log())))
+
+    def await_workers(self, number: int, without: list[int] | None = None) -> list[int]:
+        """Wait until exactly so many workers hold a slot, none of these among them."""
+        gone = set(without or ())
+
+        def settled() -> list[int]:
+            workers = self.workers()
+            holders = sorted(self.slots().values())
+            usable = len(workers) == number and not gone & set(workers)
+            return workers if usable and self.ready() >= set(workers) == set(holders) else []
+
+        return eventually(settled, what=f"{number} workers")
+
+    def await_other_workers(self, number: int, without: list[int]) -> None:
+        """Wait until so many workers have come up, none of these among them; slots or not."""
+
+        def settled() -> bool:
+            workers = set(self.workers())
+            return len(workers) == number and workers <= self.ready() - set(without)
+
+        eventually(settled, what=f"{number} workers")
+
+    def everybody(self) -> list[int]:
+        """All processes of this server, orphans and the application's children too."""
+        return sorted(self._group())
+
+    def _group(self) -> dict[int, int]:
+        return {pid: parent for pid, parent, group in _processes() if group == self.pid}
+
+    def _reap(self) -> list[int]:
+        assert self._process is not None
+        self._process.poll()
+        return self.everybody()
+
+    # Its runtime folder
+
+    def folder(self) -> Path | None:
+        """The runtime folder that a living master of this server stands in the record of."""
+        masters = set(self.masters())
+        named = self._env.get("PROMETHEUS_MULTIPROC_DIR")
+        found = None
+        for path in [Path(named)] if named else SHARED_MEMORY.glob("avatar-telemetry-*"):
+            if masters & set(recorded_masters(path)):
+                found = path
+                self._folders |= {path} if not named else set()
+        return found
+
+    @property
+    def runtime_folder(self) -> Path:
+        """The same where there must be one."""
+        folder = self.folder()
+        assert folder is not None, self.log()
+        return folder
+
+    def folders_left(self) -> list[Path]:
+        """The private folders that this server has had and that are still there."""
+        return sorted(path for path in self._folders if path.exists())
+
+    def slots(self) -> dict[int, int]:
+        """Slot -> pid of the process that holds its lock, as the kernel says."""
+        held = {}
+        for path in (self.folder() or self.path).glob("slot-*.lock"):
+            pids = lock_holders(path)
+            assert len(pids) <= 1, f"slot {path} is held by {pids}"
+            if pids:
+                held[int(path.stem.removeprefix("slot-"))] = pids[0]
+        return held
+
+
+class Load:
+    """Clients that ask one after the other until they are stopped, and remember what they got.
+
+    Args:
+        ask: sends one request; what it returns is counted.
+        clients: how many at once.
+    """
+
+    def __init__(self, ask: Callable[[], Answer], clients: int = 4) -> None:
+        self._ask = ask
+        self._stopped = Event()
+        self._lock = Lock()
+        self.statuses: Counter[int] = Counter()
+        self.failures: list[str] = []
+        self._threads = [Thread(target=self._run, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(DEADLINE)
+        assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
+
+    @property
+    def answered(self) -> int:
+        """How many answers the clients have read to their end."""
+        return sum(self.statuses.values())
+
+    def await_more(self, number: int) -> None:
+        """Wait until so many more requests were answered."""
+        goal = self.answered + number
+        eventually(lambda: self.answered >= goal, what=f"{number} more answers")
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                answer = self._ask()
+            except (OSError, http.client.HTTPException) as error:
+                with self._lock:
+                    self.failures.append(repr(error))
+            else:
+                with self._lock:
+                    self.statuses[answer.status] += 1
+
+
+class Background:
+    """One request that is under way while the test goes on."""
+
+    def __init__(self, ask: Callable[[], Answer]) -> None:
+        self._ask = ask
+        self.answer: Answer | None = None
+        self.error: Exception | None = None
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def join(self) -> Answer | None:
+        """Wait for its end; ``None`` where it failed."""
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive(), "the request goes on"
+        return self.answer
+
+    def _run(self) -> None:
+        try:
+            self.answer = self._ask()
+        except (OSError, http.client.HTTPException) as error:
+            self.error = error
+
+
+def lock_holders(path: Path) -> list[int]:
+    """Who holds a lock (flock) on a file, as the kernel says."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return []
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    with open("/proc/locks", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    return [int(row[-4]) for row in rows if row[-3] == device and "->" not in row]
+
+
+def recorded_masters(folder: Path) -> list[int]:
+    """The masters that the record of a runtime folder names."""
+    try:
+        record = json.loads((folder / "folder.lock").read_bytes())
+        return [pid for pid, _ in record["masters"]]
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    return any(pid == each for each, _, _ in _processes())
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Pid, parent and process group of everything that runs; zombies do not."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+            except OSError:
+                continue
+            if fields[0] not in "ZX":
+                yield int(entry.name), int(fields[1]), int(fields[2])
+
+
+def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "COV_"))
+    }  # fmt: skip
+    kept["AVATAR_TELEMETRY_PROFILE"] = "avatar_telemetry.profiles.generic:PROFILE"
+    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(APPS)}
+    kept |= {name: value for name, value in changes.items() if value is not None}
+    return {name: value for name, value in kept.items() if changes.get(name, "") is not None}

@@ -1,0 +1,161 @@
+"""The real servers that tests start: found on the machine, run in folders of their own.
+
+A test whose server is missing is skipped with the reason; where ``TEST_REQUIRE_SERVERS`` is set, as
+in continuous integration, it fails.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import eventually, free_port
+
+DEADLINE = 60.0
+
+
+def find(program: str) -> str:
+    """The path of a server's program; skips or fails the test where there is none."""
+    debian = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{program}"))
+    path = shutil.which(program) or (debian[-1] if debian else None)
+    if path is None:
+        unavailable(f"{program} is not installed")
+        raise AssertionError  # unavailable() does not return
+    return path
+
+
+def unavailable(reason: str) -> None:
+    """Skip the test, or fail it where every server is required."""
+    if os.environ.get("TEST_REQUIRE_SERVERS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def hold_port(port: int = 0) -> socket.socket:
+    """A port that stays ours until this socket is closed, whether somebody listens on it or not.
+
+    Whoever sets ``SO_REUSEADDR``, as servers do, may listen on it meanwhile; while nobody does, a
+    connection is refused, and the kernel gives the port to nobody else.
+
+    Args:
+        port: which, instead of a free one.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """A PostgreSQL of its own; gives its URL. It refuses to run as root, so root becomes nobody."""
+    initdb, server = find("initdb"), find("postgres")
+    data, port = folder / "data", free_port()
+    prefix = _as_unprivileged(folder)
+    subprocess.run(
+        [*prefix, initdb, "-D", str(data), "-U", "demo", "--auth=trust", "--no-sync"],
+        check=True, stdout=subprocess.DEVNULL, cwd="/",
+    )  # fmt: skip
+    command = [*prefix, server, "-D", str(data), "-p", str(port), "-h", "127.0.0.1",
+               "-k", str(folder), "-F"]  # fmt: skip
+    # It accepts connections, and refuses them, while it is starting up.
+    asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
+    with running(command, folder / "log", port):
+        eventually(lambda: subprocess.run(asked, check=False).returncode == 0)
+        yield f"postgresql://demo@127.0.0.1:{port}/postgres"
+
+
+@contextmanager
+def mariadb(folder: Path) -> Iterator[str]:
+    """A MariaDB of its own; gives its URL."""
+    install, server = find("mariadb-install-db"), find("mariadbd")
+    data, port = folder / "data", free_port()
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    # In the common folder, one that starts deletes the temporary tables of one that runs.
+    scratch = f"--tmpdir={folder}"
+    options = [f"--datadir={data}", f"--user={user}", "--no-defaults"]
+    subprocess.run(
+        [install, options[2], *options[:2], scratch,
+         "--auth-root-authentication-method=normal",
+         "--skip-test-db"], check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    bootstrap = folder / "init.sql"
+    statements = (
+        "CREATE DATABASE demo CHARACTER SET utf8mb4;",
+        "CREATE USER demo@'127.0.0.1' IDENTIFIED BY 'demo';",
+        "GRANT ALL ON demo.* TO demo@'127.0.0.1';",
+    )
+    bootstrap.write_text("\n".join(statements))
+    command = [server, options[2], *options[:2], f"--port={port}", scratch,
+               "--bind-address=127.0.0.1",
+               "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
+               f"--pid-file={folder}/pid"]  # fmt: skip
+    with running(command, folder / "log", port):
+        yield f"mariadb://demo:demo@127.0.0.1:{port}/demo"
+
+
+@contextmanager
+def memcached() -> Iterator[str]:
+    """A memcached of its own; gives its ``host:port``."""
+    program, port = find("memcached"), free_port()
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    command = [program, "-l", "127.0.0.1", "-p", str(port), "-m", "256", *user]
+    with running(command, Path(os.devnull), port):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """A Redis of its own, which keeps nothing; gives its URL."""
+    program, port = find("redis-server"), free_port()
+    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    with running(command, Path(os.devnull), port):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(command: list[str], log: Path, port: int) -> Iterator[None]:
+    """A server's process, from when its port accepts; it is ended with the block.
+
+    Args:
+        command: that starts it in the foreground.
+        log: gets its output.
+        port: on which it accepts when it is up.
+    """
+    with (
+        open(log, "wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, cwd="/") as process,
+    ):
+        try:
+            eventually(lambda: process.poll() is not None or accepts(port))
+            assert process.poll() is None, f"{command[0]} ended: {log}"
+            yield
+        finally:
+            process.terminate()
+            process.wait(DEADLINE)
+
+
+def _as_unprivileged(folder: Path) -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    account = pwd.getpwnam("nobody")
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    for parent in folder.parents:
+        if parent.stat().st_uid == 0 and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,153 @@
+"""The command as its users start it: a process of its own, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from tests.support.waiting import eventually as eventually
+
+DEADLINE = 120.0
+"""Seconds after which something that should have come is given up; never a measurement."""
+LISTENING = re.compile(r"Listening at: (http://\S+)")
+FOREIGN = ("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "IVATAR_", "COV_", "DEMO_")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def environment(**env: str) -> dict[str, str]:
+    """What of the environment is not about telemetry, and these variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**kept, "HOSTNAME": "a-host", **env}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "avatar_telemetry", *map(str, arguments)]
+
+
+def run(*arguments: object, cwd: Path | None = None, **env: str) -> Ran:
+    """Run the command to its end; whatever happens, it shows no traceback."""
+    ended = subprocess.run(
+        command(*arguments), cwd=cwd, env=environment(**env), capture_output=True, text=True,
+        timeout=DEADLINE, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
+    return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+class PageServer:
+    """A web server that shows one page everywhere, and remembers what it was asked.
+
+    Args:
+        page: its text.
+        status: of its answers.
+        headers: of its answers.
+    """
+
+    def __init__(self, page: str = "", status: int = 200, **headers: str) -> None:
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.headers: list[dict[str, str]] = []
+        asked, sent = self.asked, self.headers
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                asked.append((self.command, self.path, body))
+                sent.append({name.lower(): value for name, value in self.headers.items()})
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(page.encode())
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *args: object) -> None:
+                """A request is no news."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> PageServer:
+        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class DemoServer:
+    """``avatar-telemetry demo``, in a folder of its own.
+
+    Args:
+        folder: for its data, its metrics and its log.
+        workers: how many.
+        env: more variables.
+    """
+
+    def __init__(self, folder: Path, workers: int = 2, **env: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.runtime = folder / "runtime"
+        self.env = {"PROMETHEUS_MULTIPROC_DIR": str(self.runtime), **env}
+        self._log = folder / "log"
+        self._folder = folder
+        self._workers = workers
+        self.url = ""
+
+    def __enter__(self) -> DemoServer:
+        arguments = ("demo", "--bind", "127.0.0.1:0", "--workers", self._workers)
+        with open(self._log, "wb") as log:
+            self.process = subprocess.Popen(
+                command(*arguments), cwd=self._folder, stdout=log, stderr=log,
+                env=environment(DEMO_DATA=str(self._folder / "data"), **self.env),
+                stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        try:
+            self.url = eventually(self._listens, "the demo")
+            eventually(self._all_up, "its workers")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(DEADLINE)
+
+    def _listens(self) -> str:
+        assert self.process.poll() is None, self._log.read_text()
+        found = LISTENING.search(self._log.read_text())
+        return found[1] if found else ""
+
+    def _all_up(self) -> bool:
+        looked = run("top", self.url, "--once", "--json", **self.env)
+        return looked.status == 0 and looked.json()["idle"] == self._workers

@@ -1,0 +1,214 @@
+"""``check-config`` and ``settings``: what the server's start says, without a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.cli.settings import markdown
+from avatar_telemetry.config.settings import variables
+from tests.support.paths import REPOSITORY
+from tests.support.running import DEADLINE, DemoServer, PageServer, environment, run
+
+PAGE = REPOSITORY / "docs/settings.md"
+
+
+def test_good_settings_are_shown() -> None:
+    """What is set is shown with its value and where it is from; a secret is not."""
+    ran = run(
+        "check-config", "--json", OTEL_ENABLED="true", OTEL_SERVICE_NAME="mine",
+        AVATAR_TELEMETRY_METRICS_TOKEN="very-secret-token",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318",
+    )  # fmt: skip
+    assert ran.status == 0
+    shown = {row["variable"]: (row["value"], row["from"]) for row in ran.json()}
+    assert shown == {
+        "HOSTNAME": ("a-host", "set"),
+        "OTEL_EXPORT_ENABLED": ("true", "OTEL_ENABLED"),
+        "OTEL_SERVICE_NAME": ("mine", "set"),
+        "AVATAR_TELEMETRY_METRICS_TOKEN": ("(set, not shown)", "set"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://collector:4318", "set"),
+    }
+    assert "very-secret" not in ran.out + ran.err
+
+
+def test_all_settings_are_shown_on_demand() -> None:
+    """``--all`` shows every variable, with its default."""
+    shown = run("check-config", "--all").out
+    assert "OTEL_BSP_MAX_QUEUE_SIZE" in shown
+    assert "2048" in shown
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        pytest.param(
+            {"AVATAR_TELEMETRY_PRIVCY": "off"},
+            "did you mean AVATAR_TELEMETRY_PRIVACY",
+            id="misspelt",
+        ),
+        pytest.param(
+            {"OTEL_PROMETHEUS_ENDPOINT": "9464"}, "OTEL_PROMETHEUS_ENDPOINT='9464'", id="value"
+        ),
+        pytest.param({"AVATAR_TELEMETRY_PROFILE": "no.such:P"}, "No module named", id="profile"),
+        pytest.param(
+            {"AVATAR_TELEMETRY_APP": "no_such:app"},
+            "AVATAR_TELEMETRY_APP='no_such:app': ModuleNotFoundError", id="application",
+        ),
+        pytest.param(
+            {"AVATAR_TELEMETRY_APP": "os:sep"}, "no WSGI application", id="no-application"
+        ),
+        pytest.param({"DEMO_MAX_UPLOAD": "lots"}, "DEMO_MAX_UPLOAD: 'lots'", id="demo"),
+        pytest.param(
+            {"PROMETHEUS_MULTIPROC_DIR": __file__}, f"PROMETHEUS_MULTIPROC_DIR={__file__}",
+            id="folder",
+        ),
+        pytest.param(
+            {"OTEL_PROMETHEUS_ENDPOINT": "192.0.2.1:9464"},
+            "OTEL_PROMETHEUS_ENDPOINT='192.0.2.1:9464'", id="port",
+        ),
+    ],
+)  # fmt: skip
+def test_faults_are_named(env: dict[str, str], words: str) -> None:
+    """What would stop the server ends the command with status 2 and the same message."""
+    ran = run("check-config", **env)
+    assert ran.status == 2
+    assert words in ran.err
+
+
+def test_all_faults_are_named_at_once() -> None:
+    """Whatever stops the start, an operator hears of all of it."""
+    ran = run(
+        "check-config", AVATAR_TELEMETRY_PROFILE="no.such:P", AVATAR_TELEMETRY_APP="no_such:app",
+        PROMETHEUS_MULTIPROC_DIR=__file__, OTEL_TRACE_SAMPLER="always_on",
+    )  # fmt: skip
+    assert ran.status == 2
+    for variable in ("_PROFILE=", "_APP=", "_MULTIPROC_DIR=", "Is OTEL_TRACES_SAMPLER meant?"):
+        assert variable in ran.err
+
+
+def test_the_application_is_imported_apart(tmp_path: Path) -> None:
+    """What the application prints and starts at its import disturbs nothing."""
+    (tmp_path / "noisy.py").write_text(
+        "import threading\nprint('noise', flush=True)\n"
+        "threading.Thread(target=threading.Event().wait).start()\napplication = print\n"
+    )
+    ran = run("check-config", "--json", cwd=tmp_path, AVATAR_TELEMETRY_APP="noisy:application")
+    assert ran.status == 0
+    assert {row["variable"] for row in ran.json()} == {"AVATAR_TELEMETRY_APP", "HOSTNAME"}
+
+
+def test_beside_a_running_server(demo_server: DemoServer) -> None:
+    """What the server that is to be restarted holds, folder and port, is no fault."""
+    with PageServer(
+        "# TYPE avatar_telemetry_build_info gauge\navatar_telemetry_build_info 1\n"
+    ) as own:
+        address = own.url.removeprefix("http://")
+        folder = str(demo_server.runtime)
+        ran = run("check-config", PROMETHEUS_MULTIPROC_DIR=folder, OTEL_PROMETHEUS_ENDPOINT=address)
+    assert ran.status == 0, ran.err
+
+
+def test_the_application_counts_nothing_into_a_running_server(tmp_path: Path) -> None:
+    """Metrics that a module makes when it is imported stay out of the folder of a server."""
+    (tmp_path / "counting.py").write_text(
+        "from prometheus_client import Counter, Gauge\n"
+        "Counter('mine', 'Imports.').inc()\nGauge('my_gauge', 'One.').set(1)\n"
+        "from avatar_telemetry import Profile\nPROFILE = Profile('mine')\napplication = print\n"
+    )
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    chosen = {
+        "PROMETHEUS_MULTIPROC_DIR": str(folder), "AVATAR_TELEMETRY_APP": "counting:application",
+        "AVATAR_TELEMETRY_PROFILE": "counting:PROFILE",
+    }  # fmt: skip
+    for command in (("check-config",), ("doctor", "--no-send"), ("routes", "/avatar/a")):
+        run(*command, cwd=tmp_path, **chosen)
+    assert list(folder.iterdir()) == []
+
+
+def test_nobody_gets_the_token() -> None:
+    """Who listens on the metrics port is asked without the token: it may be anybody."""
+    with PageServer("no", 401) as other:
+        run(
+            "check-config", OTEL_PROMETHEUS_ENDPOINT=other.url.removeprefix("http://"),
+            AVATAR_TELEMETRY_METRICS_TOKEN="very-secret-token",
+        )  # fmt: skip
+    assert other.asked
+    assert not any("authorization" in headers for headers in other.headers)
+
+
+@pytest.mark.parametrize(
+    ("challenge", "status"),
+    [
+        pytest.param('Bearer realm="avatar-telemetry"', 0, id="ours"),
+        pytest.param('Basic realm="registry"', 2, id="somebody else's"),
+    ],
+)
+def test_a_port_that_wants_a_token(challenge: str, status: int) -> None:
+    """The port of the server that is to be restarted is known by how it asks for its token."""
+    with PageServer("no", 401, **{"WWW-Authenticate": challenge}) as server:
+        address = server.url.removeprefix("http://")
+        ran = run("check-config", OTEL_PROMETHEUS_ENDPOINT=address)
+    assert ran.status == status, ran.err
+
+
+def test_a_query_is_not_shown() -> None:
+    """A URL is shown without its query, which may hold a key."""
+    ran = run("check-config", OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318/x?key=secret")
+    assert ran.status == 0
+    assert "http://collector:4318/x?(set, not shown)" in ran.out
+    assert "secret" not in ran.out
+
+
+def test_a_port_of_another_program() -> None:
+    """A metrics port that another program holds would stop the start."""
+    with PageServer("something else") as other:
+        address = other.url.removeprefix("http://")
+        ran = run("check-config", OTEL_PROMETHEUS_ENDPOINT=address)
+    assert ran.status == 2
+    assert f"OTEL_PROMETHEUS_ENDPOINT='{address}': Address already in use" in ran.err
+
+
+def test_a_profile_of_the_working_directory_is_found(tmp_path: Path) -> None:
+    """Modules are imported from where the command is started, as gunicorn does."""
+    (tmp_path / "my_profile.py").write_text(
+        "from avatar_telemetry import Profile\nPROFILE = Profile('mine')\n"
+    )
+    script = Path(sysconfig.get_path("scripts")) / "avatar-telemetry"
+    ran = subprocess.run(
+        [sys.executable, script, "check-config"], cwd=tmp_path, capture_output=True, text=True,
+        env=environment(AVATAR_TELEMETRY_PROFILE="my_profile:PROFILE"), timeout=DEADLINE,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_reference_is_the_tables() -> None:
+    """The page of the documentation is what the command writes."""
+    assert PAGE.read_text(encoding="utf-8") == markdown(), (
+        "run: avatar-telemetry settings --markdown"
+    )
+    assert run("settings", "--markdown").out == markdown()
+
+
+def test_the_reference_is_whole() -> None:
+    """Every variable stands on the page, those of one signal by their rule."""
+    page = markdown()
+    for each in variables():
+        name = each.variable
+        for signal in ("TRACES_", "METRICS_", "LOGS_"):
+            if each.alias and each.alias.startswith("OTEL_EXPORTER_OTLP_"):
+                name = name.replace(f"OTLP_{signal}", "OTLP_")
+        assert f"`{name}`" in page
+
+
+def test_settings_are_searched() -> None:
+    """A word finds the settings with it in name or meaning."""
+    shown = run("settings", "privacy").out
+    assert "AVATAR_TELEMETRY_PRIVACY" in shown
+    assert "OTEL_BSP_MAX_QUEUE_SIZE" not in shown
+    assert run("settings", "queue", "--json").json()[0]["variable"] == "OTEL_BSP_MAX_QUEUE_SIZE"

@@ -1,0 +1,163 @@
+"""The command as a whole: help, errors, colours, completion, what is missing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.cli.command import command as group
+from tests.support.running import DEADLINE, command, environment, run
+
+COMMANDS = sorted(group.commands)
+
+
+def on_a_terminal(*arguments: object, **env: str) -> str:
+    """What the command writes to a terminal."""
+    terminal, side = pty.openpty()
+    with subprocess.Popen(
+        command(*arguments),
+        stdout=side,
+        stderr=side,
+        stdin=side,
+        env=environment(TERM="xterm", **env),
+    ) as process:
+        os.close(side)
+        output = b""
+        try:
+            while data := os.read(terminal, 65_536):
+                output += data
+        except OSError:  # Linux: the last one to write has gone (EIO)
+            pass
+        process.wait(DEADLINE)
+    os.close(terminal)
+    return output.decode()
+
+
+def without(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command where a package is not installed."""
+    program = (
+        f"import sys; sys.modules[{module!r}] = None; from avatar_telemetry.cli import main;"
+        f" main({list(arguments)!r})"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(),
+        timeout=DEADLINE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name: str) -> None:
+    """``--help`` says what a command does and shows how it is used."""
+    help_text = group.commands[name].help or ""
+    assert "Examples:" in help_text
+    assert f"avatar-telemetry {name}" in help_text
+
+
+def test_help_lists_every_command() -> None:
+    """Without a command the help is shown, with all commands."""
+    shown = run("--help")
+    assert shown.status == 0
+    assert all(name in shown.out for name in COMMANDS)
+    assert run().status == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["nothing"], "No such command 'nothing'", id="command"),
+        pytest.param(["doctor", "--nothing"], "No such option", id="option"),
+        pytest.param(["routes"], "Missing argument", id="argument"),
+        pytest.param(["routes", "no-slash"], "does not begin with /", id="path"),
+        pytest.param(["routes", "/", "--profile", "no.such:PROFILE"], "PROFILE", id="profile"),
+        pytest.param(["metrics", "/no/such/folder"], "PROMETHEUS_MULTIPROC_DIR", id="folder"),
+        pytest.param(
+            ["top", "http://127.0.0.1:1", "--once"], "is the server running", id="refused"
+        ),
+        pytest.param(["top", "ftp://a-host", "--once"], "http or https URL", id="scheme"),
+        pytest.param(["simulate", "127.0.0.1:8000"], "http or https URL", id="no-scheme"),
+        pytest.param(["simulate", "http://a:b@127.0.0.1:1"], "without user name", id="user"),
+        pytest.param(["simulate", "http://[::1"], "give a URL such as", id="bracket"),
+        pytest.param(["simulate", "http://127.0.0.1:1"], "is the server running", id="nobody"),
+        pytest.param(["settings", "no-such-word"], "no setting has", id="word"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], words: str) -> None:
+    """An error is one line on the standard error that says what is wrong, and the status is 2."""
+    ran = run(*arguments)
+    assert ran.status == 2
+    assert words in ran.err
+    assert ran.err.startswith("avatar-telemetry: ")
+    lines = ran.err.strip().splitlines()
+    assert len(lines) == (2 if "cannot be used" in lines[0] else 1)
+
+
+def test_a_settings_fault_stops_with_its_message() -> None:
+    """A command that needs the settings names every bad variable."""
+    ran = run("routes", "/", AVATAR_TELEMETRY_PRIVACY="none", OTEL_BSP_MAX_QUEUE_SIZE="x")
+    assert ran.status == 2
+    assert "AVATAR_TELEMETRY_PRIVACY='none'" in ran.err
+    assert "OTEL_BSP_MAX_QUEUE_SIZE='x'" in ran.err
+
+
+def test_colour_is_for_terminals_only() -> None:
+    """Escape sequences go to a terminal, not to a pipe, and not where NO_COLOR is set."""
+    assert "\x1b[" in on_a_terminal("routes", "/stats/")
+    assert "\x1b[" not in on_a_terminal("routes", "/stats/", NO_COLOR="1")
+    assert "\x1b[" not in run("routes", "/stats/").out
+
+
+@pytest.mark.parametrize("arguments", [("top",), ("top", "--once")], ids=["live", "once"])
+def test_top_says_what_it_needs(arguments: tuple[str, ...]) -> None:
+    """Without the extra ``top`` ends with one line that names it."""
+    ended = without("rich", *arguments)
+    assert ended.returncode == 2
+    assert "pip install 'avatar-telemetry[cli]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_demo_says_what_it_needs() -> None:
+    """Without its packages the demo ends with one line that names the extra."""
+    ended = without("sqlalchemy", "demo")
+    assert ended.returncode == 2
+    assert "sqlalchemy: pip install 'avatar-telemetry[demo]'" in ended.stderr
+
+
+def test_the_demo_says_what_is_wrong() -> None:
+    """A variable of the demo that cannot be used is told before any server starts."""
+    ran = run("demo", DEMO_MEMCACHED="nowhere")
+    assert (ran.status, ran.out) == (2, "")
+    assert "DEMO_MEMCACHED: 'nowhere' is neither host:port" in ran.err
+
+
+def test_all_but_top_work_without_the_extra() -> None:
+    """The other commands need no rich."""
+    ended = without("rich", "check-config")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_reader_may_go(tmp_path: Path) -> None:
+    """A reader that closes its pipe early is no error."""
+    process = subprocess.Popen(
+        command("settings", "--markdown"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    process.wait(DEADLINE)
+
+
+def test_shells_complete_it() -> None:
+    """bash is given a completion, and completion knows the commands."""
+    script = run(_AVATAR_TELEMETRY_COMPLETE="bash_source")
+    assert "complete" in script.out
+    told = run(
+        _AVATAR_TELEMETRY_COMPLETE="bash_complete", COMP_WORDS="avatar-telemetry do", COMP_CWORD="1"
+    )
+    assert "doctor" in told.out

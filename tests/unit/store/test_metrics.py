@@ -1,0 +1,107 @@
+"""The instruments: what is written, and the ceiling above it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.store import instruments as contract
+from avatar_telemetry.store.instruments import (
+    AUTH_ATTEMPTS,
+    INSTRUMENTS,
+    UPLOAD_SIZE,
+    Instrument,
+)
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.metrics import MAX_PLANS, Metrics
+from tests.support.paths import DOCS
+from tests.support.recorder import Recorder
+
+LABELS = ("GET", "200", "/avatar/{digest}", "80", "png", "miss", "generated")
+
+
+def test_all_instruments_are_listed_and_described() -> None:
+    """Every instrument is in the list, and has its paragraph in the documentation."""
+    declared = [each for each in vars(contract).values() if isinstance(each, Instrument)]
+    assert set(declared) == set(INSTRUMENTS)
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    for each in INSTRUMENTS:
+        suffix = "_total" if each.type == "counter" else ""
+        assert each.name + suffix in text
+
+
+def test_a_request_is_written_at_once(recorder: Recorder) -> None:
+    """One finished request is in every instrument that it concerns, once."""
+    recorder.metrics.started()
+    assert recorder.value("ivatar_requests_in_progress") == 1
+    recorder.metrics.finished(recorder.metrics.plan(LABELS), 0.2, 0.0009)
+    assert recorder.value("ivatar_requests_in_progress") == 0
+    for name in (
+        "ivatar_requests_total", "ivatar_avatar_requests_total", "ivatar_avatar_cache_misses_total",
+        "ivatar_avatars_generated_total", "ivatar_request_duration_seconds_count",
+        "ivatar_request_first_byte_seconds_count", "ivatar_avatar_generation_seconds_count",
+    ):  # fmt: skip
+        assert recorder.value(name) == 1, name
+    assert recorder.value("ivatar_avatar_cache_hits_total") == 0
+    assert recorder.value("ivatar_request_duration_seconds_sum") == 0.2
+    assert recorder.value("ivatar_request_duration_seconds_bucket", le="0.1") == 0
+    assert recorder.value("ivatar_request_duration_seconds_bucket", le="0.25") == 1
+    assert recorder.value("ivatar_request_first_byte_seconds_bucket", le="0.001") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "bound"), [(1024.0, "1024.0"), (1024.5, "4096.0"), (1e12, "+Inf")]
+)
+def test_buckets_include_their_bound(recorder: Recorder, value: float, bound: str) -> None:
+    """A value falls into the first bucket whose bound is not below it."""
+    recorder.metrics.observe(UPLOAD_SIZE, value, "image/png")
+    name = "ivatar_file_upload_size_bytes_bucket"
+    first = [dict(labels)["le"] for (sample, labels), count in recorder.samples().items()
+             if sample == name and count]  # fmt: skip
+    assert min(first, key=float) == bound
+
+
+def test_beyond_the_ceiling_labels_become_other(tmp_path: Path) -> None:
+    """New combinations are counted as other and as refused; known ones go on."""
+    recorder = Recorder(tmp_path)
+    recorder.metrics = Metrics(recorder.book, recorder.book.series + 3)
+    count = recorder.metrics.count
+    for number in range(50):
+        count(AUTH_ATTEMPTS, f"operation{number}", "true")
+    count(AUTH_ATTEMPTS, "operation0", "true")
+    total = recorder.value("ivatar_auth_attempts_total")
+    assert total == 51, "nothing that was counted is lost"
+    assert recorder.value("ivatar_auth_attempts_total", operation="operation0") == 2
+    assert recorder.value("ivatar_auth_attempts_total", operation="other", success="other") >= 46
+    refused = recorder.value("avatar_telemetry_series_refused_total", metric="ivatar_auth_attempts")
+    assert refused >= 46
+    assert recorder.book.series < 60
+    recorder.book.detach()
+
+
+def test_series_of_the_last_holder_count_against_the_ceiling(tmp_path: Path) -> None:
+    """A slot that is taken over brings its series with it, and may use them."""
+    first = Recorder(tmp_path)
+    for number in range(200):
+        first.metrics.count(AUTH_ATTEMPTS, str(number), "true")
+    first.book.detach()
+    book = Book()
+    book.open(tmp_path, "0")
+    metrics = Metrics(book, 100)
+    metrics.count(AUTH_ATTEMPTS, "7", "true")
+    metrics.count(AUTH_ATTEMPTS, "new", "true")
+    book.detach()
+    assert first.value("ivatar_auth_attempts_total", operation="7") == 2
+    assert first.value("ivatar_auth_attempts_total", operation="new") == 0
+
+
+def test_what_a_client_can_make_us_remember_is_bounded(recorder: Recorder) -> None:
+    """Resolved combinations are forgotten before they fill the memory; counts stay right."""
+    wanted = MAX_PLANS + 10
+    for number in range(wanted):
+        recorder.metrics.started()
+        plan = recorder.metrics.plan((*LABELS[:3], str(number), "png", "", ""))
+        recorder.metrics.finished(plan, 0.1, 0.1)
+    assert len(recorder.metrics._plans) <= MAX_PLANS
+    assert recorder.value("ivatar_requests_total") == wanted

@@ -1,0 +1,81 @@
+"""Ids: random, never zero, nobody else's."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections.abc import Callable
+
+from avatar_telemetry.tracing.ids import Ids
+from tests.support.providers import Ours
+
+
+def in_child(work: Callable[[], str]) -> str:
+    """What some work says in a forked child."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads are what is tested
+        child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, work().encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def test_ids_have_their_size() -> None:
+    """Ids use all of their bits, and are no zero, which would be invalid."""
+    ids = Ids()
+    traces = [ids.generate_trace_id() for _ in range(500)]
+    spans = [ids.generate_span_id() for _ in range(500)]
+    assert all(0 < trace < 1 << 128 for trace in traces)
+    assert all(0 < span < 1 << 64 for span in spans)
+    assert len(set(traces)) == len(set(spans)) == 500
+    assert max(trace.bit_length() for trace in traces) == 128
+    assert max(span.bit_length() for span in spans) == 64
+    assert ids.is_trace_id_random()
+
+
+def test_no_id_is_zero() -> None:
+    """Even where all random bits are zero, the id is valid."""
+    ids = Ids()
+    ids._bits = lambda bits: 0
+    assert (ids.generate_trace_id(), ids.generate_span_id()) == (1, 1)
+
+
+def test_a_seeded_application_does_not_repeat_ids() -> None:
+    """An application that seeds Python's random numbers gets no id twice, and its own numbers."""
+    ids = Ids()
+    seen = []
+    for _ in range(2):
+        random.seed(7)
+        first = random.random()
+        seen += [ids.generate_trace_id(), ids.generate_span_id()]
+        second = random.random()
+    assert len(set(seen)) == 4
+    random.seed(7)
+    assert (first, second) == (random.random(), random.random())
+
+
+def test_a_renewed_provider_does_not_repeat_its_parents_ids() -> None:
+    """In a forked child the next ids are others than the parent's next ones."""
+    side = Ours()
+    side.tracer.start_span("before").end()
+
+    def next_ids() -> str:
+        return "".join(f"{side.tracer.start_span('x').get_span_context().trace_id:032x} "
+                       for _ in range(3))  # fmt: skip
+
+    def renewed() -> str:
+        side.provider.renew()
+        return next_ids()
+
+    children = [in_child(renewed), in_child(renewed)]
+    ids = " ".join([*children, next_ids()]).split()
+    assert len(ids) == len(set(ids)) == 9

@@ -1,0 +1,177 @@
+"""What follows from a request when it ends: avatars, uploads, authentication."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
+from avatar_telemetry.wsgi.request import CURRENT
+from tests.support.recorder import DIGEST, Recorder
+from tests.support.wsgi_client import call
+
+AVATAR = f"/avatar/{DIGEST}"
+CACHE = "django:filesystem"
+GENERATOR = "pagan:Avatar"
+
+
+def image(kind="image/png", status="200 OK", tell=lambda request: None):
+    """An application that answers with a picture, after a probe has told something."""
+
+    def application(environ, start_response):
+        tell(CURRENT.get())
+        start_response(status, [("Content-Type", kind)])
+        return [b"picture"]
+
+    return application
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "kind", "status", "labels"),
+    [
+        pytest.param(AVATAR, "", "image/png", "200 OK", ("200", "80", "png"), id="default"),
+        pytest.param(AVATAR, "s=128", "image/jpeg", "200 OK", ("200", "128", "jpg"), id="jpeg"),
+        pytest.param(AVATAR + ".jpg", "size=9999", "text/html", "404 No", ("404", "512", "jpg"),
+                     id="suffix of what is no image"),
+        pytest.param(AVATAR, "s=81", "text/html", "302 Found", ("302", "other", "none"),
+                     id="odd size, redirect"),
+        pytest.param(AVATAR + ".gif", "", "image/x-odd", "200 OK", ("200", "80", "other"),
+                     id="odd image"),
+    ],
+)  # fmt: skip
+def test_labels_of_an_avatar_request(recorder: Recorder, path, query, kind, status, labels) -> None:
+    """Status, size and format come from the response first, from the request where it is silent."""
+    call(recorder.wrap(image(kind, status)), path=path, query=query)
+    status_code, size, form = labels
+    assert recorder.labels("ivatar_avatar_requests_total") == [
+        {"status_code": status_code, "size": size, "format": form}
+    ]
+
+
+def hit(request):
+    request.cache_lookup(CACHE, hit=True)
+    request.cache_lookup(CACHE, hit=False)
+
+
+def miss(request):
+    request.cache_lookup("pymemcache", hit=True)  # not the avatar cache of this profile
+    request.cache_lookup(CACHE, hit=False)
+    request.cache_lookup(CACHE, hit=True)
+
+
+def drawn(request):
+    miss(request)
+    request.generated(GENERATOR)
+
+
+def fetched(request):
+    miss(request)
+    request.outside_call("secure.gravatar.com", 0.1, success=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "tell", "status", "cache", "source"),
+    [
+        pytest.param(AVATAR, hit, "200 OK", "hits", None, id="cached"),
+        pytest.param(AVATAR, drawn, "200 OK", "misses", "generated", id="drawn"),
+        pytest.param(AVATAR, miss, "200 OK", "misses", "uploaded", id="a photo"),
+        pytest.param(AVATAR, fetched, "200 OK", "misses", None, id="not sure: outside call"),
+        pytest.param(AVATAR, miss, "404 No", "misses", None, id="no picture"),
+        pytest.param(AVATAR, lambda request: None, "200 OK", None, None, id="nothing seen"),
+        pytest.param("/gravatarproxy/" + DIGEST, hit, "200 OK", None, "external", id="proxy"),
+        pytest.param("/gravatarproxy/" + DIGEST, hit, "302 Found", None, None, id="proxy, none"),
+    ],
+)
+def test_where_a_picture_came_from(recorder: Recorder, path, tell, status, cache, source) -> None:
+    """A picture is counted as made only where what was seen leaves no doubt about its source."""
+    call(recorder.wrap(image(status=status, tell=tell)), path=path)
+    for word in ("hits", "misses"):
+        assert recorder.value(f"ivatar_avatar_cache_{word}_total") == (word == cache)
+    made = [each["source"] for each in recorder.labels("ivatar_avatars_generated_total")]
+    assert made == ([source] if source else [])
+    assert recorder.value("ivatar_avatar_generation_seconds_count") == len(made)
+
+
+def opened_and_saved(request):
+    request.image_step("open")
+    request.image_step("save")
+
+
+def test_what_is_remembered_of_one_request_is_not_said_of_another(recorder: Recorder) -> None:
+    """Of two requests with the same answer, the one that opened and saved a picture has made it."""
+    for tell in (lambda request: None, opened_and_saved, lambda request: None):
+        call(recorder.wrap(image(tell=tell)), path=AVATAR)
+    assert recorder.value("ivatar_avatars_generated_total", source="uploaded") == 1
+    assert recorder.value("ivatar_avatars_generated_total") == 1
+
+
+def test_applications_with_other_sizes(recorder: Recorder) -> None:
+    """What is concluded of one application's answer is not said of another's in the process."""
+    telemetry = replace(recorder.telemetry, profile=replace(IVATAR, size=lambda query: 512))
+    other = Layer(telemetry, recorder.settings, recorder.layer.page)
+    for layer in (recorder.layer, other) * 2:
+        application = TelemetryMiddleware(image(), lambda layer=layer: layer)
+        call(application, path=AVATAR, query="s=80")
+    assert recorder.value("ivatar_avatar_requests_total", size="80") == 2
+    assert recorder.value("ivatar_avatar_requests_total", size="512") == 2
+
+
+def answer(status, location=""):
+    def application(environ, start_response):
+        environ["wsgi.input"].read()
+        headers = [("Content-Type", "text/html")]
+        start_response(status, headers + ([("Location", location)] if location else []))
+        return [b""]
+
+    return application
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "location", "expected"),
+    [
+        pytest.param("POST", "/accounts/login/", "302 Found", "/accounts/profile/",
+                     ("login", "true"), id="log-in"),
+        pytest.param("POST", "/accounts/login/", "200 OK", "", ("login", "false"), id="refused"),
+        pytest.param("GET", "/accounts/login/", "200 OK", "", None, id="form"),
+        pytest.param("GET", "/accounts/logout/", "302 Found", "/", ("logout", "true"), id="out"),
+        pytest.param("POST", "/accounts/new/", "302 Found", "/x", ("register", "true"), id="new"),
+    ],
+)  # fmt: skip
+def test_authentication(recorder: Recorder, method, path, status, location, expected) -> None:
+    """Attempts are told from looking at a form, and success from failure, by the answer alone."""
+    call(recorder.wrap(answer(status, location)), path=path, method=method)
+    attempts = recorder.labels("ivatar_auth_attempts_total")
+    assert attempts == ([{"operation": expected[0], "success": expected[1]}] if expected else [])
+
+
+def test_an_upload(recorder: Recorder) -> None:
+    """An upload counts with the type and the size of its file."""
+    part = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="x"\r\n'
+    body = part + b"Content-Type: image/jpeg\r\n\r\n" + b"x" * 5000 + b"\r\n--b--\r\n"
+    call(
+        recorder.wrap(answer("302 Found", "/accounts/crop_photo/7")),
+        path="/accounts/upload_photo/", method="POST", body=body,
+        CONTENT_TYPE="multipart/form-data; boundary=b",
+    )  # fmt: skip
+    assert recorder.labels("ivatar_file_uploads_total") == [
+        {"content_type": "image/jpeg", "success": "true"}
+    ]
+    assert recorder.value("ivatar_file_upload_size_bytes_sum", content_type="image/jpeg") == 5000
+
+
+@pytest.mark.parametrize(
+    ("host", "service"),
+    [("secure.gravatar.com", "gravatar"), ("CDN.bsky.app", "bluesky"), ("example.org", "other")],
+)
+def test_outside_calls(recorder: Recorder, host: str, service: str) -> None:
+    """A call counts under the profile's name of the service, at once."""
+
+    def tell(request):
+        request.outside_call(host, 0.3, success=False)
+        assert recorder.value("ivatar_external_avatar_requests_total", success="false") == 1
+
+    call(recorder.wrap(image(tell=tell)))
+    assert recorder.labels("ivatar_external_avatar_requests_total")[0]["service"] == service
+    assert recorder.value("ivatar_external_avatar_request_seconds_sum") == 0.3
