@@ -4,7 +4,8 @@
 
 Needs the extra ``test`` and the servers that ``tests/support/build_servers.py`` builds; listens on
 loopback only, and a full run takes six gigabytes of memory. The series are those of the demo server
-under traffic, pushed as each of the hosts (:mod:`benchmarks.fleet`). Processor time and memory are those
+under traffic, pushed as each of the hosts (:mod:`benchmarks.fleet`). Processor time and memory are
+those
 that Collector and Prometheus tell of themselves. The run fails if a count does not arrive.
 
 ``collector``: the hosts push to one Collector, whose page Prometheus scrapes. ``direct``: they push
