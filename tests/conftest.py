@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -14,11 +15,19 @@ from opentelemetry import trace
 from tests.support.paths import REPOSITORY
 from tests.support.recorder import Recorder, watched
 
-# How long an example takes says nothing where other processes have the machine.
-hypothesis.settings.register_profile(
-    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("unhurried")
+# Hundreds of interpreters start here: without bytecode each would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# No deadline: the duration of an example means nothing while other processes use the machine.
+for name, examples in (("default", 20), ("thorough", 200)):
+    hypothesis.settings.register_profile(
+        name,
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # A shell's job in the background (nohup, a script's "&") ignores Ctrl-C, and so would all programs
 # that the tests start; some are sent it.
@@ -29,6 +38,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_xdist_auto_num_workers() -> int:
     """Two workers for each processor: most tests wait for processes and servers."""
     return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out slow tests unless the expression of ``-m`` names them."""
+    expression = config.option.markexpr
+    if "slow" not in expression:
+        config.option.markexpr = f"({expression}) and not slow" if expression else "not slow"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,7 +41,7 @@ def test_not_blank(name):
 
 
 @ALL
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(digest=st.text(min_size=32, max_size=32))
 def test_any_digest(name, digest):
     """Whatever 32 characters there are, a picture is drawn of them."""

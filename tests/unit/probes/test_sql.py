@@ -103,7 +103,7 @@ def statements(draw: st.DrawFn) -> tuple[str, str]:
     return system, " ".join(draw(st.lists(parts, max_size=12)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(statements())
 def test_no_literal_is_left(drawn: tuple[str, str]) -> None:
     """Whatever stands around a literal, nothing of it is in the text."""
@@ -111,7 +111,6 @@ def test_no_literal_is_left(drawn: tuple[str, str]) -> None:
     assert MARK not in without_literals(statement, system)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=400) | st.text("'\"`$-/*#[]a1\\\n ", max_size=400))
 def test_any_text(text: str) -> None:
     """Any text gives a bounded one and a known operation, in every system."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as official
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -113,7 +113,6 @@ def parsed(data: bytes) -> ExportTraceServiceRequest:
     return ExportTraceServiceRequest.FromString(data)
 
 
-@settings(deadline=None, max_examples=150)
 @given(SPANS)
 @example([])
 def test_the_same_bytes(spans: list[ReadableSpan]) -> None:
@@ -121,7 +120,6 @@ def test_the_same_bytes(spans: list[ReadableSpan]) -> None:
     assert encode_spans(spans) == official_bytes(spans)
 
 
-@settings(deadline=None, max_examples=30)
 @given(SPANS, SPANS)
 def test_two_requests_make_one(first: list[ReadableSpan], second: list[ReadableSpan]) -> None:
     """Two encodings one after the other are one request with the spans of both."""
