@@ -1,5 +1,13 @@
-"""Real collectors and sinks for the tests in this folder."""
+"""Real servers for the tests in this folder; those that no test ends start once for a run."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import drivers, real_servers
+from tests.support.drivers import Servers
 from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     authority,
     grpc_sink,
@@ -9,3 +17,24 @@ from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     start_collector,
     trace_store,
 )
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and MariaDB, each started when first used."""
+    with drivers.servers() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def memcached() -> Iterator[str]:
+    """The ``host:port`` of a memcached; tests use keys of their own."""
+    with real_servers.memcached() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """The URL of a Redis; tests use keys of their own."""
+    with real_servers.redis() as url:
+        yield url

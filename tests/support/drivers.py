@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,24 +59,36 @@ def load(name: str) -> ModuleType:
 class Servers:
     """Servers that are started when first asked for."""
 
-    def __init__(self, make_folder: Callable[[str], Path], stack: ExitStack) -> None:
-        self._make_folder = make_folder
+    def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._urls: dict[str, str] = {}
+        self._numbers = count(1)
 
     def driver(self, name: str) -> Driver:
         module = load(name)
         system = SYSTEMS[name]
         if name == "sqlite3":
             return Driver(name, sqlite3, {}, "sqlite://")
+        url = self.url(system)
+        engine_url = DIALECTS[name] + "://" + url.partition("://")[2]
+        return Driver(name, module, arguments(name, url), engine_url)
+
+    def url(self, system: str) -> str:
+        """The URL of a server's common database; ``system`` is postgresql or mysql."""
         if system not in self._urls:
             start = real_servers.postgresql if system == "postgresql" else real_servers.mariadb
-            self._urls[system] = self._stack.enter_context(start(self._make_folder(system)))
-        return Driver(name, module, arguments(name, self._urls[system]), self.engine_url(name))
+            # Not below pytest's folder: each start of another pytest closes that to other users.
+            folder = self._stack.enter_context(TemporaryDirectory(prefix=f"{system}-"))
+            self._urls[system] = self._stack.enter_context(start(Path(folder)))
+        return self._urls[system]
 
-    def engine_url(self, name: str) -> str:
-        """The URL of SQLAlchemy."""
-        return DIALECTS[name] + "://" + self._urls[SYSTEMS[name]].partition("://")[2]
+    def new_database(self, system: str) -> str:
+        """The URL of an empty database."""
+        server = self.driver("psycopg" if system == "postgresql" else "pymysql")
+        name = f"database_{next(self._numbers)}"
+        with closing(server.connect(autocommit=True)) as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        return self.url(system).rpartition("/")[0] + f"/{name}"
 
 
 def arguments(name: str, url: str) -> dict[str, Any]:
@@ -87,6 +101,6 @@ def arguments(name: str, url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def servers(make_folder: Callable[[str], Path]) -> Iterator[Servers]:
+def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
-        yield Servers(make_folder, stack)
+        yield Servers(stack)

@@ -92,7 +92,7 @@ def mariadb(folder: Path) -> Iterator[str]:
     statements = (
         "CREATE DATABASE demo CHARACTER SET utf8mb4;",
         "CREATE USER demo@'127.0.0.1' IDENTIFIED BY 'demo';",
-        "GRANT ALL ON demo.* TO demo@'127.0.0.1';",
+        "GRANT ALL ON *.* TO demo@'127.0.0.1';",
     )
     bootstrap.write_text("\n".join(statements))
     command = [server, options[2], *options[:2], f"--port={port}", scratch,
@@ -137,7 +137,7 @@ def running(command: list[str], log: Path, port: int) -> Iterator[None]:
     ):
         try:
             eventually(lambda: process.poll() is not None or accepts(port))
-            assert process.poll() is None, f"{command[0]} ended: {log}"
+            assert process.poll() is None, f"{command[0]} ended: {log.read_text()}"
             yield
         finally:
             process.terminate()

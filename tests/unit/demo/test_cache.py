@@ -1,13 +1,8 @@
 """The caches give back what they were given, for a while."""
 
-import shutil
 import socket
-import subprocess
-import time
 
-import pytest
-
-from avatar_telemetry.demo.cache import MemcachedCache, MemoryCache
+from avatar_telemetry.demo.cache import MemoryCache
 
 
 class Clock:
@@ -61,58 +56,6 @@ def test_memory_replaces():
     cache.set("a", b"4", 10)
     assert cache.get("a") == b"4"
     assert cache._bytes == 1
-
-
-@pytest.fixture
-def memcached(tmp_path):
-    if not shutil.which("memcached"):
-        pytest.skip("no memcached")
-    path = tmp_path / "m.sock"
-    with subprocess.Popen(["memcached", "-u", "root", "-s", str(path), "-m", "8"]) as process:
-        while not path.exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        yield path, process
-        process.kill()
-
-
-@pytest.fixture
-def connect():
-    made = []
-
-    def make(address):
-        made.append(MemcachedCache(address, 0.3))
-        return made[-1]
-
-    yield make
-    for cache in made:
-        cache.close()
-
-
-def test_memcached_gives_back(connect, memcached):
-    """A value is found under any key, also a long one with spaces."""
-    cache = connect(str(memcached[0]))
-    key = "http://example.org/ä b" + "x" * 500
-    cache.set(key, b"1", 10)
-    assert (cache.get(key), cache.get(key + "y")) == (b"1", None)
-
-
-def test_memcached_too_large(connect, memcached):
-    """A value that memcached refuses is not kept, and nothing is raised."""
-    cache = connect(str(memcached[0]))
-    cache.set("a", b"x" * 2_000_000, 10)
-    assert cache.get("a") is None
-
-
-def test_memcached_dies(connect, memcached):
-    """When memcached goes away, values are missed, nothing is raised."""
-    path, process = memcached
-    cache = connect(str(path))
-    cache.set("a", b"1", 10)
-    process.kill()
-    process.wait()
-    cache.set("a", b"1", 10)
-    assert cache.get("a") is None
 
 
 def test_memcached_silent(connect):

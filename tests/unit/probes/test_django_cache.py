@@ -1,4 +1,4 @@
-"""The probe of Django's caches, with the backends that people use against their real servers."""
+"""The probe of Django's caches, with the backends that need no server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 
 from avatar_telemetry.probes import django_cache
-from tests.support import real_servers
 from tests.support.django_setup import set_up
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.traced import Spans, traced
@@ -92,18 +91,6 @@ class Broken(Plain):
         raise OSError(f"no {key}")
 
 
-@pytest.fixture(scope="module")
-def memcached() -> Iterator[str]:
-    with real_servers.memcached() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[str]:
-    with real_servers.redis() as url:
-        yield url
-
-
 def caches_of(backend: str, location: str, **options: Any) -> CacheHandler:
     kind = backend if "." in backend else f"{__name__}.{backend}"
     return CacheHandler({
@@ -114,23 +101,19 @@ def caches_of(backend: str, location: str, **options: Any) -> CacheHandler:
 
 @pytest.fixture(
     params=["locmem.LocMemCache", "filebased.FileBasedCache", "db.DatabaseCache",
-            "memcached.PyMemcacheCache", "memcached.PyLibMCCache", "redis.RedisCache",
             "Late", "Plain", "Alike"]
 )  # fmt: skip
 def handler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CacheHandler]:
     """Two caches of every kind of backend."""
     name: str = request.param
     location = str(tmp_path)
-    if "memcache" in name.lower() or "LibMC" in name:
-        location = request.getfixturevalue("memcached")
-        if "LibMC" in name:
-            pytest.importorskip("pylibmc", reason="pylibmc has no wheel for this Python")
-    elif "redis" in name:
-        location = request.getfixturevalue("redis")
-    elif "Database" in name:
+    if "Database" in name:
         location = "cache_table"
         call_command("createcachetable", location, verbosity=0)
-    handler = caches_of(BACKENDS + name if "." in name else name, location)
+    yield from used(caches_of(BACKENDS + name if "." in name else name, location))
+
+
+def used(handler: CacheHandler) -> Iterator[CacheHandler]:
     handler[ALIAS].clear()
     yield handler
     handler.close_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -11,8 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.pool import StaticPool
 
 from avatar_telemetry.probes import OF_LIBRARIES
-from tests.support import drivers
-from tests.support.drivers import Servers
+from tests.support.drivers import Driver
 from tests.support.recorder import Recorder
 from tests.support.spans import Spans
 
@@ -21,10 +21,9 @@ EARLY = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
 """An engine with a connection, of before any probe."""
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with drivers.servers(tmp_path_factory.mktemp) as running:
-        yield running
+@pytest.fixture
+def driver() -> Driver:
+    return Driver("sqlite3", sqlite3, {}, "sqlite://")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,13 +36,9 @@ def probes() -> Iterator[None]:
     EARLY.dispose()
 
 
-@pytest.mark.parametrize("name", drivers.NAMES)
-def test_one_statement_is_one(
-    recorder: Recorder, spans: Spans, within, servers: Servers, name
-) -> None:
+def test_one_statement_is_one(recorder: Recorder, spans: Spans, within, driver: Driver) -> None:
     """What SQLAlchemy and its driver see has one count, and one span: SQLAlchemy's."""
-    driver = servers.driver(name)
-    OF_LIBRARIES[name]()
+    OF_LIBRARIES[driver.name]()
     engine = sqlalchemy.create_engine(driver.url)
     with engine.connect():
         pass  # the first one asks for versions

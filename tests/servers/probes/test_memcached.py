@@ -24,10 +24,9 @@ NUMBERS = count()
 Address = tuple[str, int]
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[Address]:
-    with real_servers.memcached() as text:
-        yield split(text)
+@pytest.fixture
+def address(memcached: str) -> Address:
+    return split(memcached)
 
 
 def split(text: str) -> Address:

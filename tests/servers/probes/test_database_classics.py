@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,6 @@ from tests.support.spans import Spans
 from tests.support.waiting import eventually
 
 COUNT = "ivatar_db_queries_total"
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with drivers.servers(tmp_path_factory.mktemp) as running:
-        yield running
 
 
 @pytest.fixture
@@ -302,7 +295,7 @@ def test_django(servers: Servers, tmp_path: Path, name) -> None:
                      "HOST": given["host"], "PORT": str(given["port"]),
                      "PASSWORD": given.get("password", "")}  # fmt: skip
     block = "import sys; sys.modules['psycopg'] = None\n" if name == "psycopg2" else ""
-    program = Path(__file__).with_name("django_queries.py")
+    program = REPOSITORY / "tests/support/django_queries.py"
     done = subprocess.run(
         [sys.executable, "-c", block + program.read_text(), name, json.dumps(database)],
         capture_output=True, text=True, check=False, cwd=REPOSITORY,

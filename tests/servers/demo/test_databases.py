@@ -5,19 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support import real_servers
-from tests.unit.demo.conftest import Browser
+from tests.support.demo_fixtures import Browser
 
 
-@pytest.fixture(scope="module", params=["postgresql", "mariadb"])
-def database(request, tmp_path_factory):
-    """The URL of a server of the tests' own."""
-    with getattr(real_servers, request.param)(tmp_path_factory.mktemp(request.param)) as url:
-        yield url
-
-
-@pytest.fixture
-def environ(database, tmp_path):
+@pytest.fixture(params=["postgresql", "mysql"])
+def environ(request, servers, tmp_path):
+    """Settings of a demo with an empty database."""
+    database = servers.new_database(request.param)
     return {"DEMO_DATABASE": database, "DEMO_DATA": str(tmp_path / "data")}
 
 

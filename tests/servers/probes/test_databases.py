@@ -21,12 +21,6 @@ SECRET = "secret0a1b2c3d"
 LOUD = SECRET.upper()
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with drivers.servers(tmp_path_factory.mktemp) as running:
-        yield running
-
-
 @pytest.fixture(params=drivers.NAMES)
 def driver(request: pytest.FixtureRequest, servers: Servers) -> Driver:
     found = servers.driver(request.param)

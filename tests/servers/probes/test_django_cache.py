@@ -1,0 +1,28 @@
+"""The probe of Django's caches, with the backends that people use against their real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import CacheHandler
+
+from tests.unit.probes.test_django_cache import (  # noqa: F401 - tests, which use this handler
+    BACKENDS,
+    caches_of,
+    test_every_backend,
+    test_only_the_profiles_alias_counts,
+    test_outside_of_a_request,
+    test_spans_say_nothing_of_a_key,
+    used,
+)
+
+
+@pytest.fixture(params=["memcached.PyMemcacheCache", "memcached.PyLibMCCache", "redis.RedisCache"])
+def handler(request: pytest.FixtureRequest) -> Iterator[CacheHandler]:
+    """Two caches of every kind of backend."""
+    name: str = request.param
+    if "LibMC" in name:
+        pytest.importorskip("pylibmc", reason="pylibmc has no wheel for this Python")
+    location = request.getfixturevalue("redis" if "redis" in name else "memcached")
+    yield from used(caches_of(BACKENDS + name, location))
