@@ -8,12 +8,18 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
+from prometheus_client import values
+
+from avatar_telemetry.cli import main
 from tests.support.waiting import eventually as eventually
 
 DEADLINE = 120.0
@@ -52,6 +58,28 @@ def run(*arguments: object, cwd: Path | None = None, **env: str) -> Ran:
     )  # fmt: skip
     assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
     return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+def invoke(*arguments: object, **env: str) -> Ran:
+    """Run the command in this process, which takes a tenth of the time of a new one."""
+    out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    path, value_class = sys.path[:], values.ValueClass
+    status = None
+    try:
+        with (
+            patch.dict(os.environ, environment(**env), clear=True),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            main(list(map(str, arguments)))
+    except SystemExit as ended:
+        status = ended.code
+    finally:
+        sys.path[:], values.ValueClass = path, value_class
+    assert isinstance(status, int)
+    ran = Ran(status, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    assert "Traceback" not in ran.out + ran.err, ran.err
+    return ran
 
 
 class PageServer:
@@ -149,5 +177,5 @@ class DemoServer:
         return found[1] if found else ""
 
     def _all_up(self) -> bool:
-        looked = run("top", self.url, "--once", "--json", **self.env)
+        looked = invoke("top", self.url, "--once", "--json", **self.env)
         return looked.status == 0 and looked.json()["idle"] == self._workers

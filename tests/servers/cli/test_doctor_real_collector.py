@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.otlp_fixtures import StartCollector
-from tests.support.otlp_grpc_sink import GrpcSink
-from tests.support.real_collector import COLLECTOR_YAML, DEPLOY, Collector
-from tests.unit.cli.test_doctor_collector import (
+from tests.support.doctor import (
     CLIENT,
     EXPIRES,
     GRPC_PROTOCOL,
@@ -17,6 +14,9 @@ from tests.unit.cli.test_doctor_collector import (
     examine,
     tls_settings,
 )
+from tests.support.otlp_fixtures import StartCollector
+from tests.support.otlp_grpc_sink import GrpcSink
+from tests.support.real_collector import COLLECTOR_YAML, DEPLOY, Collector
 
 
 def test_both_ports_are_told_apart(running_collector: Collector) -> None:

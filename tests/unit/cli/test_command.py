@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.cli.command import command as group
-from tests.support.running import DEADLINE, command, environment, run
+from tests.support.running import DEADLINE, command, environment, invoke, run
 
 COMMANDS = sorted(group.commands)
 
@@ -63,7 +63,7 @@ def test_help_lists_every_command() -> None:
     shown = run("--help")
     assert shown.status == 0
     assert all(name in shown.out for name in COMMANDS)
-    assert run().status == 2
+    assert invoke().status == 2
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_help_lists_every_command() -> None:
 )
 def test_errors_are_one_line(arguments: list[str], words: str) -> None:
     """An error is one line on the standard error that says what is wrong, and the status is 2."""
-    ran = run(*arguments)
+    ran = invoke(*arguments)
     assert ran.status == 2
     assert words in ran.err
     assert ran.err.startswith("avatar-telemetry: ")
@@ -98,7 +98,7 @@ def test_errors_are_one_line(arguments: list[str], words: str) -> None:
 
 def test_a_settings_fault_stops_with_its_message() -> None:
     """A command that needs the settings names every bad variable."""
-    ran = run("routes", "/", AVATAR_TELEMETRY_PRIVACY="none", OTEL_BSP_MAX_QUEUE_SIZE="x")
+    ran = invoke("routes", "/", AVATAR_TELEMETRY_PRIVACY="none", OTEL_BSP_MAX_QUEUE_SIZE="x")
     assert ran.status == 2
     assert "AVATAR_TELEMETRY_PRIVACY='none'" in ran.err
     assert "OTEL_BSP_MAX_QUEUE_SIZE='x'" in ran.err
@@ -108,7 +108,7 @@ def test_colour_is_for_terminals_only() -> None:
     """Escape sequences go to a terminal, not to a pipe, and not where NO_COLOR is set."""
     assert "\x1b[" in on_a_terminal("routes", "/stats/")
     assert "\x1b[" not in on_a_terminal("routes", "/stats/", NO_COLOR="1")
-    assert "\x1b[" not in run("routes", "/stats/").out
+    assert "\x1b[" not in invoke("routes", "/stats/").out
 
 
 @pytest.mark.parametrize("arguments", [("top",), ("top", "--once")], ids=["live", "once"])
@@ -129,7 +129,7 @@ def test_the_demo_says_what_it_needs() -> None:
 
 def test_the_demo_says_what_is_wrong() -> None:
     """A variable of the demo that cannot be used is told before any server starts."""
-    ran = run("demo", DEMO_MEMCACHED="nowhere")
+    ran = invoke("demo", DEMO_MEMCACHED="nowhere")
     assert (ran.status, ran.out) == (2, "")
     assert "DEMO_MEMCACHED: 'nowhere' is neither host:port" in ran.err
 

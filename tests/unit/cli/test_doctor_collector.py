@@ -11,36 +11,27 @@ import grpc
 import pytest
 
 from avatar_telemetry.cli.checks import collector
-from avatar_telemetry.cli.checks.collector import check_collector
 from avatar_telemetry.cli.checks.finding import Finding, exit_status
-from avatar_telemetry.config.settings import Settings
 from tests.support.certificates import Authority
+from tests.support.doctor import (
+    CLIENT,
+    EXPIRES,
+    GRPC_PROTOCOL,
+    STRANGER,
+    TRUSTED,
+    bad,
+    examine,
+    tls_settings,
+)
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_grpc_sink import GrpcSink
 from tests.support.otlp_sink import OtlpSink
 from tests.support.real_servers import hold_port
-from tests.support.running import run
+from tests.support.running import invoke
 
-TIMEOUT = 3.0
+TIMEOUT = 1.0
 """Seconds that the doctor waits for what does not answer; what answers does so at once."""
-GRPC_PROTOCOL = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
 WITH_LOGS = {"OTEL_LOGS_EXPORTER": "otlp"}
-
-
-def examine(
-    endpoint: str, *, send: bool = True, timeout: float = 60.0, **env: str
-) -> list[Finding]:
-    settings = Settings.from_env(
-        {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **env}
-    )
-    return list(check_collector(settings, send=send, timeout=timeout))
-
-
-def bad(findings: list[Finding]) -> dict[str, str]:
-    """The checks that found something, and how bad it is; each says what to do."""
-    found = [each for each in findings if each.level in ("warning", "error")]
-    assert all(each.advice for each in found)
-    return {each.check: each.level for each in found}
 
 
 def test_a_good_collector_gets_one_of_each(sink: OtlpSink) -> None:
@@ -219,23 +210,7 @@ def test_a_proxy_of_the_environment_is_told(
     }  # fmt: skip
 
 
-TRUSTED, CLIENT, STRANGER = "trusted", "client", "stranger"
-EXPIRES = {"collector.tls_expires": "warning"}
 Case = Callable[[Authority], Any]
-
-
-def tls_settings(authority: Authority, *words: str) -> dict[str, str]:
-    """Settings that trust the authority, and show a client's certificate."""
-    prefix = "OTEL_EXPORTER_OTLP_"
-    env = {}
-    if TRUSTED in words:
-        env[prefix + "CERTIFICATE"] = str(authority.certificate.path)
-    for word in (CLIENT, STRANGER):
-        if word in words:
-            made = authority.issue(word) if word == CLIENT else authority.self_signed(word)
-            env[prefix + "CLIENT_CERTIFICATE"] = str(made.path)
-            env[prefix + "CLIENT_KEY"] = str(made.key)
-    return env
 
 
 @pytest.mark.parametrize(
@@ -341,11 +316,11 @@ def test_the_command_tells_it(sink: OtlpSink) -> None:
     """The process shows the finding with its advice, and ends with its status."""
     sink.behave(Fault.STATUS, status=401)
     env = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
-    ran = run("doctor", "-q", **env)
+    ran = invoke("doctor", "-q", **env)
     assert ran.status == 2
     assert "wants to know who is asking (401)" in ran.out
     assert "-> Is the token in OTEL_EXPORTER_OTLP_HEADERS right" in ran.out
-    told = run("doctor", "--json", **env).json()
+    told = invoke("doctor", "--json", **env).json()
     assert told["status"] == 2
     assert "traces.http_401" in {each["check"] for each in told["findings"]}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from avatar_telemetry.cli.rehearsal import Answer, rehearse
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profiles.ivatar import PROFILE
-from tests.support.running import run
+from tests.support.running import invoke
 
 DIGEST = "0bc83cb571cd1c50ba6f3e8a78ef1346"
 
@@ -88,11 +88,13 @@ def test_any_url_is_classified(text: str, method: str, status: int) -> None:
 
 def test_urls_are_shown() -> None:
     """The command shows each URL that it is given, whole ones too."""
-    ran = run("routes", f"https://example.org/avatar/{DIGEST}?s=80", "/stats/", "--cache", "miss")
+    ran = invoke(
+        "routes", f"https://example.org/avatar/{DIGEST}?s=80", "/stats/", "--cache", "miss"
+    )
     assert ran.status == 0
     assert "route  /avatar/{digest}  kind=avatar" in ran.out
     assert "span   GET /stats/" in ran.out
-    shown = run("routes", "/stats/", "--json", "--profile", "generic").json()
+    shown = invoke("routes", "/stats/", "--json", "--profile", "generic").json()
     assert shown[0]["route"] == "other"
 
 
@@ -105,6 +107,6 @@ def test_urls_are_shown() -> None:
 )
 def test_a_generator_must_be_the_profiles(profile: str, message: str) -> None:
     """A generator that the profile does not name is an error that lists those that it does."""
-    ran = run("routes", "/", "--profile", profile, "--generator", "no:such")
+    ran = invoke("routes", "/", "--profile", profile, "--generator", "no:such")
     assert ran.status == 2
     assert f"--generator no:such: {message}" in ran.err

@@ -1,115 +1,25 @@
-"""``metrics``, ``top`` and ``simulate`` with a real server: the demo under gunicorn."""
+"""``metrics``, ``top`` and ``simulate`` with servers of the tests."""
 
 from __future__ import annotations
 
-import os
-import pty
-import re
-import select
-import signal
-import subprocess
-import time
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from avatar_telemetry.cli.samples import Samples, read_samples
+from avatar_telemetry.cli.samples import read_samples
 from avatar_telemetry.cli.traffic import picture
-from avatar_telemetry.cli.web import Site
-from tests.support.running import (
-    DEADLINE,
-    DemoServer,
-    PageServer,
-    command,
-    environment,
-    eventually,
-    run,
-)
-
-COUNTED = "ivatar_requests_total"
-
-
-def page(server: DemoServer) -> Samples:
-    """What the server itself shows."""
-    samples = read_samples(Site(server.url).ask("GET", "/metrics").text)
-    assert samples is not None
-    return samples
-
-
-def offline(*arguments: object, **env: str) -> Samples:
-    """What the command reads from a folder."""
-    ran = run("metrics", *arguments, **env)
-    assert ran.status == 0, ran.err
-    samples = read_samples(ran.out)
-    assert samples is not None
-    return samples
-
-
-def dict_of(samples: Samples, name: str) -> dict[str, float]:
-    return {str(sorted(labels.items())): value for labels, value in samples.series(name)}
-
-
-def test_the_folder_tells_what_the_server_tells(demo_server: DemoServer) -> None:
-    """Read from its files, the counters of a running server are those of its page."""
-    run("simulate", demo_server.url, "-n", 40, "--seed", 11)
-    served = eventually(lambda: page(demo_server), "the page")
-    read = offline(demo_server.runtime)
-    for name in (COUNTED, "ivatar_avatar_requests_total", "ivatar_auth_attempts_total"):
-        assert dict_of(read, name) == dict_of(served, name)
-    assert read.total("gunicorn_workers") == 2
-    assert offline(PROMETHEUS_MULTIPROC_DIR=str(demo_server.runtime)).total(COUNTED) == read.total(
-        COUNTED
-    )
-
-
-def test_looking_at_a_folder_changes_nothing(demo_server: DemoServer) -> None:
-    """No file is made, replaced or removed by looking."""
-
-    def files() -> dict[str, tuple[int, int]]:
-        status = {each.name: each.stat() for each in demo_server.runtime.iterdir()}
-        return {name: (each.st_ino, each.st_size) for name, each in status.items()}
-
-    before = files()
-    offline(demo_server.runtime)
-    run("doctor", "--no-send", **demo_server.env)
-    assert files() == before
-
-
-def test_openmetrics_on_demand(demo_server: DemoServer) -> None:
-    """The other text format ends with its mark."""
-    assert run("metrics", demo_server.runtime, "--openmetrics").out.endswith("# EOF\n")
+from tests.support.running import PageServer, invoke
 
 
 def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
     """A folder that no server has used shows no request, and stays empty."""
-    assert offline(tmp_path, OTEL_EXPORT_ENABLED="true").total(COUNTED) == 0
+    ran = invoke("metrics", tmp_path, OTEL_EXPORT_ENABLED="true")
+    samples = read_samples(ran.out)
+    assert samples is not None
+    assert samples.total("ivatar_requests_total") == 0
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> None:
-    """Every request that the tally tells of is on the page, no other, and all are answered well."""
-    before = page(demo_server)
-    told = run("simulate", demo_server.url, "-n", 300, "-c", 3, "--seed", 21, "--json").json()
-    assert told["requests"] == 300
-    statuses = {status for row in told["actions"] for status in row["statuses"]}
-    assert statuses <= {"200", "302", "404"}
-
-    def added() -> Samples | None:
-        now = page(demo_server).minus(before)
-        return now if now.total(COUNTED) >= 300 + 1 else None
-
-    seen = eventually(added, "the count")
-    assert seen is not None
-    assert seen.total(COUNTED) == 300 + 1  # and one to see that somebody is there
-    actions = {row["action"]: row["requests"] for row in told["actions"]}
-    for action, operation in (("register", "register"), ("log out", "logout")):
-        assert seen.total("ivatar_auth_attempts_total", operation=operation) == actions[action]
-    uploads = actions["upload"] + actions.get("upload, no picture", 0)
-    assert seen.total("ivatar_file_uploads_total") == uploads
-    assert seen.total("ivatar_file_uploads_total", success="true") == actions["crop"]
-    assert not seen.total("ivatar_external_avatar_requests_total")
 
 
 def test_the_same_seed_sends_the_same() -> None:
@@ -117,7 +27,7 @@ def test_the_same_seed_sends_the_same() -> None:
 
     def asked(seed: int) -> list[tuple[str, str, bytes]]:
         with PageServer() as server:
-            run("simulate", server.url, "-n", 80, "-c", 1, "--seed", seed)
+            invoke("simulate", server.url, "-n", 80, "-c", 1, "--seed", seed)
             return server.asked
 
     first = asked(31)
@@ -129,48 +39,10 @@ def test_the_same_seed_sends_the_same() -> None:
 def test_visitors_stay_on_the_server() -> None:
     """Nothing is asked for that makes the server ask others, unless that is wanted."""
     with PageServer() as server:
-        run("simulate", server.url, "-n", 300)
+        invoke("simulate", server.url, "-n", 300)
         assert not [path for _, path, _ in server.asked if "proxy" in path]
-        run("simulate", server.url, "-n", 300, "--outside")
+        invoke("simulate", server.url, "-n", 300, "--outside")
         assert [path for _, path, _ in server.asked if "gravatarproxy" in path]
-
-
-def test_a_rate_is_kept(demo_server: DemoServer) -> None:
-    """No more requests a second are sent than asked for."""
-    told = run("simulate", demo_server.url, "-n", 30, "-c", 3, "--rate", 20, "--json").json()
-    assert told["seconds"] >= (30 - 3) / 20
-
-
-def test_a_server_that_goes_away_ends_the_simulation(tmp_path: Path) -> None:
-    """After some requests without an answer the simulation says so, and what came before."""
-    with DemoServer(tmp_path, workers=1) as server:
-        process = subprocess.Popen(
-            command("simulate", server.url, "-n", 100_000), env=environment(),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        eventually(lambda: page(server).total(COUNTED) > 20, "the traffic")
-    out, err = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 2
-    assert "in a row; see the server's log" in err
-    assert "Traceback" not in err
-    assert "avatar, drawn" in out
-    sent = re.search(r"^(\d+) requests in", out, re.MULTILINE)
-    assert sent is not None and int(sent[1]) < 100_000
-
-
-def test_an_interrupted_simulation_tells_what_it_did(demo_server: DemoServer) -> None:
-    """Ctrl-C ends the sending and shows the tally."""
-    before = page(demo_server).total(COUNTED)
-    process = subprocess.Popen(
-        command("simulate", demo_server.url, "-n", 100_000, "--rate", 50, "--seed", 41),
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    eventually(lambda: page(demo_server).total(COUNTED) > before + 5, "the traffic")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 130
-    assert "requests in" in out
-    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("edge", [60, 299])
@@ -182,53 +54,9 @@ def test_pictures_are_pictures(edge: int) -> None:
     assert image.getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_top_once_prints_a_snapshot(demo_server: DemoServer) -> None:
-    """``--once`` prints the numbers, the routes and the workers, without escape sequences."""
-    run("simulate", demo_server.url, "-n", 40, "--seed", 51)
-    shown = run("top", demo_server.url, "--once").out
-    assert "req/s" in shown
-    assert "/avatar/{digest}" in shown
-    assert re.search(r"^master +\d+ MiB", shown, re.MULTILINE)
-    assert "\x1b" not in shown
-
-
-def test_top_for_programs(demo_server: DemoServer) -> None:
-    """``--once --json`` gives the same as values."""
-    seen = run("top", demo_server.url, "--once", "--json").json()
-    assert {"requests", "percentiles", "cache", "routes", "workers"} <= set(seen)
-    assert [worker["name"] for worker in seen["workers"]] == ["0", "1", "master"]
-
-
 def test_top_needs_the_metrics() -> None:
     """Where the page is not shown, one line says who can tell why."""
     with PageServer("Hello") as server:
-        ran = run("top", server.url, "--once")
+        ran = invoke("top", server.url, "--once")
     assert ran.status == 2
     assert "avatar-telemetry doctor --url says why" in ran.err
-
-
-def test_top_is_live_on_a_terminal(demo_server: DemoServer) -> None:
-    """On a terminal the picture is renewed until Ctrl-C, which ends it without an error."""
-    terminal, side = pty.openpty()
-    process = subprocess.Popen(
-        command("top", demo_server.url, "--interval", "0.2"), stdin=side, stdout=side, stderr=side,
-        env=environment(TERM="xterm-256color", COLUMNS="120", LINES="50"), start_new_session=True,
-    )  # fmt: skip
-    os.close(side)
-    shown = ""
-    end = time.monotonic() + DEADLINE
-    while shown.count("in the last") < 2 and time.monotonic() < end:
-        if select.select([terminal], [], [], 0.1)[0]:
-            shown += os.read(terminal, 65_536).decode(errors="replace")
-    process.send_signal(signal.SIGINT)
-    try:
-        while data := os.read(terminal, 65_536):
-            shown += data.decode(errors="replace")
-    except OSError:  # Linux: the last one to write has gone (EIO)
-        pass
-    os.close(terminal)
-    assert process.wait(DEADLINE) == 0
-    assert shown.count("in the last") >= 2
-    assert "req/s" in shown and "master" in shown
-    assert "Traceback" not in shown
-    assert "\x1b[?1049l" in shown  # the terminal is given back as it was
