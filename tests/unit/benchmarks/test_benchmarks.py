@@ -5,23 +5,22 @@ from __future__ import annotations
 import gzip
 import json
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http import Compression
 
-from benchmarks import check, report, results, server
+from benchmarks import check, report, results
 from benchmarks.command import failures
 from benchmarks.export import ATTRIBUTES, SUBJECTS, TRACES
 from benchmarks.in_process import Effort, in_child, proof, summed_up
-from benchmarks.instructions import count, read_callgrind, read_names
+from benchmarks.instructions import read_callgrind, read_names
 from benchmarks.peers import Wrapped
 from benchmarks.sink import Sink, decoded, of_lines, running_sink
 from benchmarks.targets import TARGETS, Target
 from benchmarks.variants import VARIANTS, Variant
-from tests.support.real_servers import find
 
 LITTLE = Effort(processes=1, rounds=1, calls=100)
 MACHINE = {
@@ -48,7 +47,7 @@ def figure(median: float, around: float = 0.0) -> dict[str, float]:
     return {"median": median, "low": median - around, "high": median + around, "values": 5}
 
 
-@pytest.mark.parametrize("name", ["metrics", "otel-100"])
+@pytest.mark.parametrize("name", ["metrics", pytest.param("otel-100", marks=pytest.mark.slow)])
 def test_a_variant_is_measured_in_its_own_process(name: str) -> None:
     """What a variant adds is above nothing, and its work was proved."""
     figures = summed_up(in_child(VARIANTS[name], LITTLE))
@@ -75,29 +74,6 @@ def test_a_variant_that_does_not_do_its_work_is_not_measured(
     wrapped = Wrapped(None, requests=lambda: requests)
     with pytest.raises(SystemExit, match=message) if message else nullcontext():
         proof(variant, wrapped, 10, sink, patience=0)
-
-
-def test_servers_are_loaded_in_turn() -> None:
-    """Throughput and processor time are ratios to the bare server; a server that cannot start is
-    told and the others are measured."""
-    find("wrk")
-    setting = server.Setting("gthread", "identicon", ("metrics", "elastic-0", "otel-100"))
-    with_fault = {**VARIANTS, "elastic-0": replace(VARIANTS["elastic-0"], module="nobody")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "VARIANTS", with_fault)
-        measured = server.measure(setting, server.Effort(fleets=1, turns=2, seconds=1))
-    assert "nobody" in measured.pop("elastic-0")["failed"]
-    assert set(measured) == {"bare", "metrics", "otel-100"}
-    for name in ("metrics", "otel-100"):
-        assert measured[name]["throughput"]["values"] == measured[name]["cpu"]["values"] == 2
-    assert failures(measured) == []
-
-
-def test_instructions_are_counted() -> None:
-    """The layer takes more instructions than the application alone."""
-    find("valgrind")
-    bare, wrapped = (count(VARIANTS[name])[0] for name in ("bare", "metrics"))
-    assert 0 < bare < wrapped
 
 
 def test_a_variant_that_does_not_start_is_not_measured() -> None:

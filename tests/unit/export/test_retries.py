@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
-from itertools import pairwise
 
 import pytest
 
 from avatar_telemetry import Settings
 from avatar_telemetry.tracing.queue import Sender
 from avatar_telemetry.tracing.senders import make_senders
+from tests.support.clock import PauseClock
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import sink  # noqa: F401 - fixture
 from tests.support.otlp_sink import OtlpSink
@@ -19,14 +20,27 @@ from tests.support.sdk_sources import make_spans
 
 
 @pytest.fixture
-def sender(sink: OtlpSink) -> Iterator[Sender]:  # noqa: F811
-    """Sends to the sink, for at most five seconds a batch."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> PauseClock:
+    clock = PauseClock(time.time())
+    monkeypatch.setattr(time, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def sender(
+    sink: OtlpSink,  # noqa: F811
+    clock: PauseClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Sender]:
+    """Sends to the sink, for at most five seconds of the clock a batch."""
     environ = {
         "OTEL_EXPORT_ENABLED": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
         "OTEL_EXPORTER_OTLP_TIMEOUT": "5",
     }
-    (made,) = make_senders(Settings.from_env(environ))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Event", clock.event)  # that the exporter pauses with
+        (made,) = make_senders(Settings.from_env(environ))
     yield made
     made.close()
 
@@ -43,16 +57,17 @@ def test_a_refusal_is_final(sink: OtlpSink, sender: Sender, status: int) -> None
 def test_a_busy_collector_is_asked_again(
     sink: OtlpSink,  # noqa: F811
     sender: Sender,
+    clock: PauseClock,
     status: int,
 ) -> None:
     """As often as there is time for, with growing pauses; each try is the whole batch."""
     sink.behave(Fault.STATUS, status=status)
     assert sender.send(make_spans()) == 0
     exchanges = sink.exchanges()
-    assert len(exchanges) in (2, 3)  # after 1 s and 2 s, each a fifth more or less; 4 s is too late
+    # After 1 s and 2 s, each a fifth more or less; 4 s more is too late.
+    assert clock.pauses == [pytest.approx(1, rel=0.21), pytest.approx(2, rel=0.21)]
+    assert len(exchanges) == 3
     assert len({each.body for each in exchanges}) == 1
-    pauses = [later.when - earlier.when for earlier, later in pairwise(exchanges)]
-    assert all(pause >= 0.7 * 2**number for number, pause in enumerate(pauses))
 
 
 @pytest.mark.parametrize(
@@ -80,12 +95,14 @@ def test_retry_after_is_honoured(
 def test_a_strange_retry_after_does_no_harm(
     sink: OtlpSink,  # noqa: F811
     sender: Sender,
+    clock: PauseClock,
     retry_after: str,
 ) -> None:
     """A word, a number out of range or a date that is none: tries and time stay bounded."""
     sink.behave(Fault.STATUS, status=503, headers={"Retry-After": retry_after})
     assert sender.send(make_spans()) == 0
     assert 1 < len(sink.exchanges()) <= 6
+    assert sum(clock.pauses) <= 5
 
 
 def test_the_next_batch_arrives(sink: OtlpSink, sender: Sender) -> None:  # noqa: F811

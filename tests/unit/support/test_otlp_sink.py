@@ -35,6 +35,9 @@ from tests.support.sdk_sources import make_metrics, make_spans, send
 
 LABELS = frozenset({("method", "GET"), ("status_code", "200"), ("path", "/avatar/{digest}")})
 BOTH = pytest.mark.parametrize("any_sink", ["thread", "process"], indirect=True)
+THREAD = pytest.mark.parametrize(
+    "any_sink", ["thread", pytest.param("process", marks=pytest.mark.slow)], indirect=True
+)
 AnySink = OtlpSink | SinkProcess
 
 
@@ -86,7 +89,7 @@ def test_spans_are_kept_whole(any_sink: AnySink) -> None:
     assert exchange.content == encode_spans(made).SerializeToString()
 
 
-@BOTH
+@THREAD
 def test_metrics_are_kept_whole(any_sink: AnySink) -> None:
     """The newest point of each series can be asked for."""
     for count in (3, 5):
@@ -129,7 +132,7 @@ def test_only_otlp_is_accepted(
     assert [exchange.accepted for exchange in sink.exchanges()] == [status == 200]
 
 
-@BOTH
+@THREAD
 @pytest.mark.parametrize(
     ("fault", "arrives"),
     [
@@ -156,7 +159,7 @@ def test_the_official_exporter_meets_a_fault(
     assert set(faults) == (set() if fault is Fault.REFUSED else {fault.value})
 
 
-@BOTH
+@THREAD
 def test_refused_also_ends_connections_that_were_open(any_sink: AnySink) -> None:
     """A client that kept its connection cannot go on either."""
     connection = http.client.HTTPConnection("127.0.0.1", any_sink.port, timeout=20)
@@ -244,7 +247,7 @@ def test_a_redirect(sink: OtlpSink, location: str) -> None:  # noqa: F811
     assert answered.headers["Location"] == (location or f"{sink.url}{TRACES}")
 
 
-@BOTH
+@THREAD
 @pytest.mark.parametrize("fault", [Fault.ENDLESS, Fault.ENDLESS_HEAD])
 def test_an_endless_answer_ends_with_the_fault(any_sink: AnySink, fault: Fault) -> None:
     """Bytes come for as long as the fault holds, and not longer."""
@@ -272,7 +275,7 @@ def test_a_killed_process_keeps_what_it_was_sent(sink_process: SinkProcess) -> N
     assert len(sink_process.spans()) == 4
 
 
-@pytest.mark.parametrize("kind", ["thread", "process"])
+@pytest.mark.parametrize("kind", ["thread", pytest.param("process", marks=pytest.mark.slow)])
 def test_tls_with_client_certificates(tmp_path: Path, authority: Authority, kind: str) -> None:  # noqa: F811
     """A client with a certificate of the authority is let in; one without is not."""
     pair = (authority.issue("sink"), authority.certificate)

@@ -55,7 +55,9 @@ def forms(secret: str) -> set[str]:
     return {secret, quote(secret), quote(secret, safe=""), secret.partition("@")[0]}
 
 
-@pytest.fixture(scope="module", params=["strict", "balanced", "off"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("strict", marks=pytest.mark.slow), "balanced", "off"]
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return drive(request.param, tmp_path_factory.mktemp("run"))
 
