@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from webob import Request
 
-from avatar_telemetry.demo import create_application
+from avatar_telemetry.demo import create_application, signing
 from avatar_telemetry.demo.cache import MemcachedCache
 
 PASSWORD = "correct horse"
@@ -77,6 +77,12 @@ def make_photo(name="PNG", size=(60, 40), color=(200, 30, 60)):
 @pytest.fixture
 def photo():
     return make_photo
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch):
+    """Each hash contains its cost; the real one takes 50 ms."""
+    monkeypatch.setattr(signing, "COST", (2, 8, 1))
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def gravatar(certificate: Path | None = None) -> Iterator[str]:
             server.socket, server_side=True, do_handshake_on_connect=False
         )
         scheme = "https"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"{scheme}://localhost:{server.server_port}"

@@ -74,7 +74,7 @@ def by_wsgiref(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
             """No news."""
 
     server = make_server("127.0.0.1", 0, wrapped, handler_class=Quiet)
-    return server.server_port, server.serve_forever, lambda: (
+    return server.server_port, lambda: server.serve_forever(0.02), lambda: (
         server.shutdown(), server.server_close())[0]  # fmt: skip
 
 

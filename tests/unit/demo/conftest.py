@@ -4,6 +4,7 @@ from tests.support.demo_fixtures import (  # noqa: F401 - fixtures
     application,
     browser,
     certificate,
+    cheap_passwords,
     connect,
     environ,
     make_application,
