@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def words_of_file(path: Path) -> set[str]:
     return set(re.findall(r"[A-Z][A-Z_]+[A-Z]", path.read_text(encoding="utf-8")))
 
 
+@cache
 def words_of(folder: Path) -> set[str]:
     """The same of the sources below a folder."""
     files = [path for pattern in SOURCES for path in folder.rglob(pattern)]

@@ -16,6 +16,7 @@ from tests.support.demo_client import Clients, knowable
 from tests.support.django_client import DjangoClient
 from tests.support.django_site import DjangoSite
 from tests.support.gunicorn_server import Serve, eventually, total
+from tests.support.rows import by_default
 from tests.support.stand_in import gravatar, make_certificate
 
 CLIENTS = 3
@@ -80,7 +81,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize(("worker_class", "preload", "seed"), RUNS)
+@pytest.mark.parametrize(("worker_class", "preload", "seed"), by_default("gthread", RUNS))
 def test_every_series_equals_the_clients_tally(
     site: DjangoSite, worker_class: str, preload: bool, seed: int
 ) -> None:
@@ -88,6 +89,7 @@ def test_every_series_equals_the_clients_tally(
     check_every_series(site, seed, worker_class=worker_class, preload_app=preload)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("database", "seed"), [("postgresql", 5), ("mariadb", 6)])
 def test_on_a_real_database(site: DjangoSite, tmp_path: Path, database: str, seed: int) -> None:
     """The same with Django's own drivers of a database server."""

@@ -17,7 +17,7 @@ import pytest
 from tests.support import real_servers
 from tests.support.django_client import FATAL_SEED
 from tests.support.django_site import DjangoSite
-from tests.support.gunicorn_server import Answer, GunicornServer, Serve, free_port
+from tests.support.gunicorn_server import Answer, GunicornServer, Serve
 from tests.support.stand_in import gravatar, make_certificate
 
 DIGEST = "0123456789abcdef" * 2
@@ -79,13 +79,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pair(serve: Serve, tmp_path: Path, certificate: Path) -> Callable[..., Pair]:
+def pair(serve: Serve, tmp_path: Path, certificate: Path, port: int) -> Callable[..., Pair]:
     """Makes the two servers; Gravatar and memcached are not there, unless they are given."""
 
     def make(**environ: str) -> Pair:
         return Pair(serve, tmp_path, **{
             "SSL_CERT_FILE": str(certificate), "PORTRAITS_TIMEOUT": "1",
-            "PORTRAITS_GRAVATAR": f"https://localhost:{free_port()}", **environ,
+            "PORTRAITS_GRAVATAR": f"https://localhost:{port}", **environ,
         })  # fmt: skip
 
     return make

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,12 @@ from tests.support.django_client import FATAL_SEED
 from tests.support.django_site import DjangoSite
 from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
+from tests.support.rows import PRELOAD, by_default
 from tests.support.stand_in import gravatar, make_certificate
 
 DIGEST = "0123456789abcdef" * 2
 SCOPE = "avatar_telemetry"
 Tree = list[tuple[str, Any]]
-
-
-@pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    with OtlpSink() as started:
-        yield started
 
 
 @pytest.fixture
@@ -99,7 +93,7 @@ def ours(names: Tree) -> Tree:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["no-preload", "preload"])
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_the_spans_of_an_avatar(
     serve: Serve, tmp_path: Path, sink: OtlpSink, environ: dict[str, str], preload: bool
 ) -> None:

@@ -20,10 +20,10 @@ import pytest
 from ivatar_boards import BOARDS
 from ivatar_boards.spec import WINDOW, Board, Panel
 
-from tests.e2e.test_end_to_end import memcached, outside  # noqa: F401 - fixtures
-from tests.servers.test_alerts import hastened
 from tests.support import picture
 from tests.support.demo_client import Clients
+from tests.support.demo_site import memcached, outside  # noqa: F401 - fixtures
+from tests.support.deployed_rules import hastened
 from tests.support.gunicorn_server import APPS, GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import REPOSITORY
@@ -104,13 +104,6 @@ def drawn(prometheus: Prometheus, board: Board, start: float, end: float) -> str
         if charts:
             rows.append((row.title, charts))
     return picture.draw(board.title, rows)
-
-
-@pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    """Where the demo exports to."""
-    with OtlpSink() as sink:
-        yield sink
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gunicorn_server import Answer, GunicornServer, Serve, eventually, free_port
+from tests.support.gunicorn_server import Answer, GunicornServer, Serve, eventually
 from tests.support.paths import DEPLOY
 from tests.support.real_servers import find
 
@@ -73,9 +73,9 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy(serve: Serve, tmp_path: Path) -> Iterator[Proxy]:
+def proxy(serve: Serve, tmp_path: Path, port: int) -> Iterator[Proxy]:
     """The deployed file, with the test's own socket, port and log in it."""
-    nginx, port = find("nginx"), free_port()
+    nginx = find("nginx")
     server = serve("headers:application", unix=True, env={"AVATAR_TELEMETRY_METRICS_TOKEN": TOKEN})
     site, log = tmp_path / "site.conf", tmp_path / "access.log"
     text = DEPLOYED.read_text()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_end_to_end import demo, memcached, outside  # noqa: F401 - fixtures
 from tests.support.demo_client import Clients
+from tests.support.demo_site import demo, memcached, outside  # noqa: F401 - fixtures
 from tests.support.gunicorn_server import Metrics, Serve, eventually
 from tests.support.real_prometheus import WINDOW, Labels, Prometheus, prometheus
 

@@ -14,9 +14,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from tests.servers.test_alerts import deployed
-from tests.support.gunicorn_server import eventually, free_port
+from tests.support.deployed_rules import deployed
 from tests.support.real_prometheus import configured
+from tests.support.waiting import eventually
 
 RESOURCE = {
     "service.name": "ivatar-production",
@@ -60,16 +60,14 @@ def page_of_a_collector() -> Iterator[str]:
         thread.join()
 
 
-def nowhere() -> dict[str, str]:
-    """The deployed targets, replaced by one that nobody listens on."""
-    address = f'"127.0.0.1:{free_port()}"'
-    return {'"ivatar-prod:8000"': address, '"ivatar-dev:9467"': address}
-
-
-def test_pushed_metrics_keep_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pushed_metrics_keep_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
     """The OTLP receiver makes of a push the series that a scrape would have given."""
     monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
-    configuration = deployed(tmp_path / "prometheus", nowhere())
+    nowhere = f'"127.0.0.1:{port}"'
+    targets = {'"ivatar-prod:8000"': nowhere, '"ivatar-dev:9467"': nowhere}
+    configuration = deployed(tmp_path / "prometheus", targets)
     with configured(configuration, tmp_path / "data", otlp=True) as prometheus:
         exporter = OTLPMetricExporter(endpoint=f"{prometheus.url}/api/v1/otlp/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)

@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.support.paths import REPOSITORY
@@ -47,6 +48,7 @@ class Block:
         return f"{self.path.relative_to(REPOSITORY)}:{self.line}"
 
 
+@cache
 def pages() -> list[Path]:
     """All of them."""
     return sorted([*DOCS.rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"])
@@ -75,6 +77,7 @@ def blocks(path: Path) -> Iterator[Block]:
     assert start is None, f"{path}: the block of line {start} has no end"
 
 
+@cache
 def prose(path: Path) -> str:
     """A page without its fenced blocks."""
     kept, inside = [], False
@@ -86,12 +89,14 @@ def prose(path: Path) -> str:
     return "\n".join(kept)
 
 
+@cache
 def links(path: Path) -> list[str]:
     """Where the links and pictures of a page lead to."""
     text = INLINE_CODE.sub("``", prose(path))
     return [match["target"] for match in LINK.finditer(text)]
 
 
+@cache
 def anchors(path: Path) -> set[str]:
     """The anchors of a page's headings."""
     found: set[str] = set()

@@ -15,6 +15,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from signal import SIGTERM
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -22,7 +23,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.paths import APPS
 from tests.support.waiting import eventually as eventually
-from tests.support.waiting import free_port as free_port
 
 SHARED_MEMORY = Path("/dev/shm")
 DEADLINE = 60.0
@@ -40,6 +40,8 @@ def post_worker_init(worker):
 READY = re.compile(r"\[(\d+)\] \[INFO\] Worker is ready")
 STARTING = re.compile(r"\[(\d+)\] \[INFO\] Starting gunicorn")
 
+AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
+"""The series of the requests that ``avatars:application`` answers well."""
 Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -65,6 +67,24 @@ def parse(page: str) -> Metrics:
             assert key not in metrics, f"{key} stands twice on the page"
             metrics[key] = sample.value
     return metrics
+
+
+def scrape_port(port: int, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Ask the separate port; status 0 where none listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    try:
+        connection.request("GET", "/metrics", headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def await_port(port: int) -> Metrics:
+    """The page of the separate port, once a worker serves it."""
+    return parse(eventually(lambda: scrape_port(port)[1], what="the separate port"))
 
 
 Serve = Callable[..., "GunicornServer"]
@@ -347,6 +367,25 @@ class GunicornServer:
             return len(workers) == number and workers <= self.ready() - set(without)
 
         eventually(settled, what=f"{number} workers")
+
+    def upgrade(self) -> tuple[int, int]:
+        """Start a second master (USR2); both pids, once all workers of both serve."""
+        (old,) = self.masters()
+        self.signal(signal.SIGUSR2, old)
+        eventually(lambda: len(self.masters()) == 2, what="the second master")
+        self.await_workers(2 * self._workers)
+        (new,) = (pid for pid in self.masters() if pid != old)
+        return old, new
+
+    def end(self, master: int, number: int = SIGTERM) -> None:
+        """End a master by a signal, and wait until it has ended."""
+        self.signal(number, master)
+        eventually(lambda: master not in self._reap(), what="the end of a master")
+
+    def leader(self) -> int:
+        """Wait until a worker leads; its pid."""
+        (pid,) = eventually(lambda: lock_holders(self.runtime_folder / "leader.lock"))
+        return pid
 
     def everybody(self) -> list[int]:
         """All processes of this server, orphans and the application's children too."""

@@ -1,8 +1,7 @@
-"""What tests wait with, and the ports that they give to servers."""
+"""Waiting for a condition."""
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,11 +18,3 @@ def eventually(probe: Callable[[], T], what: str = "it") -> T:
         assert time.monotonic() < end, f"{what} did not come; the last answer was {answer!r}"
         time.sleep(0.02)
     return answer
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
