@@ -7,7 +7,15 @@ from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     sink,
     sink_process,
 )
-from tests.support.server_fixtures import port, ports, prepare, serve  # noqa: F401 - fixtures
+from tests.support.server_fixtures import (  # noqa: F401 - fixtures
+    certificate,
+    memcached,
+    outside,
+    port,
+    ports,
+    prepare,
+    serve,
+)
 
 if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]  # what is looked at here is read from /proc

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.demo_client import Clients, differences, knowable
-from tests.support.demo_site import demo, memcached, outside  # noqa: F401 - fixtures
+from tests.support.demo_site import demo
 from tests.support.gunicorn_server import GunicornServer, Serve, eventually, total
 from tests.support.rows import MATRIX, by_default
 
@@ -35,8 +35,8 @@ def disturb(server: GunicornServer, clients: Clients) -> None:
 def test_every_series_equals_the_clients_tally(
     serve: Serve,
     tmp_path: Path,
-    memcached: str,  # noqa: F811
-    outside: str,  # noqa: F811
+    memcached: str,
+    outside: str,
     worker_class: str,
     preload: bool,
 ) -> None:

@@ -28,7 +28,7 @@ from tests.support.pushed_metrics import (
     pushed,
     value_of,
 )
-from tests.support.rows import WORKER_CLASSES, by_default
+from tests.support.rows import WORKER_CLASSES, by_default, rows
 
 # These are read at another moment on the page than in a push, or count the pushes.
 OWN = ("process_", "gunicorn_", "avatar_telemetry_", "target_info")
@@ -154,7 +154,7 @@ def test_end_of_a_leader_does_not_cut_a_push_off(serve: Serve, sink: OtlpSink) -
     assert increments(sink) == 1
 
 
-@pytest.mark.parametrize("temporality", ["cumulative", "delta"])
+@pytest.mark.parametrize("temporality", by_default("cumulative", rows("cumulative", "delta")))
 def test_upgrade_goes_on(serve: Serve, sink: OtlpSink, temporality: str) -> None:
     """Over an upgrade in place (USR2) series neither begin anew nor count twice."""
     more = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": temporality}

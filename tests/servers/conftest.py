@@ -9,4 +9,11 @@ from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     start_collector,
     trace_store,
 )
-from tests.support.server_fixtures import port, ports, prepare, serve  # noqa: F401 - fixtures
+from tests.support.server_fixtures import (  # noqa: F401 - fixtures
+    memcached,
+    outside,
+    port,
+    ports,
+    prepare,
+    serve,
+)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.demo_client import Clients, Series, differences, knowable
-from tests.support.demo_site import demo, memcached, outside  # noqa: F401 - fixtures
+from tests.support.demo_site import demo
 from tests.support.gunicorn_server import (
     Answer,
     GunicornServer,
@@ -70,8 +70,8 @@ def from_prometheus(server: Prometheus) -> Metrics:
 def test_what_arrives_is_what_the_clients_did(
     serve: Serve,
     tmp_path: Path,
-    memcached: str,  # noqa: F811
-    outside: str,  # noqa: F811
+    memcached: str,
+    outside: str,
     running_collector: Collector,
     trace_store: GrpcSink,
     receiver: Prometheus,

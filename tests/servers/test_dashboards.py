@@ -22,7 +22,6 @@ from ivatar_boards.spec import WINDOW, Board, Panel
 
 from tests.support import picture
 from tests.support.demo_client import Clients
-from tests.support.demo_site import memcached, outside  # noqa: F401 - fixtures
 from tests.support.deployed_rules import hastened
 from tests.support.gunicorn_server import APPS, GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
@@ -110,8 +109,8 @@ def drawn(prometheus: Prometheus, board: Board, start: float, end: float) -> str
 def watched(
     serve: Serve,
     tmp_path: Path,
-    memcached: str,  # noqa: F811
-    outside: str,  # noqa: F811
+    memcached: str,
+    outside: str,
     sink: OtlpSink,
 ) -> Iterator[tuple[GunicornServer, Prometheus]]:
     """The demo, and a Prometheus that scrapes it and records the deployed rules in fast motion."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 
 from tests.support.deployed_rules import deployed
 from tests.support.real_prometheus import configured
+from tests.support.running import PageServer
 from tests.support.waiting import eventually
 
 RESOURCE = {
@@ -28,36 +25,9 @@ IDENTITY = {
     "job": "ivatar-production", "instance": "prod-instance-01", "environment": "production"
 }  # fmt: skip
 # As the collector's prometheus exporter writes it.
-PAGE = b"""# TYPE ivatar_requests_total counter
+PAGE = """# TYPE ivatar_requests_total counter
 ivatar_requests_total{instance="prod-instance-01",job="ivatar-production",method="GET"} 3
 """
-
-
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.send_header("Content-Length", str(len(PAGE)))
-        self.end_headers()
-        self.wfile.write(PAGE)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """A scrape is no news."""
-
-
-@contextmanager
-def page_of_a_collector() -> Iterator[str]:
-    """Serves it; gives its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_pushed_metrics_keep_their_names(
@@ -84,7 +54,8 @@ def test_pushed_metrics_keep_their_names(
 
 def test_a_collectors_page_keeps_the_hosts(tmp_path: Path) -> None:
     """Through a collector, job and instance are the hosts', not the collector's."""
-    with page_of_a_collector() as address:
+    with PageServer(PAGE, **{"Content-Type": "text/plain; version=0.0.4"}) as page:
+        address = page.url.removeprefix("http://")
         configuration = deployed(tmp_path / "prometheus", {'"collector:9464"': f'"{address}"'})
         text = configuration.read_text()
         chosen = text.replace("- scrape/direct.yml", "- scrape/collector.yml")

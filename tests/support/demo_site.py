@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from tests.support import real_servers
 from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.paths import APPS, REPOSITORY
-from tests.support.stand_in import gravatar
 
 PATIENCE = "300"
 """Seconds the demo waits for what it asks. On a busy machine a worker that draws, or does not get
 its turn, misses an answer that is there: a look-up that failed, where the tally foretells a hit."""
-
-
-@pytest.fixture
-def memcached() -> Iterator[str]:
-    """A memcached of the test's own: all its workers see one cache, and it knows of no other test's
-    digests, so that hits can be foretold."""
-    with real_servers.memcached() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[str]:
-    """The stand-in for Gravatar."""
-    with gravatar() as url:
-        yield url
 
 
 def demo(

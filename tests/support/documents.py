@@ -6,6 +6,7 @@ none of our headings has.
 
 from __future__ import annotations
 
+import ast
 import re
 import unicodedata
 from collections import Counter
@@ -107,6 +108,17 @@ def anchors(path: Path) -> set[str]:
             found.add(f"{slug}_{seen[slug]}" if seen[slug] else slug)
             seen[slug] += 1
     return found
+
+
+@cache
+def literals() -> frozenset[str]:
+    """Every string literal in the code of the package."""
+    return frozenset(
+        node.value
+        for path in (REPOSITORY / "avatar_telemetry").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 def slugified(heading: str) -> str:

@@ -1,4 +1,4 @@
-"""Fixtures of gunicorns and of ports; a folder's ``conftest.py`` imports those that it wants."""
+"""Fixtures of gunicorns and of what they ask; a folder imports those that it wants."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.support import real_servers
 from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.real_servers import own_port
+from tests.support.stand_in import gravatar, make_certificate
 
 SINKS = {"sink", "sink_process", "grpc_sink", "trace_store"}
 
@@ -49,3 +51,24 @@ def prepare(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Serve]:
 def serve(prepare: Serve) -> Serve:
     """Starts servers; they answer when it returns."""
     return lambda *args, **options: prepare(*args, **options).start()
+
+
+@pytest.fixture
+def memcached() -> Iterator[str]:
+    """A memcached of the test's own: all its workers see one cache, and it knows of no other test's
+    digests, so that hits can be foretold."""
+    with real_servers.memcached() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[str]:
+    """The stand-in for Gravatar."""
+    with gravatar() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of a stand-in for Gravatar over TLS, which is its own authority."""
+    return make_certificate(tmp_path_factory.mktemp("tls"), real_servers.find("openssl"))

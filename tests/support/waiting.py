@@ -13,8 +13,9 @@ T = TypeVar("T")
 
 def eventually(probe: Callable[[], T], what: str = "it") -> T:
     """Ask until the answer is true, and return it."""
-    end = time.monotonic() + DEADLINE
+    began = time.monotonic()
     while not (answer := probe()):
-        assert time.monotonic() < end, f"{what} did not come; the last answer was {answer!r}"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < DEADLINE, f"{what} did not come; the last answer was {answer!r}"
+        time.sleep(min(max(waited / 20, 0.01), 0.1))  # the longer, the rarer: probes take time
     return answer
