@@ -2,11 +2,11 @@
 
     python -m benchmarks.many_hosts [--quick] [--out FOLDER]
 
-Needs the extra ``test`` and the servers that ``tests/support/build_servers.py`` builds; listens on
-loopback only, and a full run takes six gigabytes of memory. The series are those of the demo server
-under traffic, pushed as each of the hosts (:mod:`benchmarks.fleet`). Processor time and memory are
-those
-that Collector and Prometheus tell of themselves. The run fails if a count does not arrive.
+Needs the extra ``test``, and ``otelcol`` and ``prometheus`` on the ``PATH``, as
+``tests/support/build_servers.py`` builds them; listens on loopback only, and a full run takes six
+gigabytes of memory. The series are those of the demo server under traffic, pushed as each of the
+hosts (:mod:`benchmarks.fleet`). Processor time and memory are those that Collector and Prometheus
+report of themselves. The run fails if a count does not arrive.
 
 ``collector``: the hosts push to one Collector, whose page Prometheus scrapes. ``direct``: they push
 to Prometheus. ``spans``: batches of spans go through a Collector to another one, as they come or by
@@ -33,9 +33,17 @@ from benchmarks.export import request_spans
 from benchmarks.fleet import Host, demo, visit
 from benchmarks.results import say
 from benchmarks.sink import running_sink
-from benchmarks.stores import MIB, a_collector, a_prometheus, of_prometheus, page_of, size_of
-from tests.support.real_collector import COLLECTOR_YAML, DEPLOY
-from tests.support.real_prometheus import Prometheus
+from benchmarks.stores import (
+    COLLECTOR_YAML,
+    DEPLOY,
+    MIB,
+    Store,
+    a_collector,
+    a_prometheus,
+    of_prometheus,
+    page_of,
+    size_of,
+)
 
 PUSHERS = 4
 """Threads that push, so that the servers have to do with several hosts at once."""
@@ -269,7 +277,7 @@ def post_spans(url: str) -> None:
         answer.read()
 
 
-def await_count(store: Prometheus, expected: float, hosts: int) -> None:
+def await_count(store: Store, expected: float, hosts: int) -> None:
     """Wait until it has all requests of all hosts."""
 
     def is_there() -> bool:
@@ -281,7 +289,7 @@ def await_count(store: Prometheus, expected: float, hosts: int) -> None:
     await_true(is_there, f"the requests of {hosts} hosts")
 
 
-def value_of(store: Prometheus, expression: str) -> float:
+def value_of(store: Store, expression: str) -> float:
     """The one value of an expression; zero for none."""
     return sum(float(each["value"][1]) for each in store.query(expression))
 

@@ -1,25 +1,28 @@
-"""The real Collector and Prometheus that the fleet pushes to, and what they tell of themselves.
+"""The real Collector and Prometheus that the fleet pushes to, and what they report of themselves.
 
-Both listen on loopback only and end with their block.
+Both are programs on the ``PATH``, listen on loopback only and end with their block.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import socket
 import subprocess
+import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.samples import totals
-from tests.support.build_servers import prometheus
-from tests.support.real_collector import Collector, collector
-from tests.support.real_prometheus import Prometheus
-from tests.support.real_servers import unavailable
-from tests.support.waiting import eventually, free_port
 
+DEPLOY = Path(__file__).parents[1] / "deploy" / "collector"
+COLLECTOR_YAML = DEPLOY / "collector.yaml"
 MIB = 1 << 20
 CONNECTIONS = 4096
 LONG = 300
@@ -36,51 +39,139 @@ Self = Callable[[], dict[str, float]]
 """What a server tells of itself: each sample summed over its labels."""
 
 
+class Store:
+    """A running Prometheus.
+
+    Args:
+        url: of its API.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.otlp = f"{url}/api/v1/otlp"
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an instant query."""
+        query = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{query}", timeout=30) as response:
+            result: list[dict[str, Any]] = json.load(response)["data"]["result"]
+            return result
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Where a running Collector listens: the URLs for OTLP, and what a Prometheus scrapes."""
+
+    otlp_http: str
+    otlp_grpc: str
+    metrics_url: str
+
+
 @contextmanager
 def a_collector(
     folder: Path, trace_store: str, *configurations: Path, **env: str
 ) -> Iterator[tuple[Collector, Self]]:
-    """A Collector that takes what comes, and what it tells of itself."""
+    """A Collector that takes what comes, and what it reports of itself."""
     folder.mkdir(parents=True)
-    port = free_port()
-    own = {
-        "COLLECTOR_SELF_PORT": str(port), "COLLECTOR_DEBUG": "basic",
-        "COLLECTOR_MEMORY_MIB": "8192", "COLLECTOR_TRACE_STORE": trace_store,
-    }  # fmt: skip
-    with collector(folder, *configurations, **own, **env) as started:
-        yield started, lambda: page_of(f"http://127.0.0.1:{port}")
+    command = [program("otelcol")]
+    for each in configurations or (COLLECTOR_YAML,):
+        command += ["--config", str(each)]
+    with free_addresses(5) as (grpc, http, metrics, health, own):
+        environ = {
+            "COLLECTOR_OTLP_GRPC": grpc, "COLLECTOR_OTLP_HTTP": http,
+            "COLLECTOR_PROMETHEUS": metrics, "COLLECTOR_HEALTH": health,
+            "COLLECTOR_SELF_PORT": own.rpartition(":")[2], "COLLECTOR_DEBUG": "basic",
+            "COLLECTOR_MEMORY_MIB": "8192", "COLLECTOR_TRACE_STORE": trace_store, **env,
+        }  # fmt: skip
+        with running(command, folder / "otelcol.log", f"http://{health}/", environ) as process:
+            urls = Collector(f"http://{http}", f"http://{grpc}", f"http://{metrics}/metrics")
+            yield urls, lambda: page_of(f"http://{own}")
+            process.terminate()
+            process.wait(LONG)
 
 
 @contextmanager
-def a_prometheus(folder: Path, every: int, *targets: str) -> Iterator[Prometheus]:
+def a_prometheus(folder: Path, every: int, *targets: str) -> Iterator[Store]:
     """A Prometheus that takes OTLP, and scrapes."""
-    program, port = prometheus(), free_port()
-    if not program.exists():
-        unavailable("Prometheus is not built; see tests/support/build_servers.py")
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(every=every, targets=json.dumps(targets)))
-    command = [
-        str(program), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb",
-        f"--web.listen-address=127.0.0.1:{port}", "--web.enable-otlp-receiver",
-        # Each host keeps its connection. Beyond 512 of them, which is the default, the others would
-        # wait for ever.
-        f"--web.max-connections={CONNECTIONS}",
-    ]  # fmt: skip
+    with free_addresses(1) as (address,):
+        command = [
+            program("prometheus"), f"--config.file={configuration}",
+            f"--storage.tsdb.path={folder}/tsdb",
+            f"--web.listen-address={address}", "--web.enable-otlp-receiver",
+            # Each host keeps its connection. Beyond 512 of them, which is the default, the others
+            # would wait for ever.
+            f"--web.max-connections={CONNECTIONS}",
+        ]  # fmt: skip
+        # With many series a regular end takes minutes; its data goes anyway, so it is killed.
+        with running(command, folder / "prometheus.log", f"http://{address}/-/ready"):
+            yield Store(f"http://{address}")
+
+
+def program(name: str) -> str:
+    """The path of a server's program.
+
+    Raises:
+        SystemExit: it is not on the ``PATH``.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise SystemExit(f"{name} is not on the PATH; tests/support/build_servers.py builds it")
+    return path
+
+
+@contextmanager
+def free_addresses(number: int) -> Iterator[list[str]]:
+    """Addresses on loopback that the kernel gives to no other process until the block ends.
+
+    A server may listen on them, since it sets ``SO_REUSEADDR`` as the sockets here do.
+    """
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(("127.0.0.1", 0))
+        yield [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+
+@contextmanager
+def running(
+    command: list[str], log: Path, health: str, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server's process, once its health URL returns 200; it is killed with the block.
+
+    Raises:
+        SystemExit: it ended, or is not healthy in time.
+    """
     with (
-        (folder / "prometheus.log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, cwd="/") as process,
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, stdout=output, stderr=output, cwd="/", env={**os.environ, **(env or {})}
+        ) as process,
     ):
         try:
-            store = Prometheus(f"http://127.0.0.1:{port}")
-            eventually(store.answers, "the store")
-            yield store
+            end = time.monotonic() + LONG
+            while not is_healthy(health):
+                if process.poll() is not None or time.monotonic() > end:
+                    raise SystemExit(f"{command[0]} did not start: {log.read_text()[-500:]}")
+                time.sleep(0.05)
+            yield process
         finally:
-            # In peace it takes minutes to end where there are many series; its data goes anyway.
             process.kill()
 
 
-def of_prometheus(store: Prometheus) -> dict[str, Any]:
+def is_healthy(url: str) -> bool:
+    """Return whether a server says that it is ready."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def of_prometheus(store: Store) -> dict[str, Any]:
     """What it holds, and what that takes."""
     told = page_of(store.url)
     series = told["prometheus_tsdb_head_series"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from avatar_telemetry.config.settings import variables
-from tests.support.documents import pages
+from tests.support.documents import literals, pages
 from tests.support.paths import REPOSITORY
 
 VARIABLE = re.compile(
@@ -34,30 +34,19 @@ def words_of_file(path: Path) -> set[str]:
     return set(re.findall(r"[A-Z][A-Z_]+[A-Z]", path.read_text(encoding="utf-8")))
 
 
+@cache
 def words_of(folder: Path) -> set[str]:
     """The same of the sources below a folder."""
     files = [path for pattern in SOURCES for path in folder.rglob(pattern)]
     return {word for path in files for word in words_of_file(path)}
 
 
-def texts_of(package: Path) -> set[str]:
-    """Every text in the code of a package that is a name."""
-    return {
-        node.value
-        for path in package.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if re.fullmatch("[a-z_]+", node.value)
-    }
-
-
 READ = {name for each in variables() for name in (each.variable, each.alias) if name}
-PACKAGE_TEXTS = texts_of(REPOSITORY / "avatar_telemetry")
 
 
 def is_metric(name: str) -> bool:
     """Whether the code makes it."""
-    return bool({name, SUFFIX.sub("", name)} & PACKAGE_TEXTS)
+    return bool({name, SUFFIX.sub("", name)} & literals())
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda each: str(each.relative_to(REPOSITORY)))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 
 import pytest
 
-import avatar_telemetry
 from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.config.settings import Privacy as Mode
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.wsgi.request_spans import OPERATION_NAMES, SERVER_NAMES
+from tests.support.documents import literals
 from tests.support.paths import DOCS
 
-PACKAGE = Path(avatar_telemetry.__file__).parent
 PAGE = (DOCS / "privacy.md").read_text(encoding="utf-8")
 ATTRIBUTE = (
     r"(?:http|url|net|server|client|network|user_agent|ivatar|file|exception|db|cache|image)"
@@ -24,16 +21,6 @@ ATTRIBUTE = (
 SET = sorted(
     {*REQUEST_NAMES["both"], *RESPONSE_NAMES["both"], *SERVER_NAMES, *OPERATION_NAMES}
 )  # fmt: skip
-
-
-def in_the_code() -> set[str]:
-    """Every text of the package that has the form of an attribute's name."""
-    return {
-        node.value
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
 
 
 @pytest.mark.parametrize("name", SET)
@@ -46,7 +33,7 @@ def test_no_attribute_is_made_up() -> None:
     """Each attribute on the page is one that the code names."""
     named = set(re.findall(rf"`({ATTRIBUTE}(?:\.[a-z_]+)+)`", PAGE))
     assert len(named) > 40
-    assert named - in_the_code() == set()
+    assert named - literals() == set()
 
 
 @pytest.mark.parametrize("mode", ["strict", "balanced", "off"])

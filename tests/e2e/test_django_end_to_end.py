@@ -16,23 +16,11 @@ from tests.support.demo_client import Clients, knowable
 from tests.support.django_client import DjangoClient
 from tests.support.django_site import DjangoSite
 from tests.support.gunicorn_server import Serve, eventually, total
-from tests.support.stand_in import gravatar, make_certificate
+from tests.support.rows import by_default
+from tests.support.stand_in import gravatar
 
 CLIENTS = 3
 REQUESTS = 250
-
-
-@pytest.fixture(scope="module")
-def memcached() -> Iterator[str]:
-    """A memcached of the tests' own."""
-    with real_servers.memcached() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the stand-in for Gravatar shows, and the site trusts."""
-    return make_certificate(tmp_path_factory.mktemp("tls"), real_servers.find("openssl"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +59,6 @@ def check_every_series(site: DjangoSite, seed: int, **options: object) -> None:
     assert "no probe for" not in server.log()
 
 
-# Every run has a seed of its own: they share a memcached, which remembers what others have asked.
 RUNS = [
     pytest.param("sync", False, 1, id="sync"),
     pytest.param("sync", True, 2, id="sync, preload"),
@@ -80,7 +67,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize(("worker_class", "preload", "seed"), RUNS)
+@pytest.mark.parametrize(("worker_class", "preload", "seed"), by_default("gthread", RUNS))
 def test_every_series_equals_the_clients_tally(
     site: DjangoSite, worker_class: str, preload: bool, seed: int
 ) -> None:
@@ -88,6 +75,7 @@ def test_every_series_equals_the_clients_tally(
     check_every_series(site, seed, worker_class=worker_class, preload_app=preload)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("database", "seed"), [("postgresql", 5), ("mariadb", 6)])
 def test_on_a_real_database(site: DjangoSite, tmp_path: Path, database: str, seed: int) -> None:
     """The same with Django's own drivers of a database server."""

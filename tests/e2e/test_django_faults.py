@@ -17,8 +17,8 @@ import pytest
 from tests.support import real_servers
 from tests.support.django_client import FATAL_SEED
 from tests.support.django_site import DjangoSite
-from tests.support.gunicorn_server import Answer, GunicornServer, Serve, free_port
-from tests.support.stand_in import gravatar, make_certificate
+from tests.support.gunicorn_server import Answer, GunicornServer, Serve
+from tests.support.stand_in import gravatar
 
 DIGEST = "0123456789abcdef" * 2
 AVATAR = f"/avatar/{DIGEST}?d=monsterid&f=y"
@@ -73,28 +73,17 @@ def _as_seen(answer: Answer, server: GunicornServer) -> tuple[object, ...]:
     return answer.status, SECRET.sub(r"\1", text)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_certificate(tmp_path_factory.mktemp("tls"), real_servers.find("openssl"))
-
-
 @pytest.fixture
-def pair(serve: Serve, tmp_path: Path, certificate: Path) -> Callable[..., Pair]:
+def pair(serve: Serve, tmp_path: Path, certificate: Path, port: int) -> Callable[..., Pair]:
     """Makes the two servers; Gravatar and memcached are not there, unless they are given."""
 
     def make(**environ: str) -> Pair:
         return Pair(serve, tmp_path, **{
             "SSL_CERT_FILE": str(certificate), "PORTRAITS_TIMEOUT": "1",
-            "PORTRAITS_GRAVATAR": f"https://localhost:{free_port()}", **environ,
+            "PORTRAITS_GRAVATAR": f"https://localhost:{port}", **environ,
         })  # fmt: skip
 
     return make
-
-
-@pytest.fixture
-def memcached() -> Iterator[str]:
-    with real_servers.memcached() as address:
-        yield address
 
 
 @contextmanager
@@ -117,6 +106,7 @@ def test_pages_and_avatars(pair: Callable[..., Pair]) -> None:
     servers.check()
 
 
+@pytest.mark.slow
 def test_a_cache_that_raises(pair: Callable[..., Pair]) -> None:
     """Django makes a 500 of it; the cache said neither hit nor miss."""
     servers = pair(PORTRAITS_AVATAR_CACHE="portraits.caches.BrokenCache")
@@ -126,6 +116,7 @@ def test_a_cache_that_raises(pair: Callable[..., Pair]) -> None:
     servers.check()
 
 
+@pytest.mark.slow
 def test_a_generator_that_raises(pair: Callable[..., Pair]) -> None:
     """Django makes a 500 of it; nothing was generated, and the next picture is."""
     servers = pair()
@@ -138,6 +129,7 @@ def test_a_generator_that_raises(pair: Callable[..., Pair]) -> None:
     servers.check()
 
 
+@pytest.mark.slow
 def test_memcached_dies(pair: Callable[..., Pair], certificate: Path) -> None:
     """What needs it becomes a 500 without an outside call; avatars are drawn as before."""
     with ExitStack() as dying, gravatar(certificate) as url:
@@ -155,6 +147,7 @@ def test_memcached_dies(pair: Callable[..., Pair], certificate: Path) -> None:
     servers.check()
 
 
+@pytest.mark.slow
 def test_gravatar_says_nothing(pair: Callable[..., Pair], memcached: str) -> None:
     """The application gives up after its own time-out; the call failed, and took that long."""
     with silent() as url:
@@ -173,6 +166,7 @@ def test_gravatar_is_gone(pair: Callable[..., Pair], memcached: str) -> None:
     servers.check()
 
 
+@pytest.mark.slow
 def test_the_certificate_is_not_trusted(
     pair: Callable[..., Pair], memcached: str, certificate: Path
 ) -> None:
@@ -186,6 +180,7 @@ def test_the_certificate_is_not_trusted(
     servers.check()
 
 
+@pytest.mark.slow
 def test_the_database_dies(pair: Callable[..., Pair], tmp_path: Path) -> None:
     """Avatars from the cache go on; what needs the database becomes a 500."""
     folder = tmp_path / "postgresql"

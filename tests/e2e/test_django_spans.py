@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import real_servers
 from tests.support.django_client import FATAL_SEED
 from tests.support.django_site import DjangoSite
 from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
-from tests.support.stand_in import gravatar, make_certificate
+from tests.support.rows import PRELOAD, by_default
+from tests.support.stand_in import gravatar
 
 DIGEST = "0123456789abcdef" * 2
 SCOPE = "avatar_telemetry"
 Tree = list[tuple[str, Any]]
-
-
-@pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    with OtlpSink() as started:
-        yield started
 
 
 @pytest.fixture
@@ -99,7 +92,7 @@ def ours(names: Tree) -> Tree:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["no-preload", "preload"])
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_the_spans_of_an_avatar(
     serve: Serve, tmp_path: Path, sink: OtlpSink, environ: dict[str, str], preload: bool
 ) -> None:
@@ -136,14 +129,14 @@ def test_a_generator_that_raises(
 
 
 def test_a_photo_and_a_proxied_picture(
-    serve: Serve, tmp_path: Path, sink: OtlpSink, environ: dict[str, str]
-) -> None:
+    serve: Serve, tmp_path: Path, sink: OtlpSink, environ: dict[str, str], certificate: Path,
+    memcached: str,
+) -> None:  # fmt: skip
     """What the proxy asks memcached and Gravatar for is not told; the picture is opened only."""
-    certificate = make_certificate(tmp_path, real_servers.find("openssl"))
-    with real_servers.memcached() as address, gravatar(certificate) as url:
+    with gravatar(certificate) as url:
         server = DjangoSite(
             serve, tmp_path, **environ, SSL_CERT_FILE=str(certificate),
-            PORTRAITS_MEMCACHED=address, PORTRAITS_GRAVATAR=url,
+            PORTRAITS_MEMCACHED=memcached, PORTRAITS_GRAVATAR=url,
         ).wrapped(workers=1)  # fmt: skip
         spans = Traces(server, sink).of(f"/gravatarproxy/a{DIGEST[1:]}", 200)
     names = [name for name in flat(tree(spans)) if name.startswith(("cache.", "image."))]

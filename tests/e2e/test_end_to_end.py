@@ -7,66 +7,18 @@ the page is held against what the clients did.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.support import real_servers
 from tests.support.demo_client import Clients, differences, knowable
-from tests.support.gunicorn_server import APPS, GunicornServer, Serve, eventually, total
-from tests.support.paths import REPOSITORY
-from tests.support.stand_in import gravatar
+from tests.support.demo_site import demo
+from tests.support.gunicorn_server import GunicornServer, Serve, eventually, total
+from tests.support.rows import MATRIX, by_default
 
 CLIENTS = 4
 REQUESTS = 780
 """Of each client, beside what registering takes: more than 3,000 in all."""
-
-PATIENCE = "300"
-"""Seconds the demo waits for what it asks. On a busy machine a worker that draws, or does not get
-its turn, misses an answer that is there: a look-up that failed, where the tally foretells a hit."""
-
-
-@pytest.fixture
-def memcached() -> Iterator[str]:
-    """A memcached of the test's own: all its workers see one cache, and it knows of no other test's
-    digests, so that hits can be foretold."""
-    with real_servers.memcached() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[str]:
-    """The stand-in for Gravatar."""
-    with gravatar() as url:
-        yield url
-
-
-def demo(
-    serve: Serve,
-    tmp_path: Path,
-    memcached: str,
-    outside: str,
-    env: Mapping[str, str] | None = None,
-    **options: object,
-) -> GunicornServer:
-    """The demo server with four workers, wrapped by the repository's ``wsgi.py``."""
-    return serve(
-        "wsgi:application",
-        workers=4,
-        pythonpath=f"{REPOSITORY},{APPS}",
-        env={
-            "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE",
-            "DEMO_DATA": str(tmp_path / "data"),
-            "DEMO_MEMCACHED": memcached,
-            "DEMO_MEMCACHED_TIMEOUT": PATIENCE,
-            "DEMO_OUTSIDE_TIMEOUT": PATIENCE,
-            "DEMO_GRAVATAR_URL": outside,
-            "DEMO_MAX_PHOTOS": "100000",
-            **(env or {}),
-        },
-        **options,
-    )
 
 
 def disturb(server: GunicornServer, clients: Clients) -> None:
@@ -79,10 +31,14 @@ def disturb(server: GunicornServer, clients: Clients) -> None:
         eventually(lambda: server.ready() >= set(server.workers()), what="the workers")
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["no-preload", "preload"])
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize(("worker_class", "preload"), by_default("gthread-import", MATRIX))
 def test_every_series_equals_the_clients_tally(
-    serve: Serve, tmp_path: Path, memcached: str, outside: str, worker_class: str, preload: bool
+    serve: Serve,
+    tmp_path: Path,
+    memcached: str,
+    outside: str,
+    worker_class: str,
+    preload: bool,
 ) -> None:
     """Whatever workers live through, each series is exactly what clients did, and no other is."""
     server = demo(

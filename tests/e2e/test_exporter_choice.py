@@ -9,6 +9,7 @@ import pytest
 from tests.support.gunicorn_server import Serve
 from tests.support.otlp_records import METRICS, TRACES
 from tests.support.otlp_sink import SinkProcess
+from tests.support.rows import by_default
 
 REQUESTS = 5
 SPAN_PRINTED = '"name": "GET /avatar/{id}"'
@@ -17,14 +18,14 @@ METRIC_PRINTED = '"name": "ivatar_requests_total"'
 
 @pytest.mark.parametrize(
     ("traces", "metrics", "sent", "printed"),
-    [
+    by_default("both", [
         pytest.param("otlp", "none", {TRACES}, set(), id="traces-alone"),
         pytest.param("none", "otlp", {METRICS}, set(), id="metrics-alone"),
         pytest.param("console", "console", set(), {SPAN_PRINTED, METRIC_PRINTED}, id="console"),
         pytest.param("otlp,console", "otlp", {TRACES, METRICS}, {SPAN_PRINTED}, id="both"),
         pytest.param("none", "none", set(), set(), id="none"),
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_each_signal_goes_where_it_is_told(
     serve: Serve,
     sink_process: SinkProcess,

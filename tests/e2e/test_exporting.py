@@ -14,6 +14,7 @@ from tests.support.gunicorn_server import Serve, eventually
 from tests.support.otlp_records import METRICS, Exchange
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import DOCS
+from tests.support.rows import by_default
 
 TEXT = (DOCS / "exporting.md").read_text(encoding="utf-8")
 BLOCKS = [
@@ -48,7 +49,7 @@ def temporalities(push: Exchange) -> set[Any]:
 
 @pytest.mark.parametrize(
     ("environment", "headers", "temporality"),
-    [
+    by_default("new-relic", [
         pytest.param(COLLECTOR, {}, CUMULATIVE, id="collector"),
         pytest.param(
             NEW_RELIC, {"api-key": "your-licence-key", "content-encoding": "gzip"}, DELTA,
@@ -56,20 +57,17 @@ def temporalities(push: Exchange) -> set[Any]:
         ),
         pytest.param(AGENT, {}, DELTA, id="datadog-agent"),
         pytest.param(INTAKE, {"dd-api-key": "your-api-key"}, DELTA, id="datadog-intake"),
-    ],
+    ]),
 )  # fmt: skip
 def test_the_request_has_the_form_that_the_service_takes(
-    serve: Serve, environment: Mapping[str, str], headers: Mapping[str, str], temporality: Any
-) -> None:
+    serve: Serve, sink: OtlpSink, environment: Mapping[str, str], headers: Mapping[str, str],
+    temporality: Any,
+) -> None:  # fmt: skip
     """Path, key, encoding and temporality are what the text promises."""
-    with OtlpSink() as sink:
-        env = {
-            name: re.sub(r"https?://[^/]+", sink.url, value) for name, value in environment.items()
-        }
-        server = serve("plain:application", env=env | {"OTEL_METRIC_EXPORT_INTERVAL": "500"})
-        server.get("/")
-        push = eventually(lambda: sent(sink), what="the push")[0]
-        server.close()
+    env = {name: re.sub(r"https?://[^/]+", sink.url, value) for name, value in environment.items()}
+    server = serve("plain:application", env=env | {"OTEL_METRIC_EXPORT_INTERVAL": "500"})
+    server.get("/")
+    push = eventually(lambda: sent(sink), what="the push")[0]
     assert push.headers["content-type"] == "application/x-protobuf"
     assert push.headers.items() >= headers.items()
     assert temporalities(push) == {temporality}

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.gunicorn_server import Answer, Background, GunicornServer, Serve
 from tests.support.paths import APPS, REPOSITORY
+from tests.support.rows import PRELOAD, by_default
 
-PRELOAD = [pytest.param(False, id="import"), pytest.param(True, id="preload")]
 # To name this profile takes a while each time, in which gevent turns to other requests.
 SLOW_PROFILE = """
 import time
@@ -44,7 +44,7 @@ def ask_together(server: GunicornServer, path: str) -> list[Answer | None]:
     return [request.join() for request in requests]
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_first_requests_come_together(prepare: Serve, preload: bool) -> None:
     """While the layer is made for the first request, others wait and the worker does not stop."""
     server = prepare(
@@ -59,7 +59,7 @@ def test_first_requests_come_together(prepare: Serve, preload: bool) -> None:
     server.await_requests(3)
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_scrapes_come_together(prepare: Serve, preload: bool) -> None:
     """While a collector of the application makes one scrape wait, others wait, too, and end."""
     server = prepare(
@@ -72,7 +72,7 @@ def test_scrapes_come_together(prepare: Serve, preload: bool) -> None:
     assert server.get("/").status == 200
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_demo_waits_for_its_database(serve: Serve, tmp_path: Path, preload: bool) -> None:
     """While the demo tries to open its database, other requests do not stop the worker."""
     data = tmp_path / "data"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.support.gunicorn_server import Serve, eventually
 from tests.support.otlp_sink import OtlpSink
+from tests.support.rows import PRELOAD, by_default
 
-PRELOAD = [pytest.param(False, id="import"), pytest.param(True, id="preload")]
 BY_HAND = """
 from avatar_telemetry import current_request, get_avatar_metrics, trace_avatar_operation
 
@@ -26,13 +24,7 @@ def post_worker_init(worker):
 """
 
 
-@pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    with OtlpSink() as started:
-        yield started
-
-
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_before_any_request(sink: OtlpSink, serve: Serve, preload: bool) -> None:
     """Each worker records what it does before its first request; the master records nothing."""
     env = {

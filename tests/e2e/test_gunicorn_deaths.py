@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gunicorn_server import (
+    AVATARS,
     SHARED_MEMORY,
     GunicornServer,
     Load,
@@ -18,8 +19,8 @@ from tests.support.gunicorn_server import (
     recorded_masters,
     total,
 )
+from tests.support.rows import WORKER_CLASSES, by_default
 
-AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
 IDLE = 10
 """Seconds of gunicorn's worker timeout: an orphan looks for its master in half of that."""
 # Answers are sent to their last byte, and the worker is killed before it can do anything more.
@@ -52,7 +53,7 @@ def assert_never_back(before: Metrics, after: Metrics) -> None:
     assert not back
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES))
 def test_killed_workers_under_load(serve: Serve, worker_class: str) -> None:
     """Under load, no series goes back or below what clients saw, and no file is added."""
     server = serve(worker_class=worker_class)
@@ -159,7 +160,7 @@ def test_application_kills_itself(serve: Serve) -> None:
     assert server.value("app_plain_total") == 6
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
 def test_child_of_the_application_counts_for_itself(serve: Serve, worker_class: str) -> None:
     """What a forked child counts is on the page; the request is its parent's alone."""
     server = serve(worker_class=worker_class)
@@ -174,7 +175,7 @@ def test_child_of_the_application_counts_for_itself(serve: Serve, worker_class: 
     assert len(list(server.runtime_folder.glob("slot-*.lock"))) <= slots + 1
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
 def test_master_killed(serve: Serve, worker_class: str) -> None:
     """The workers of a killed master end, and the next server removes its folder."""
     server = serve(worker_class=worker_class, timeout=IDLE)

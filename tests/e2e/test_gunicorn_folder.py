@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
-from tests.e2e.test_gunicorn_signals import AVATARS
-from tests.support.gunicorn_server import GunicornServer, Serve, eventually, total
+from tests.support.gunicorn_server import AVATARS, GunicornServer, Serve, eventually, total
+from tests.support.rows import WORKER_CLASSES, by_default
 
 # A limit on the size of files stands for a full disk: space that is asked for is refused.
 NO_SPACE = """
@@ -32,7 +32,7 @@ def assert_goes_on(server: GunicornServer) -> None:
     assert "Error handling request" not in server.log()
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES))
 def test_garbage_in_the_folder(serve: Serve, worker_class: str) -> None:
     """Files that nobody can read are skipped and counted; all others are on the page."""
     server = serve(worker_class=worker_class)
@@ -112,7 +112,7 @@ def test_folder_replaced_by_a_file(serve: Serve) -> None:
     folder.unlink()
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
 def test_no_space(serve: Serve, worker_class: str) -> None:
     """Where there is no space for the files, workers serve and count for nobody."""
     server = serve(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_gunicorn_privileges import DROP, IMPORT_EARLY
 from tests.support.certificates import Authority
 from tests.support.gunicorn_server import Serve
 from tests.support.otlp_sink import OtlpSink
+from tests.support.privileges import DROP, IMPORT_EARLY
+from tests.support.rows import PRELOAD, by_default
 
 TRANSPORT = "avatar_telemetry.export.outgoing"
 TELL = f"""
@@ -34,20 +35,23 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("worker_class", "preload", "inherited"), WAYS)
-def test_what_is_inherited(serve: Serve, worker_class: str, preload: bool, inherited: bool) -> None:
+@pytest.mark.parametrize(
+    ("worker_class", "preload", "inherited"), by_default("gevent-preload", WAYS)
+)
+def test_what_is_inherited(
+    serve: Serve, sink: OtlpSink, worker_class: str, preload: bool, inherited: bool
+) -> None:
     """With preload the master imports what its workers need, but where they patch it later. Without
     preload no collection in a worker copies what it shares."""
-    with OtlpSink() as sink:
-        env = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
-        server = serve(
-            "plain:application", env=env, workers=1, worker_class=worker_class,
-            preload_app=preload, config=TELL,
-        )  # fmt: skip
-        told = f"the transport is inherited: {inherited}, frozen: {not preload}"
-        assert told in server.log()
-        assert server.get("/").text == "hello"
-        assert server.value("avatar_telemetry_internal_errors_total") == 0
+    env = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
+    server = serve(
+        "plain:application", env=env, workers=1, worker_class=worker_class,
+        preload_app=preload, config=TELL,
+    )  # fmt: skip
+    told = f"the transport is inherited: {inherited}, frozen: {not preload}"
+    assert told in server.log()
+    assert server.get("/").text == "hello"
+    assert server.value("avatar_telemetry_internal_errors_total") == 0
 
 
 def test_another_worker_class_by_a_reload(serve: Serve, tmp_path: Path) -> None:
@@ -73,24 +77,24 @@ def test_another_worker_class_by_a_reload(serve: Serve, tmp_path: Path) -> None:
         server.await_workers(1, without=before)
         assert server.get("/").status == 200
         sink.await_spans(4)  # a server and a client span of each request
+        server.close()
         assert "recursion" not in server.log()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
-@pytest.mark.parametrize("preload", [False, True], ids=["import", "preload"])
-def test_export_is_turned_on_by_a_reload(serve: Serve, preload: bool) -> None:
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
+def test_export_is_turned_on_by_a_reload(serve: Serve, sink: OtlpSink, preload: bool) -> None:
     """What sends is imported while the worker can still read it."""
-    with OtlpSink() as sink:
-        server = serve(config=IMPORT_EARLY, preload_app=preload, **DROP)
-        before = server.await_workers(2)
-        variables = {
-            "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }  # fmt: skip
-        told = [f"{name}={value}" for name, value in variables.items()]
-        server.configuration.write_text(f"{server.configuration.read_text()}raw_env = {told!r}\n")
-        server.signal(signal.SIGHUP)
-        server.await_workers(2, without=before)
-        server.get("/avatar/abc")
-        sink.await_spans(2)
-        assert server.value("avatar_telemetry_internal_errors_total") == 0
+    server = serve(config=IMPORT_EARLY, preload_app=preload, **DROP)
+    before = server.await_workers(2)
+    variables = {
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }  # fmt: skip
+    told = [f"{name}={value}" for name, value in variables.items()]
+    server.configuration.write_text(f"{server.configuration.read_text()}raw_env = {told!r}\n")
+    server.signal(signal.SIGHUP)
+    server.await_workers(2, without=before)
+    server.get("/avatar/abc")
+    sink.await_spans(2)
+    assert server.value("avatar_telemetry_internal_errors_total") == 0

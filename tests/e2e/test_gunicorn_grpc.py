@@ -9,8 +9,8 @@ import pytest
 from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_grpc_sink import GrpcSink
+from tests.support.rows import WORKER_CLASSES, by_default
 
-WORKER_CLASSES = ["sync", "gthread", "gevent"]
 REQUESTS = 20
 
 
@@ -31,7 +31,7 @@ def serve_grpc(serve: Serve, sink: GrpcSink, worker_class: str) -> GunicornServe
     )
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
 def test_spans_and_metrics_arrive(serve: Serve, grpc_sink: GrpcSink, worker_class: str) -> None:
     """Those of every request, the last ones at the end."""
     server = serve_grpc(serve, grpc_sink, worker_class)
@@ -44,7 +44,7 @@ def test_spans_and_metrics_arrive(serve: Serve, grpc_sink: GrpcSink, worker_clas
     assert sum(point.as_double for point in pushed) == REQUESTS
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES))
 def test_a_silent_collector_holds_nobody_up(
     serve: Serve, grpc_sink: GrpcSink, worker_class: str
 ) -> None:

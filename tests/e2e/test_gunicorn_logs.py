@@ -6,7 +6,6 @@ import json
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from tests.support.gunicorn_server import GunicornServer, Serve, eventually
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import DOCS
+from tests.support.rows import PRELOAD, by_default
 
 PAGE = DOCS / "logging.md"
-PRELOAD = [pytest.param(False, id="import"), pytest.param(True, id="preload")]
 # The page's configuration with its output in a file, and beside it the lines that the tests' server
 # reads, in a format that names the trace.
 CHANGED = """
@@ -47,12 +46,6 @@ def written(server: GunicornServer, number: int, **wanted: Any) -> list[dict[str
     return eventually(lambda: len(found := records(server, **wanted)) >= number and found)
 
 
-@pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    with OtlpSink() as started:
-        yield started
-
-
 def exporting(sink: OtlpSink, **more: str | None) -> dict[str, str | None]:
     return {
         "OTEL_EXPORT_ENABLED": "true", "OTEL_METRICS_EXPORTER": "none",
@@ -60,7 +53,7 @@ def exporting(sink: OtlpSink, **more: str | None) -> dict[str, str | None]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_the_configuration_of_the_page(sink: OtlpSink, serve: Serve, preload: bool) -> None:
     """Every record of master and workers is JSON; those of a request bear its trace, and the access
     log names it with what became of the request."""
@@ -115,7 +108,7 @@ def test_a_format_with_the_trace_does_not_depend_on_a_switch(serve: Serve) -> No
     assert "Logging error" not in server.log()
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_an_application_that_configures_logging_is_left_alone(
     sink: OtlpSink, serve: Serve, preload: bool
 ) -> None:

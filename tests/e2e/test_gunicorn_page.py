@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import signal
 import socket
 
 import pytest
 
-from tests.e2e.test_gunicorn_signals import AVATARS, MATRIX, WORKER_CLASSES
 from tests.support.gunicorn_server import (
-    DEADLINE,
-    GunicornServer,
-    Metrics,
+    AVATARS,
     Serve,
+    await_port,
     eventually,
-    free_port,
     is_running,
-    lock_holders,
-    parse,
+    scrape_port,
     series,
     total,
 )
+from tests.support.rows import MATRIX, PRELOAD, WORKER_CLASSES, by_default
 
 # Hooks of the user's own, each composed with ours by one line.
 OWN_HOOKS = """
@@ -64,25 +60,7 @@ def post_fork(server, worker):
 """
 
 
-def scrape_port(port: int, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Ask the separate port; status 0 where nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
-    try:
-        connection.request("GET", "/metrics", headers=headers or {})
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    except (OSError, http.client.HTTPException):
-        return 0, ""
-    finally:
-        connection.close()
-
-
-def await_port(port: int) -> Metrics:
-    """The page of the separate port, once somebody serves it."""
-    return parse(eventually(lambda: scrape_port(port)[1], what="the separate port"))
-
-
-@pytest.mark.parametrize(("worker_class", "preload"), MATRIX)
+@pytest.mark.parametrize(("worker_class", "preload"), by_default("gthread-preload", MATRIX))
 def test_page(serve: Serve, worker_class: str, preload: bool) -> None:
     """Whichever worker is asked shows the counts of all, the application's own among them."""
     server = serve(worker_class=worker_class, preload_app=preload)
@@ -146,7 +124,7 @@ def test_networks_that_may_read(serve: Serve) -> None:
     assert server.get("/metrics").text == "a page"
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
 def test_unix_socket(serve: Serve, worker_class: str) -> None:
     """Over a unix socket everything is the same, whatever the client says its host is."""
     server = serve(worker_class=worker_class, unix=True)
@@ -178,9 +156,8 @@ def test_workers_by_state(serve: Serve) -> None:
     eventually(lambda: server.value("gunicorn_workers", state="busy") == 0)
 
 
-def test_backlog(serve: Serve) -> None:
+def test_backlog(serve: Serve, port: int) -> None:
     """Connections that no worker has accepted are counted, and no more once they are."""
-    port = free_port()
     server = serve(workers=1, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
     assert total(await_port(port), "gunicorn_backlog") == 0
     request = server.hold()
@@ -195,10 +172,9 @@ def test_backlog(serve: Serve) -> None:
     eventually(lambda: total(await_port(port), "gunicorn_backlog") == 0)
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
-def test_next_worker_takes_over_the_port(serve: Serve, worker_class: str) -> None:
+@pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
+def test_next_worker_takes_over_the_port(serve: Serve, port: int, worker_class: str) -> None:
     """Where the worker that serves the separate port is killed, one that waited takes over."""
-    port = free_port()
     server = serve(
         worker_class=worker_class,
         env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"},
@@ -209,13 +185,13 @@ def test_next_worker_takes_over_the_port(serve: Serve, worker_class: str) -> Non
     server.get("/avatar/abc")
     server.await_requests(1)
     assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
-    first = the_leader(server)
+    first = server.leader()
     assert first in workers
     (server.path / "hold-up").touch()
     server.signal(signal.SIGKILL, first)
     eventually(lambda: not is_running(first))
     assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
-    second = the_leader(server)
+    second = server.leader()
     assert second in workers
     (server.path / "hold-up").unlink()
     server.signal(signal.SIGKILL, second)
@@ -223,21 +199,19 @@ def test_next_worker_takes_over_the_port(serve: Serve, worker_class: str) -> Non
     assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
 
 
-def test_port_over_a_reload(serve: Serve) -> None:
+def test_port_over_a_reload(serve: Serve, port: int) -> None:
     """After a reload a new worker serves the separate port."""
-    port = free_port()
     server = serve(env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
     await_port(port)
     before = server.workers()
     server.signal(signal.SIGHUP)
     server.await_workers(2, without=before)
     await_port(port)
-    assert the_leader(server) not in before
+    assert server.leader() not in before
 
 
-def test_port_asks_for_the_token(serve: Serve) -> None:
+def test_port_asks_for_the_token(serve: Serve, port: int) -> None:
     """The separate port is closed to who has no token, where one is set and he is no neighbour."""
-    port = free_port()
     server = serve(
         env={
             "OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}",
@@ -251,9 +225,8 @@ def test_port_asks_for_the_token(serve: Serve) -> None:
     assert "avatar_telemetry failed" not in server.log()
 
 
-def test_silent_client_of_the_port_holds_nobody_up(serve: Serve) -> None:
+def test_silent_client_of_the_port_holds_nobody_up(serve: Serve, port: int) -> None:
     """A client of the separate port that says nothing delays neither others nor a restart."""
-    port = free_port()
     server = serve(env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
     await_port(port)
     with socket.create_connection(("127.0.0.1", port)):
@@ -263,7 +236,7 @@ def test_silent_client_of_the_port_holds_nobody_up(serve: Serve) -> None:
     assert "SIGKILL" not in server.log()
 
 
-@pytest.mark.parametrize("preload", [False, True])
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_hooks_of_the_user(serve: Serve, preload: bool) -> None:
     """A hook of the user's own that calls ours works like ours alone."""
     server = serve(hooks="", config=OWN_HOOKS, preload_app=preload)
@@ -276,8 +249,3 @@ def test_hooks_of_the_user(serve: Serve, preload: bool) -> None:
     called = (server.path / "hooks").read_text().split()
     expected = {"on_starting": 1, "post_fork": 2, "worker_exit": 2, "child_exit": 2, "on_exit": 1}
     assert {name: called.count(name) for name in called} == expected
-
-
-def the_leader(server: GunicornServer) -> int:
-    (leader,) = eventually(lambda: lock_holders(server.runtime_folder / "leader.lock"))
-    return leader

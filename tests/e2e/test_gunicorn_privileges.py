@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_gunicorn_page import await_port, the_leader
-from tests.e2e.test_gunicorn_push import assert_goes_on, environment, pushed, running_sink
-from tests.e2e.test_gunicorn_signals import AVATARS, MATRIX
-from tests.support.gunicorn_server import Serve, eventually, free_port, lock_holders, total
+from tests.support.gunicorn_server import (
+    AVATARS,
+    Serve,
+    await_port,
+    eventually,
+    lock_holders,
+    total,
+)
+from tests.support.otlp_sink import OtlpSink
+from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY
+from tests.support.pushed_metrics import assert_goes_on, environment, pushed
+from tests.support.rows import MATRIX, by_default
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
-
-NOBODY = pwd.getpwnam("nobody")
-DROP = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid}
-# The interpreter may lie where nobody cannot read (/root): what is imported late comes early.
-IMPORT_EARLY = """
-import encodings.ascii, encodings.idna, encodings.latin_1, gzip, netrc, urllib.parse
-import gunicorn.workers.sync, gunicorn.workers.gthread, gunicorn.workers.ggevent
-import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
-"""
-
 
 # What the leader does while its worker, in a hook that takes its time, is still root.
 LATE_DROP = """
@@ -53,7 +50,7 @@ def owners(folder: Path) -> set[tuple[int, int]]:
     return {(path.stat().st_uid, path.stat().st_gid) for path in folder.glob("*_[0-9]*.db")}
 
 
-@pytest.mark.parametrize(("worker_class", "preload"), MATRIX)
+@pytest.mark.parametrize(("worker_class", "preload"), by_default("sync-import", MATRIX))
 def test_dropped_workers_count(serve: Serve, worker_class: str, preload: bool) -> None:
     """All files are the workers' own, even those of metrics that are made after the drop."""
     server = serve(worker_class=worker_class, preload_app=preload, config=IMPORT_EARLY, **DROP)
@@ -83,27 +80,25 @@ def test_dropped_workers_count(serve: Serve, worker_class: str, preload: bool) -
     assert not folder.exists()
 
 
-def test_dropped_workers_take_over_the_port(serve: Serve) -> None:
+def test_dropped_workers_take_over_the_port(serve: Serve, port: int) -> None:
     """The leader lock is one that every dropped worker can take."""
-    port = free_port()
     server = serve(
         config=IMPORT_EARLY, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}, **DROP
     )
     for _ in range(2):
         await_port(port)
-        leader = the_leader(server)
+        leader = server.leader()
         server.signal(signal.SIGKILL, leader)
         server.await_workers(2, without=[leader])
-        eventually(lambda dead=leader: the_leader(server) != dead)
+        eventually(lambda dead=leader: server.leader() != dead)
     await_port(port)
     assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
     assert lock_holders(server.runtime_folder / "leader.lock")
     assert server.value("avatar_telemetry_internal_errors_total") == 0
 
 
-def test_leads_when_dropped(serve: Serve) -> None:
+def test_leads_when_dropped(serve: Serve, port: int) -> None:
     """Nobody leads while still root: what a leader made then no next leader could open."""
-    port = free_port()
     server = serve(
         hooks="child_exit, on_exit, on_starting, worker_exit",
         config=IMPORT_EARLY + LATE_DROP,
@@ -116,22 +111,21 @@ def test_leads_when_dropped(serve: Serve) -> None:
     assert "leads as 0" not in server.log()
 
 
-def test_dropped_workers_push(serve: Serve) -> None:
+def test_dropped_workers_push(serve: Serve, sink: OtlpSink) -> None:
     """Who leads pushes as the workers' user, and every next leader can go on from what it left."""
-    with running_sink() as sink:
-        server = serve(config=IMPORT_EARLY, env=environment(sink), **DROP)
-        for number in (1, 2, 3):
-            server.get("/avatar/abc")
-            pushed(sink, number)
-            leader = the_leader(server)
-            server.signal(signal.SIGKILL, leader)
-            server.await_workers(2, without=[leader])
-        state = server.runtime_folder / "pushed.state"
-        assert state.stat().st_uid == NOBODY.pw_uid
-        assert server.value("avatar_telemetry_internal_errors_total") == 0
-        server.signal(signal.SIGTERM)
-        assert server.wait() == 0
-        assert_goes_on(sink)
+    server = serve(config=IMPORT_EARLY, env=environment(sink.url), **DROP)
+    for number in (1, 2, 3):
+        server.get("/avatar/abc")
+        pushed(sink, number)
+        leader = server.leader()
+        server.signal(signal.SIGKILL, leader)
+        server.await_workers(2, without=[leader])
+    state = server.runtime_folder / "pushed.state"
+    assert state.stat().st_uid == NOBODY.pw_uid
+    assert server.value("avatar_telemetry_internal_errors_total") == 0
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert_goes_on(sink)
     assert "Permission" not in server.log()
 
 

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gunicorn_server import Load, Serve, eventually
+from tests.support.gunicorn_server import AVATARS, Load, Serve, eventually
 from tests.support.paths import REPOSITORY
+from tests.support.rows import MATRIX, PRELOAD, WORKER_CLASSES, by_default
 
-WORKER_CLASSES = ["sync", "gthread", "gevent"]
-MATRIX = [
-    pytest.param(worker_class, preload, id=f"{worker_class}-{'preload' if preload else 'import'}")
-    for worker_class in WORKER_CLASSES
-    for preload in (False, True)
+ENDS = [
+    pytest.param(number, id=number.name)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 ]
-AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
 # What the store holds when the master is about to leave, told by a hook of the user's own.
 TELL_AT_EXIT = """
 from avatar_telemetry import gunicorn as telemetry
@@ -32,7 +30,7 @@ def on_exit(server):
 """
 
 
-@pytest.mark.parametrize(("worker_class", "preload"), MATRIX)
+@pytest.mark.parametrize(("worker_class", "preload"), by_default("gthread-import", MATRIX))
 def test_reload_loses_no_request(serve: Serve, worker_class: str, preload: bool) -> None:
     """Reloads (HUP) under load: every answered request is counted once."""
     server = serve(worker_class=worker_class, preload_app=preload)
@@ -55,12 +53,12 @@ def test_reload_loses_no_request(serve: Serve, worker_class: str, preload: bool)
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [
+    by_default("profile", [
         pytest.param("AVATAR_TELEMETRY_PRIVACY", "some", id="setting"),
         pytest.param("AVATAR_TELEMETRY_PROFILE", "raising:PROFILE", id="profile"),
         pytest.param("AVATAR_TELEMETRY_PROFILE", "exiting:PROFILE", id="exit"),
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_reload_to_settings_that_cannot_be_used(serve: Serve, variable: str, value: str) -> None:
     """After a reload to what cannot be used the application goes on, and so do the counts."""
     server = serve()
@@ -80,7 +78,7 @@ def test_reload_to_settings_that_cannot_be_used(serve: Serve, variable: str, val
     assert server.log().count("Booting worker") == 4
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["import", "preload"])
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_bad_reload_of_the_demo(serve: Serve, tmp_path: Path, preload: bool) -> None:
     """The same with the repository's ``wsgi.py``, which is imported anew."""
     server = serve(
@@ -116,7 +114,7 @@ def post_worker_init(worker):
     assert "Traceback" not in server.log()
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread"])
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES[:2]))
 def test_more_and_fewer_workers(serve: Serve, worker_class: str) -> None:
     """TTIN and TTOU under load lose no request and make no more slots than workers at once."""
     server = serve(worker_class=worker_class)
@@ -133,7 +131,7 @@ def test_more_and_fewer_workers(serve: Serve, worker_class: str) -> None:
     assert len(list(server.runtime_folder.glob("slot-*.lock"))) == 4
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
 def test_recycled_workers_lose_no_count(serve: Serve, worker_class: str) -> None:
     """With max_requests a count outlives its worker, and the next one counts on in its files."""
     server = serve(worker_class=worker_class, max_requests=20)
@@ -148,7 +146,7 @@ def test_recycled_workers_lose_no_count(serve: Serve, worker_class: str) -> None
     assert server.value("ivatar_requests_in_progress") == 0
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
 def test_request_in_flight_at_term_is_answered_and_counted(
     serve: Serve, tmp_path: Path, worker_class: str
 ) -> None:
@@ -172,7 +170,7 @@ def test_request_in_flight_at_term_is_answered_and_counted(
     assert "Traceback" not in server.log()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("number", by_default("SIGTERM", ENDS))
 def test_end_leaves_nothing(serve: Serve, number: signal.Signals) -> None:
     """TERM, INT and QUIT end the server with status 0; the folder goes with it."""
     server = serve()
@@ -185,7 +183,7 @@ def test_end_leaves_nothing(serve: Serve, number: signal.Signals) -> None:
     assert "Traceback" not in server.log()
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES))
 def test_term_of_one_worker_drains_it(serve: Serve, worker_class: str) -> None:
     """A worker that is told to end finishes its request in a slot that nobody else gets."""
     server = serve(worker_class=worker_class)
@@ -216,7 +214,7 @@ def test_quit_of_a_busy_worker_counts_a_failure(serve: Serve) -> None:
     assert server.value("ivatar_requests_in_progress") == 0
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread"])
+@pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES[:2]))
 def test_worker_timeout(serve: Serve, worker_class: str) -> None:
     """A hanging worker is aborted: its request counts as a failure, and none is in progress."""
     extra = {"threads": 1} if worker_class == "gthread" else {}
@@ -272,7 +270,7 @@ RUNTIME.start_worker = start_slowly
 """
 
 
-@pytest.mark.parametrize("worker_class", WORKER_CLASSES)
+@pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
 def test_a_worker_told_to_end_while_it_boots_does(prepare: Serve, worker_class: str) -> None:
     """A signal to end that comes while a worker is in our hook is not lost: nobody is killed."""
     server = prepare(

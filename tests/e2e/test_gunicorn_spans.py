@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -14,17 +13,11 @@ import pytest
 from tests.support.gunicorn_server import GunicornServer, Serve, eventually
 from tests.support.otlp_records import ReceivedSpan
 from tests.support.otlp_sink import OtlpSink
+from tests.support.rows import WORKER_CLASSES, by_default
 
 DIGEST = "0123456789abcdef" * 2
-WORKERS = ["sync", "gthread", "gevent"]
 CLIENTS, EACH = 6, 12
 ACCESS = "access %(s)s %({avatar_telemetry.trace_id}e)s %({avatar_telemetry.request}e)s ."
-
-
-@pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    with OtlpSink() as sink:
-        yield sink
 
 
 def traced_server(serve: Serve, sink: OtlpSink, worker_class: str, **options: Any) -> Any:
@@ -57,7 +50,7 @@ def all_spans(server: GunicornServer, sink: OtlpSink) -> list[ReceivedSpan]:
     return sink.spans()
 
 
-@pytest.mark.parametrize("worker_class", WORKERS)
+@pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
 def test_no_trace_is_mixed_with_another(serve: Serve, sink: OtlpSink, worker_class: str) -> None:
     """Requests at the same time have each their own trace, with all spans that they make."""
     server = traced_server(serve, sink, worker_class, workers=2)
@@ -85,7 +78,7 @@ def assert_own(spans: list[ReceivedSpan], caller: str, number: str) -> None:
     assert len(spans) == 5
 
 
-@pytest.mark.parametrize("worker_class", WORKERS)
+@pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
 def test_requests_without_a_caller(serve: Serve, sink: OtlpSink, worker_class: str) -> None:
     """On one connection, one after the other, each request begins a trace of its own."""
     server = traced_server(serve, sink, worker_class, workers=1)
@@ -122,7 +115,7 @@ def test_a_timed_out_worker_tells_what_it_did(serve: Serve, sink: OtlpSink) -> N
     assert (span.name, span.attributes["error.type"]) == ("GET /wait", "SystemExit")
 
 
-@pytest.mark.parametrize("worker_class", WORKERS)
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES))
 def test_access_log(serve: Serve, sink: OtlpSink, worker_class: str) -> None:
     """An access log shows the trace of a request and what became of it."""
     server = traced_server(

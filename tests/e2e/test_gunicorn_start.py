@@ -11,10 +11,10 @@ from tests.support.gunicorn_server import (
     SHARED_MEMORY,
     GunicornServer,
     Serve,
-    free_port,
     recorded_masters,
 )
 from tests.support.paths import REPOSITORY
+from tests.support.rows import PRELOAD, by_default, rows
 
 BAD_PROFILES = {
     "missing": None,
@@ -31,7 +31,6 @@ BAD_PROFILES = {
         "PROFILE = Profile('bad', routes=(Route('(', '/'),))"
     ),
 }
-PRELOAD = [pytest.param(False, id="import"), pytest.param(True, id="preload")]
 
 
 def assert_refused(server: GunicornServer, *words: str) -> str:
@@ -47,7 +46,7 @@ def assert_refused(server: GunicornServer, *words: str) -> str:
     return output
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_bad_settings(prepare: Serve, preload: bool) -> None:
     """Every bad variable is told at once."""
     server = prepare(
@@ -65,7 +64,7 @@ def test_bad_settings(prepare: Serve, preload: bool) -> None:
     assert "a b" not in output
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_perhaps_misspelt(serve: Serve, preload: bool) -> None:
     """What was perhaps misspelt, and is not forbidden, is told once and stops nothing."""
     server = serve(
@@ -82,14 +81,14 @@ def test_perhaps_misspelt(serve: Serve, preload: bool) -> None:
     assert "database" not in server.log()
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_bad_settings_in_raw_env(prepare: Serve, preload: bool) -> None:
     """Variables that the configuration sets are checked like those of the environment."""
     server = prepare(preload_app=preload, raw_env=["AVATAR_TELEMETRY_METRICS_PATH=metrics"])
     assert_refused(server, "AVATAR_TELEMETRY_METRICS_PATH='metrics'")
 
 
-@pytest.mark.parametrize("name", BAD_PROFILES)
+@pytest.mark.parametrize("name", by_default("raising", rows(*BAD_PROFILES)))
 def test_bad_profile(prepare: Serve, name: str) -> None:
     """A profile that cannot be imported stops the start, whatever its module does."""
     reference = f"{name}_profile:PROFILE"
@@ -123,9 +122,8 @@ def test_profile_beside_the_application(serve: Serve, tmp_path: Path) -> None:
     server.await_requests(1, path="/own")
 
 
-def test_port_in_use(prepare: Serve, serve: Serve) -> None:
+def test_port_in_use(prepare: Serve, serve: Serve, port: int) -> None:
     """A separate port that is taken stops the start."""
-    port = free_port()
     address = {"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}
     serve(name="first", env=address)
     assert_refused(prepare(env=address), f"OTEL_PROMETHEUS_ENDPOINT='127.0.0.1:{port}'")
@@ -183,7 +181,7 @@ def test_two_servers(serve: Serve) -> None:
     first.await_requests(4)
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_switched_off(serve: Serve, preload: bool) -> None:
     """OTEL_SDK_DISABLED leaves the application untouched: no page, no folder."""
     server = serve(preload_app=preload, env={"OTEL_SDK_DISABLED": "true"})
@@ -194,7 +192,7 @@ def test_switched_off(serve: Serve, preload: bool) -> None:
     assert "Traceback" not in server.log()
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_check_config(prepare: Serve, preload: bool) -> None:
     """gunicorn --check-config says that all is well, and leaves no folder."""
     before = set(SHARED_MEMORY.glob("avatar-telemetry-*"))
@@ -217,17 +215,17 @@ def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
     assert not own.exists()
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 @pytest.mark.parametrize(
     ("env", "message"),
-    [
+    by_default("demo", [
         pytest.param({"AVATAR_TELEMETRY_APP": "nosuch:app"},
                      "AVATAR_TELEMETRY_APP='nosuch:app': No module named 'nosuch'", id="no module"),
         pytest.param({"AVATAR_TELEMETRY_APP": "my-app:application"},
                      "_APP='my-app:application': allowed is module:NAME", id="form"),
         pytest.param({"DEMO_MAX_UPLOAD": "lots"},
                      "DEMO_MAX_UPLOAD: 'lots' is not a positive number", id="demo"),
-    ],
+    ]),
 )  # fmt: skip
 def test_what_cannot_be_served(
     prepare: Serve, env: dict[str, str], message: str, preload: bool
@@ -246,7 +244,7 @@ def test_what_cannot_be_served(
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("preload", PRELOAD)
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_a_hook_that_is_forgotten(serve: Serve, preload: bool) -> None:
     """Without ``on_starting`` nothing is recorded; that is told, and the application goes on."""
     hooks = "child_exit, on_exit, post_fork, worker_exit"

@@ -7,38 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_gunicorn_page import await_port, the_leader
 from tests.support.gunicorn_server import (
-    GunicornServer,
+    AVATARS,
     Load,
     Serve,
+    await_port,
     eventually,
-    free_port,
     recorded_masters,
     total,
 )
+from tests.support.rows import MATRIX, by_default
 
-AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
-
-
-def upgrade(server: GunicornServer) -> tuple[int, int]:
-    """Start a second master; both pids, once all workers of both serve."""
-    (old,) = server.masters()
-    server.signal(signal.SIGUSR2, old)
-    eventually(lambda: len(server.masters()) == 2, what="the second master")
-    server.await_workers(4)
-    new = next(pid for pid in server.masters() if pid != old)
-    return old, new
+UPGRADED = [row for row in MATRIX if row.id in ("sync-import", "gthread-preload", "gevent-import")]
 
 
-def end(server: GunicornServer, master: int, number: int = signal.SIGTERM) -> None:
-    server.signal(number, master)
-    eventually(lambda: master not in server._reap(), what="the end of a master")
-
-
-@pytest.mark.parametrize(
-    ("worker_class", "preload"), [("sync", False), ("gthread", True), ("gevent", False)]
-)
+@pytest.mark.parametrize(("worker_class", "preload"), by_default("gthread-preload", UPGRADED))
 def test_upgrade_goes_on_in_the_same_folder(serve: Serve, worker_class: str, preload: bool) -> None:
     """Under load: nothing is lost, no slot is used twice, the folder goes with the last master."""
     server = serve(worker_class=worker_class, preload_app=preload)
@@ -46,11 +29,11 @@ def test_upgrade_goes_on_in_the_same_folder(serve: Serve, worker_class: str, pre
     folder = server.runtime_folder
     with Load(lambda: server.get("/avatar/abc")) as load:
         load.await_more(20)
-        old, new = upgrade(server)
+        old, new = server.upgrade()
         assert sorted(server.slots()) == [0, 1, 2, 3]
         assert recorded_masters(folder) == [old, new]
         load.await_more(20)
-        end(server, old)
+        server.end(old)
         server.await_workers(2)
         load.await_more(20)
     assert not load.failures
@@ -58,7 +41,7 @@ def test_upgrade_goes_on_in_the_same_folder(serve: Serve, worker_class: str, pre
     assert server.runtime_folder == folder
     server.await_requests(load.statuses[200], **AVATARS)
     assert server.value("gunicorn_workers") == 2
-    end(server, new)
+    server.end(new)
     assert not folder.exists()
     assert "Traceback" not in server.log()
 
@@ -68,10 +51,10 @@ def test_upgrade_that_is_taken_back(serve: Serve) -> None:
     server = serve()
     server.get("/avatar/abc")
     folder = server.runtime_folder
-    old, new = upgrade(server)
+    old, new = server.upgrade()
     server.get("/avatar/abc")
     server.await_requests(2)
-    end(server, new)
+    server.end(new)
     server.await_workers(2)
     assert folder.exists()
     assert server.masters() == [old]
@@ -87,11 +70,11 @@ def test_upgrade_after_a_reload(serve: Serve) -> None:
     before = server.await_workers(2)
     server.signal(signal.SIGHUP)
     server.await_workers(2, without=before)
-    old, new = upgrade(server)
-    end(server, old)
+    old, new = server.upgrade()
+    server.end(old)
     server.await_workers(2)
     server.await_requests(1)
-    end(server, new)
+    server.end(new)
     assert not folder.exists()
 
 
@@ -101,15 +84,15 @@ def test_two_upgrades(serve: Serve) -> None:
     folder = server.runtime_folder
     for round_ in range(2):
         server.get("/avatar/abc")
-        old, _ = upgrade(server)
-        end(server, old)
+        old, _ = server.upgrade()
+        server.end(old)
         server.await_workers(2)
         server.await_requests(round_ + 1)
         promotions = round_ + 1
         eventually(lambda n=promotions: server.log().count("Master has been promoted.") == n)
     assert server.runtime_folder == folder
     (last,) = server.masters()
-    end(server, last)
+    server.end(last)
     assert not folder.exists()
 
 
@@ -118,13 +101,13 @@ def test_old_master_killed_after_the_upgrade(serve: Serve) -> None:
     server = serve(timeout=10)
     server.get("/avatar/abc")
     folder = server.runtime_folder
-    old, new = upgrade(server)
-    end(server, old, signal.SIGKILL)
+    old, new = server.upgrade()
+    server.end(old, signal.SIGKILL)
     server.await_workers(2)
     server.get("/avatar/abc")
     server.await_requests(2)
     eventually(lambda: server.everybody() == sorted([new, *server.workers(new)]))
-    end(server, new)
+    server.end(new)
     assert not folder.exists()
 
 
@@ -149,26 +132,25 @@ def test_upgrade_in_a_named_folder(serve: Serve, tmp_path: Path) -> None:
     named = tmp_path / "named"
     server = serve(env={"PROMETHEUS_MULTIPROC_DIR": str(named)})
     server.get("/avatar/abc")
-    old, new = upgrade(server)
+    old, new = server.upgrade()
     assert recorded_masters(named) == [old, new]
-    end(server, old)
+    server.end(old)
     server.await_workers(2)
     server.get("/avatar/abc")
     server.await_requests(2)
-    end(server, new)
+    server.end(new)
     assert [path.name for path in named.iterdir()] == ["folder.lock"]
 
 
-def test_second_port_over_an_upgrade(serve: Serve) -> None:
+def test_second_port_over_an_upgrade(serve: Serve, port: int) -> None:
     """The separate port is served by one worker of either master, at every stage."""
-    port = free_port()
     server = serve(env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
     server.get("/avatar/abc")
     server.await_requests(1)
     await_port(port)
-    old, new = upgrade(server)
+    old, new = server.upgrade()
     assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
-    end(server, old)
+    server.end(old)
     server.await_workers(2)
     assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
-    assert the_leader(server) in server.workers(new)
+    assert server.leader() in server.workers(new)

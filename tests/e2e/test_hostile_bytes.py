@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
@@ -98,9 +98,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("hostile")
     bare = GunicornServer(folder / "bare", "echo:bare", workers=1, hooks="")
     wrapped = GunicornServer(folder / "wrapped", "echo:application", workers=1)
-    yield bare.start(), wrapped.start()
-    bare.close()
-    wrapped.close()
+    with closing(bare), closing(wrapped):
+        yield bare.start(), wrapped.start()
 
 
 def exchange(server: GunicornServer, data: bytes) -> bytes:

@@ -26,6 +26,7 @@ from tests.support.fault_matrix import (
 from tests.support.gunicorn_server import Serve, eventually
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_sink import SinkProcess
+from tests.support.rows import WORKER_CLASSES, by_default
 
 PATIENCE = 20.0
 """Seconds on top of what is promised: a busy machine is not what is measured here."""
@@ -33,6 +34,11 @@ MOST_GROWTH = 8 * 2**20
 """Bytes; a queue of spans that were not dropped would be more."""
 PATIENT = Case("patient", Fault.BLACKHOLE, refuses=False, patience=120.0)
 """Nothing fails in the time of a test: whoever ends did not wait for that."""
+
+FAULTS = [
+    *(pytest.param(case, "sync", id=case.name) for case in CASES),
+    *(pytest.param(PATIENT, *each.values, id=each.id) for each in WORKER_CLASSES),
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +49,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize(
     ("case", "worker_class"),
-    [
-        *(pytest.param(case, "sync", id=case.name) for case in CASES),
-        *(pytest.param(PATIENT, each, id=each) for each in ("sync", "gthread", "gevent")),
-    ],
+    by_default("503", FAULTS),
 )
 def test_nobody_notices(case: Case, worker_class: str, tmp_path: Path, bare: Run) -> None:
     """Every request is answered the same, every exit is bounded, every span is accounted for."""

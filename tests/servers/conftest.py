@@ -17,6 +17,14 @@ from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     start_collector,
     trace_store,
 )
+from tests.support.server_fixtures import (  # noqa: F401 - fixtures
+    memcached,
+    outside,
+    port,
+    ports,
+    prepare,
+    serve,
+)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +35,7 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def memcached() -> Iterator[str]:
+def shared_memcached() -> Iterator[str]:
     """The ``host:port`` of a memcached; tests use keys of their own."""
     with real_servers.memcached() as address:
         yield address

@@ -6,8 +6,6 @@ minutes become seconds.
 
 from __future__ import annotations
 
-import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,18 +15,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.demo_client import PASSWORD, DemoClient
-from tests.support.gunicorn_server import APPS, GunicornServer, Serve, eventually, free_port
+from tests.support.deployed_rules import DEPLOYED, TOKEN, deployed
+from tests.support.gunicorn_server import APPS, GunicornServer, Serve, eventually
 from tests.support.paths import REPOSITORY
 from tests.support.real_prometheus import Prometheus, configured
 from tests.support.stand_in import gravatar
 
-DEPLOYED = REPOSITORY / "deploy" / "prometheus"
-TOKEN = "token-of-the-tests"
-DURATION = re.compile(r"(\[|for: |offset |_interval: |_timeout: )(\d+)([smhd])\b")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DEADLINE = 75.0
 """Seconds for all alerts of one kind; far more than the rules need."""
 PRODUCTION, DEVELOPMENT = "ivatar-production", "ivatar-development"
@@ -38,18 +34,6 @@ OF_THE_STAND_IN = {
     "TelemetryPushesFail",
     "TelemetrySeriesRefused", "TelemetrySpansLost",
 }  # fmt: skip
-
-
-def hastened(text: str) -> str:
-    """The same rules in seconds: a sixtieth, but windows of 10 to 20 s that hold some scrapes."""
-
-    def shorter(match: re.Match[str]) -> str:
-        word, number, unit = match.groups()
-        seconds = int(number) * SECONDS[unit] / 60
-        lower, upper = (10, 20) if word in ("[", "offset ") else (1, 5)
-        return f"{word}{min(max(seconds, lower), upper):.0f}s"
-
-    return DURATION.sub(shorter, text)
 
 
 class StandIn:
@@ -172,18 +156,6 @@ class Crowd:
             self._faults.append(error)
 
 
-def deployed(folder: Path, targets: dict[str, str]) -> Path:
-    """A hastened copy of the deployed files, with targets of the test and their token."""
-    shutil.copytree(DEPLOYED, folder)
-    (folder / "metrics-token").write_text(TOKEN)
-    for path in folder.rglob("*.yml"):
-        text = hastened(path.read_text())
-        for old, new in targets.items():
-            text = text.replace(old, new)
-        path.write_text(text)
-    return folder / "prometheus.yml"
-
-
 def firing(prometheus: Prometheus) -> set[tuple[str, str]]:
     """Name and job of every alert that fires now."""
     return {
@@ -212,7 +184,10 @@ def server_with(serve: Serve, application: str, port: int, **options: object) ->
     )
 
 
-def test_every_alert_fires_and_resolves(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_every_alert_fires_and_resolves(
+    serve: Serve, tmp_path: Path, ports: Callable[[int], list[int]]
+) -> None:
     """Servers that are down, faults of every kind, and recovery."""
     names = {
         rule["alert"]
@@ -221,7 +196,7 @@ def test_every_alert_fires_and_resolves(serve: Serve, tmp_path: Path) -> None:
         for rule in group["rules"]
         if "alert" in rule
     }
-    demo_port, small_port, other_port = free_port(), free_port(), free_port()
+    demo_port, small_port, other_port = ports(3)
     targets = {
         '"ivatar-prod:8000"': f'"127.0.0.1:{demo_port}"',
         '"ivatar-dev:9467"': f'"127.0.0.1:{small_port}", "127.0.0.1:{other_port}"',

@@ -34,6 +34,7 @@ from tests.support.real_collector import (
     token_gate,
 )
 from tests.support.real_prometheus import prometheus
+from tests.support.rows import by_default, rows
 from tests.support.sdk_sources import (
     make_logs,
     make_metrics,
@@ -124,7 +125,7 @@ def test_debug_output_is_taken_apart() -> None:
     assert (second.name, second.parent_id, second.attributes) == ("inner", "6e74", {})
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", by_default("grpc", rows("http", "grpc")))
 def test_spans_go_through(
     running_collector: Collector, trace_store: GrpcSink, protocol: str
 ) -> None:
@@ -149,7 +150,7 @@ def test_spans_go_through(
     assert stored[0].resource["environment"] == "testing"
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", by_default("http", rows("http", "grpc")))
 def test_metrics_wait_for_prometheus(running_collector: Collector, protocol: str) -> None:
     """They keep their names and values; the resource is on ``target_info``."""
     exporter = (
@@ -167,7 +168,7 @@ def test_metrics_wait_for_prometheus(running_collector: Collector, protocol: str
     assert 'instance="host-1"' in running_collector.page()
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", by_default("http", rows("http", "grpc")))
 def test_logs_go_to_their_store(
     start_collector: StartCollector, sink: OtlpSink, protocol: str
 ) -> None:

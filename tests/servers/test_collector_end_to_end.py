@@ -14,10 +14,9 @@ from threading import Lock
 
 import pytest
 
-from tests.e2e.test_end_to_end import demo, memcached, outside  # noqa: F401 - fixtures
-from tests.e2e.test_gunicorn_page import the_leader
 from tests.support.certificates import Authority
 from tests.support.demo_client import Clients, Series, differences, knowable
+from tests.support.demo_site import demo
 from tests.support.gunicorn_server import (
     Answer,
     GunicornServer,
@@ -33,6 +32,7 @@ from tests.support.otlp_records import ReceivedSpan
 from tests.support.otlp_sink import OtlpSink
 from tests.support.real_collector import COLLECTOR_YAML, DEPLOY, TOKEN, Collector, token_gate
 from tests.support.real_prometheus import Prometheus, prometheus
+from tests.support.rows import WORKER_CLASSES, by_default, rows
 
 EXPORT = {
     "OTEL_EXPORT_ENABLED": "true",
@@ -43,6 +43,12 @@ EXPORT = {
 OPERATIONS = ("avatar.", "auth.", "file_upload.")
 ADDED = ("instance", "job", "__name__")
 Shown = Callable[[], Metrics]
+WAYS_IN = [
+    pytest.param(guard, protocol, compression, id=f"{guard}-{protocol}-{compression}")
+    for guard in ("open", "tls", "token")
+    for protocol in ("http/protobuf", "grpc")
+    for compression in ("none", "gzip")
+]
 
 
 @pytest.fixture
@@ -60,12 +66,12 @@ def from_prometheus(server: Prometheus) -> Metrics:
     }
 
 
-@pytest.mark.parametrize("way", ["collector", "prometheus"])
+@pytest.mark.parametrize("way", by_default("collector", rows("collector", "prometheus")))
 def test_what_arrives_is_what_the_clients_did(
     serve: Serve,
     tmp_path: Path,
-    memcached: str,  # noqa: F811
-    outside: str,  # noqa: F811
+    memcached: str,
+    outside: str,
     running_collector: Collector,
     trace_store: GrpcSink,
     receiver: Prometheus,
@@ -113,7 +119,7 @@ def assert_arrived(shown: Shown, expected: dict[Series, float]) -> None:
 
 
 def kill_the_leader(server: GunicornServer) -> None:
-    leader = the_leader(server)
+    leader = server.leader()
     server.signal(signal.SIGKILL, leader)
     eventually(lambda: not is_running(leader))
     server.await_workers(4, without=[leader])
@@ -186,7 +192,7 @@ class Traced:
         return answer
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES))
 def test_end_under_load(
     serve: Serve, running_collector: Collector, trace_store: GrpcSink, worker_class: str
 ) -> None:
@@ -222,9 +228,7 @@ def test_a_warning_goes_through_to_the_log_store(
     eventually(lambda: server.value("avatar_telemetry_log_records_total", result="exported") == 1)
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip"])
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-@pytest.mark.parametrize("guard", ["open", "tls", "token"])
+@pytest.mark.parametrize(("guard", "protocol", "compression"), by_default("tls-grpc-gzip", WAYS_IN))
 def test_every_way_in(
     serve: Serve, start_collector: StartCollector, trace_store: GrpcSink, authority: Authority,
     tmp_path: Path, guard: str, protocol: str, compression: str,

@@ -20,10 +20,9 @@ import pytest
 from ivatar_boards import BOARDS
 from ivatar_boards.spec import WINDOW, Board, Panel
 
-from tests.e2e.test_end_to_end import memcached, outside  # noqa: F401 - fixtures
-from tests.servers.test_alerts import hastened
 from tests.support import picture
 from tests.support.demo_client import Clients
+from tests.support.deployed_rules import hastened
 from tests.support.gunicorn_server import APPS, GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import REPOSITORY
@@ -107,18 +106,11 @@ def drawn(prometheus: Prometheus, board: Board, start: float, end: float) -> str
 
 
 @pytest.fixture
-def sink() -> Iterator[OtlpSink]:
-    """Where the demo exports to."""
-    with OtlpSink() as sink:
-        yield sink
-
-
-@pytest.fixture
 def watched(
     serve: Serve,
     tmp_path: Path,
-    memcached: str,  # noqa: F811
-    outside: str,  # noqa: F811
+    memcached: str,
+    outside: str,
     sink: OtlpSink,
 ) -> Iterator[tuple[GunicornServer, Prometheus]]:
     """The demo, and a Prometheus that scrapes it and records the deployed rules in fast motion."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -20,10 +21,14 @@ REQUESTS = family("ivatar_requests", "counter", "", [((("path", "/"),), 3.0)])
 BUSY = family("gunicorn_workers", "gauge", "", [((("state", "busy"),), 2.0)])
 
 
-def test_few_hosts_arrive() -> None:
+@pytest.mark.slow
+def test_few_hosts_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every series of each host is in the Prometheus, both ways, and every span went through."""
-    if not (otelcol().exists() and prometheus().exists()):
+    programs = otelcol(), prometheus()
+    if not all(each.exists() for each in programs):
         unavailable("the servers are not built; see tests/support/build_servers.py")
+    folders = [str(each.parent) for each in programs]
+    monkeypatch.setenv("PATH", os.pathsep.join([*folders, os.environ["PATH"]]))
     measured = measure(LITTLE)
     samples = measured["host"]["samples"]
     assert samples > 1_000

@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.gunicorn_server import Answer, GunicornServer, Serve, eventually, free_port
+from tests.support.gunicorn_server import Answer, GunicornServer, eventually
 from tests.support.paths import DEPLOY
-from tests.support.real_servers import find
+from tests.support.real_servers import find, own_port
 
 DEPLOYED = DEPLOY / "nginx" / "ivatar.conf"
 TOKEN = "token-of-the-tests"
@@ -72,12 +73,25 @@ class Proxy:
             return False
 
 
-@pytest.fixture
-def proxy(serve: Serve, tmp_path: Path) -> Iterator[Proxy]:
-    """The deployed file, with the test's own socket, port and log in it."""
-    nginx, port = find("nginx"), free_port()
-    server = serve("headers:application", unix=True, env={"AVATAR_TELEMETRY_METRICS_TOKEN": TOKEN})
-    site, log = tmp_path / "site.conf", tmp_path / "access.log"
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The deployed file, with the tests' own socket, port and log in it."""
+    folder = tmp_path_factory.mktemp("nginx")
+    server = GunicornServer(
+        folder / "server", "headers:application", unix=True,
+        env={"AVATAR_TELEMETRY_METRICS_TOKEN": TOKEN},
+    )  # fmt: skip
+    with (
+        closing(server), own_port() as port,
+        nginx_before(server.start(), folder, port) as started,
+    ):  # fmt: skip
+        yield started
+
+
+@contextmanager
+def nginx_before(server: GunicornServer, folder: Path, port: int) -> Iterator[Proxy]:
+    """The deployed nginx in front of a server."""
+    site, log = folder / "site.conf", folder / "access.log"
     text = DEPLOYED.read_text()
     for old, new in {
         "unix:/run/ivatar/ivatar.sock": server._address,
@@ -89,13 +103,13 @@ def proxy(serve: Serve, tmp_path: Path) -> Iterator[Proxy]:
         text = text.replace(old, new)
     site.write_text(text)
     user = "user root;" if os.geteuid() == 0 else ""
-    main = tmp_path / "nginx.conf"
-    main.write_text(MAIN.format(folder=tmp_path, site=site, user=user))
-    command = [nginx, "-c", str(main), "-e", str(tmp_path / "error.log")]
+    main = folder / "nginx.conf"
+    main.write_text(MAIN.format(folder=folder, site=site, user=user))
+    command = [find("nginx"), "-c", str(main), "-e", str(folder / "error.log")]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
     assert "[warn]" not in checked.stderr
-    with subprocess.Popen(command, cwd=tmp_path) as process:
+    with subprocess.Popen(command, cwd=folder) as process:
         try:
             proxy = Proxy(port, server, log)
             eventually(proxy.answers, what="nginx")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_end_to_end import demo, memcached, outside  # noqa: F401 - fixtures
 from tests.support.demo_client import Clients
+from tests.support.demo_site import demo
 from tests.support.gunicorn_server import Metrics, Serve, eventually
 from tests.support.real_prometheus import WINDOW, Labels, Prometheus, prometheus
 
@@ -25,8 +25,8 @@ def scrape(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
 def test_the_seeds_queries_return_what_the_clients_did(
     serve: Serve,
     tmp_path: Path,
-    memcached: str,  # noqa: F811
-    outside: str,  # noqa: F811
+    memcached: str,
+    outside: str,
     scrape: Callable[[str], Prometheus],
 ) -> None:
     """Generation rate, cache hit ratio, generation time and upload success are the tally's."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,9 +10,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
-from tests.servers.test_alerts import deployed
-from tests.support.gunicorn_server import eventually, free_port
+from tests.support.deployed_rules import deployed
 from tests.support.real_prometheus import configured
+from tests.support.running import PageServer
+from tests.support.waiting import eventually
 
 RESOURCE = {
     "service.name": "ivatar-production",
@@ -28,48 +25,19 @@ IDENTITY = {
     "job": "ivatar-production", "instance": "prod-instance-01", "environment": "production"
 }  # fmt: skip
 # As the collector's prometheus exporter writes it.
-PAGE = b"""# TYPE ivatar_requests_total counter
+PAGE = """# TYPE ivatar_requests_total counter
 ivatar_requests_total{instance="prod-instance-01",job="ivatar-production",method="GET"} 3
 """
 
 
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.send_header("Content-Length", str(len(PAGE)))
-        self.end_headers()
-        self.wfile.write(PAGE)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """A scrape is no news."""
-
-
-@contextmanager
-def page_of_a_collector() -> Iterator[str]:
-    """Serves it; gives its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def nowhere() -> dict[str, str]:
-    """The deployed targets, replaced by one that nobody listens on."""
-    address = f'"127.0.0.1:{free_port()}"'
-    return {'"ivatar-prod:8000"': address, '"ivatar-dev:9467"': address}
-
-
-def test_pushed_metrics_keep_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pushed_metrics_keep_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
     """The OTLP receiver makes of a push the series that a scrape would have given."""
     monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
-    configuration = deployed(tmp_path / "prometheus", nowhere())
+    nowhere = f'"127.0.0.1:{port}"'
+    targets = {'"ivatar-prod:8000"': nowhere, '"ivatar-dev:9467"': nowhere}
+    configuration = deployed(tmp_path / "prometheus", targets)
     with configured(configuration, tmp_path / "data", otlp=True) as prometheus:
         exporter = OTLPMetricExporter(endpoint=f"{prometheus.url}/api/v1/otlp/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
@@ -86,7 +54,8 @@ def test_pushed_metrics_keep_their_names(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_collectors_page_keeps_the_hosts(tmp_path: Path) -> None:
     """Through a collector, job and instance are the hosts', not the collector's."""
-    with page_of_a_collector() as address:
+    with PageServer(PAGE, **{"Content-Type": "text/plain; version=0.0.4"}) as page:
+        address = page.url.removeprefix("http://")
         configuration = deployed(tmp_path / "prometheus", {'"collector:9464"': f'"{address}"'})
         text = configuration.read_text()
         chosen = text.replace("- scrape/direct.yml", "- scrape/collector.yml")

@@ -6,11 +6,13 @@ none of our headings has.
 
 from __future__ import annotations
 
+import ast
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.support.paths import REPOSITORY
@@ -47,6 +49,7 @@ class Block:
         return f"{self.path.relative_to(REPOSITORY)}:{self.line}"
 
 
+@cache
 def pages() -> list[Path]:
     """All of them."""
     return sorted([*DOCS.rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"])
@@ -75,6 +78,7 @@ def blocks(path: Path) -> Iterator[Block]:
     assert start is None, f"{path}: the block of line {start} has no end"
 
 
+@cache
 def prose(path: Path) -> str:
     """A page without its fenced blocks."""
     kept, inside = [], False
@@ -86,12 +90,14 @@ def prose(path: Path) -> str:
     return "\n".join(kept)
 
 
+@cache
 def links(path: Path) -> list[str]:
     """Where the links and pictures of a page lead to."""
     text = INLINE_CODE.sub("``", prose(path))
     return [match["target"] for match in LINK.finditer(text)]
 
 
+@cache
 def anchors(path: Path) -> set[str]:
     """The anchors of a page's headings."""
     found: set[str] = set()
@@ -102,6 +108,17 @@ def anchors(path: Path) -> set[str]:
             found.add(f"{slug}_{seen[slug]}" if seen[slug] else slug)
             seen[slug] += 1
     return found
+
+
+@cache
+def literals() -> frozenset[str]:
+    """Every string literal in the code of the package."""
+    return frozenset(
+        node.value
+        for path in (REPOSITORY / "avatar_telemetry").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 def slugified(heading: str) -> str:

@@ -15,6 +15,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from signal import SIGTERM
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -22,7 +23,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.paths import APPS
 from tests.support.waiting import eventually as eventually
-from tests.support.waiting import free_port as free_port
 
 SHARED_MEMORY = Path("/dev/shm")
 DEADLINE = 60.0
@@ -40,6 +40,8 @@ def post_worker_init(worker):
 READY = re.compile(r"\[(\d+)\] \[INFO\] Worker is ready")
 STARTING = re.compile(r"\[(\d+)\] \[INFO\] Starting gunicorn")
 
+AVATARS = {"path": "/avatar/{id}", "status_code": "200"}
+"""The series of the requests that ``avatars:application`` answers well."""
 Metrics = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -65,6 +67,24 @@ def parse(page: str) -> Metrics:
             assert key not in metrics, f"{key} stands twice on the page"
             metrics[key] = sample.value
     return metrics
+
+
+def scrape_port(port: int, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Ask the separate port; status 0 where none listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    try:
+        connection.request("GET", "/metrics", headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def await_port(port: int) -> Metrics:
+    """The page of the separate port, once a worker serves it."""
+    return parse(eventually(lambda: scrape_port(port)[1], what="the separate port"))
 
 
 Serve = Callable[..., "GunicornServer"]
@@ -147,6 +167,7 @@ class GunicornServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._address = ""
         self._folders: set[Path] = set()
+        self._found: Path | None = None
 
     # Its life
 
@@ -312,14 +333,14 @@ class GunicornServer:
 
     def masters(self) -> list[int]:
         """The masters that run, in the order of their start."""
-        started = map(int, STARTING.findall(self.log()))
-        return [pid for pid in dict.fromkeys(started) if pid in self._group()]
+        return self._masters(self._group())
 
     def workers(self, master: int | None = None) -> list[int]:
         """The living workers, of all masters or of one."""
-        masters = self.masters()
+        group = self._group()
+        masters = self._masters(group)
         return sorted(
-            pid for pid, parent in self._group().items()
+            pid for pid, parent in group.items()
             if pid not in masters and (parent == master if master else parent in masters)
         )  # fmt: skip
 
@@ -348,9 +369,32 @@ class GunicornServer:
 
         eventually(settled, what=f"{number} workers")
 
+    def upgrade(self) -> tuple[int, int]:
+        """Start a second master (USR2); both pids, once all workers of both serve."""
+        (old,) = self.masters()
+        self.signal(signal.SIGUSR2, old)
+        eventually(lambda: len(self.masters()) == 2, what="the second master")
+        self.await_workers(2 * self._workers)
+        (new,) = (pid for pid in self.masters() if pid != old)
+        return old, new
+
+    def end(self, master: int, number: int = SIGTERM) -> None:
+        """End a master by a signal, and wait until it has ended."""
+        self.signal(number, master)
+        eventually(lambda: master not in self._reap(), what="the end of a master")
+
+    def leader(self) -> int:
+        """Wait until a worker leads; its pid."""
+        (pid,) = eventually(lambda: lock_holders(self.runtime_folder / "leader.lock"))
+        return pid
+
     def everybody(self) -> list[int]:
         """All processes of this server, orphans and the application's children too."""
         return sorted(self._group())
+
+    def _masters(self, group: Mapping[int, int]) -> list[int]:
+        started = map(int, STARTING.findall(self.log()))
+        return [pid for pid in dict.fromkeys(started) if pid in group]
 
     def _group(self) -> dict[int, int]:
         return {pid: parent for pid, parent, group in _processes() if group == self.pid}
@@ -366,11 +410,14 @@ class GunicornServer:
         """The runtime folder that a living master of this server stands in the record of."""
         masters = set(self.masters())
         named = self._env.get("PROMETHEUS_MULTIPROC_DIR")
+        if self._found and masters & set(recorded_masters(self._found)):
+            return self._found
         found = None
         for path in [Path(named)] if named else SHARED_MEMORY.glob("avatar-telemetry-*"):
             if masters & set(recorded_masters(path)):
                 found = path
                 self._folders |= {path} if not named else set()
+        self._found = found
         return found
 
     @property
@@ -387,8 +434,9 @@ class GunicornServer:
     def slots(self) -> dict[int, int]:
         """Slot -> pid of the process that holds its lock, as the kernel says."""
         held = {}
+        locks = _locks()
         for path in (self.folder() or self.path).glob("slot-*.lock"):
-            pids = lock_holders(path)
+            pids = lock_holders(path, locks)
             assert len(pids) <= 1, f"slot {path} is held by {pids}"
             if pids:
                 held[int(path.stem.removeprefix("slot-"))] = pids[0]
@@ -467,16 +515,25 @@ class Background:
             self.error = error
 
 
-def lock_holders(path: Path) -> list[int]:
-    """Who holds a lock (flock) on a file, as the kernel says."""
+def lock_holders(path: Path, locks: list[list[str]] | None = None) -> list[int]:
+    """The holders of a lock (flock) on a file, as the kernel reports them.
+
+    Args:
+        path: the file.
+        locks: the kernel's rows, where they have been read before.
+    """
     try:
         status = path.stat()
     except FileNotFoundError:
         return []
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    with open("/proc/locks", encoding="ascii") as file:
-        rows = [line.split() for line in file]
+    rows = _locks() if locks is None else locks
     return [int(row[-4]) for row in rows if row[-3] == device and "->" not in row]
+
+
+def _locks() -> list[list[str]]:
+    with open("/proc/locks", encoding="ascii") as file:
+        return [line.split() for line in file]
 
 
 def recorded_masters(folder: Path) -> list[int]:
@@ -490,19 +547,25 @@ def recorded_masters(folder: Path) -> list[int]:
 
 def is_running(pid: int) -> bool:
     """Whether there is such a process that has not ended."""
-    return any(pid == each for each, _, _ in _processes())
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(") ")[2][0] not in "ZX"
 
 
 def _processes() -> Iterator[tuple[int, int, int]]:
     """Pid, parent and process group of everything that runs; zombies do not."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
             try:
-                fields = (entry / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+                with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+                    status = file.read(512)
             except OSError:
                 continue
-            if fields[0] not in "ZX":
-                yield int(entry.name), int(fields[1]), int(fields[2])
+            state, parent, group = status.rpartition(b") ")[2].split(maxsplit=3)[:3]
+            if state not in b"ZX":
+                yield int(name), int(parent), int(group)
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:

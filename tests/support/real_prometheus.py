@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.build_servers import prometheus as built_prometheus
-from tests.support.real_servers import running, unavailable
-from tests.support.waiting import eventually, free_port
+from tests.support.real_servers import own_port, running, unavailable
+from tests.support.waiting import eventually
 
 CONFIGURATION = """
 global:
@@ -120,18 +120,19 @@ def configured(configuration: Path, folder: Path, *, otlp: bool = False) -> Iter
         folder: for its data and its log.
         otlp: it also takes metrics over OTLP.
     """
-    binary, port = built_prometheus(), free_port()
+    binary = built_prometheus()
     if not binary.exists():
         unavailable("Prometheus is not built; see tests/support/build_servers.py")
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(binary), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb",
-               f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
+    command = [str(binary), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb"]
     if otlp:
         command.append("--web.enable-otlp-receiver")
-    with running(command, folder / "prometheus.log", port):
-        started = Prometheus(f"http://127.0.0.1:{port}")
-        eventually(started.answers)
-        yield started
+    with own_port() as port:
+        command.append(f"--web.listen-address=127.0.0.1:{port}")
+        with running(command, folder / "prometheus.log", port):
+            started = Prometheus(f"http://127.0.0.1:{port}")
+            eventually(started.answers)
+            yield started
 
 
 def _own_labels(metric: dict[str, str]) -> Labels:

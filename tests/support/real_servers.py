@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import eventually, free_port
+from tests.support.waiting import eventually
 
 DEADLINE = 60.0
 
@@ -40,6 +40,13 @@ def unavailable(reason: str) -> None:
     pytest.skip(reason)
 
 
+@contextmanager
+def own_port() -> Iterator[int]:
+    """A port that no other process is given until the block ends; see :func:`hold_port`."""
+    with hold_port() as held:
+        yield held.getsockname()[1]
+
+
 def hold_port(port: int = 0) -> socket.socket:
     """A port that stays ours until this socket is closed, whether somebody listens on it or not.
 
@@ -59,26 +66,27 @@ def hold_port(port: int = 0) -> socket.socket:
 def postgresql(folder: Path) -> Iterator[str]:
     """A PostgreSQL of its own; gives its URL. It refuses to run as root, so root becomes nobody."""
     initdb, server = find("initdb"), find("postgres")
-    data, port = folder / "data", free_port()
+    data = folder / "data"
     prefix = _as_unprivileged(folder)
     subprocess.run(
         [*prefix, initdb, "-D", str(data), "-U", "demo", "--auth=trust", "--no-sync"],
         check=True, stdout=subprocess.DEVNULL, cwd="/",
     )  # fmt: skip
-    command = [*prefix, server, "-D", str(data), "-p", str(port), "-h", "127.0.0.1",
-               "-k", str(folder), "-F"]  # fmt: skip
-    # It accepts connections, and refuses them, while it is starting up.
-    asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
-    with running(command, folder / "log", port):
-        eventually(lambda: subprocess.run(asked, check=False).returncode == 0)
-        yield f"postgresql://demo@127.0.0.1:{port}/postgres"
+    with own_port() as port:
+        command = [*prefix, server, "-D", str(data), "-p", str(port), "-h", "127.0.0.1",
+                   "-k", str(folder), "-F"]  # fmt: skip
+        # It accepts connections, and refuses them, while it is starting up.
+        asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
+        with running(command, folder / "log", port):
+            eventually(lambda: subprocess.run(asked, check=False).returncode == 0)
+            yield f"postgresql://demo@127.0.0.1:{port}/postgres"
 
 
 @contextmanager
 def mariadb(folder: Path) -> Iterator[str]:
     """A MariaDB of its own; gives its URL."""
     install, server = find("mariadb-install-db"), find("mariadbd")
-    data, port = folder / "data", free_port()
+    data = folder / "data"
     user = pwd.getpwuid(os.geteuid()).pw_name
     # In the common folder, one that starts deletes the temporary tables of one that runs.
     scratch = f"--tmpdir={folder}"
@@ -95,30 +103,27 @@ def mariadb(folder: Path) -> Iterator[str]:
         "GRANT ALL ON *.* TO demo@'127.0.0.1';",
     )
     bootstrap.write_text("\n".join(statements))
-    command = [server, options[2], *options[:2], f"--port={port}", scratch,
-               "--bind-address=127.0.0.1",
+    command = [server, options[2], *options[:2], scratch, "--bind-address=127.0.0.1",
                "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
                f"--pid-file={folder}/pid"]  # fmt: skip
-    with running(command, folder / "log", port):
+    with own_port() as port, running([*command, f"--port={port}"], folder / "log", port):
         yield f"mariadb://demo:demo@127.0.0.1:{port}/demo"
 
 
 @contextmanager
 def memcached() -> Iterator[str]:
     """A memcached of its own; gives its ``host:port``."""
-    program, port = find("memcached"), free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    command = [program, "-l", "127.0.0.1", "-p", str(port), "-m", "256", *user]
-    with running(command, Path(os.devnull), port):
+    command = [find("memcached"), "-l", "127.0.0.1", "-m", "256", *user]
+    with own_port() as port, running([*command, "-p", str(port)], Path(os.devnull), port):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
 def redis() -> Iterator[str]:
     """A Redis of its own, which keeps nothing; gives its URL."""
-    program, port = find("redis-server"), free_port()
-    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
-    with running(command, Path(os.devnull), port):
+    command = [find("redis-server"), "--bind", "127.0.0.1", "--save", ""]
+    with own_port() as port, running([*command, "--port", str(port)], Path(os.devnull), port):
         yield f"redis://127.0.0.1:{port}"
 
 

@@ -1,8 +1,7 @@
-"""What tests wait with, and the ports that they give to servers."""
+"""Waiting for a condition."""
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,16 +13,9 @@ T = TypeVar("T")
 
 def eventually(probe: Callable[[], T], what: str = "it") -> T:
     """Ask until the answer is true, and return it."""
-    end = time.monotonic() + DEADLINE
+    began = time.monotonic()
     while not (answer := probe()):
-        assert time.monotonic() < end, f"{what} did not come; the last answer was {answer!r}"
-        time.sleep(0.02)
+        waited = time.monotonic() - began
+        assert waited < DEADLINE, f"{what} did not come; the last answer was {answer!r}"
+        time.sleep(min(max(waited / 20, 0.01), 0.1))  # the longer, the rarer: probes take time
     return answer
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,8 +11,8 @@ from tests.unit.probes.test_caches import looked_up, within
 
 
 @pytest.fixture
-def address(memcached: str) -> tuple[str, int]:
-    host, _, port = memcached.partition(":")
+def address(shared_memcached: str) -> tuple[str, int]:
+    host, _, port = shared_memcached.partition(":")
     return host, int(port)
 
 

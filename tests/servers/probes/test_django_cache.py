@@ -24,5 +24,5 @@ def handler(request: pytest.FixtureRequest) -> Iterator[CacheHandler]:
     name: str = request.param
     if "LibMC" in name:
         pytest.importorskip("pylibmc", reason="pylibmc has no wheel for this Python")
-    location = request.getfixturevalue("redis" if "redis" in name else "memcached")
+    location = request.getfixturevalue("redis" if "redis" in name else "shared_memcached")
     yield from used(caches_of(BACKENDS + name, location))

@@ -25,8 +25,8 @@ Address = tuple[str, int]
 
 
 @pytest.fixture
-def address(memcached: str) -> Address:
-    return split(memcached)
+def address(shared_memcached: str) -> Address:
+    return split(shared_memcached)
 
 
 def split(text: str) -> Address:
