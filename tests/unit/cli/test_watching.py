@@ -9,14 +9,9 @@ import select
 import signal
 import subprocess
 import time
-from io import BytesIO
 from pathlib import Path
 
-import pytest
-from PIL import Image
-
 from avatar_telemetry.cli.samples import Samples, read_samples
-from avatar_telemetry.cli.traffic import picture
 from avatar_telemetry.cli.web import Site
 from tests.support.running import (
     DEADLINE,
@@ -171,15 +166,6 @@ def test_an_interrupted_simulation_tells_what_it_did(demo_server: DemoServer) ->
     assert process.returncode == 130
     assert "requests in" in out
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize("edge", [60, 299])
-def test_pictures_are_pictures(edge: int) -> None:
-    """What visitors upload is a PNG of its size."""
-    image = Image.open(BytesIO(picture(edge, bytes((255, 0, 0, 0, 0, 255)))))
-    image.load()
-    assert (image.format, image.size) == ("PNG", (edge, edge))
-    assert image.getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_top_once_prints_a_snapshot(demo_server: DemoServer) -> None:
