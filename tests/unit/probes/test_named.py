@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,7 +12,9 @@ import pytest
 
 from avatar_telemetry.probes import named
 from avatar_telemetry.probes.child import INSIDE
+from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from tests.support.recorder import DIGEST, Recorder
+from tests.support.traced import Spans, traced
 from tests.support.wsgi_client import call
 
 GENERATED = "ivatar_avatars_generated_total"
@@ -106,3 +108,93 @@ def test_outside_of_a_request(shop: tuple[Shop, Any]) -> None:
     assert shop[1].store.look_up("key") is None
     assert shop[0].inside == [False]
     assert shop[0].recorder.value(GENERATED) == shop[0].recorder.value(MISSES) == 0
+
+
+def within(recorder: Recorder, function: Callable[[], object]) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        function()
+        start_response("200 OK", [("Content-Type", "image/png")])
+        return [b"x"]
+
+    call(recorder.wrap(application), path=f"/avatar/{DIGEST}")
+
+
+def test_callables_that_a_profile_names(tmp_path: Path) -> None:
+    """A generator and a cache of the application's own tell what they did."""
+    module = ModuleType("a_shop")
+
+    class Store:
+        def get(self, key):
+            return None
+
+    class Painter:
+        def draw(self, digest):
+            return b"picture"
+
+    module.Store, module.Painter = Store, Painter  # type: ignore[attr-defined]
+    sys.modules["a_shop"] = module
+    changes = {"generators": ("a_shop:Painter.draw", "not_installed:f"),
+               "avatar_cache": ("a_shop:Store.get",)}  # fmt: skip
+    recorder = Recorder(tmp_path).using(**changes)
+    named.install(recorder.profile)
+    within(recorder, lambda: (Store().get("key"), Painter().draw("digest")))
+    assert recorder.value(MISSES) == 1
+    assert recorder.value("ivatar_avatars_generated_total", source="generated") == 1
+    assert Painter().draw("outside of a request") == b"picture"
+    recorder.book.detach()
+    del sys.modules["a_shop"]
+
+
+def test_ivatars_names_are_well_formed() -> None:
+    """What ivatar's profile names can be watched as soon as it is imported."""
+    assert all(":" in target for target in IVATAR.generators)
+
+
+def draw_nothing(digest: str) -> str:
+    """A generator that is a function, and was imported by name."""
+    if digest == "bad":
+        raise ValueError("bob@example.com")
+    return "picture"
+
+
+MODULE = sys.modules[__name__]
+TARGET = f"{__name__}:draw_nothing"
+
+
+def test_a_generator_that_was_imported_by_name(tmp_path: Path, monkeypatch) -> None:
+    """A function is watched where it had been imported before; its span bears its name only."""
+    user = ModuleType("a_user_of_it")
+    user.paint = draw_nothing  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_user_of_it", user)
+    monkeypatch.setattr(MODULE, "draw_nothing", draw_nothing)
+    recorder = Recorder(tmp_path).using(generators=(TARGET,))
+    named.install(recorder.profile)
+    spans = Spans()
+
+    def work() -> None:
+        with traced(spans):
+            assert user.paint("secret") == "picture"
+
+    within(recorder, work)
+    assert recorder.value("ivatar_avatars_generated_total", source="generated") == 1
+    assert spans.attributes("avatar.draw") == [{"ivatar.generator": TARGET}]
+    assert "secret" not in spans.text()
+    recorder.book.detach()
+
+
+def test_a_span_of_a_generator_that_fails(tmp_path: Path) -> None:
+    """Its span has the class of the exception, not its text."""
+    recorder = Recorder(tmp_path)
+    spans = Spans()
+
+    def work() -> None:
+        with traced(spans), pytest.raises(ValueError):
+            named._around_generator(TARGET)(draw_nothing)("bad")
+
+    within(recorder, work)
+    assert recorder.value("ivatar_avatars_generated_total") == 0
+    assert spans.attributes("avatar.draw") == [
+        {"ivatar.generator": TARGET, "error.type": "ValueError"}
+    ]
+    assert "bob" not in spans.text()
+    recorder.book.detach()
