@@ -1,31 +1,20 @@
-"""Samples of a page, and the rates and percentiles that follow from two pages."""
+"""The samples of a metrics page."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.cli.rates import INFINITE, age, look, quantile
 from avatar_telemetry.cli.samples import EMPTY, Samples, read_samples
 
 PAGE = """\
-# TYPE ivatar_requests_total counter
-ivatar_requests_total{method="GET",path="/",status_code="200"} 90.0
-ivatar_requests_total{method="GET",path="/stats/",status_code="500"} 10.0
-# TYPE ivatar_request_duration_seconds histogram
-ivatar_request_duration_seconds_bucket{le="0.1",method="GET",path="/",status_code="200"} 90.0
-ivatar_request_duration_seconds_bucket{le="+Inf",method="GET",path="/",status_code="200"} 90.0
-ivatar_request_duration_seconds_bucket{le="0.1",method="GET",path="/stats/",status_code="500"} 0.0
-ivatar_request_duration_seconds_bucket{le="1.0",method="GET",path="/stats/",status_code="500"} 10.0
-ivatar_request_duration_seconds_bucket{le="+Inf",method="GET",path="/stats/",status_code="500"} 10.0
-ivatar_avatar_cache_hits_total{size="80",format="png"} 3.0
-ivatar_avatar_cache_misses_total{size="80",format="png"} 1.0
-process_resident_memory_bytes{worker="10"} 1e6
-process_resident_memory_bytes{worker="9"} 2e6
-process_resident_memory_bytes{worker="master"} 3e6
-process_start_time_seconds{worker="master"} 1000.0
-process_start_time_seconds{worker="9"} 1010.0
+# TYPE requests_total counter
+requests_total{path="/",status="200"} 90.0
+requests_total{path="/stats/",status="200"} 6.0
+requests_total{path="/stats/",status="500"} 4.0
+requests_total{status="200"} 1.0
+# TYPE build_info gauge
+build_info{version="1.2"} 1.0
 """
 
 
@@ -35,64 +24,36 @@ def read(page: str) -> Samples:
     return samples
 
 
-def test_a_look_is_put_together() -> None:
-    """Rates are a second's, shares are of what was added, the slowest route comes first."""
+def test_totals_by_labels() -> None:
+    """A total is over all series that bear the labels, whatever others they have."""
     page = read(PAGE)
-    seen = look(page.minus(EMPTY), page, 10.0)
-    assert seen.requests == 10.0
-    assert seen.errors == 0.1
-    assert seen.cache == 0.75
-    assert [route.path for route in seen.routes] == ["/stats/", "/"]
-    assert seen.routes[0].errors == 1.0
-    assert seen.routes[1].percentiles[0] == pytest.approx(0.05)
-    assert [worker.name for worker in seen.workers] == ["9", "10", "master"]
+    assert page.total("requests_total") == 101.0
+    assert page.total("requests_total", status="200") == 97.0
+    assert page.total("requests_total", path="/stats/", status="200") == 6.0
+    assert page.total("requests_total", path="/none/") == page.total("none") == 0.0
 
 
-def test_nothing_added_is_shown_as_nothing() -> None:
-    """Where nothing happened there are no percentiles, no cache ratio and no routes."""
+def test_names_and_labels() -> None:
+    """The values of a label are sorted, each once; a series without it does not count."""
     page = read(PAGE)
-    seen = look(page.minus(page), page, 1.0)
-    assert (seen.requests, seen.errors, seen.cache, seen.routes) == (0.0, 0.0, None, [])
-    assert seen.percentiles == (None, None, None)
+    assert page.values("requests_total", "path") == ["/", "/stats/"]
+    assert page.label("build_info", "version") == "1.2"
+    assert page.label("build_info", "none") == page.label("none", "version") == ""
+    assert page.has("build_info") and not page.has("none") and not EMPTY.has("build_info")
+    assert list(page.series("build_info")) == [({"version": "1.2"}, 1.0)]
+
+
+def test_a_series_that_is_new_counts_whole() -> None:
+    """What was not on the earlier page was added since."""
+    added = read(PAGE).minus(read('requests_total{path="/",status="200"} 80.0\n'))
+    assert added.total("requests_total", path="/") == 10.0
+    assert added.total("requests_total", path="/stats/") == 10.0
 
 
 def test_a_counter_that_began_anew_counts_from_zero() -> None:
     """After a restart of the server the rates do not go below zero."""
     before, now = read("ivatar_requests_total 100.0\n"), read("ivatar_requests_total 7.0\n")
     assert now.minus(before).total("ivatar_requests_total") == 7.0
-
-
-def test_the_age_of_the_server_is_its_oldest_process() -> None:
-    """The time since the start is the master's, and never nothing."""
-    assert age(read(PAGE), 1060.0) == 60.0
-    assert age(EMPTY, 1060.0) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("share", "buckets", "expected"),
-    [
-        pytest.param(0.5, {0.1: 10, 0.2: 20, INFINITE: 20}, 0.1, id="bound"),
-        pytest.param(0.75, {0.1: 10, 0.2: 20, INFINITE: 20}, 0.15, id="inside"),
-        pytest.param(0.99, {0.1: 10, INFINITE: 20}, 0.1, id="beyond"),
-        pytest.param(0.5, {0.1: 0, INFINITE: 0}, None, id="nothing"),
-        pytest.param(0.5, {}, None, id="no-buckets"),
-        pytest.param(0.5, {0.1: 1, 0.2: 2}, None, id="no-infinity"),
-    ],
-)
-def test_quantiles(share: float, buckets: dict[float, float], expected: float | None) -> None:
-    """A quantile is what Prometheus' ``histogram_quantile`` says."""
-    found = quantile(share, buckets)
-    assert found == (None if expected is None else pytest.approx(expected))
-
-
-@given(st.lists(st.integers(0, 1000), min_size=2, max_size=12), st.floats(0, 1))
-def test_a_quantile_lies_among_the_bounds(counts: list[int], share: float) -> None:
-    """Whatever was counted, a quantile is neither below zero nor above the highest bound."""
-    totals = [sum(counts[: place + 1]) for place in range(len(counts))]
-    bounds = [*map(float, range(1, len(counts))), INFINITE]
-    found = quantile(share, dict(zip(bounds, map(float, totals), strict=True)))
-    assert (found is None) == (totals[-1] == 0)
-    assert found is None or 0 <= found <= bounds[-2]
 
 
 @given(st.text() | st.text('abc{}"=,\\ 0123456789.e+#\n-NIaf', max_size=200))

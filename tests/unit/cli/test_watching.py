@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
-import pytest
-from PIL import Image
-
 from avatar_telemetry.cli.samples import read_samples
-from avatar_telemetry.cli.traffic import picture
 from tests.support.running import PageServer, invoke
 
 
@@ -43,15 +38,6 @@ def test_visitors_stay_on_the_server() -> None:
         assert not [path for _, path, _ in server.asked if "proxy" in path]
         invoke("simulate", server.url, "-n", 300, "--outside")
         assert [path for _, path, _ in server.asked if "gravatarproxy" in path]
-
-
-@pytest.mark.parametrize("edge", [60, 299])
-def test_pictures_are_pictures(edge: int) -> None:
-    """What visitors upload is a PNG of its size."""
-    image = Image.open(BytesIO(picture(edge, bytes((255, 0, 0, 0, 0, 255)))))
-    image.load()
-    assert (image.format, image.size) == ("PNG", (edge, edge))
-    assert image.getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_top_needs_the_metrics() -> None:

@@ -13,6 +13,7 @@ from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.parsing import Allow
 from avatar_telemetry.config.settings import Settings, sdk_disabled, variables
 from avatar_telemetry.config.settings_table import SETTINGS
+from avatar_telemetry.config.variable import Setting
 from avatar_telemetry.errors import SettingsError
 
 VARIABLES = [setting.variable for setting in variables()]
@@ -244,10 +245,26 @@ def test_sdk_disabled_is_only_true(text: str, off: bool) -> None:
     assert sdk_disabled({"OTEL_SDK_DISABLED": text}) is off
 
 
-@given(st.dictionaries(st.sampled_from(VARIABLES), st.text()))
+SYNTAX = st.text("aZ019.,:/-_=*%@?#[]( \n")
+
+
+@given(st.dictionaries(st.sampled_from(VARIABLES), st.text() | SYNTAX, max_size=6))
 def test_any_text_is_a_value_or_a_settings_error(environ: dict[str, str]) -> None:
-    """Whatever stands in the environment, the only error is the one that names it."""
+    """Whatever the environment holds, the only error names a variable in each of its lines."""
+    names = {name for each in variables() for name in (each.variable, each.alias) if name}
     try:
         Settings.from_env(environ)
     except SettingsError as error:
-        assert str(error).startswith("avatar_telemetry: the configuration cannot be used")
+        assert error.faults
+        for fault in error.faults:
+            assert fault.partition("=")[0].partition(":")[0] in names & environ.keys()
+
+
+@given(st.sampled_from([each for each in variables() if each.secret]), SYNTAX)
+def test_no_secret_is_shown(setting: Setting, text: str) -> None:
+    """A refused secret is not in the message."""
+    secret = f"sesame{text}"
+    try:
+        assert "sesame" not in repr(Settings.from_env({setting.variable: secret}))
+    except SettingsError as error:
+        assert "sesame" not in str(error)

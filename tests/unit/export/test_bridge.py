@@ -235,34 +235,3 @@ def test_what_is_no_count_is_left_out() -> None:
     counter = family("a", "counter", "", [((), math.inf), ((("k", "v"),), 1.0)])
     sent = encoded(Bridge(Resource({}), "1", Memory()), [broken, odd, counter], FIRST)
     assert as_page(sent) == {("a_total", (("k", "v"),)): 1.0}
-
-
-def test_file_is_written_anew_before_it_grows_too_big(tmp_path: Path) -> None:
-    """Pushes for ever do not fill the memory that the folder is in."""
-    continuity = Continuity(tmp_path, SINCE, delta=True)
-    continuity.load()
-    key = "k" * 60_000
-    sizes = []
-    for now in range(FIRST, FIRST + 50):
-        continuity.reads(now)
-        continuity.mark(key, (1.0,))
-        continuity.sent({key: (1.0,)})
-        continuity.save()
-        sizes.append((tmp_path / "pushed.state").stat().st_size)
-    assert max(sizes) < 2 << 20
-    assert sizes != sorted(sizes)
-
-
-@pytest.mark.parametrize("rest", [b"", b'{"read": 5000, "ser', b"[]\n", b"\xff\n", b"{}\n"])
-def test_unfinished_line(tmp_path: Path, rest: bytes) -> None:
-    """A line that its writer did not finish is forgotten, the others stand."""
-    continuity = Continuity(tmp_path, SINCE, delta=True)
-    continuity.load()
-    continuity.reads(FIRST)
-    continuity.sent({"k": (4.0,)})
-    with open(tmp_path / "pushed.state", "ab") as file:
-        file.write(rest)
-    for _ in range(2):
-        continuity = Continuity(tmp_path, SINCE, delta=True)
-        continuity.load()
-        assert continuity.mark("k", (6.0,)).values == (4.0,)

@@ -1,18 +1,19 @@
-"""Which exporters the settings make, and what the start says about them."""
+"""Which exporters the settings make, and with which options."""
 
 from __future__ import annotations
-
-import logging
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
-from avatar_telemetry import Settings, SettingsError
+from avatar_telemetry import Settings
 from avatar_telemetry.config.otlp import resolve
-from avatar_telemetry.export import wanted
 from avatar_telemetry.export.exporters import metric_exporters
-from avatar_telemetry.export.wanted import check_exporters, pushes_metrics, settled
+from avatar_telemetry.export.wanted import pushes_metrics, settled
+from tests.support.otlp_faults import Fault
+from tests.support.otlp_fixtures import sink  # noqa: F401 - fixture
+from tests.support.otlp_sink import OtlpSink
+from tests.support.sdk_sources import make_metrics, send
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
 SEED = "http://collector.internal:4317"
@@ -55,45 +56,6 @@ def test_protocol_and_port(
     assert bool(note) == bool(said)
 
 
-def test_grpc_does_not_deflate() -> None:
-    """No collector unpacks that: the start says so instead of losing everything."""
-    environ = {**ENABLED, PROTOCOL: "grpc", "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"}
-    with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_COMPRESSION='deflate'"):
-        check_exporters(Settings.from_env(environ))
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_the_start_says_it_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, installed: bool
-) -> None:
-    """Traces and metrics to one port are worth one line."""
-    monkeypatch.setattr(wanted, "grpc_installed", lambda: installed)
-    with caplog.at_level(logging.INFO):
-        check_exporters(Settings.from_env({**ENABLED, ENDPOINT: SEED}))
-    assert [record.levelname for record in caplog.records] == ["INFO" if installed else "WARNING"]
-
-
-CONSOLE = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "console", **ENABLED}
-
-
-@pytest.mark.parametrize("environ", [{}, CONSOLE])
-def test_nothing_to_say(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, environ: dict[str, str]
-) -> None:
-    """Where nothing leaves over OTLP, its settings do not matter."""
-    monkeypatch.setattr(wanted, "grpc_installed", lambda: False)
-    check_exporters(Settings.from_env({**environ, ENDPOINT: SEED, PROTOCOL: "grpc"}))
-    assert not caplog.records
-
-
-def test_grpc_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """gRPC that is asked for and not there stops the start; the message says what to install."""
-    monkeypatch.setattr(wanted, "grpc_installed", lambda: False)
-    settings = Settings.from_env({**ENABLED, PROTOCOL: "grpc"})
-    with pytest.raises(SettingsError, match=r"pip install 'avatar-telemetry\[grpc\]'"):
-        check_exporters(settings)
-
-
 @pytest.mark.parametrize(
     ("names", "classes"),
     [
@@ -121,6 +83,18 @@ def test_environment_of_the_process_does_not_matter(monkeypatch: pytest.MonkeyPa
     assert exporter._endpoint == settled(settings, "metrics").endpoint
     assert exporter._endpoint == "http://here:4318/v1/metrics"
     assert exporter._compression.value == "none"
+
+
+@pytest.mark.parametrize(
+    ("own", "push"), [pytest.param(60, 1, id="push"), pytest.param(1, 60, id="exporter")]
+)
+def test_shorter_timeout_holds(sink: OtlpSink, own: int, push: int) -> None:  # noqa: F811
+    """An export takes no longer than its own timeout, and no longer than its push may take."""
+    sink.behave(Fault.STATUS, status=503, headers={"Retry-After": "5"})
+    environ = {ENDPOINT: sink.url, "OTEL_EXPORTER_OTLP_TIMEOUT": str(own)}
+    (exporter,) = metric_exporters(Settings.from_env({**ENABLED, **environ}), push)
+    assert not send(exporter, make_metrics())
+    assert len(sink.exchanges()) == 1  # the collector asks for more time than there is
 
 
 def test_grpc_exporter() -> None:

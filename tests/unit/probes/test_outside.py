@@ -17,6 +17,7 @@ import urllib3
 from opentelemetry.trace import SpanKind, StatusCode
 
 from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes.outside import succeeded
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.recorder import Recorder
 from tests.support.spans import Spans
@@ -337,3 +338,12 @@ def test_trace_context_of_the_applications_own(spans: Spans, within, policy, url
 
     within(work)
     assert [headers["traceparent"] for headers in RECEIVED] == ["mine", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("status", "success"),
+    [(0, False), (200, True), (399, True), (400, False), (404, True), (410, True), (500, False)],
+)
+def test_success_of_a_status(status: int, success: bool) -> None:
+    """A service that has no such picture has done its work; no status is a failure."""
+    assert succeeded(status) is success

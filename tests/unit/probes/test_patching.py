@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from avatar_telemetry.probes.patching import surround, surround_bound, when_imported
+from avatar_telemetry.probes.patching import Versions, surround, surround_bound, when_imported
 
 
 def doubling(original):
@@ -130,3 +130,35 @@ def test_a_name_that_is_not_there(tmp_path: Path, monkeypatch) -> None:
     library, _ = library_and_user(tmp_path, monkeypatch, "a_changed_library")
     with pytest.raises(AttributeError):
         surround_bound(library, "paint", doubling)
+
+
+@pytest.mark.parametrize(
+    ("version", "supported"),
+    [
+        ("1.4", True),
+        ("2.1.9 (dt)", True),
+        ("1.3.9", False),
+        ("2.2", False),
+        ("", False),
+        ("x", False),
+    ],
+)
+def test_versions(version: str, supported: bool) -> None:
+    """A version is among those supported or not, by major and minor."""
+    assert Versions((1, 4), (2, 2)).include(version) is supported
+
+
+def test_an_unsupported_version_is_left_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One log line, and no patch."""
+    library = ModuleType("a_library_of_tomorrow")
+    library.__version__ = "9.0"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    patched: list[ModuleType] = []
+    with caplog.at_level(logging.WARNING):
+        when_imported(library.__name__, patched.append, Versions((1, 0), (2, 0)))
+    assert patched == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "no probe for a_library_of_tomorrow: version '9.0' is not supported"
+    ]

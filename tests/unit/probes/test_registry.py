@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
-from types import ModuleType
-
-import pytest
 
 from avatar_telemetry.config.settings_table import PROBES
 from avatar_telemetry.probes import OF_LIBRARIES, OF_PROFILES
-from avatar_telemetry.probes.patching import Versions, when_imported
 
 
 def test_every_probe_can_be_turned_off() -> None:
@@ -59,35 +54,3 @@ def test_probes_that_are_off() -> None:
     ask = "import sqlite3; print(type(sqlite3.connect(':memory:')) is sqlite3.Connection)"
     assert run(INSTALL.format(off={"sqlite3"}) + ask) == "True"
     assert run(INSTALL.format(off=set()) + ask) == "False"
-
-
-@pytest.mark.parametrize(
-    ("version", "supported"),
-    [
-        ("1.4", True),
-        ("2.1.9 (dt)", True),
-        ("1.3.9", False),
-        ("2.2", False),
-        ("", False),
-        ("x", False),
-    ],
-)
-def test_versions(version: str, supported: bool) -> None:
-    """A version is among those supported or not, by major and minor."""
-    assert Versions((1, 4), (2, 2)).include(version) is supported
-
-
-def test_an_unsupported_version_is_left_alone(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One log line, and no patch."""
-    library = ModuleType("a_library_of_tomorrow")
-    library.__version__ = "9.0"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, library.__name__, library)
-    patched: list[ModuleType] = []
-    with caplog.at_level(logging.WARNING):
-        when_imported(library.__name__, patched.append, Versions((1, 0), (2, 0)))
-    assert patched == []
-    assert [record.getMessage() for record in caplog.records] == [
-        "no probe for a_library_of_tomorrow: version '9.0' is not supported"
-    ]

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
+from wsgiref.validate import validator
 
 import pytest
 
+from avatar_telemetry.config.parsing import allow
+from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape import port as port_module
-from avatar_telemetry.scrape.port import MAX_CLIENTS, open_server
+from avatar_telemetry.scrape.exposition import Access, MetricsPage
+from avatar_telemetry.scrape.port import CHALLENGE, MAX_CLIENTS, OpenPage, open_server
+from tests.support.wsgi_client import call
 
 
 def page(environ, start_response):
@@ -63,3 +68,29 @@ def test_clients_that_take_every_place(server, monkeypatch, patience, answered) 
     with ExitStack() as clients:
         hold_all(server, clients)
         assert scrape(server).endswith(b"page") is answered
+
+
+TOKEN = {"HTTP_AUTHORIZATION": "Bearer sesame-sesame"}
+WRONG = {"HTTP_AUTHORIZATION": "Bearer sesame-sesamf"}
+
+
+@pytest.mark.parametrize(
+    ("token", "environ", "status"),
+    [
+        pytest.param("", {}, "200 OK", id="open"),
+        pytest.param("", {"REQUEST_METHOD": "HEAD"}, "200 OK", id="head"),
+        pytest.param("", {"REQUEST_METHOD": "POST"}, "405 Method Not Allowed", id="post"),
+        pytest.param("sesame-sesame", {}, "401 Unauthorized", id="no token"),
+        pytest.param("sesame-sesame", WRONG, "401 Unauthorized", id="wrong token"),
+        pytest.param("sesame-sesame", TOKEN, "200 OK", id="token"),
+        pytest.param("sesame-sesame", {"REMOTE_ADDR": "127.0.0.1"}, "200 OK", id="allowed network"),
+    ],
+)
+def test_callers_of_the_port(token: str, environ: dict[str, str], status: str) -> None:
+    """The port is open to all without a token, else to the token and the allowed networks."""
+    access = Access(allow("127.0.0.0/8"), token)
+    opened = OpenPage(MetricsPage(lambda: [], Guard()), access, token=bool(token))
+    exchange = call(validator(opened), **environ)
+    assert exchange.status == status
+    assert (exchange.header("WWW-Authenticate") == CHALLENGE) is status.startswith("401")
+    assert (exchange.header("Allow") == "GET, HEAD") is status.startswith("405")

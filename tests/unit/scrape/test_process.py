@@ -1,75 +1,116 @@
-"""process_cpu_seconds_total: a counter, whatever becomes of the processes that it adds up."""
+"""A process as the kernel shows it in ``/proc``."""
 
 from __future__ import annotations
 
 import os
-import signal
+import subprocess
+import sys
 import time
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape import process
-from avatar_telemetry.scrape.collector import Collector, Server
-from avatar_telemetry.store.slots import claim_slot
 
-USED = 0.5
-"""Seconds of processor time."""
-
-
-def seconds(folder: Path, server: Server | None = None) -> float:
-    families = Collector(folder, Settings.from_env({}), server).collect()
-    (shown,) = (each for each in families if each.name == "process_cpu_seconds")
-    return float(shown.values[0])
-
-
-def work_and_wait(folder: Path, told: int) -> None:
-    claim_slot(folder)
-    while time.process_time() < USED:
-        pass
-    os.write(told, b"!")
-    signal.pause()
+NOBODY = 1 << 30
+"""A pid that no system gives (PID_MAX_LIMIT of linux/threads.h is smaller)."""
+WAITING = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128))
+with open("/proc/self/comm", "w") as comm:
+    comm.write("a) Z (b) 1 2")
+print(flush=True)
+sys.stdin.read()
+"""
 
 
-def test_a_dead_worker_counts_until_its_master_has_it(tmp_path: Path) -> None:
-    """Between its death and the master's wait the time of a worker is not missing."""
-    claim_slot(tmp_path)  # one worker lives on, and shows the page
-    read, write = os.pipe()
-    worker = os.fork()
-    if worker == 0:
-        try:
-            work_and_wait(tmp_path, write)
-        finally:
-            os._exit(1)
-    try:
-        os.read(read, 1)
-        living = seconds(tmp_path)
-        os.kill(worker, signal.SIGKILL)
-        os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
-        assert seconds(tmp_path) >= living >= USED
-    finally:
-        os.waitpid(worker, 0)
-        os.close(read)
-        os.close(write)
+@pytest.fixture
+def child() -> Iterator[int]:
+    """A process with a hostile name that does nothing."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        yield started.pid
+        started.communicate()
 
 
-def test_no_rounding_makes_it_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ticks that move from a worker to its master, which has waited for it, give the same sum."""
-    claim_slot(tmp_path)
-    seen = process.read_stat(os.getpid())
-    assert seen is not None
-    server = Server(0, lambda: ())
+def test_stat_of_a_process(child: int) -> None:
+    """Whatever the name of a process holds, its numbers are read from their places."""
+    stat = process.read_stat(child)
+    assert stat is not None
+    assert (stat.threads, stat.zombie, stat.children_cpu_ticks) == (1, False, 0)
+    with open(f"/proc/{child}/statm", encoding="ascii") as file:
+        virtual, resident = map(int, file.read().split()[:2])
+    assert stat.virtual == virtual * process.PAGE_SIZE
+    assert 0.5 < stat.resident / (resident * process.PAGE_SIZE) < 2
+    assert stat.start_ticks == process.start_ticks(child) > 0
+    assert process.boot_time() < process.start_time(stat) <= time.time() + 1
 
-    def shown(master: int, worker: int, children: int) -> float:
-        stats = {
-            0: replace(seen, cpu_ticks=master, children_cpu_ticks=children),
-            os.getpid(): replace(seen, cpu_ticks=worker),
-        }
-        monkeypatch.setattr(process, "read_stat", stats.get)
-        return seconds(tmp_path, server)
 
-    for ticks in range(40):
-        at_work = shown(21, ticks, 3)
-        assert at_work == shown(21, 0, ticks + 3) == (24 + ticks) / process.TICKS_PER_SECOND
+def test_open_files_and_their_limit(child: int) -> None:
+    """Open descriptors are counted; the limit is the soft one."""
+    assert process.count_open_files(child) == 3
+    assert process.max_open_files(child) == 64.0
+
+
+def test_times_of_children() -> None:
+    """A process has the time of the children that it has waited for."""
+    before = process.read_stat(os.getpid())
+    burn = f"import time\nwhile time.process_time() < {5 / process.TICKS_PER_SECOND}: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    after = process.read_stat(os.getpid())
+    assert before is not None and after is not None
+    assert after.children_cpu_ticks >= before.children_cpu_ticks + 3
+    assert after.cpu_ticks >= before.cpu_ticks > 0
+
+
+def test_no_such_process() -> None:
+    """Of a process that does not exist nothing is known."""
+    assert process.read_stat(NOBODY) is None
+    assert process.start_ticks(NOBODY) == 0
+    assert process.count_open_files(NOBODY) is None
+    assert process.max_open_files(NOBODY) is None
+    assert not process.is_alive(NOBODY, 0)
+
+
+def test_living_process(child: int) -> None:
+    """A process is the same one only with the same start; a start of 0 is unknown."""
+    started = process.start_ticks(child)
+    assert process.is_alive(child, started)
+    assert process.is_alive(child, 0)
+    assert not process.is_alive(child, started + 1)
+
+
+def test_zombie_is_dead() -> None:
+    """A process that has ended is dead before its parent has waited for it."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        stat = process.read_stat(ended.pid)
+        assert stat is not None and stat.zombie
+        assert not process.is_alive(ended.pid, 0)
+        assert not process.is_alive(ended.pid, stat.start_ticks)
+
+
+@pytest.mark.parametrize(
+    ("answer", "alive"),
+    [
+        pytest.param(None, True, id="mine"),
+        pytest.param(ProcessLookupError, False, id="none"),
+        pytest.param(PermissionError, True, id="another user's"),
+    ],
+)
+def test_without_proc(
+    monkeypatch: pytest.MonkeyPatch, answer: type[OSError] | None, alive: bool
+) -> None:
+    """Where there is no ``/proc`` a signal that is not sent tells whether a process lives."""
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (NOBODY, 0)
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    monkeypatch.setattr(os, "kill", kill)
+    assert process.is_alive(NOBODY, 1) is alive

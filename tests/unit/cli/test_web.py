@@ -1,0 +1,72 @@
+"""Requests to a web server: the URL, one exchange, and the words for what went wrong."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+
+import pytest
+
+from avatar_telemetry.cli.web import Site, WebError, explain
+from tests.support.running import PageServer
+from tests.support.waiting import free_port
+
+
+class TlsError(ssl.SSLError):
+    """As OpenSSL raises it."""
+
+    reason = "WRONG_VERSION_NUMBER"
+
+
+def test_one_exchange() -> None:
+    """The path of the URL is put before that of the request; a redirect is not followed."""
+    with PageServer("moved", 302, **{"Location": "/elsewhere", "Set-Cookie": "a=1"}) as server:
+        answer = Site(f"{server.url}/site/").ask("POST", "/page?x=1", b"body", {"X-Mine": "yes"})
+    assert (answer.status, answer.text) == (302, "moved")
+    assert answer.headers["location"] == "/elsewhere"
+    assert answer.cookies == ("a=1",)
+    assert server.asked == [("POST", "/site/page?x=1", b"body")]
+    assert server.headers[0]["x-mine"] == "yes"
+    assert server.headers[0]["connection"] == "close"
+
+
+def test_text_that_is_no_utf_8() -> None:
+    """A body is shown as text, whatever it holds."""
+    with PageServer("\udcff".encode("utf-8", "surrogateescape").decode("latin-1")) as server:
+        assert Site(server.url).ask("GET", "/").text == "ÿ"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "here", "ftp://here", "http://", "http://me@here", "http://:secret@here", "http://here:x",
+     "http://here:99999", "http://[::1"],
+)  # fmt: skip
+def test_what_is_no_url(url: str) -> None:
+    """An error shows a URL that can be given."""
+    with pytest.raises(WebError, match=r"such as\s+http://127\.0\.0\.1:8000"):
+        Site(url)
+
+
+def test_nobody_listens() -> None:
+    """A refused connection is one line with the URL of the server, without the path."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(WebError, match=f"^{url} refuses the connection"):
+        Site(f"{url}/site").ask("GET", "/")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TlsError(), "has a TLS fault: wrong version number"),
+        (socket.gaierror(-2, "Name or service not known"), "does not resolve"),
+        (ConnectionRefusedError(111, "refused"), "refuses the connection"),
+        (TimeoutError("timed out"), "does not answer in time"),
+        (http.client.BadStatusLine("x"), "does not answer with HTTP"),
+        (OSError(113, "No route to host"), "cannot be asked: No route to host"),
+        (OSError("odd"), "cannot be asked: odd"),
+    ],
+)
+def test_words_for_an_error(error: Exception, words: str) -> None:
+    """Each kind of failure has words of its own, whatever its base class."""
+    assert words in explain(error)
