@@ -521,4 +521,71 @@ EXPORT = (
     ),
 )  # fmt: skip
 
-FAULTS = (*STORE, *WSGI, *TRACING, *EXPORT)
+PROCESS = (
+    Fault(
+        "runtime-layers-not-stale", "runtime.py", "a forked child goes on with its parent's layer",
+        "            layer.stale = True\n", "            pass\n",
+    ),
+    Fault(
+        "runtime-child-keeps-slot", "runtime.py", "a forked child counts into its parent's slot",
+        "            os.close(self._slot.lock)\n            self._slot = None\n",
+        "            pass\n",
+    ),
+    Fault(
+        "runtime-worker-releases", "runtime.py", "a worker that ends removes the server's folder",
+        "if folder is not None and os.getpid() == self._folder_owner:", "if folder is not None:",
+    ),
+    Fault(
+        "runtime-live-gauges-stay", "runtime.py", "a slot begins with its last holder's requests",
+        "            remove_live_gauges(path, self._slot.number)\n", "",
+    ),
+    Fault(
+        "runtime-folder-not-given", "runtime.py", "libraries do not find the runtime folder",
+        'self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)',
+        'self._environ.setdefault("PROMETHEUS_MULTIPROC_DIR", "")',
+    ),
+    Fault(
+        "runtime-switched-off-writes", "runtime.py", "a worker that is off writes the master's files",
+        "            self.book.detach()  # the master's, of a start with the telemetry on\n", "",
+    ),
+    Fault(
+        "runtime-upgrade-tries-port", "runtime.py", "an upgrade fails for the old server's port",
+        "if settings.prometheus_endpoint and not upgrades:", "if settings.prometheus_endpoint:",
+    ),
+    Fault(
+        "gunicorn-release-first", "gunicorn.py", "the folder is gone before the last push",
+        "    RUNTIME.push_last()\n    RUNTIME.release()\n",
+        "    RUNTIME.release()\n    RUNTIME.push_last()\n",
+    ),
+    Fault(
+        "gunicorn-signal-lost", "gunicorn.py", "a worker that is stopped during its start goes on",
+        "    if told:\n        raise SystemExit(0)\n", "",
+    ),
+    Fault(
+        "gunicorn-other-worker", "gunicorn.py", "the master ends its telemetry for a dead worker",
+        "if worker.pid == os.getpid():", "if worker.pid:",
+    ),
+    Fault(
+        "gunicorn-green-by-name", "gunicorn.py", "a class below gevent's is not known as green",
+        "for base in worker_class.__mro__)", "for base in (worker_class,))",
+    ),
+    Fault(
+        "startup-exit-is-good", "startup.py", "a profile that ends the process counts as usable",
+        "IS_GOOD = 42", "IS_GOOD = 0",
+    ),
+    Fault(
+        "startup-root-stays", "startup.py", "the master goes on as the workers' user",
+        "    finally:\n        os.seteuid(was_uid)\n", "    finally:\n",
+    ),
+    Fault(
+        "worker-process-first", "worker.py", "a request records with another application's profile",
+        "        if request is not None:\n", "        if request is None:\n",
+    ),
+    Fault(
+        "log-shown-thrice", "log.py", "debug output comes once for each logger that is on",
+        "            logger.debug(message, *args, stacklevel=2)\n            return\n",
+        "            logger.debug(message, *args, stacklevel=2)\n",
+    ),
+)  # fmt: skip
+
+FAULTS = (*STORE, *WSGI, *TRACING, *EXPORT, *PROCESS)

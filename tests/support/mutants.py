@@ -24,6 +24,8 @@ MIN_SHARE = 0.9
 """Share of the faults that the tests have to notice."""
 TIMEOUT = 300.0
 """Seconds after which the tests of a fault are stopped: a process that hangs is noticed too."""
+MAX_FAULTLESS = 1800.0
+"""Seconds that all of the tests may take without a fault."""
 
 
 class FaultTextError(Exception):
@@ -61,8 +63,8 @@ class Copy:
         finally:
             path.write_text(original, encoding="utf-8")
 
-    def passes(self, tests: tuple[str, ...]) -> bool:
-        """Return whether the tests of these files pass, in a process of their own."""
+    def passes(self, tests: tuple[str, ...], timeout: float = TIMEOUT) -> bool:
+        """Return whether the tests of these files pass in a process of their own, in time."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider"]
         # No byte code: a file that is changed twice within a second would be taken from there.
         environ = {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -72,7 +74,7 @@ class Copy:
             start_new_session=True,
         )  # fmt: skip
         try:
-            return process.wait(TIMEOUT) == 0
+            return process.wait(timeout) == 0
         except subprocess.TimeoutExpired:
             return False
         finally:
@@ -95,11 +97,11 @@ def changed(fault: Fault, text: str) -> str:
 
 def relevant_tests(fault: Fault) -> tuple[str, ...]:
     """The test files of a fault, relative to the repository: that of its module and those named."""
-    own = "tests/unit/{}/test_{}".format(*fault.module.split("/"))
-    others = ("tests/unit/{}/test_{}.py".format(*each.split("/")) for each in fault.also)
-    found = tuple(path for path in (own, *others) if (REPOSITORY / path).exists())
+    names = (fault.module.removesuffix(".py"), *fault.also)
+    paths = [f"tests/unit/{Path(name).parent}/test_{Path(name).name}.py" for name in names]
+    found = tuple(path for path in paths if (REPOSITORY / path).exists())
     if not found:
-        raise FileNotFoundError(f"{fault.name}: there is no {own}")
+        raise FileNotFoundError(f"{fault.name}: there is no {paths[0]}")
     return found
 
 
@@ -117,7 +119,7 @@ def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Copy.make(Path(folder))
         tests = tuple(sorted({path for fault in faults for path in relevant_tests(fault)}))
-        if not copy.passes(tests):
+        if not copy.passes(tests, MAX_FAULTLESS):
             print("the tests fail without any fault")
             return 2
         missed = 0

@@ -25,6 +25,8 @@ from avatar_telemetry.store.folder import (
 )
 from avatar_telemetry.store.mapped import MappedFile
 from avatar_telemetry.store.slots import claim_slot, clear_dead_gauges, holders, try_lead
+from tests.support.descriptors import open_below
+from tests.support.forked import in_child
 
 
 @pytest.fixture
@@ -36,21 +38,6 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def open_here(named: str = "", upgrades: int = 0):
     return open_folder(named, upgrades, os.geteuid(), os.getegid())
-
-
-def in_child(function, *args) -> int:
-    """The exit status of a forked process that runs a function."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            function(*args)
-            status = 0
-        except SettingsError:
-            status = 2
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_private_folder_comes_and_goes(base: Path) -> None:
@@ -79,8 +66,13 @@ def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
 def test_a_named_folder_is_one_servers(base: Path) -> None:
     """A second server is told who uses it."""
     runtime = open_here(str(base / "named"))
-    assert in_child(open_here, str(base / "named")) == 2
-    assert in_child(open_here, str(base / "named"), os.getpid()) == 0, "an upgrade joins"
+
+    def join() -> None:
+        with pytest.raises(SettingsError, match="the runtime folder is in use"):
+            open_here(str(base / "named"))
+        open_here(str(base / "named"), os.getppid())  # an upgrade
+
+    in_child(join)
     runtime.release()
 
 
@@ -96,7 +88,7 @@ def test_an_upgrade_joins_the_folder_of_the_old_master(base: Path) -> None:
         assert (joined.path / "counter_0.db").exists()
         joined.release()
 
-    assert in_child(upgrade) == 0
+    in_child(upgrade)
     assert (runtime.path / "counter_0.db").exists()
     runtime.release()
     assert not runtime.path.exists()
@@ -196,7 +188,11 @@ def test_private_folders_are_in_memory_if_they_can_be(
 
 def test_the_folder_of_a_dead_server_is_removed_by_the_next(base: Path) -> None:
     """Nothing piles up, and the folder of a living server stays."""
-    assert in_child(open_here) == 0  # ends without releasing it
+
+    def abandon() -> None:
+        open_here()  # the child ends without releasing it
+
+    in_child(abandon)
     (dead,) = base.glob(PREFIX + "*")
     living = open_here()
     assert not dead.exists()
@@ -326,6 +322,39 @@ def test_a_folder_of_a_pipe_holds_up_nobody(base: Path) -> None:
     assert living_masters(odd) == []
     open_here("", os.getpid()).release()
     assert odd.exists()
+
+
+def test_a_named_folder_that_is_made_is_private(base: Path) -> None:
+    """Nobody else may look into it; one that was there keeps the mode that its owner gave it."""
+    runtime = open_here(str(base / "made"))
+    assert runtime.path.stat().st_mode & 0o777 == 0o700
+    runtime.release()
+    (base / "given").mkdir(mode=0o750)
+    runtime = open_here(str(base / "given"))
+    assert runtime.path.stat().st_mode & 0o777 == 0o750
+    runtime.release()
+
+
+def test_a_folder_whose_server_is_just_starting_is_left_alone(base: Path) -> None:
+    """Between the making of a folder and the record of its master it looks abandoned."""
+    young = base / f"{PREFIX}young"
+    young.mkdir()
+    (young / "folder.lock").touch()
+    open_here().release()
+    assert (young / "folder.lock").exists()
+
+
+def test_a_folder_that_is_refused_is_closed(base: Path) -> None:
+    """A start that fails keeps no descriptor of the other server's lock."""
+    runtime = open_here(str(base / "named"))
+
+    def refused() -> list[str]:
+        with pytest.raises(SettingsError, match=f"process {os.getppid()} uses this one"):
+            open_here(str(base / "named"))
+        return open_below(base)
+
+    assert in_child(refused) == ["named/folder.lock"], "the parent's own, inherited"
+    runtime.release()
 
 
 def test_a_folder_that_cannot_be_is_a_settings_error(base: Path) -> None:

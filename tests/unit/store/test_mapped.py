@@ -77,6 +77,21 @@ def test_values_made_before_there_is_a_folder_are_kept(tmp_path: Path, value_sea
     assert samples_in(tmp_path)["early_total", frozenset()] == 5
 
 
+def test_early_values_are_added_to_those_of_the_last_holder(
+    tmp_path: Path, value_seam: Book
+) -> None:
+    """What a process counted before it took its slot joins what the slot has counted already."""
+    last = Book()
+    last.open(tmp_path, "0")
+    doubles, index = last.cell("counter", encode_key("early", "early_total", {}, "early"))
+    doubles[index] = 3.0
+    last.detach()
+    Counter("early", "early", registry=CollectorRegistry()).inc(4)
+    value_seam.open(tmp_path, "0")
+    assert samples_in(tmp_path)["early_total", frozenset()] == 7
+    value_seam.detach()
+
+
 def test_what_is_put_off_is_done_once() -> None:
     """Threads of a forked child that count at the same time take one slot together."""
     book = Book()

@@ -198,3 +198,44 @@ def test_a_vanished_folder_is_an_empty_page(tmp_path: Path) -> None:
     store = MergedStore(tmp_path / "gone")
     assert store.read([]) == []
     assert store.unreadable == 1
+
+
+def write_values(path: Path, values: dict[str, float]) -> None:
+    file = MappedFile(path)
+    for label, value in values.items():
+        doubles, index = file.cell(encode_key("m", "m", {"n": label}, ""))
+        doubles[index] = value
+    file.close()
+
+
+def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
+    """A file that was put aside and begun anew has other series at the places of the old ones."""
+    path = tmp_path / "gauge_all_0.db"
+    write_values(path, {"a": 1.0})
+    store = MergedStore(tmp_path)
+    assert [dict(labels)["n"] for labels in store.read(["0"])[0].labels] == ["a"]
+    path.rename(tmp_path / "gauge_all_0.db.corrupt")
+    write_values(path, {"b": 2.0, "c": 3.0})
+    (family,) = store.read(["0"])
+    read = {dict(labels)["n"]: value
+            for labels, value in zip(family.labels, family.values, strict=True)}  # fmt: skip
+    assert read == {"b": 2.0, "c": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("min", {"a": 5.0, "b": 7.0, "c": -7.0}),
+        ("max", {"a": 6.0, "b": 7.0, "c": -7.0}),
+        ("sum", {"a": 11.0, "b": 7.0, "c": -7.0}),
+    ],
+)
+def test_a_series_that_a_file_lacks_changes_nothing(
+    tmp_path: Path, mode: str, expected: dict[str, float]
+) -> None:
+    """Neither a minimum nor a maximum counts what is not there as zero."""
+    write_values(tmp_path / f"gauge_{mode}_0.db", {"a": 5.0, "b": 7.0})
+    write_values(tmp_path / f"gauge_{mode}_1.db", {"c": -7.0, "a": 6.0})
+    read = {dict(labels)["n"]: value for (_, labels), value in samples_in(tmp_path).items()}
+    assert read == expected
+    assert samples_in(tmp_path) == theirs(tmp_path)

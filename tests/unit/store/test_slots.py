@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import multiprocessing
 import os
 import signal
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar_telemetry.store import slots as slots_module
 from avatar_telemetry.store.slots import (
     claim_slot,
     clear_dead_gauges,
@@ -149,4 +152,38 @@ def test_a_slot_that_is_held_costs_no_descriptor(tmp_path: Path) -> None:
     assert [slot.number for slot in slots] == [0, 1, 2, 3]
     assert open_below(tmp_path) == [f"slot-{number}.lock" for number in range(4)]
     for slot in slots:
+        os.close(slot.lock)
+
+
+def test_a_slot_that_is_just_being_freed_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may free the lock of a dead holder a moment later; the next number would add
+    files for good."""
+    path = tmp_path / "slot-0.lock"
+    path.write_text(json.dumps([os.getpid(), 1]))  # a process that had this pid before
+    lock = os.open(path, os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(lock)
+
+    monkeypatch.setattr(slots_module.time, "sleep", sleep)
+    slot = claim_slot(tmp_path)
+    assert (slot.number, len(waits)) == (0, 3)
+    os.close(slot.lock)
+
+
+def test_a_slot_of_a_living_holder_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start of a worker takes no longer for each worker that is there."""
+    first = claim_slot(tmp_path)
+    monkeypatch.setattr(slots_module.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    second = claim_slot(tmp_path)
+    assert (first.number, second.number) == (0, 1)
+    for slot in (first, second):
         os.close(slot.lock)
