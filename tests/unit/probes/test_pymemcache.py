@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from pymemcache.client.base import Client
 
 from tests.support.recorder import DIGEST, Recorder

@@ -1,4 +1,4 @@
-"""Files written and read: by us, by prometheus_client, and by nobody who should have."""
+"""The merged store: files of ours, of prometheus_client, and of neither, read as one page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,11 @@ from avatar_telemetry.store.instruments import (
     DURATION,
     REQUESTS,
 )
-from avatar_telemetry.store.mapped import INITIAL_SIZE, Book, MappedFile, encode_key, value_class
+from avatar_telemetry.store.mapped import Book, MappedFile, encode_key, value_class
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.metrics import Metrics
 from tests.support.paths import REPOSITORY
+from tests.support.samples import Samples, samples_in
 
 MODES = [
     "all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent",
@@ -36,15 +36,6 @@ REQUEST = (
 )
 NOISE = struct.pack("ii", 64, 0) + b"\xff" * 60
 LONG_KEY = struct.pack("iii", 64, 0, 10**6) + bytes(60)
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def ours(folder: Path, alive: tuple[str, ...] = ("0", "1", "2")) -> Samples:
-    return {
-        (name, frozenset(labels)): value
-        for family in MergedStore(folder).read(alive)
-        for name, labels, value in zip(family.names, family.labels, family.values, strict=True)
-    }
 
 
 def theirs(folder: Path) -> Samples:
@@ -91,7 +82,7 @@ def test_prometheus_client_reads_what_we_write(tmp_path: Path, value_seam: Book)
     for number in range(3):
         value_seam.open(tmp_path, str(number))
         use_instruments(number)
-    merged = ours(tmp_path)
+    merged = samples_in(tmp_path)
     assert merged == theirs(tmp_path)
     assert merged["c_total", frozenset({("a", "x")})] == 6
     assert merged["g_livesum", frozenset()] == 4.5
@@ -108,63 +99,7 @@ def test_we_read_what_prometheus_client_writes(tmp_path: Path) -> None:
         subprocess.run(command, check=True, cwd=REPOSITORY, env=environ)
     pids = {path.stem.rpartition("_")[2] for path in tmp_path.glob("*.db")}
     assert len(pids) == 2
-    assert ours(tmp_path, tuple(pids)) == theirs(tmp_path)
-
-
-def test_a_file_grows_and_old_cells_stay(tmp_path: Path) -> None:
-    """A value once placed is written where it was, however large the file has become."""
-    file = MappedFile(tmp_path / "counter_0.db")
-    doubles, index = file.cell(encode_key("m", "m_total", {"n": "first"}, ""))
-    for number in range(2000):
-        file.cell(encode_key("m", "m_total", {"n": str(number)}, "some help"))
-    assert (tmp_path / "counter_0.db").stat().st_size > INITIAL_SIZE
-    doubles[index] += 3.0
-    assert ours(tmp_path)["m_total", frozenset({("n", "first")})] == 3
-    file.close()
-
-
-def test_the_next_holder_counts_on(tmp_path: Path) -> None:
-    """A slot's counters go on where the last holder stopped."""
-    for _ in range(3):
-        book = Book()
-        book.open(tmp_path, "0")
-        Metrics(book, 1000).count(REQUESTS, "GET", "200", "/")
-        book.detach()
-    assert ours(tmp_path)[REQUEST] == 3
-
-
-def test_values_made_before_there_is_a_folder_are_kept(tmp_path: Path, value_seam: Book) -> None:
-    """What an application counts at import (preload_app) is in the files afterwards."""
-    counter = Counter("early", "early", registry=CollectorRegistry())
-    counter.inc(4)
-    value_seam.open(tmp_path, "master")
-    value_seam.open(tmp_path, "0")
-    counter.inc()
-    assert ours(tmp_path)["early_total", frozenset()] == 5
-
-
-def test_what_is_put_off_is_done_once() -> None:
-    """Threads of a forked child that count at the same time take one slot together."""
-    book = Book()
-    calls: list[int] = []
-    second = threading.Thread(target=lambda: touch())
-
-    def call() -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            second.start()
-            second.join(0.2)  # it waits for this call, so there is nothing to wait for
-
-    book.on_next_use(call)
-    waiting = book.lock
-
-    def touch() -> None:
-        with waiting:  # looked up before the first one was through
-            pass
-
-    touch()
-    second.join()
-    assert calls == [1]
+    assert samples_in(tmp_path, tuple(pids)) == theirs(tmp_path)
 
 
 def test_a_changed_help_text_splits_no_series(tmp_path: Path) -> None:
@@ -174,7 +109,7 @@ def test_a_changed_help_text_splits_no_series(tmp_path: Path) -> None:
         doubles, index = file.cell(encode_key("m", "m_total", {}, text))
         doubles[index] = amount
     file.close()
-    assert ours(tmp_path) == {("m_total", frozenset()): 5.0}
+    assert samples_in(tmp_path) == {("m_total", frozenset()): 5.0}
 
 
 def test_live_gauges_of_the_dead_do_not_count(tmp_path: Path, value_seam: Book) -> None:
@@ -182,7 +117,7 @@ def test_live_gauges_of_the_dead_do_not_count(tmp_path: Path, value_seam: Book) 
     for number in range(2):
         value_seam.open(tmp_path, str(number))
         Gauge("g", "g", multiprocess_mode="livesum", registry=CollectorRegistry()).set(1)
-    assert ours(tmp_path, ("1",)) == {("g", frozenset()): 1.0}
+    assert samples_in(tmp_path, ("1",)) == {("g", frozenset()): 1.0}
 
 
 def test_a_histogram_that_was_never_finished_is_left_out(tmp_path: Path) -> None:
@@ -191,7 +126,7 @@ def test_a_histogram_that_was_never_finished_is_left_out(tmp_path: Path) -> None
     file.cell(encode_key("h", "h_sum", {}, ""))
     file.cell(encode_key("h", "h_bucket", {"le": "1.0"}, ""))
     file.close()
-    assert ours(tmp_path) == {}
+    assert samples_in(tmp_path) == {}
 
 
 def filled(folder: Path) -> bytes:
@@ -221,7 +156,7 @@ def filled(folder: Path) -> bytes:
 def test_a_foreign_file_is_skipped_and_counted(tmp_path: Path, name: str, content: bytes) -> None:
     """A file that is none of ours costs itself only, at every read."""
     filled(tmp_path)
-    before = ours(tmp_path)
+    before = samples_in(tmp_path)
     (tmp_path / name).write_bytes(content)
     store = MergedStore(tmp_path)
     for _ in range(2):
@@ -258,19 +193,6 @@ def test_no_damage_breaks_a_read(tmp_path: Path, whole: bytes, data: st.DataObje
     MergedStore(tmp_path).read(["0"])
 
 
-def test_a_damaged_file_is_put_aside_by_the_next_holder(tmp_path: Path) -> None:
-    """Who takes a slot with a damaged file starts that file anew and says so."""
-    (tmp_path / "counter_0.db").write_bytes(b"noise" * 100)
-    told = []
-    book = Book(lambda: told.append(sys.exc_info()[0]))
-    book.open(tmp_path, "0")
-    Metrics(book, 1000).count(REQUESTS, "GET", "200", "/")
-    book.detach()
-    assert len(told) == 1
-    assert (tmp_path / "counter_0.db.corrupt").exists()
-    assert ours(tmp_path)[REQUEST] == 1
-
-
 def test_a_vanished_folder_is_an_empty_page(tmp_path: Path) -> None:
     """A folder removed under the reader is counted, not raised."""
     store = MergedStore(tmp_path / "gone")
@@ -278,42 +200,42 @@ def test_a_vanished_folder_is_an_empty_page(tmp_path: Path) -> None:
     assert store.unreadable == 1
 
 
-@pytest.mark.parametrize("place", ["gone/deep", "file/below"])
-def test_without_a_place_the_application_goes_on(tmp_path: Path, place: str) -> None:
-    """Where files cannot be made, values live in memory, and failures are told."""
-    (tmp_path / "file").touch()
-    told: list[None] = []
-    book = Book(lambda: told.append(None))
-    book.open(tmp_path / place, "0")
-    metrics = Metrics(book, 1000)
-    metrics.count(REQUESTS, "GET", "200", "/")
-    metrics.started()
-    metrics.finished(metrics.plan(("GET", "200", "/", "", "", "", "")), 0.1, 0.1)
-    assert told
+def write_values(path: Path, values: dict[str, float]) -> None:
+    file = MappedFile(path)
+    for label, value in values.items():
+        doubles, index = file.cell(encode_key("m", "m", {"n": label}, ""))
+        doubles[index] = value
+    file.close()
 
 
-def test_a_full_file_system_kills_nobody(tmp_path: Path) -> None:
-    """No space for more series: they are kept in memory, none of the old is lost, no SIGBUS."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
-        program = (
-            "import sys\nfrom pathlib import Path\n"
-            "from avatar_telemetry.store.mapped import Book\n"
-            "from avatar_telemetry.store.metrics import REQUESTS, Metrics\n"
-            "told = []\nbook = Book(lambda: told.append(None))\n"
-            "book.open(Path(sys.argv[1]), '0')\nmetrics = Metrics(book, 10**6)\n"
-            "for n in range(5000): metrics.count(REQUESTS, 'GET', '200', str(n))\n"
-            "metrics.count(REQUESTS, 'GET', '200', '0')\nprint(len(told) > 0)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program, str(mount)], capture_output=True, text=True
-        )
-        assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
-        labels = {("method", "GET"), ("status_code", "200"), ("path", "0")}
-        assert ours(mount)["ivatar_requests_total", frozenset(labels)] == 2
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
+def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
+    """A file that was put aside and begun anew has other series at the places of the old ones."""
+    path = tmp_path / "gauge_all_0.db"
+    write_values(path, {"a": 1.0})
+    store = MergedStore(tmp_path)
+    assert [dict(labels)["n"] for labels in store.read(["0"])[0].labels] == ["a"]
+    path.rename(tmp_path / "gauge_all_0.db.corrupt")
+    write_values(path, {"b": 2.0, "c": 3.0})
+    (family,) = store.read(["0"])
+    read = {dict(labels)["n"]: value
+            for labels, value in zip(family.labels, family.values, strict=True)}  # fmt: skip
+    assert read == {"b": 2.0, "c": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("min", {"a": 5.0, "b": 7.0, "c": -7.0}),
+        ("max", {"a": 6.0, "b": 7.0, "c": -7.0}),
+        ("sum", {"a": 11.0, "b": 7.0, "c": -7.0}),
+    ],
+)
+def test_a_series_that_a_file_lacks_changes_nothing(
+    tmp_path: Path, mode: str, expected: dict[str, float]
+) -> None:
+    """Neither a minimum nor a maximum counts what is not there as zero."""
+    write_values(tmp_path / f"gauge_{mode}_0.db", {"a": 5.0, "b": 7.0})
+    write_values(tmp_path / f"gauge_{mode}_1.db", {"c": -7.0, "a": 6.0})
+    read = {dict(labels)["n"]: value for (_, labels), value in samples_in(tmp_path).items()}
+    assert read == expected
+    assert samples_in(tmp_path) == theirs(tmp_path)

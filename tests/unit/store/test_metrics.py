@@ -105,3 +105,17 @@ def test_what_a_client_can_make_us_remember_is_bounded(recorder: Recorder) -> No
         recorder.metrics.finished(plan, 0.1, 0.1)
     assert len(recorder.metrics._plans) <= MAX_PLANS
     assert recorder.value("ivatar_requests_total") == wanted
+
+
+def test_the_ceiling_is_the_number_of_series(tmp_path: Path) -> None:
+    """As many series as the ceiling says are made, and not one more."""
+    book = Book()
+    book.open(tmp_path, "0")
+    Metrics(book, 1000)  # makes what each process has from its start
+    free = 3
+    metrics = Metrics(book, book.series + free)
+    for number in range(2 * free):
+        metrics.count(AUTH_ATTEMPTS, str(number), "true")
+    made = [key for key in book._files["counter"].cells if "ivatar_auth_attempts_total" in key]
+    assert len([key for key in made if '"other"' not in key]) == free
+    book.detach()

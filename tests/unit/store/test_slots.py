@@ -1,7 +1,8 @@
-"""Slots and the runtime folder: locks of real processes, freed by real deaths."""
+"""Slots: locks of real processes, freed by real deaths."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -11,18 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.continuity import Continuity
-from avatar_telemetry.store import folder as folder_module
-from avatar_telemetry.store.folder import PREFIX, living_masters, open_folder
-from avatar_telemetry.store.mapped import MappedFile
+from avatar_telemetry.store import slots as slots_module
 from avatar_telemetry.store.slots import (
     claim_slot,
     clear_dead_gauges,
     holders,
+    is_led,
+    last_holders,
     remove_live_gauges,
     try_lead,
 )
+from tests.support.descriptors import open_below
 
 FORK = multiprocessing.get_context("fork")
 
@@ -118,180 +118,72 @@ def test_there_is_one_leader(tmp_path: Path) -> None:
     os.close(second)
 
 
-@pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Private folders are made here."""
-    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
-    return tmp_path
+def test_whether_somebody_leads_is_asked_without_taking_the_lock(tmp_path: Path) -> None:
+    """A doctor asks; the next worker can lead all the same."""
+    assert not is_led(tmp_path)
+    lock = try_lead(tmp_path)
+    assert lock is not None
+    assert is_led(tmp_path)
+    os.close(lock)
+    assert not is_led(tmp_path)
 
 
-def open_here(named: str = "", upgrades: int = 0):
-    return open_folder(named, upgrades, os.geteuid(), os.getegid())
+def test_the_last_holder_is_known_after_its_death(workers: Holders) -> None:
+    """The name of a dead process stands until the next holder writes its own."""
+    pid = workers.start(1)[0]
+    workers.kill(pid)
+    assert [(each.slot, each.pid) for each in last_holders(workers.folder)] == [(0, pid)]
+    assert holders(workers.folder) == []
 
 
-def in_child(function, *args) -> int:
-    """The exit status of a forked process that runs a function."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            function(*args)
-            status = 0
-        except SettingsError:
-            status = 2
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+@pytest.mark.parametrize("record", [b"", b"[", b"{}", b"[1]", b'["x", 1]', b"\xff"])
+def test_a_record_that_cannot_be_read_is_no_holder(tmp_path: Path, record: bytes) -> None:
+    """A slot file cut off by a full disk names nobody, and the slot can be taken."""
+    (tmp_path / "slot-0.lock").write_bytes(record)
+    assert last_holders(tmp_path) == []
+    slot = claim_slot(tmp_path)
+    assert slot.number == 0
+    os.close(slot.lock)
 
 
-def test_a_private_folder_comes_and_goes(base: Path) -> None:
-    """It is for its owner alone, and goes with its only user."""
-    runtime = open_here()
-    assert runtime.path.parent == base
-    assert runtime.path.name.startswith(PREFIX)
-    assert runtime.path.stat().st_mode & 0o777 == 0o700
-    (runtime.path / "counter_0.db").touch()
-    runtime.release()
-    assert not runtime.path.exists()
+def test_a_slot_that_is_held_costs_no_descriptor(tmp_path: Path) -> None:
+    """Descriptors of slots that were tried and are another's are closed."""
+    slots = [claim_slot(tmp_path) for _ in range(4)]
+    assert [slot.number for slot in slots] == [0, 1, 2, 3]
+    assert open_below(tmp_path) == [f"slot-{number}.lock" for number in range(4)]
+    for slot in slots:
+        os.close(slot.lock)
 
 
-def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
-    """What a dead server of ours left goes at the start; what others left stays."""
-    named = base / "named"
-    named.mkdir()
-    for name in ("counter_0.db", "slot-0.lock", "gauge_livesum_3.db", "notes.txt", "x.db"):
-        (named / name).touch()
-    runtime = open_here(str(named))
-    assert sorted(path.name for path in named.iterdir()) == ["folder.lock", "notes.txt", "x.db"]
-    runtime.release()
-    assert named.exists()
+def test_a_slot_that_is_just_being_freed_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may free the lock of a dead holder a moment later; the next number would add
+    files for good."""
+    path = tmp_path / "slot-0.lock"
+    path.write_text(json.dumps([os.getpid(), 1]))  # a process that had this pid before
+    lock = os.open(path, os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(lock)
+
+    monkeypatch.setattr(slots_module.time, "sleep", sleep)
+    slot = claim_slot(tmp_path)
+    assert (slot.number, len(waits)) == (0, 3)
+    os.close(slot.lock)
 
 
-def test_a_named_folder_is_one_servers(base: Path) -> None:
-    """A second server is told who uses it."""
-    runtime = open_here(str(base / "named"))
-    assert in_child(open_here, str(base / "named")) == 2
-    assert in_child(open_here, str(base / "named"), os.getpid()) == 0, "an upgrade joins"
-    runtime.release()
-
-
-def test_an_upgrade_joins_the_folder_of_the_old_master(base: Path) -> None:
-    """The new master finds the old one's private folder; it goes with the last of the two."""
-    runtime = open_here()
-    (runtime.path / "counter_0.db").touch()
-
-    def upgrade() -> None:
-        joined = open_here("", os.getppid())
-        assert joined.path == runtime.path
-        assert (joined.path / "counter_0.db").exists()
-        joined.release()
-
-    assert in_child(upgrade) == 0
-    assert (runtime.path / "counter_0.db").exists()
-    runtime.release()
-    assert not runtime.path.exists()
-
-
-def test_the_folder_of_a_dead_server_is_removed_by_the_next(base: Path) -> None:
-    """Nothing piles up, and the folder of a living server stays."""
-    assert in_child(open_here) == 0  # ends without releasing it
-    (dead,) = base.glob(PREFIX + "*")
-    living = open_here()
-    assert not dead.exists()
-    second = open_here()
-    assert living.path.exists()
-    living.release()
-    second.release()
-    assert not list(base.glob(PREFIX + "*"))
-
-
-def test_a_stranger_s_folder_is_left_alone(base: Path) -> None:
-    """A folder without our record, or a link with our name, is nobody's business."""
-    (base / f"{PREFIX}odd").mkdir()
-    (base / f"{PREFIX}link").symlink_to("/etc")
-    open_here().release()
-    assert (base / f"{PREFIX}odd").exists()
-    assert (base / f"{PREFIX}link").is_symlink()
-
-
-@pytest.fixture
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that nothing of ours may touch."""
-    path = tmp_path_factory.mktemp("elsewhere") / "victim"
-    path.write_text("as it was")
-    return path
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")
-def test_an_upgrade_joins_no_folder_of_a_stranger(base: Path) -> None:
-    """Anybody can write down that a master uses his folder; root does not go there for it."""
-    stranger = base / f"{PREFIX}0"
-    stranger.mkdir()
-    record = {"layout": 1, "masters": [[os.getpid(), 0]], "since": 0, "key": ""}
-    (stranger / "folder.lock").write_text(json.dumps(record))
-    os.chown(stranger, 65_534, 65_534)
-    runtime = open_here("", os.getpid())
-    assert runtime.path != stranger
-    runtime.release()
-
-
-def test_a_linked_lock_is_not_followed(base: Path, victim: Path) -> None:
-    """Who may write into the folder cannot make a master write elsewhere."""
-    named = base / "named"
-    named.mkdir()
-    (named / "folder.lock").symlink_to(victim)
-    with pytest.raises(SettingsError, match="PROMETHEUS_MULTIPROC_DIR"):
-        open_here(str(named))
-    assert victim.read_text() == "as it was"
-
-
-@pytest.mark.parametrize(
-    "plant",
-    [
-        pytest.param(lambda path, victim: path.symlink_to(victim), id="link"),
-        pytest.param(lambda path, victim: os.mkfifo(path), id="pipe"),
-    ],
-)
-def test_planted_files_of_a_folder_lead_nowhere(base: Path, victim: Path, plant) -> None:
-    """A link is not followed and a pipe not waited for, by whoever looks into the folder."""
-    runtime = open_here()
-    names = (
-        "slot-0.lock",
-        "leader.lock",
-        "failures.stamp",
-        "pushed.state",
-        "pushed.new",
-        "counter_0.db",
-    )
-    for name in names:
-        plant(runtime.path / name, victim)
-    assert holders(runtime.path) == []
-    clear_dead_gauges(runtime.path, os.getpid())
-    for act in (
-        lambda: claim_slot(runtime.path),
-        lambda: try_lead(runtime.path),
-        Continuity(runtime.path, 0, delta=False).load,
-        lambda: MappedFile(runtime.path / "counter_0.db"),
-    ):
-        with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
-            act()
-    assert victim.read_text() == "as it was"
-    runtime.release()
-    assert not runtime.path.exists()
-
-
-def test_a_folder_of_a_pipe_holds_up_nobody(base: Path) -> None:
-    """A pipe where a private folder has its record is passed over, at a start as at an upgrade."""
-    odd = base / f"{PREFIX}0"
-    odd.mkdir()
-    os.mkfifo(odd / "folder.lock")
-    assert living_masters(odd) == []
-    open_here("", os.getpid()).release()
-    assert odd.exists()
-
-
-def test_a_folder_that_cannot_be_is_a_settings_error(base: Path) -> None:
-    """The message names the variable."""
-    (base / "file").touch()
-    with pytest.raises(SettingsError, match="PROMETHEUS_MULTIPROC_DIR"):
-        open_here(str(base / "file" / "below"))
+def test_a_slot_of_a_living_holder_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start of a worker takes no longer for each worker that is there."""
+    first = claim_slot(tmp_path)
+    monkeypatch.setattr(slots_module.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    second = claim_slot(tmp_path)
+    assert (first.number, second.number) == (0, 1)
+    for slot in (first, second):
+        os.close(slot.lock)

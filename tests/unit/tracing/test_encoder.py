@@ -224,3 +224,30 @@ def test_caches_are_bounded() -> None:
     (cache,) = encoder._caches(("key",))
     assert len(cache) <= encoder.KEPT
     assert encoder._kept.cache_info().currsize <= encoder.KEPT
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"), [(encoder.LONGEST_KEPT // 2, True), (encoder.LONGEST_KEPT, False)]
+)
+def test_a_long_value_is_encoded_and_not_kept(length: int, kept: bool) -> None:
+    """A known attribute that is long takes no place; its encoding is right all the same."""
+    value = "v" * length
+    span = Ours().tracer.start_span("name")
+    span.set_known(("long key",), (value,))
+    span.end()
+    assert encode_spans([span]) == official_bytes([span])
+    (cache,) = encoder._caches(("long key",))
+    assert (value in cache) is kept
+
+
+def test_a_long_value_set_by_hand_is_not_kept() -> None:
+    """What a program sets is kept up to the same length."""
+    sizes = []
+    for extra in (0, 1):
+        span = Ours().tracer.start_span("name")
+        span.set_attribute("by hand, long", "w" * (encoder.LONGEST_KEPT + extra))
+        span.end()
+        before = encoder._kept.cache_info().misses
+        assert encode_spans([span]) == official_bytes([span])
+        sizes.append(encoder._kept.cache_info().misses - before)
+    assert sizes == [1, 0]

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
-import warnings
-from collections.abc import Callable
 
 from avatar_telemetry.tracing.ids import Ids
+from tests.support.forked import in_child
 from tests.support.providers import Ours
-
-
-def in_child(work: Callable[[], str]) -> str:
-    """What some work says in a forked child."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # other threads are what is tested
-        child = os.fork()
-    if child == 0:
-        try:
-            os.write(writing, work().encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return text
 
 
 def test_ids_have_their_size() -> None:

@@ -1,0 +1,591 @@
+"""The deliberate faults of :mod:`tests.support.mutants`: one realistic mistake each."""
+
+# ruff: noqa: E501 - lines of the package with their indentation
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake in one module.
+
+    Args:
+        name: unique.
+        module: its path inside the package.
+        breaks: the behaviour that is lost, in one line.
+        old: text of the module, which stands there exactly once.
+        new: text in its place.
+        also: test files of other modules that hold this behaviour, as ``folder/module``.
+    """
+
+    name: str
+    module: str
+    breaks: str
+    old: str
+    new: str
+    also: tuple[str, ...] = ()
+
+
+STORE = (
+    Fault(
+        "mapped-length-first", "store/mapped.py", "a kill during an append corrupts the file",
+        """        self._bytes[self._used : end] = entry
+        # The entry stands before the length says so: a kill in between loses nothing.
+        self._bytes[0:4] = _length.pack(end)
+""",
+        """        self._bytes[0:4] = _length.pack(end)
+        self._bytes[self._used : end] = entry
+""",
+    ),
+    Fault(
+        "mapped-refused-stays-open", "store/mapped.py", "a refused file costs a descriptor",
+        "        except BaseException:\n            os.close(self._descriptor)\n            raise\n",
+        "        except BaseException:\n            raise\n",
+    ),
+    Fault(
+        "mapped-grows-early", "store/mapped.py", "a file that is exactly full is doubled",
+        "while end > size:", "while end >= size:",
+    ),
+    Fault(
+        "mapped-sparse", "store/mapped.py", "a store on a full file system kills the process",
+        "os.posix_fallocate(self._descriptor, 0, size)", "os.ftruncate(self._descriptor, size)",
+    ),
+    Fault(
+        "mapped-early-values-replace", "store/mapped.py",
+        "values made before the fork replace those of the last holder",
+        "doubles[index] += memory[0]", "doubles[index] = memory[0]",
+    ),
+    Fault(
+        "mapped-inc-without-lock", "store/mapped.py", "two threads lose counts of the application",
+        """            with book.lock:
+                self._doubles[self._index] += amount
+""",
+        """            if book.lock:
+                self._doubles[self._index] += amount
+""",
+    ),
+    Fault(
+        "mapped-files-left-open", "store/mapped.py", "a book that moves keeps its descriptors",
+        """        for file in self._files.values():
+            file.close()
+        self._files.clear()
+""",
+        "        self._files.clear()\n",
+    ),
+    Fault(
+        "mapped-corrupt-deleted", "store/mapped.py", "a damaged file is not kept for inspection",
+        'path.replace(path.with_suffix(".db.corrupt"))', "path.unlink()",
+    ),
+    Fault(
+        "mapped-failure-recursion", "store/mapped.py", "a failure of the store reports itself",
+        "if not self._failing:", "if True:",
+    ),
+    Fault(
+        "mapped-series-not-reset", "store/mapped.py", "series are counted again at each open",
+        "        self._memory.clear()\n        self.series = 0\n", "        self._memory.clear()\n",
+    ),
+    Fault(
+        "folder-stranger-removed", "store/folder.py", "root removes the folder of any user",
+        "            if path.lstat().st_uid in (os.geteuid(), uid):\n                _remove_if_dead",
+        "            if path.lstat().st_uid is not None:\n                _remove_if_dead",
+    ),
+    Fault(
+        "folder-stranger-joined", "store/folder.py", "an upgrade joins the folder of any user",
+        "            if path.lstat().st_uid not in (os.geteuid(), uid):\n                continue\n", "",
+    ),
+    Fault(
+        "folder-since-anew", "store/folder.py", "an upgrade in place begins to count anew",
+        "since, key = _begun(lock, since, key)", "_, key = _begun(lock, since, key)",
+    ),
+    Fault(
+        "folder-key-anew", "store/folder.py", "an upgrade in place changes all hashes",
+        "since, key = _begun(lock, since, key)", "since, _ = _begun(lock, since, key)",
+    ),
+    Fault(
+        "folder-unlocked", "store/folder.py", "a second server takes a named folder in use",
+        "    fcntl.flock(lock, fcntl.LOCK_SH)\n", "    fcntl.flock(lock, fcntl.LOCK_UN)\n",
+    ),
+    Fault(
+        "folder-refused-stays-open", "store/folder.py", "a refused folder costs a descriptor",
+        "        if strangers:\n            os.close(lock)\n", "        if strangers:\n",
+    ),
+    Fault(
+        "folder-starting-removed", "store/folder.py",
+        "a folder whose master has not written its record yet is removed",
+        "if masters and not any(", "if not any(",
+    ),
+    Fault(
+        "folder-public", "store/folder.py", "other users can look into a named folder",
+        "path.mkdir(mode=0o700, parents=True", "path.mkdir(parents=True",
+    ),
+    Fault(
+        "folder-removed-by-first", "store/folder.py",
+        "the first server to leave removes the files of the other",
+        "        except OSError:\n            os.close(self.lock)\n            return\n",
+        "        except OSError:\n            pass\n",
+    ),
+    Fault(
+        "slots-living-cleared", "store/slots.py", "gauges of a living worker are removed",
+        "if _lock(lock) and _read_holder(lock, holder.slot) == holder:",
+        "if _read_holder(lock, holder.slot) == holder:",
+    ),
+    Fault(
+        "slots-from-one", "store/slots.py", "slot 0 is never used",
+        "for number in count() if", "for number in count(1) if",
+    ),
+    Fault(
+        "slots-holder-unwritten", "store/slots.py", "nobody knows who holds a slot",
+        "            _write_holder(lock)\n", "",
+    ),
+    Fault(
+        "slots-tried-stays-open", "store/slots.py", "each slot of another worker costs a descriptor",
+        "        time.sleep(RETRY_DELAY)\n    os.close(lock)\n", "        time.sleep(RETRY_DELAY)\n",
+    ),
+    Fault(
+        "slots-no-retry", "store/slots.py", "a slot that is just being freed is left out for ever",
+        "if holder is None or is_alive(holder.pid, holder.started):", "if True:",
+    ),
+    Fault(
+        "merged-oldest", "store/merged.py", "the oldest value of a mostrecent gauge is shown",
+        "max(zip(times, values, strict=True))[1]", "min(zip(times, values, strict=True))[1]",
+    ),
+    Fault(
+        "merged-dead-gauges", "store/merged.py", "requests in progress of dead workers are shown",
+        'if match[1].startswith("gauge_live") and match[2] not in alive:',
+        'if match[1].startswith("gauge_dead") and match[2] not in alive:',
+    ),
+    Fault(
+        "merged-replaced-file", "store/merged.py", "the keys of a replaced file are used on the new",
+        "file is None or file.inode != inode or used < file.used",
+        "file is None or used < file.used",
+    ),
+    Fault(
+        "merged-absent-minimum", "store/merged.py", "a series that one file lacks has the minimum 0",
+        '"min": float("inf")', '"min": 0.0',
+    ),
+    Fault(
+        "merged-first-bucket-count", "store/merged.py", "a histogram has the count of one bucket",
+        "lines += (buckets[-1], values[stop])", "lines += (buckets[0], values[stop])",
+    ),
+    Fault(
+        "merged-help-replaces", "store/merged.py", "a changed help text loses what was counted",
+        "column = next((each for each in columns if identity not in each), None)",
+        "column = columns[0]",
+    ),
+    Fault(
+        "metrics-ceiling", "store/metrics.py", "one series more than the ceiling is made",
+        "self._book.series < self._max_series", "self._book.series <= self._max_series",
+    ),
+    Fault(
+        "metrics-first-byte-bucket", "store/metrics.py", "first bytes are in the duration's bucket",
+        "bucket = bisect_left(DURATION_BUCKETS, first_byte)",
+        "bucket = bisect_left(DURATION_BUCKETS, duration)",
+    ),
+    Fault(
+        "metrics-plans-unbounded", "store/metrics.py", "clients fill the memory with plans",
+        "if len(self._plans) >= MAX_PLANS:", "if len(self._plans) < 0:",
+    ),
+    Fault(
+        "metrics-bucket-boundary", "store/metrics.py", "a value at a bound is in the next bucket",
+        "self.add(bisect_left(self.bounds, value), value)",
+        "self.add(sum(bound <= value for bound in self.bounds), value)",
+    ),
+    Fault(
+        "labels-root-dot", "store/labels.py", "a host with the dot of the root is another service",
+        'host.lower().removesuffix(".")', "host.lower()",
+    ),
+    Fault(
+        "labels-long-suffix", "store/labels.py", "a suffix of five letters is none",
+        "0 < len(suffix) <= LONGEST_SUFFIX", "0 < len(suffix) < LONGEST_SUFFIX",
+    ),
+    Fault(
+        "files-link-followed", "store/files.py", "a planted link leads to a file of root's",
+        "os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_CLOEXEC | os.O_NONBLOCK",
+    ),
+    Fault(
+        "files-refused-stays-open", "store/files.py", "a planted pipe costs a descriptor",
+        "        os.close(descriptor)\n        raise OSError", "        raise OSError",
+    ),
+    Fault(
+        "family-newline", "store/family.py", "a newline in a label breaks the page",
+        '.replace("\\n", "\\\\n")', "",
+    ),
+)  # fmt: skip
+
+WSGI = (
+    Fault(
+        "body-dropped-list", "wsgi/body.py", "a list body that is dropped is not counted",
+        "    def __del__(self) -> None:\n        self._request.finish()\n",
+        "    def __del__(self) -> None:\n        pass\n",
+    ),
+    Fault(
+        "body-close-after-end", "wsgi/body.py", "a close() that fails after the end shows a 500",
+        "            if not self._request.finished:\n                self._request.failed(error)\n",
+        "            self._request.failed(error)\n",
+    ),
+    Fault(
+        "body-not-current", "wsgi/body.py", "probes see no request in the iteration of a body",
+        "            chunk = self._next()  # type: ignore[misc]\n",
+        "            request.leave(entered)\n            chunk = self._next()\n"
+        "            entered = request.enter()\n",
+    ),
+    Fault(
+        "middleware-stale", "wsgi/middleware.py", "a forked child records into its parent's files",
+        "if layer is None or layer.stale:", "if layer is None:",
+    ),
+    Fault(
+        "middleware-page-post", "wsgi/middleware.py", "a POST to the metrics path is not passed on",
+        'in ("GET", "HEAD") and', 'in ("GET", "HEAD", "POST") and',
+    ),
+    Fault(
+        "middleware-open-page", "wsgi/middleware.py", "anybody reads the metrics",
+        " and self._access.permits(environ)", "",
+    ),
+    Fault(
+        "middleware-left-current", "wsgi/middleware.py", "the next request of a thread sees this one",
+        "        finally:\n            request.leave(entered)\n        return observe_body",
+        "        finally:\n            pass\n        return observe_body",
+    ),
+    Fault(
+        "head-announced-stays", "wsgi/head.py", "an error page has the size of the first answer",
+        "    request.announced = None\n", "",
+    ),
+    Fault(
+        "head-unsent-stays", "wsgi/head.py", "an error page is awaited to the length of the first",
+        "    request.unsent = 0\n    request.announced", "    request.announced",
+    ),
+    Fault(
+        "head-names-unbounded", "wsgi/head.py", "an application fills the memory with header names",
+        "if len(_MEANINGS) < MOST_NAMES:", "if len(_MEANINGS) >= 0:",
+    ),
+    Fault(
+        "outcome-long-query", "wsgi/outcome.py", "clients fill the memory with queries",
+        " and len(request.query) <= LONGEST_QUERY", "",
+    ),
+    Fault(
+        "outcome-answer-of-another", "wsgi/outcome.py", "two applications share size labels",
+        "        id(request.telemetry),  # another application of this process may have other sizes\n",
+        "", ("wsgi/request",),
+    ),
+    Fault(
+        "outcome-first-file-only", "wsgi/outcome.py", "only one file of an upload is measured",
+        "for content_type, size in files:", "for content_type, size in files[:1]:",
+    ),
+    Fault(
+        "outcome-rule-status", "wsgi/outcome.py", "a rule is asked with a status that is none",
+        "labels.status(request.status) != labels.OTHER", "request.status.isdecimal()",
+    ),
+    Fault(
+        "request-error-kept", "wsgi/request.py", "the frames of failed requests stay in memory",
+        "        self.error = None  # its traceback holds the frames that hold this request\n", "",
+        ("wsgi/middleware",),
+    ),
+    Fault(
+        "request-not-abandoned", "wsgi/request.py", "a request that cannot be counted is in progress",
+        "            self.telemetry.metrics.abandoned()\n", "            pass\n",
+        ("wsgi/conformance",),
+    ),
+    Fault(
+        "request-client-gone", "wsgi/request.py", "a client that goes away is an error of ours",
+        "if error is not self._send_error:", "if error is not None:", ("wsgi/conformance",),
+    ),
+    Fault(
+        "request-last-lookup", "wsgi/request.py", "the last look-up decides about hit and miss",
+        "if self.route.cached and not self.cache and cache in", "if self.route.cached and cache in",
+    ),
+    Fault(
+        "request-counted-late", "wsgi/request.py", "a kill after the last byte loses the request",
+        "            if self.unsent <= 0:\n                self.finish()\n",
+        "            if self.unsent < 0:\n                self.finish()\n",
+        ("wsgi/conformance",),
+    ),
+    Fault(
+        "request-last-error", "wsgi/request.py", "a consequence stands for the cause of an error",
+        "        if self.error is None:\n            self.error = error\n",
+        "        self.error = error\n", ("wsgi/request_spans",),
+    ),
+    Fault(
+        "upload-one-file-more", "wsgi/upload.py", "one file more than the bound is kept",
+        "len(self._files) < MAX_FILES", "len(self._files) <= MAX_FILES",
+    ),
+    Fault(
+        "upload-rest-unparsed", "wsgi/upload.py", "the end of an upload is not measured",
+        '        self._parse(b"")\n        for segment in', "        for segment in",
+    ),
+    Fault(
+        "spans-personal-unbounded", "wsgi/request_spans.py", "clients fill the memory with paths",
+        "if len(self._personal_of) >= MOST_REMEMBERED:", "if len(self._personal_of) < 0:",
+    ),
+    Fault(
+        "spans-client-errors", "wsgi/request_spans.py", "a 404 is an error of the server",
+        'if request.status[:1] != "5":', 'if request.status[:1] not in "45":',
+    ),
+    Fault(
+        "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
+        '    if request.method == "HEAD":\n        return None\n', "",
+    ),
+    Fault(
+        "timing-list-changed", "wsgi/server_timing.py", "the application's list of headers grows",
+        "response_headers = [*response_headers, (HEADER, timing)]",
+        "response_headers += [(HEADER, timing)]",
+    ),
+)  # fmt: skip
+
+TRACING = (
+    Fault(
+        "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
+        "if len(encoded) <= LONGEST_KEPT:", "if encoded:",
+    ),
+    Fault(
+        "encoder-truth-is-one", "tracing/encoder.py", "True is sent as 1 after a 1",
+        "@lru_cache(maxsize=KEPT, typed=True)", "@lru_cache(maxsize=KEPT)",
+    ),
+    Fault(
+        "encoder-remote-flag", "tracing/encoder.py", "a remote parent is sent as a local one",
+        "        flags = _FLAGS_REMOTE if parent.is_remote else _FLAGS_LOCAL\n", "",
+    ),
+    Fault(
+        "encoder-length-boundary", "tracing/encoder.py", "a field of 16384 bytes has a wrong length",
+        "if length < 0x4000:", "if length <= 0x4000:",
+    ),
+    Fault(
+        "queue-in-flight-lost", "tracing/queue.py", "spans on their way at the end are not counted",
+        "lost = len(self._spans) + self._in_flight", "lost = len(self._spans)",
+    ),
+    Fault(
+        "queue-one-more", "tracing/queue.py", "the queue holds one span more than it may",
+        "if waiting >= self._queue_size", "if waiting > self._queue_size",
+    ),
+    Fault(
+        "queue-counted-twice", "tracing/queue.py", "an abandoned batch is dropped and exported",
+        "            if self._abandoned:\n                return  # they count as dropped\n", "",
+    ),
+    Fault(
+        "queue-last-sender", "tracing/queue.py", "what one of two exporters refuses is exported",
+        "arrived = min(arrived, accepted)", "arrived = accepted",
+    ),
+    Fault(
+        "queue-full-batch-waits", "tracing/queue.py", "a full batch waits for its delay",
+        "            self._called = True\n            self._wake.set()\n",
+        "            self._called = True\n",
+    ),
+    Fault(
+        "queue-parents-connections", "tracing/queue.py", "a child sends on its parent's connection",
+        "                sender.renew()\n", "                pass\n",
+    ),
+    Fault(
+        "queue-senders-open", "tracing/queue.py", "connections stay open at the end",
+        "        if thread is None or not thread.is_alive():\n            self._close()\n", "",
+    ),
+    Fault(
+        "sampling-boundary", "tracing/sampling.py", "our decision differs from the SDK's sampler",
+        "trace_id & mask < bound", "trace_id & mask <= bound",
+    ),
+    Fault(
+        "sampling-parent", "tracing/sampling.py", "the caller's decision is not followed",
+        "decide(trace_id) if parent is None else parent", "decide(trace_id)",
+    ),
+    Fault(
+        "ids-zero", "tracing/ids.py", "a span id may be zero, which is none",
+        "self._bits(64) or 1", "self._bits(64)",
+    ),
+    Fault(
+        "incoming-link", "tracing/incoming.py", "a caller who is not trusted is continued",
+        'if self._trust == "link":', 'if self._trust == "ignore":',
+    ),
+    Fault(
+        "incoming-still-reading", "tracing/incoming.py", "warnings of the application disappear",
+        "            _READING.reset(token)\n", "            pass\n",
+    ),
+    Fault(
+        "span-attribute-limit", "tracing/span.py", "a span has one attribute more than the limit",
+        "len(extra) >= most", "len(extra) > most",
+    ),
+    Fault(
+        "span-ends-twice", "tracing/span.py", "a span that is ended twice is exported twice",
+        "first = self._end_time is None", "first = True",
+    ),
+    Fault(
+        "span-ok-not-final", "tracing/span.py", "an error after OK changes the status",
+        "        if self._status.status_code is StatusCode.OK:\n            return\n", "",
+    ),
+    Fault(
+        "span-description-unscrubbed", "tracing/span.py", "a status shows personal data",
+        "description = self._tracer.scrub(description)", "description = str(description)",
+    ),
+    Fault(
+        "provider-lock-after-fork", "tracing/provider.py", "a forked child waits for a dead thread",
+        "        self.lock = threading.RLock()\n        self._resource",
+        "        self._resource",
+    ),
+    Fault(
+        "processors-unguarded", "tracing/processors.py", "a processor that raises breaks a request",
+        '        with self._guard.at("spans"):\n            self._processor.on_end(span)\n',
+        "        self._processor.on_end(span)\n",
+    ),
+    Fault(
+        "processors-no-deadline", "tracing/processors.py", "a processor holds up the end of a worker",
+        "thread.join(max(deadline - time.monotonic(), 0.0))", "thread.join()",
+    ),
+    Fault(
+        "pipeline-none-queued", "tracing/pipeline.py", "spans wait for an exporter that is none",
+        'self.queue.put if settings.traces_exporters != ("none",) else lambda span: None',
+        "self.queue.put",
+    ),
+    Fault(
+        "pipeline-limit-zero", "tracing/pipeline.py", "a limit of 0 attributes counts as none",
+        "chosen = shared if limit is None else limit", "chosen = limit or shared",
+    ),
+    Fault(
+        "pipeline-spans-left", "tracing/pipeline.py", "spans of the last moments are lost",
+        "        self.queue.stop(deadline)\n", "",
+    ),
+    Fault(
+        "pipeline-parents-spans", "tracing/pipeline.py", "a child sends its parent's spans again",
+        "        self.provider.renew()\n        self.queue.renew()\n",
+        "        self.provider.renew()\n",
+    ),
+    Fault(
+        "pipeline-provider-replaced", "tracing/pipeline.py", "the application's provider is replaced",
+        "if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):", "if True:",
+    ),
+)  # fmt: skip
+
+EXPORT = (
+    Fault(
+        "continuity-due-at-once", "export/continuity.py", "a new leader pushes at once",
+        "return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)", "return 0.0",
+        ("export/bridge",),
+    ),
+    Fault(
+        "continuity-negative-sum", "export/continuity.py",
+        "a histogram of negative sums begins anew at each push",
+        "counts = max(1, len(now) - 1)", "counts = len(now)", ("export/bridge",),
+    ),
+    Fault(
+        "continuity-start", "export/continuity.py", "a new series starts when it was seen already",
+        "Mark(self._before, (0.0,) * len(values))", "Mark(self._read, (0.0,) * len(values))",
+        ("export/bridge",),
+    ),
+    Fault(
+        "pusher-not-noted", "export/pusher.py", "the next leader does not know of the last push",
+        "                self._continuity.save()\n", "                pass\n", ("export/bridge",),
+    ),
+    Fault(
+        "pusher-noted-unsent", "export/pusher.py", "increments that did not arrive are lost",
+        "            if arrived:\n                self._continuity.sent(batch.values)\n",
+        "            if batch:\n                self._continuity.sent(batch.values)\n",
+        ("export/bridge",),
+    ),
+    Fault(
+        "bridge-infinite-bound", "export/bridge.py", "the infinite bound is sent",
+        "explicit_bounds=bounds[:-1]", "explicit_bounds=bounds",
+    ),
+    Fault(
+        "bridge-temporality", "export/bridge.py", "increments are sent as totals",
+        "AggregationTemporality.DELTA if continuity.delta else",
+        "AggregationTemporality.DELTA if not continuity.delta else",
+    ),
+    Fault(
+        "throttle-clock-back", "export/throttle.py", "a clock that was put back silences failures",
+        "if abs(now - _time_in(os.pread(file, 32, 0))) < INTERVAL:",
+        "if now - _time_in(os.pread(file, 32, 0)) < INTERVAL:",
+    ),
+    Fault(
+        "throttle-short-secret-first", "export/throttle.py", "the rest of a longer secret is logged",
+        "sorted(long, key=len, reverse=True)", "sorted(long, key=len)",
+    ),
+    Fault(
+        "outgoing-redirect", "export/outgoing.py", "a redirect counts as delivered",
+        "        _refuse_redirect(response)\n        return response\n\n\ndef _as_requests_says",
+        "        return response\n\n\ndef _as_requests_says",
+    ),
+    Fault(
+        "senders-refused", "export/senders.py", "spans that a collector refuses are exported",
+        "return max(len(items) - refused, 0)", "return len(items)", ("export/retries",),
+    ),
+    Fault(
+        "exporters-timeout", "export/exporters.py", "a push takes longer than it may",
+        "timeout=min(otlp.timeout, timeout)", "timeout=max(otlp.timeout, timeout)",
+    ),
+    Fault(
+        "meters-last-export", "export/meters.py", "the last values of a worker are not exported",
+        "            self._export()\n        self._export()\n", "            self._export()\n",
+    ),
+    Fault(
+        "wanted-deflate", "export/wanted.py", "gRPC starts with a compression that it lacks",
+        'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
+        ("export/exporters",),
+    ),
+)  # fmt: skip
+
+PROCESS = (
+    Fault(
+        "runtime-layers-not-stale", "runtime.py", "a forked child goes on with its parent's layer",
+        "            layer.stale = True\n", "            pass\n",
+    ),
+    Fault(
+        "runtime-child-keeps-slot", "runtime.py", "a forked child counts into its parent's slot",
+        "            os.close(self._slot.lock)\n            self._slot = None\n",
+        "            pass\n",
+    ),
+    Fault(
+        "runtime-worker-releases", "runtime.py", "a worker that ends removes the server's folder",
+        "if folder is not None and os.getpid() == self._folder_owner:", "if folder is not None:",
+    ),
+    Fault(
+        "runtime-live-gauges-stay", "runtime.py", "a slot begins with its last holder's requests",
+        "            remove_live_gauges(path, self._slot.number)\n", "",
+    ),
+    Fault(
+        "runtime-folder-not-given", "runtime.py", "libraries do not find the runtime folder",
+        'self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)',
+        'self._environ.setdefault("PROMETHEUS_MULTIPROC_DIR", "")',
+    ),
+    Fault(
+        "runtime-switched-off-writes", "runtime.py", "a worker that is off writes the master's files",
+        "            self.book.detach()  # the master's, of a start with the telemetry on\n", "",
+    ),
+    Fault(
+        "runtime-upgrade-tries-port", "runtime.py", "an upgrade fails for the old server's port",
+        "if settings.prometheus_endpoint and not upgrades:", "if settings.prometheus_endpoint:",
+    ),
+    Fault(
+        "gunicorn-release-first", "gunicorn.py", "the folder is gone before the last push",
+        "    RUNTIME.push_last()\n    RUNTIME.release()\n",
+        "    RUNTIME.release()\n    RUNTIME.push_last()\n",
+    ),
+    Fault(
+        "gunicorn-signal-lost", "gunicorn.py", "a worker that is stopped during its start goes on",
+        "    if told:\n        raise SystemExit(0)\n", "",
+    ),
+    Fault(
+        "gunicorn-other-worker", "gunicorn.py", "the master ends its telemetry for a dead worker",
+        "if worker.pid == os.getpid():", "if worker.pid:",
+    ),
+    Fault(
+        "gunicorn-green-by-name", "gunicorn.py", "a class below gevent's is not known as green",
+        "for base in worker_class.__mro__)", "for base in (worker_class,))",
+    ),
+    Fault(
+        "startup-exit-is-good", "startup.py", "a profile that ends the process counts as usable",
+        "IS_GOOD = 42", "IS_GOOD = 0",
+    ),
+    Fault(
+        "startup-root-stays", "startup.py", "the master goes on as the workers' user",
+        "    finally:\n        os.seteuid(was_uid)\n", "    finally:\n",
+    ),
+    Fault(
+        "worker-process-first", "worker.py", "a request records with another application's profile",
+        "        if request is not None:\n", "        if request is None:\n",
+    ),
+    Fault(
+        "log-shown-thrice", "log.py", "debug output comes once for each logger that is on",
+        "            logger.debug(message, *args, stacklevel=2)\n            return\n",
+        "            logger.debug(message, *args, stacklevel=2)\n",
+    ),
+)  # fmt: skip
+
+FAULTS = (*STORE, *WSGI, *TRACING, *EXPORT, *PROCESS)

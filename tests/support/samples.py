@@ -1,0 +1,23 @@
+"""The samples of a runtime folder, by name and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from avatar_telemetry.store.merged import MergedStore
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples_in(folder: Path, alive: tuple[str, ...] = ("0", "1", "2")) -> Samples:
+    """What is merged of the files of a folder.
+
+    Args:
+        folder: a runtime folder.
+        alive: the identifiers whose live gauges count.
+    """
+    return {
+        (name, frozenset(labels)): value
+        for family in MergedStore(folder).read(alive)
+        for name, labels, value in zip(family.names, family.labels, family.values, strict=True)
+    }

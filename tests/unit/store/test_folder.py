@@ -1,0 +1,364 @@
+"""The runtime folder: who uses it, what of it is removed and when, and what is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.store import folder as folder_module
+from avatar_telemetry.store.folder import (
+    KEY_BYTES,
+    LAYOUT,
+    PREFIX,
+    RuntimeFolder,
+    base_folder,
+    living_masters,
+    open_folder,
+    served_folders,
+)
+from avatar_telemetry.store.mapped import MappedFile
+from avatar_telemetry.store.slots import claim_slot, clear_dead_gauges, holders, try_lead
+from tests.support.descriptors import open_below
+from tests.support.forked import in_child
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Private folders are made here."""
+    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def open_here(named: str = "", upgrades: int = 0):
+    return open_folder(named, upgrades, os.geteuid(), os.getegid())
+
+
+def test_a_private_folder_comes_and_goes(base: Path) -> None:
+    """It is for its owner alone, and goes with its only user."""
+    runtime = open_here()
+    assert runtime.path.parent == base
+    assert runtime.path.name.startswith(PREFIX)
+    assert runtime.path.stat().st_mode & 0o777 == 0o700
+    (runtime.path / "counter_0.db").touch()
+    runtime.release()
+    assert not runtime.path.exists()
+
+
+def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
+    """What a dead server of ours left goes at the start; what others left stays."""
+    named = base / "named"
+    named.mkdir()
+    for name in ("counter_0.db", "slot-0.lock", "gauge_livesum_3.db", "notes.txt", "x.db"):
+        (named / name).touch()
+    runtime = open_here(str(named))
+    assert sorted(path.name for path in named.iterdir()) == ["folder.lock", "notes.txt", "x.db"]
+    runtime.release()
+    assert named.exists()
+
+
+def test_a_named_folder_is_one_servers(base: Path) -> None:
+    """A second server is told who uses it."""
+    runtime = open_here(str(base / "named"))
+
+    def join() -> None:
+        with pytest.raises(SettingsError, match="the runtime folder is in use"):
+            open_here(str(base / "named"))
+        open_here(str(base / "named"), os.getppid())  # an upgrade
+
+    in_child(join)
+    runtime.release()
+
+
+def test_an_upgrade_joins_the_folder_of_the_old_master(base: Path) -> None:
+    """The new master finds the old one's private folder; it goes with the last of the two."""
+    runtime = open_here()
+    (runtime.path / "counter_0.db").touch()
+
+    def upgrade() -> None:
+        joined = open_here("", os.getppid())
+        assert joined.path == runtime.path
+        assert (joined.since, joined.key) == (runtime.since, runtime.key)
+        assert (joined.path / "counter_0.db").exists()
+        joined.release()
+
+    in_child(upgrade)
+    assert (runtime.path / "counter_0.db").exists()
+    runtime.release()
+    assert not runtime.path.exists()
+
+
+def test_counting_begins_with_the_first_user(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade in place is no new beginning; a server that starts after it is one."""
+    now = [1000.0]
+    monkeypatch.setattr(folder_module.time, "time", lambda: now[0])
+    named = str(base / "named")
+    first = open_here(named)
+    now[0] = 2000.0
+    second = open_here(named, os.getpid())
+    assert (first.since, second.since) == (1000.0, 1000.0)
+    assert second.key == first.key
+    assert len(first.key) == KEY_BYTES
+    first.release()
+    second.release()
+    third = open_here(named)
+    assert third.since == 2000.0
+    assert third.key != first.key
+    third.release()
+
+
+def test_an_upgrade_starts_anew_where_the_record_cannot_be_read(base: Path) -> None:
+    """A damaged record costs its own content; the folder can be used all the same."""
+    named = base / "named"
+    first = open_here(str(named))
+    (named / "folder.lock").write_text("[")
+    second = open_here(str(named), os.getpid())
+    assert second.since >= first.since
+    assert living_masters(named) == [os.getpid()]
+    second.release()
+    first.release()
+
+
+def test_an_upgrade_joins_no_folder_of_another_layout(base: Path) -> None:
+    """A new version that writes its files otherwise begins in a folder of its own."""
+    first = open_here()
+    lock = first.path / "folder.lock"
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | {"layout": LAYOUT + 1}))
+    second = open_here("", os.getpid())
+    assert second.path != first.path
+    second.release()
+    first.release()
+
+
+def test_the_last_to_leave_removes_the_folder(base: Path) -> None:
+    """While another server uses the folder, its files stay."""
+    first = open_here()
+    second = open_here("", os.getpid())
+    (first.path / "counter_0.db").touch()
+    first.release()
+    assert (second.path / "counter_0.db").exists()
+    second.release()
+    assert not second.path.exists()
+
+
+def test_a_named_folder_is_emptied_at_the_end(base: Path) -> None:
+    """It stays, with what others have put into it."""
+    runtime = open_here(str(base / "named"))
+    for name in ("counter_0.db", "slot-0.lock", "leader.lock", "pushed.state", "notes.txt"):
+        (runtime.path / name).touch()
+    (runtime.path / "counter_1.db").mkdir()
+    runtime.release()
+    left = sorted(path.name for path in runtime.path.iterdir())
+    assert left == ["counter_1.db", "folder.lock", "notes.txt"]
+
+
+def test_folders_in_use_are_found(base: Path) -> None:
+    """A command finds the folders of servers that run, with the pids of their masters."""
+    runtime = open_here()
+    (base / f"{PREFIX}empty").mkdir()
+    assert list(served_folders()) == [runtime.path]
+    assert living_masters(runtime.path) == [os.getpid()]
+    assert living_masters(base / "nowhere") == []
+    runtime.release()
+    assert list(served_folders()) == []
+
+
+def test_the_key_is_not_shown(base: Path) -> None:
+    """Hashes of personal data rest on it, so no log shows it."""
+    runtime = open_here()
+    assert runtime.key.hex() not in repr(runtime)
+    assert repr(runtime.key) not in repr(runtime)
+    runtime.release()
+
+
+def test_private_folders_are_in_memory_if_they_can_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where /dev/shm cannot be written, they are with the temporary files."""
+    monkeypatch.setattr(folder_module.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(folder_module.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert base_folder() == tmp_path
+
+
+def test_the_folder_of_a_dead_server_is_removed_by_the_next(base: Path) -> None:
+    """Nothing piles up, and the folder of a living server stays."""
+
+    def abandon() -> None:
+        open_here()  # the child ends without releasing it
+
+    in_child(abandon)
+    (dead,) = base.glob(PREFIX + "*")
+    living = open_here()
+    assert not dead.exists()
+    second = open_here()
+    assert living.path.exists()
+    living.release()
+    second.release()
+    assert not list(base.glob(PREFIX + "*"))
+
+
+def test_a_stranger_s_folder_is_left_alone(base: Path) -> None:
+    """A folder without our record, or a link with our name, is nobody's business."""
+    (base / f"{PREFIX}odd").mkdir()
+    (base / f"{PREFIX}link").symlink_to("/etc")
+    open_here().release()
+    assert (base / f"{PREFIX}odd").exists()
+    assert (base / f"{PREFIX}link").is_symlink()
+
+
+@pytest.fixture
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that nothing of ours may touch."""
+    path = tmp_path_factory.mktemp("elsewhere") / "victim"
+    path.write_text("as it was")
+    return path
+
+
+NOBODY = 65_534
+DEAD = [[os.getpid(), 1]]
+"""The record of a process with a pid that another one has now."""
+
+
+@pytest.fixture
+def stranger(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Makes a private folder of a user who is neither root, whom this process takes itself for,
+    nor the workers' own."""
+
+    def make(**record: Any) -> Path:
+        path = base / f"{PREFIX}stranger"
+        path.mkdir()
+        (path / "folder.lock").write_text(json.dumps({"layout": LAYOUT, **record}))
+        if os.geteuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: 0)
+        return path
+
+    return make
+
+
+def open_as_root(upgrades: int = 0) -> RuntimeFolder:
+    return open_folder("", upgrades, 0, os.getegid())
+
+
+def test_an_upgrade_joins_no_folder_of_a_stranger(base: Path, stranger) -> None:
+    """Anybody can write down that a master uses his folder; root does not go there for it."""
+    path = stranger(masters=[[os.getpid(), 0]], since=0, key="")
+    runtime = open_as_root(os.getpid())
+    assert runtime.path != path
+    runtime.release()
+
+
+def test_a_dead_folder_of_a_stranger_is_left_alone(base: Path, stranger) -> None:
+    """Root removes no folder that neither it nor the workers' user has made, whatever is in it."""
+    path = stranger(masters=DEAD, since=0, key="")
+    open_as_root().release()
+    assert (path / "folder.lock").exists()
+
+
+def test_a_dead_folder_of_the_workers_user_is_removed(base: Path, stranger) -> None:
+    """The folder that a master of root has given to its workers goes, if that server is dead."""
+    path = stranger(masters=DEAD, since=0, key="")
+    open_folder("", 0, path.stat().st_uid, os.getegid()).release()
+    assert not path.exists()
+
+
+def test_a_linked_lock_is_not_followed(base: Path, victim: Path) -> None:
+    """Who may write into the folder cannot make a master write elsewhere."""
+    named = base / "named"
+    named.mkdir()
+    (named / "folder.lock").symlink_to(victim)
+    with pytest.raises(SettingsError, match="PROMETHEUS_MULTIPROC_DIR"):
+        open_here(str(named))
+    assert victim.read_text() == "as it was"
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        pytest.param(lambda path, victim: path.symlink_to(victim), id="link"),
+        pytest.param(lambda path, victim: os.mkfifo(path), id="pipe"),
+    ],
+)
+def test_planted_files_of_a_folder_lead_nowhere(base: Path, victim: Path, plant) -> None:
+    """A link is not followed and a pipe not waited for, by whoever looks into the folder."""
+    runtime = open_here()
+    names = (
+        "slot-0.lock",
+        "leader.lock",
+        "failures.stamp",
+        "pushed.state",
+        "pushed.new",
+        "counter_0.db",
+    )
+    for name in names:
+        plant(runtime.path / name, victim)
+    assert holders(runtime.path) == []
+    clear_dead_gauges(runtime.path, os.getpid())
+    for act in (
+        lambda: claim_slot(runtime.path),
+        lambda: try_lead(runtime.path),
+        Continuity(runtime.path, 0, delta=False).load,
+        lambda: MappedFile(runtime.path / "counter_0.db"),
+    ):
+        with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
+            act()
+    assert victim.read_text() == "as it was"
+    runtime.release()
+    assert not runtime.path.exists()
+
+
+def test_a_folder_of_a_pipe_holds_up_nobody(base: Path) -> None:
+    """A pipe where a private folder has its record is passed over, at a start as at an upgrade."""
+    odd = base / f"{PREFIX}0"
+    odd.mkdir()
+    os.mkfifo(odd / "folder.lock")
+    assert living_masters(odd) == []
+    open_here("", os.getpid()).release()
+    assert odd.exists()
+
+
+def test_a_named_folder_that_is_made_is_private(base: Path) -> None:
+    """Nobody else may look into it; one that was there keeps the mode that its owner gave it."""
+    runtime = open_here(str(base / "made"))
+    assert runtime.path.stat().st_mode & 0o777 == 0o700
+    runtime.release()
+    (base / "given").mkdir(mode=0o750)
+    runtime = open_here(str(base / "given"))
+    assert runtime.path.stat().st_mode & 0o777 == 0o750
+    runtime.release()
+
+
+def test_a_folder_whose_server_is_just_starting_is_left_alone(base: Path) -> None:
+    """Between the making of a folder and the record of its master it looks abandoned."""
+    young = base / f"{PREFIX}young"
+    young.mkdir()
+    (young / "folder.lock").touch()
+    open_here().release()
+    assert (young / "folder.lock").exists()
+
+
+def test_a_folder_that_is_refused_is_closed(base: Path) -> None:
+    """A start that fails keeps no descriptor of the other server's lock."""
+    runtime = open_here(str(base / "named"))
+
+    def refused() -> list[str]:
+        with pytest.raises(SettingsError, match=f"process {os.getppid()} uses this one"):
+            open_here(str(base / "named"))
+        return open_below(base)
+
+    assert in_child(refused) == ["named/folder.lock"], "the parent's own, inherited"
+    runtime.release()
+
+
+def test_a_folder_that_cannot_be_is_a_settings_error(base: Path) -> None:
+    """The message names the variable."""
+    (base / "file").touch()
+    with pytest.raises(SettingsError, match="PROMETHEUS_MULTIPROC_DIR"):
+        open_here(str(base / "file" / "below"))

@@ -1,0 +1,45 @@
+"""The deliberate faults: each is in the code as it is now."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.faults import FAULTS, Fault
+from tests.support.mutants import PACKAGE, FaultTextError, changed, main, relevant_tests
+from tests.support.paths import REPOSITORY
+
+
+@pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in FAULTS])
+def test_a_fault_changes_the_code_as_it_is(fault: Fault) -> None:
+    """Its text stands in its module exactly once, the faulty module can be compiled, and there are
+    tests for it."""
+    original = (REPOSITORY / PACKAGE / fault.module).read_text(encoding="utf-8")
+    faulty = changed(fault, original)
+    assert faulty != original
+    compile(faulty, fault.module, "exec")
+    assert relevant_tests(fault)
+
+
+def test_faults_have_names_of_their_own() -> None:
+    """A fault is asked for by its name."""
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 30
+
+
+@pytest.mark.parametrize("text", ["", "a b a"])
+def test_a_text_that_does_not_stand_once_is_an_error(text: str) -> None:
+    """Code that has moved on is named, not silently passed over."""
+    with pytest.raises(FaultTextError, match=r"moved: its text occurs \d times in m\.py"):
+        changed(Fault("moved", "m.py", "nothing", "a", "c"), text)
+
+
+def test_a_name_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fault that was renamed is not passed over."""
+    assert main(["no-such-fault"]) == 2
+    assert capsys.readouterr().out == "unknown: no-such-fault\n"
+
+
+def test_a_fault_without_tests_is_an_error() -> None:
+    """A fault that nothing could notice would lower the share in silence."""
+    fault = Fault("lost", "store/nowhere.py", "nothing", "a", "b")
+    with pytest.raises(FileNotFoundError, match="lost"):
+        relevant_tests(fault)

@@ -1,0 +1,213 @@
+"""gunicorn's hooks: what each does to the runtime, with gunicorn's objects as far as they are used.
+
+Importing the hooks makes a process one that gunicorn drives, so each test has a child of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.sync import SyncWorker
+
+from avatar_telemetry.errors import SettingsError
+from tests.support.forked import in_child
+
+Calls = list[list[Any]]
+
+
+class FakeRuntime:
+    """Remembers the calls of the hooks."""
+
+    def __init__(self, fault: SettingsError | None = None) -> None:
+        self.calls: Calls = []
+        self.starting: Callable[[], None] = lambda: None
+        self._fault = fault
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: self.calls.append([name, *arguments])
+
+    def prepare(self, *arguments: int) -> None:
+        self.calls.append(["prepare", *arguments])
+        if self._fault is not None:
+            raise self._fault
+
+    def start_worker(self, server: Any, uid: int, gid: int) -> None:
+        self.calls.append(["start_worker", server.master, list(server.sockets()), uid, gid])
+        self.starting()
+
+
+def hooks(runtime: FakeRuntime) -> Any:
+    import avatar_telemetry.gunicorn as module
+
+    module.RUNTIME = runtime  # type: ignore[assignment]
+    return module
+
+
+def arbiter(**changes: Any) -> Any:
+    cfg = SimpleNamespace(chdir="/some/where", uid=1, gid=2, preload_app=False)
+    return SimpleNamespace(
+        **{"cfg": cfg, "master_pid": 7, "pidfile": None, "worker_class": SyncWorker} | changes
+    )
+
+
+def worker(**changes: Any) -> Any:
+    cfg = SimpleNamespace(uid=1, gid=2, preload_app=False)
+    return SimpleNamespace(**{"cfg": cfg, "pid": os.getpid(), "sockets": ["socket"]} | changes)
+
+
+def test_importing_the_hooks_manages_the_process() -> None:
+    """The application's own metrics, made later, go into the merged store."""
+
+    def work() -> Any:
+        from prometheus_client import values
+
+        before = values.ValueClass
+        sys.modules.pop("avatar_telemetry.gunicorn", None)
+        import avatar_telemetry.gunicorn as module
+
+        return module.RUNTIME.managed, values.ValueClass is before
+
+    assert in_child(work) == [True, False]
+
+
+def test_the_start_prepares_with_the_masters_configuration() -> None:
+    """The profile is found where the application will be; user and group are the workers'."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        hooks(runtime).on_starting(arbiter())
+        return runtime.calls, sys.path[0]
+
+    assert in_child(work) == [[["prepare", 7, 1, 2]], "/some/where"]
+
+
+def test_a_start_that_is_refused_ends_the_master() -> None:
+    """With the message of the fault, and without a pid file that names a dead process."""
+
+    def work() -> Any:
+        removed: list[str] = []
+        pidfile = SimpleNamespace(unlink=lambda: removed.append("pidfile"))
+        module = hooks(FakeRuntime(SettingsError("X=1: no")))
+        with pytest.raises(SystemExit) as ended:
+            module.on_starting(arbiter(pidfile=pidfile))
+        return str(ended.value), removed, ended.value.__cause__ is None
+
+    assert in_child(work) == [str(SettingsError("X=1: no")), ["pidfile"], True]
+
+
+class GreenWorker(SyncWorker):
+    """A worker of a class below gevent's."""
+
+
+GreenWorker.__module__ = "gunicorn.workers.ggevent"
+
+
+class OwnGreenWorker(GreenWorker):
+    """A user's own worker class."""
+
+
+@pytest.mark.parametrize(
+    ("worker_class", "preload", "warm"),
+    [
+        pytest.param(SyncWorker, True, True, id="sync"),
+        pytest.param(ThreadWorker, True, True, id="gthread"),
+        pytest.param(SyncWorker, False, False, id="not preloaded"),
+        pytest.param(GreenWorker, True, False, id="gevent"),
+        pytest.param(OwnGreenWorker, True, False, id="below gevent"),
+    ],
+)
+def test_the_master_imports_for_workers_that_patch_nothing(
+    worker_class: type, preload: bool, warm: bool
+) -> None:
+    """gevent's workers patch the standard library after the fork, so nothing may be imported."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        server = arbiter(worker_class=worker_class)
+        server.cfg.preload_app = preload
+        hooks(runtime).on_starting(server)
+        return ["warm_up"] in runtime.calls
+
+    assert in_child(work) is warm
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_a_worker_starts_with_its_own_sockets_and_user(preload: bool) -> None:
+    """Objects of the master are frozen unless the application is among them."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        started = worker()
+        started.cfg.preload_app = preload
+        hooks(runtime).post_fork(arbiter(), started)
+        return runtime.calls, os.getppid(), gc.get_freeze_count() > 0
+
+    calls, master, frozen = in_child(work)
+    assert calls == [["start_worker", master, ["socket"], 1, 2]]
+    assert frozen is not preload
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_during_the_start_ends_the_worker(number: signal.Signals) -> None:
+    """The master's handlers would forget it; the worker ends when its start is through."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        runtime.starting = lambda: os.kill(os.getpid(), number)
+        before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGQUIT)]
+        with pytest.raises(SystemExit) as ended:
+            hooks(runtime).post_fork(arbiter(), worker())
+        after = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGQUIT)]
+        return len(runtime.calls), ended.value.code, before == after
+
+    assert in_child(work) == [1, 0, True]
+
+
+def test_the_handlers_of_a_start_that_fails_are_put_back() -> None:
+    """gunicorn handles the error; its own handlers are there for that."""
+
+    def work() -> Any:
+        def failing() -> None:
+            raise ValueError("mine")
+
+        runtime = FakeRuntime()
+        runtime.starting = failing
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(ValueError, match="mine"):
+            hooks(runtime).post_fork(arbiter(), worker())
+        return signal.getsignal(signal.SIGTERM) == before
+
+    assert in_child(work) is True
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_only_a_worker_itself_ends_its_telemetry(own: bool) -> None:
+    """gunicorn calls worker_exit in the master too, for a worker that is gone."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        hooks(runtime).worker_exit(arbiter(), worker(pid=os.getpid() if own else 1))
+        return runtime.calls
+
+    assert in_child(work) == ([["stop_worker"]] if own else [])
+
+
+def test_the_end_of_workers_and_of_the_server() -> None:
+    """The last push comes before the folder goes."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        module = hooks(runtime)
+        module.child_exit(arbiter(), worker(pid=42))
+        module.on_exit(arbiter())
+        return runtime.calls
+
+    assert in_child(work) == [["child_exited", 42], ["push_last"], ["release"]]

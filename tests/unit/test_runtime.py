@@ -1,0 +1,329 @@
+"""The runtime of one process: start, worker, reload, fork and end, each in a child of the test."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import pytest
+from prometheus_client import values
+
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.export.throttle import STAMP
+from avatar_telemetry.log import LOGGER
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.profiles.generic import PROFILE as GENERIC
+from avatar_telemetry.runtime import NOT_PREPARED, WAS_OFF, Runtime
+from avatar_telemetry.scrape.collector import Server
+from avatar_telemetry.store.slots import LEADER_LOCK, holders
+from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
+from tests.support.forked import in_child
+from tests.support.samples import samples_in
+from tests.support.wsgi_client import call
+
+Environ = dict[str, str]
+VALUE_CLASS = values.ValueClass
+
+
+class Lines(logging.Handler):
+    """The lines that our logger writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        LOGGER.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Environ:
+    """The environment of a server with a runtime folder of its own."""
+    return {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "runtime")}
+
+
+def server() -> Server:
+    return Server(os.getppid(), lambda: ())
+
+
+def managed(environ: Environ) -> Runtime:
+    """A runtime as gunicorn's master has it when its workers start."""
+    runtime = Runtime(environ)
+    runtime.manage()
+    runtime.prepare(0, os.geteuid(), os.getegid())
+    return runtime
+
+
+def started(environ: Environ) -> Runtime:
+    """The same in its first worker."""
+    runtime = managed(environ)
+    runtime.start_worker(server(), os.geteuid(), os.getegid())
+    return runtime
+
+
+def application(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"fine"]
+
+
+def wrap(runtime: Runtime, profile: Profile | None = None) -> TelemetryMiddleware:
+    return TelemetryMiddleware(application, lambda: runtime.layer(None, profile))
+
+
+def requests_in(folder: str | Path) -> float:
+    samples = samples_in(Path(folder))
+    return sum(value for (name, _), value in samples.items() if name == "ivatar_requests_total")
+
+
+def test_the_master_prepares_the_folder(environ: Environ) -> None:
+    """What workers share is made before they start, and goes with the master."""
+
+    def work() -> list[str]:
+        runtime = managed(environ)
+        names = sorted(os.listdir(environ["PROMETHEUS_MULTIPROC_DIR"]))
+        runtime.release()
+        runtime.release()  # at its exit once more
+        return names
+
+    assert {LEADER_LOCK, STAMP, "folder.lock"} <= set(in_child(work))
+    assert os.listdir(environ["PROMETHEUS_MULTIPROC_DIR"]) == ["folder.lock"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param({"AVATAR_TELEMETRY_SIZES": "large"}, id="setting"),
+        pytest.param({"AVATAR_TELEMETRY_PROFILE": "nowhere:PROFILE"}, id="profile"),
+        pytest.param({"OTEL_PROMETHEUS_ENDPOINT": "192.0.2.1:9"}, id="endpoint"),
+    ],
+)
+def test_what_cannot_be_used_stops_the_start(environ: Environ, bad: Environ) -> None:
+    """Before any folder is taken, with a message that names the variable."""
+
+    def work() -> None:
+        with pytest.raises(SettingsError, match=next(iter(bad))):
+            managed(environ | bad)
+
+    in_child(work)
+    assert not Path(environ["PROMETHEUS_MULTIPROC_DIR"]).exists()
+
+
+def test_an_upgrade_does_not_try_the_port_of_the_old_server(environ: Environ) -> None:
+    """The old master's worker still listens there; the new one takes it over later."""
+
+    def work() -> None:
+        runtime = Runtime(environ | {"OTEL_PROMETHEUS_ENDPOINT": "192.0.2.1:9"})
+        runtime.prepare(os.getppid(), os.geteuid(), os.getegid())
+        runtime.release()
+
+    in_child(work)
+
+
+def test_a_worker_takes_a_slot_and_records(environ: Environ) -> None:
+    """Its requests are in the files of its slot; libraries find the folder in the environment."""
+    folder = environ.pop("PROMETHEUS_MULTIPROC_DIR")
+
+    def work() -> Any:
+        runtime = started(environ | {"PROMETHEUS_MULTIPROC_DIR": folder})
+        wrapped = wrap(runtime)
+        call(wrapped)
+        call(wrapped)
+        runtime.stop_worker()
+        slots = [(each.slot, each.pid == os.getpid()) for each in holders(Path(folder))]
+        return slots, requests_in(folder), runtime._environ["PROMETHEUS_MULTIPROC_DIR"]
+
+    assert in_child(work) == [[[0, True]], 2.0, folder]
+
+
+def test_metrics_of_the_application_are_kept_in_the_store(environ: Environ) -> None:
+    """What it counts while it is loaded in the master is in the worker's files."""
+
+    def work() -> Any:
+        runtime = Runtime(environ)
+        runtime.manage()
+        counter = prometheus_client.Counter("mine", "mine", registry=None)
+        counter.inc(2)
+        runtime.prepare(0, os.geteuid(), os.getegid())
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        counter.inc()
+        return samples_in(Path(environ["PROMETHEUS_MULTIPROC_DIR"]))["mine_total", frozenset()]
+
+    assert in_child(work) == 3.0
+    assert values.ValueClass is VALUE_CLASS, "the child's own"
+
+
+@pytest.mark.parametrize(
+    ("at_start", "message"), [({}, NOT_PREPARED), ({"OTEL_SDK_DISABLED": "true"}, WAS_OFF)]
+)
+def test_a_worker_without_a_prepared_master_is_off(at_start: Environ, message: str) -> None:
+    """The log says why; an application that is wrapped now stays bare."""
+
+    def work() -> Any:
+        log = Lines()
+        environ = dict(at_start)
+        runtime = Runtime(environ)
+        runtime.manage()
+        if at_start:
+            runtime.prepare(0, os.geteuid(), os.getegid())
+            environ.clear()  # a reload has switched it on
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        return runtime.off, log.lines
+
+    assert in_child(work) == [True, [message]]
+
+
+def test_a_worker_that_is_switched_off_leaves_the_files(environ: Environ) -> None:
+    """A reload with OTEL_SDK_DISABLED: what the application counts stays in this process."""
+
+    def work() -> Any:
+        runtime = managed(environ)
+        counter = prometheus_client.Counter("mine", "mine", registry=None)
+        environ["OTEL_SDK_DISABLED"] = "true"
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        counter.inc()
+        return counter._value.get(), sum(
+            samples_in(Path(environ["PROMETHEUS_MULTIPROC_DIR"])).values()
+        )
+
+    assert in_child(work) == [1.0, 0.0]
+
+
+def test_a_bad_reload_goes_on_with_the_settings_of_the_start(environ: Environ) -> None:
+    """A worker of a reloaded configuration that cannot be used records as before, and says so."""
+    environ["AVATAR_TELEMETRY_SIZES"] = "33"
+
+    def work() -> Any:
+        log = Lines()
+        runtime = managed(environ)
+        environ["AVATAR_TELEMETRY_SIZES"] = "large"
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        layer = runtime.layer(None, None)
+        return sorted(layer.telemetry.sizes), [line.partition("\n")[0] for line in log.lines]
+
+    sizes, lines = in_child(work)
+    assert sizes == [33]
+    assert lines == ["avatar_telemetry: the configuration cannot be used"]
+
+
+def test_a_profile_that_has_gone_is_the_generic_one(environ: Environ) -> None:
+    """A profile that was edited after the start costs its own knowledge, not the requests."""
+
+    def work() -> Any:
+        environ["AVATAR_TELEMETRY_METRICS_PATH"] = ""
+        runtime = started(environ)
+        assert runtime._settings is not None
+        object.__setattr__(runtime._settings, "profile", "nowhere:PROFILE")
+        wrapped = wrap(runtime)
+        call(wrapped)
+        layer = runtime._layers[0]
+        return layer.telemetry.profile.name, requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    assert in_child(work) == [GENERIC.name, 1.0]
+
+
+def test_a_child_of_the_application_counts_for_itself(environ: Environ) -> None:
+    """It takes a slot of its own when it first counts; the parent's request is not its own."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = started(environ)
+        wrapped = wrap(runtime)
+        call(wrapped)
+        parents = wrapped._layer
+
+        def child() -> Any:
+            before = [each.slot for each in holders(folder)]
+            call(wrapped)
+            assert parents is not None and parents.stale
+            assert wrapped._layer is not parents
+            return before, [each.slot for each in holders(folder)]
+
+        slots = in_child(child)
+        call(wrapped)
+        assert wrapped._layer is parents, "the parent goes on"
+        return slots, requests_in(folder)
+
+    assert in_child(work) == [[[0], [0, 1]], 3.0]
+
+
+def test_the_folder_goes_with_the_master_alone(environ: Environ) -> None:
+    """A worker that ends, by whatever code, removes nothing."""
+
+    def work() -> None:
+        runtime = managed(environ)
+        folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+        (folder / "counter_0.db").touch()
+        in_child(runtime.release)
+        assert (folder / "counter_0.db").exists()
+        runtime.push_last()  # nothing is exported: no effect
+        runtime.release()
+        assert not (folder / "counter_0.db").exists()
+
+    in_child(work)
+
+
+def test_gauges_of_a_dead_worker_are_cleared(environ: Environ) -> None:
+    """The master removes what the dead had in progress; a failure there is counted, not raised."""
+
+    def work() -> Any:
+        runtime = managed(environ)
+        folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+        def worker() -> int:
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+            runtime.layer(None, None).telemetry.metrics.started()
+            assert list(folder.glob("gauge_livesum_0.db"))
+            return os.getpid()
+
+        pid = in_child(worker)
+        runtime.child_exited(pid)
+        left = [path.name for path in folder.glob("gauge_livesum_0.db")]
+        runtime.release()
+        folder.rename(folder.with_name("gone"))
+        runtime.child_exited(pid)
+        return left
+
+    assert in_child(work) == []
+
+
+def test_without_hooks_the_settings_are_checked_when_wrapping() -> None:
+    """Under gunicorn the master has checked them, and the worker does not refuse to start."""
+    environ = {"AVATAR_TELEMETRY_SIZES": "large"}
+
+    def work() -> None:
+        runtime = Runtime(environ)
+        with pytest.raises(SettingsError, match="AVATAR_TELEMETRY_SIZES"):
+            runtime.check()
+        runtime.manage()
+        runtime.check()
+
+    in_child(work)
+
+
+@pytest.mark.parametrize("stop", [Runtime.stop_worker, Runtime.release, Runtime.push_last])
+def test_what_was_never_started_can_be_stopped(stop: Callable[[Runtime], None]) -> None:
+    """A worker whose start failed, or a master that never prepared, ends all the same."""
+    runtime = Runtime({})
+    stop(runtime)
+    runtime.child_exited(os.getpid())
+    runtime.warm_up()
+
+
+def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) -> None:
+    """What code records by hand at import finds the profile of the wrapped application."""
+
+    def work() -> Any:
+        runtime = started(environ)
+        runtime.declare(Profile("declared"))
+        early = runtime._found()
+        assert early is not None and early is runtime._found()
+        layer = runtime.layer(None, Profile("wrapped"))
+        found = runtime._found()
+        return early.profile.name, found is layer.telemetry
+
+    assert in_child(work) == ["declared", True]

@@ -1,0 +1,232 @@
+"""The checks before a server starts: what each refuses, and what it leaves in the process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.profiles.ivatar import PROFILE
+from avatar_telemetry.startup import (
+    acting_as,
+    check_apart,
+    check_app,
+    check_demo,
+    check_endpoint,
+    check_profile,
+    check_writable,
+    load_profile,
+    warn_of_doubts,
+)
+from tests.support.forked import in_child
+
+NOBODY = 65_534
+PROFILES = """
+import os
+from avatar_telemetry import Profile
+PROFILE = Profile("mine")
+NUMBER = 7
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose modules can be imported."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(
+            sys.modules[name].__file__
+        ):
+            del sys.modules[name]
+
+
+def test_a_profile_is_loaded() -> None:
+    """By module and name."""
+    assert load_profile("avatar_telemetry.profiles.ivatar:PROFILE") is PROFILE
+
+
+@pytest.mark.parametrize(
+    ("reference", "fault"),
+    [
+        pytest.param("nowhere:PROFILE", "ModuleNotFoundError: No module", id="no module"),
+        pytest.param("shapes:MISSING", "AttributeError: module 'shapes'", id="no attribute"),
+        pytest.param("shapes:NUMBER", "ProfileError: a int, not a Profile", id="no profile"),
+        pytest.param("raising:PROFILE", "ZeroDivisionError: division", id="raises"),
+        pytest.param("leaving:PROFILE", "SystemExit: 3", id="exits"),
+    ],
+)
+@pytest.mark.parametrize("check", [load_profile, check_profile])
+def test_a_profile_that_cannot_be_loaded(modules: Path, check, reference: str, fault: str) -> None:
+    """The message names variable, value and cause, loaded here as well as tried in a child."""
+    (modules / "shapes.py").write_text(PROFILES)
+    (modules / "raising.py").write_text("1 / 0\n")
+    (modules / "leaving.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(SettingsError) as raised:
+        check(reference)
+    (line,) = raised.value.faults
+    assert line.startswith(f"AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME")
+    assert fault in line
+
+
+def test_a_checked_profile_leaves_no_module(modules: Path) -> None:
+    """A reload imports the application's modules anew in its workers: the master keeps none."""
+    (modules / "shapes.py").write_text(PROFILES)
+    check_profile("shapes:PROFILE")
+    assert "shapes" not in sys.modules
+
+
+@pytest.mark.parametrize("status", [0, 1, 3])
+def test_a_profile_whose_import_ends_the_process(modules: Path, status: int) -> None:
+    """A module may end its process without an exception, and with any status."""
+    (modules / "ending.py").write_text(f"import os\nos._exit({status})\n")
+    with pytest.raises(SettingsError, match="its import ends the process"):
+        check_profile("ending:PROFILE")
+
+
+def test_what_a_checked_module_prints_is_no_output_of_ours(
+    modules: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A command's output can be read by a program, so prints go to the error output."""
+    (modules / "printing.py").write_text(PROFILES + "os.write(1, b'hello')\n")
+    check_profile("printing:PROFILE")
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "hello")
+
+
+def test_all_faults_of_a_check_come_back() -> None:
+    """A message of several lines passes from the child."""
+
+    def check() -> None:
+        raise SettingsError("first", "second")
+
+    with pytest.raises(SettingsError, match=r"first\n  second"):
+        check_apart(check, "silent")
+
+
+@pytest.mark.parametrize(
+    ("reference", "fault"),
+    [
+        pytest.param("nowhere:application", "ModuleNotFoundError", id="no module"),
+        pytest.param("os:sep", "TypeError: no WSGI application", id="not callable"),
+        pytest.param("os:missing", "AttributeError", id="no attribute"),
+    ],
+)
+def test_an_application_that_cannot_be_used(reference: str, fault: str) -> None:
+    """The message names variable, value and cause."""
+    with pytest.raises(SettingsError, match=f"AVATAR_TELEMETRY_APP='{reference}': {fault}"):
+        check_app(reference)
+
+
+def test_an_application_is_found() -> None:
+    """Anything that can be called may be one."""
+    check_app("avatar_telemetry:instrument")
+
+
+def test_a_port_in_use_is_named() -> None:
+    """With the variable and what the system says; a free port is free afterwards."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = taken.getsockname()
+        with pytest.raises(
+            SettingsError, match=f"OTEL_PROMETHEUS_ENDPOINT='127.0.0.1:{address[1]}'"
+        ):
+            check_endpoint(address)
+    check_endpoint(address)
+    check_endpoint(address)
+
+
+def test_the_demos_settings_are_checked(tmp_path: Path) -> None:
+    """A variable of the demo that cannot be used stops the start like any other."""
+    environ = {"DEMO_DATA": str(tmp_path)}
+    check_demo(environ)
+    with pytest.raises(SettingsError, match="the demo cannot be served") as raised:
+        check_demo(environ | {"DEMO_MEMCACHED_TIMEOUT": "soon"})
+    assert "DEMO_MEMCACHED_TIMEOUT" in str(raised.value)
+
+
+def test_probable_typing_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A variable that is nearly one of ours is allowed, and is worth a warning."""
+    warn_of_doubts({"OTEL_TRACE_SAMPLER": "always_on"})
+    assert "OTEL_TRACE_SAMPLER" in caplog.text
+    caplog.clear()
+    warn_of_doubts({"OTEL_TRACES_SAMPLER": "always_on"})
+    assert caplog.text == ""
+
+
+def test_a_folder_that_the_workers_cannot_use_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading, writing and searching are asked for, of the user who is acted as."""
+    asked = []
+
+    def access(path: Path, mode: int, *, effective_ids: bool) -> bool:
+        asked.append((path, mode, effective_ids))
+        return False
+
+    check_writable(tmp_path)
+    monkeypatch.setattr(os, "access", access)
+    with pytest.raises(SettingsError, match=f"a folder that user id {os.geteuid()} can"):
+        check_writable(tmp_path)
+    assert asked == [(tmp_path, os.R_OK | os.W_OK | os.X_OK, True)]
+
+
+class Identity:
+    """The ids of a process, and the order of their changes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
+        self.ids = {"uid": uid, "gid": 0}
+        self.changes: list[tuple[str, int]] = []
+        for name in self.ids:
+            monkeypatch.setattr(os, f"gete{name}", lambda name=name: self.ids[name])
+            monkeypatch.setattr(os, f"sete{name}", lambda value, name=name: self._set(name, value))
+
+    def _set(self, name: str, value: int) -> None:
+        if name == "gid" and self.ids["uid"] != 0:
+            raise PermissionError("only root may change its group")
+        self.ids[name] = value
+        self.changes.append((name, value))
+
+
+def test_root_acts_as_the_workers_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Group first and user last, back in the other order, whatever happens in between."""
+    identity = Identity(monkeypatch, uid=0)
+    with pytest.raises(ValueError, match="mine"), acting_as(NOBODY, NOBODY + 1):
+        assert identity.ids == {"uid": NOBODY, "gid": NOBODY + 1}
+        identity.ids["uid"] = 0  # the kernel allows the way back by the saved user id
+        raise ValueError("mine")
+    assert identity.ids == {"uid": 0, "gid": 0}
+
+
+@pytest.mark.parametrize(("uid", "wanted"), [(0, 0), (1000, NOBODY)])
+def test_nobody_else_acts_as_another(
+    monkeypatch: pytest.MonkeyPatch, uid: int, wanted: int
+) -> None:
+    """Root that stays root, and a user who is not root, change nothing."""
+    identity = Identity(monkeypatch, uid)
+    with acting_as(wanted, NOBODY):
+        pass
+    assert identity.changes == []
+
+
+def test_files_are_made_as_the_workers_user(tmp_path: Path) -> None:
+    """What is made meanwhile is the workers' own, and this process is itself again."""
+    wanted = NOBODY if os.geteuid() == 0 else os.geteuid()
+
+    def work() -> list[int]:
+        before = os.geteuid(), os.getegid()
+        tmp_path.chmod(0o777)
+        os.chdir(tmp_path)
+        with acting_as(wanted, os.getegid()):
+            Path("file").touch()
+        assert (os.geteuid(), os.getegid()) == before
+        return [Path("file").stat().st_uid]
+
+    assert in_child(work) == [wanted]

@@ -1,0 +1,131 @@
+"""The middleware: the layer of its process, requests that cannot be begun, the metrics page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from weakref import ref
+
+import pytest
+
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.scrape.exposition import MetricsPage
+from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
+from avatar_telemetry.wsgi.request import ENVIRON_KEY
+from tests.support.recorder import Recorder
+from tests.support.wsgi_client import call, make_environ
+
+REQUESTS = "ivatar_requests_total"
+
+
+def application(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"fine"]
+
+
+def layer_of(recorder: Recorder, **environ: str) -> Layer:
+    settings = Settings.from_env(environ)
+    return Layer(recorder.telemetry, settings, MetricsPage(list, recorder.guard))
+
+
+def test_the_layer_is_found_with_the_first_request_and_kept(recorder: Recorder) -> None:
+    """Wrapping asks for nothing (preload_app); requests ask once."""
+    asked: list[None] = []
+
+    def find() -> Layer:
+        asked.append(None)
+        return recorder.layer
+
+    wrapped = TelemetryMiddleware(application, find)
+    assert not asked
+    call(wrapped)
+    call(wrapped)
+    assert len(asked) == 1
+
+
+def test_a_stale_layer_is_not_used_again(recorder: Recorder, tmp_path: Any) -> None:
+    """After a fork the layer is the parent's: the child's next request finds its own."""
+    second = tmp_path / "second"
+    second.mkdir()
+    child = Recorder(second)
+    layers = [recorder.layer, child.layer]
+    wrapped = TelemetryMiddleware(application, lambda: layers.pop(0))
+    call(wrapped)
+    recorder.layer.stale = True
+    for _ in range(2):
+        call(wrapped)
+    assert recorder.value(REQUESTS) == 1
+    assert child.value(REQUESTS) == 2
+    child.book.detach()
+
+
+def test_a_request_that_another_layer_has_begun_is_its_own(recorder: Recorder) -> None:
+    """The inner layer hands the request on, and its exceptions too."""
+    environ = make_environ(**{ENVIRON_KEY: object()})
+    assert call(recorder.wrap(application), environ).content == b"fine"
+    assert recorder.value(REQUESTS) == 0
+
+
+def test_a_request_that_cannot_be_begun_is_answered(tmp_path: Any) -> None:
+    """A failure of ours before the application costs the record of this request only."""
+
+    def broken(path: str) -> Any:
+        raise RuntimeError("mine")
+
+    recorder = Recorder(tmp_path)
+    profile = replace(recorder.profile)
+    object.__setattr__(profile, "route", broken)
+    recorder.layer.telemetry = replace(recorder.telemetry, profile=profile)
+    assert call(recorder.wrap(application)).content == b"fine"
+    assert recorder.value("avatar_telemetry_internal_errors_total", where="begin") == 1
+    assert recorder.value("ivatar_requests_in_progress") == 0
+    recorder.book.detach()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "settings", "shown"),
+    [
+        pytest.param("GET", "/metrics", {}, True, id="get"),
+        pytest.param("HEAD", "/metrics", {}, True, id="head"),
+        pytest.param("POST", "/metrics", {}, False, id="post"),
+        pytest.param("GET", "/metrics/", {}, False, id="another path"),
+        pytest.param("GET", "/metrics", {"AVATAR_TELEMETRY_METRICS_PATH": ""}, False, id="off"),
+        pytest.param("GET", "", {"AVATAR_TELEMETRY_METRICS_PATH": ""}, False, id="off, no path"),
+        pytest.param("GET", "/m", {"AVATAR_TELEMETRY_METRICS_PATH": "/m"}, True, id="moved"),
+    ],
+)
+def test_who_answers_the_path_of_the_page(
+    recorder: Recorder, method: str, path: str, settings: dict[str, str], shown: bool
+) -> None:
+    """The page answers its own path and methods; everything else is the application's."""
+    wrapped = TelemetryMiddleware(application, lambda: layer_of(recorder, **settings))
+    exchange = call(wrapped, method=method, path=path, REMOTE_ADDR="127.0.0.1")
+    assert (exchange.content != b"fine") is shown
+    assert recorder.value(REQUESTS) == (0 if shown else 1)
+
+
+def test_the_page_of_another_host_is_the_applications(recorder: Recorder) -> None:
+    """A caller who may not see the metrics gets what the application answers."""
+    exchange = call(recorder.wrap(application), path="/metrics", REMOTE_ADDR="192.0.2.1")
+    assert exchange.content == b"fine"
+    assert recorder.value(REQUESTS) == 1
+
+
+class Held:
+    """A local variable of the application, which may hold anything."""
+
+
+def test_the_frames_of_a_failed_request_are_freed(recorder: Recorder) -> None:
+    """Who keeps the environ, such as a log handler, does not keep the application's frames."""
+    held: list[ref[Held]] = []
+
+    def failing(environ: Any, start_response: Any) -> Any:
+        local = Held()
+        held.append(ref(local))
+        raise ValueError("mine")
+
+    environ = make_environ()
+    with pytest.raises(ValueError, match="mine"):
+        call(recorder.wrap(failing), environ)
+    assert environ[ENVIRON_KEY].error is None
+    assert held[0]() is None
