@@ -32,6 +32,7 @@ LAYERS = (
         "store/labels",
         "log",
         "logs",
+        "otel_private",
         "config/otlp",
         "config/parsing",
         "client/privacy",
