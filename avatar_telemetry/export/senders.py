@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from avatar_telemetry.config.otlp import Otlp
 from avatar_telemetry.export.exporters import http_options
 from avatar_telemetry.log import debug
+from avatar_telemetry.otel_private import stop_retries
 
 Item = TypeVar("Item")
 
@@ -80,7 +81,7 @@ class OtlpSender(ExporterSender[Item]):
 
     def hurry(self) -> None:
         """From now on each batch has one try."""
-        self._exporter._client._shutdown_event.set()
+        stop_retries(self._exporter)
 
     def renew(self) -> None:
         """In a forked child: connections of its own."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from avatar_telemetry import otel_private
 from avatar_telemetry.config.otlp import OTLP_SETTINGS, SIGNALS
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.wanted import settled
@@ -35,12 +36,10 @@ LOGGERS = (
     *(
         f"{_EXPORTERS}proto.{protocol}.{exporter}"
         for protocol in ("http", "grpc")
-        for exporter in ("trace_exporter", "metric_exporter", "_log_exporter", "exporter")
+        for exporter in ("trace_exporter", "metric_exporter", "exporter")
     ),
-    "opentelemetry.sdk._shared_internal",
-    "opentelemetry.sdk.metrics._internal",
-    "opentelemetry.sdk.metrics._internal.export",
     "opentelemetry.sdk.trace.export",
+    *otel_private.LOGGERS,
 )
 """A logger's filter does not see what its children log, so each one is named."""
 _SIGNAL = re.compile(

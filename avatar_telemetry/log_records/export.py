@@ -11,9 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from time import time_ns
 
-from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import get_current
-from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -22,6 +20,7 @@ from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.config.resource import of_child
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.logs import message_of
+from avatar_telemetry.otel_private import LogRecord, ReadableLogRecord, SeverityNumber
 
 LEVEL = logging.WARNING
 OUR_THREADS = "avatar-telemetry"

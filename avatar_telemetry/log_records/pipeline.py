@@ -7,7 +7,6 @@ logs.stop(deadline)
 
 from __future__ import annotations
 
-from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry.client.privacy import Privacy
@@ -15,6 +14,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log_records.export import ExportHandler, Translator
 from avatar_telemetry.log_records.senders import make_log_sender
+from avatar_telemetry.otel_private import ReadableLogRecord
 from avatar_telemetry.tracing.queue import Count, ExportQueue
 
 # Nothing in a log record is hashed.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.sdk._logs import ReadableLogRecord
 
 from avatar_telemetry.config.otlp import GRPC, Otlp
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.exporters import grpc_options
 from avatar_telemetry.export.senders import ExporterSender, OtlpSender
 from avatar_telemetry.export.wanted import settled
+from avatar_telemetry.otel_private import OTLPLogExporter, ReadableLogRecord
 from avatar_telemetry.tracing.queue import Sender
 
 
@@ -29,8 +28,6 @@ def make_log_sender(settings: Settings) -> Sender[ReadableLogRecord]:
 
 def _grpc(otlp: Otlp) -> Sender[ReadableLogRecord]:
     # An extra: it is not there for most.
-    from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (
-        OTLPLogExporter as GrpcLogExporter,
-    )
+    from avatar_telemetry.otel_private import GrpcLogExporter
 
     return ExporterSender(GrpcLogExporter(**grpc_options(otlp)))

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import trace
 
 from avatar_telemetry.log import LOGGER
+from avatar_telemetry.otel_private import guarded_cursor_tracer
 from avatar_telemetry.probes import sql
 from avatar_telemetry.probes.patching import Call
 from avatar_telemetry.probes.policy import POLICY
@@ -131,11 +132,13 @@ class CursorSpans:
             tracer_provider=PrivateTracerProvider(lambda text: statement_text(self.system, text)),
         )
         integration.get_connection_attributes(connection)
-        return _mended(dbapi.CursorTracer)(integration)
+        return _tracer_class()(integration)
 
 
-def _mended(base: type) -> type:
+def _tracer_class() -> Any:
     """The instrumentation's tracer of cursors, which is given what is shown, not the statement."""
+
+    base: Any = guarded_cursor_tracer(lambda: POLICY.guard.failed("probe_span"))
 
     class Tracer(base):  # type: ignore[misc]
         def get_operation_name(self, cursor: Any, args: tuple[Shown, ...]) -> str:
@@ -144,11 +147,5 @@ def _mended(base: type) -> type:
 
         def get_statement(self, cursor: Any, args: tuple[Shown, ...]) -> str:
             return args[0].text
-
-        def _populate_span(self, span: trace.Span, cursor: Any, *args: Any) -> None:
-            try:
-                super()._populate_span(span, cursor, *args)
-            except Exception:  # noqa: BLE001 - the statement is yet to run
-                POLICY.guard.failed("probe_span")
 
     return Tracer

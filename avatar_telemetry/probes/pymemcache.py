@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from avatar_telemetry.log import LOGGER
+from avatar_telemetry.otel_private import pymemcache_wrapper
 from avatar_telemetry.probes.memcached import (
     MANY,
     ONE,
@@ -127,14 +128,9 @@ class _Spans:
 
     def _make(self, operation: str) -> Any:
         theirs = import_module(INSTRUMENTATION)
-        stability = theirs._OpenTelemetrySemanticConventionStability
-        stability._initialize()
-        mode = stability._get_opentelemetry_stability_opt_in_mode(
-            theirs._OpenTelemetryStabilitySignalType.DATABASE
-        )
         provider = PrivateTracerProvider(no_statement, PREFIX)
         tracer = provider.get_tracer(INSTRUMENTATION, theirs.__version__)
-        return theirs._wrap_cmd(tracer, operation, mode)
+        return pymemcache_wrapper(tracer, operation)
 
 
 SPANS = _Spans()

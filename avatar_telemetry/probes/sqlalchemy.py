@@ -9,12 +9,13 @@ from __future__ import annotations
 from contextvars import ContextVar
 from importlib import import_module
 from time import perf_counter
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
+from avatar_telemetry import otel_private
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.probes import sql
 from avatar_telemetry.probes.cursor_spans import note_rows, statement_text
@@ -128,30 +129,18 @@ class _Engines:
                 self._missing = True
                 LOGGER.warning("no spans of sqlalchemy: %s", error)
                 return trace.INVALID_SPAN
-        holder = SimpleNamespace()
-        tracer._before_cur_exec(conn, cursor, statement, None, holder, False)
-        span: trace.Span = getattr(holder, "_otel_span", trace.INVALID_SPAN)
-        return span
+        return otel_private.start_statement(tracer, conn, cursor, statement) or trace.INVALID_SPAN
 
 
 ENGINES = _Engines()
 
 
 def _engine_tracer(engine: Any) -> Any:
-    theirs = import_module(f"{INSTRUMENTATION}.engine")
     system = sql.system_label(engine.name)
     provider = PrivateTracerProvider(lambda text: statement_text(system, text))
     tracer = provider.get_tracer(INSTRUMENTATION, import_module(INSTRUMENTATION).__version__)
-    return _quiet(theirs.EngineTracer)(tracer, engine, None)
+    return otel_private.engine_tracer(tracer, engine, _span_name)
 
 
-def _quiet(base: type) -> type:
-    class Tracer(base):  # type: ignore[misc]
-        @classmethod
-        def _register_event_listener(cls, *args: Any, **kwargs: Any) -> None:
-            """One listener on the class sees all engines."""
-
-        def _operation_name(self, db_name: str | None, statement: Any) -> str:
-            return " ".join(filter(None, (sql.operation(statement), db_name)))
-
-    return Tracer
+def _span_name(db_name: str | None, statement: Any) -> str:
+    return " ".join(filter(None, (sql.operation(statement), db_name)))

@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.otel_private import on_ending
 
 
 class GuardedProcessor(SpanProcessor):
@@ -30,7 +31,7 @@ class GuardedProcessor(SpanProcessor):
 
     def _on_ending(self, span: Span) -> None:
         with self._guard.at("spans"):
-            self._processor._on_ending(span)
+            on_ending(self._processor, span)
 
     def on_end(self, span: ReadableSpan) -> None:
         with self._guard.at("spans"):

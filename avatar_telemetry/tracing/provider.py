@@ -25,6 +25,7 @@ from opentelemetry.util.types import Attributes
 
 from avatar_telemetry.config.resource import of_child
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.otel_private import active_processor, on_ending
 from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from avatar_telemetry.tracing.sampling import Sampling
@@ -56,7 +57,7 @@ class LightTracer(sdk.Tracer):
         instrumentation_info: InstrumentationInfo,
     ) -> None:
         super().__init__(
-            provider.sampler, provider.resource, provider._active_span_processor,
+            provider.sampler, provider.resource, active_processor(provider),
             provider.id_generator, instrumentation_info, provider.limits, scope,
         )  # fmt: skip
         self.origin = Origin(provider.resource, scope)
@@ -175,7 +176,7 @@ class LightTracer(sdk.Tracer):
 
     def ending(self, span: RecordedSpan) -> None:
         """A span is about to end: the last moment at which a processor can add to it."""
-        self._active._on_ending(cast(sdk.Span, span))
+        on_ending(self._active, cast(sdk.Span, span))
 
     def ended(self, span: RecordedSpan) -> None:
         """A span has ended."""
@@ -186,7 +187,7 @@ class LightTracer(sdk.Tracer):
 
     @property
     def _active(self) -> Any:
-        return self._provider._active_span_processor
+        return active_processor(self._provider)
 
     def _light(
         self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int

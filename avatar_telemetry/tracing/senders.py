@@ -14,6 +14,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.exporters import grpc_options
 from avatar_telemetry.export.senders import ExporterSender, OtlpSender
 from avatar_telemetry.export.wanted import settled
+from avatar_telemetry.otel_private import export_encoded
 from avatar_telemetry.tracing.encoder import encode_spans
 from avatar_telemetry.tracing.queue import Sender
 from avatar_telemetry.tracing.span import RecordedSpan
@@ -40,7 +41,7 @@ class HttpSender(OtlpSender[RecordedSpan]):
         super().__init__(OTLPSpanExporter, otlp, response, "rejected_spans", "spans")
 
     def _export(self, items: Sequence[RecordedSpan]) -> bool:
-        return bool(self._exporter._client.export(encode_spans(_paced(items))).success)
+        return export_encoded(self._exporter, encode_spans(_paced(items)))
 
 
 def give_way() -> None:

@@ -31,6 +31,7 @@ LAYERS = (
         "store/labels",
         "log",
         "logs",
+        "otel_private",
         "config/otlp",
         "config/parsing",
         "client/privacy",

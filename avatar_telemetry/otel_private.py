@@ -1,0 +1,181 @@
+"""Private names of OpenTelemetry, all in one place, because any release may rename them.
+
+Nothing of OpenTelemetry is imported before a name is used: a process that exports nothing does
+without the SDK. ``PATHS`` lists every name, so that a test can report the one that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LogRecord as LogRecord
+    from opentelemetry._logs import SeverityNumber as SeverityNumber
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import (
+        OTLPLogExporter as OTLPLogExporter,
+    )
+    from opentelemetry.sdk._logs import ReadableLogRecord as ReadableLogRecord
+    from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+    from opentelemetry.trace import Span as ApiSpan
+    from opentelemetry.trace import Tracer
+
+_SDK = "opentelemetry.sdk"
+_HTTP_CLIENT = "opentelemetry.exporter.otlp.common.http:_OTLPHTTPClient"
+_OTLP = "opentelemetry.exporter.otlp.proto"
+_PYMEMCACHE = "opentelemetry.instrumentation.pymemcache"
+_ENGINE = "opentelemetry.instrumentation.sqlalchemy.engine:EngineTracer"
+
+_EXPORTED = {
+    "LogRecord": "opentelemetry._logs:LogRecord",
+    "SeverityNumber": "opentelemetry._logs:SeverityNumber",
+    "ReadableLogRecord": f"{_SDK}._logs:ReadableLogRecord",
+    "OTLPLogExporter": f"{_OTLP}.http._log_exporter:OTLPLogExporter",
+    "GrpcLogExporter": f"{_OTLP}.grpc._log_exporter:OTLPLogExporter",
+}
+"""Names that other modules import from here, and where OpenTelemetry has them."""
+LOGGERS = (
+    f"{_OTLP}.http._log_exporter",
+    f"{_SDK}._shared_internal",
+    f"{_SDK}.metrics._internal",
+    f"{_SDK}.metrics._internal.export",
+)
+"""Loggers of private modules that report failures of exports."""
+PATHS = (
+    *_EXPORTED.values(),
+    f"{_HTTP_CLIENT}.export",
+    f"{_SDK}.trace:SpanProcessor._on_ending",
+    "opentelemetry.instrumentation.dbapi:CursorTracer._populate_span",
+    f"{_ENGINE}._before_cur_exec",
+    f"{_ENGINE}._operation_name",
+    f"{_ENGINE}._register_event_listener",
+    f"{_PYMEMCACHE}:_OpenTelemetrySemanticConventionStability._initialize",
+    f"{_PYMEMCACHE}:_OpenTelemetrySemanticConventionStability"
+    "._get_opentelemetry_stability_opt_in_mode",
+    f"{_PYMEMCACHE}:_OpenTelemetryStabilitySignalType.DATABASE",
+    f"{_PYMEMCACHE}:_wrap_cmd",
+)
+"""``module:attribute`` of each private class, function and method that is used here."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return look_up(_EXPORTED[name])
+
+
+def look_up(path: str) -> Any:
+    """Import what a ``module:attribute`` path names.
+
+    Raises:
+        ImportError: the module is not installed.
+        AttributeError: the module has no such attribute.
+    """
+    module, _, attributes = path.partition(":")
+    found: Any = import_module(module)
+    for attribute in attributes.split("."):
+        found = getattr(found, attribute)
+    return found
+
+
+def export_encoded(exporter: Any, request: bytes) -> bool:
+    """Send an encoded request with the client of an OTLP exporter over HTTP.
+
+    Args:
+        exporter: the exporter, whose retries and log lines apply.
+        request: the bytes of an OTLP export request.
+
+    Returns:
+        Whether the collector accepted it.
+    """
+    return bool(exporter._client.export(request).success)
+
+
+def stop_retries(exporter: Any) -> None:
+    """End the wait of an OTLP exporter over HTTP before its next retry; later requests have one
+    attempt each."""
+    exporter._client._shutdown_event.set()
+
+
+def active_processor(provider: TracerProvider) -> Any:
+    """Return the span processor that passes spans to all processors of a provider."""
+    return provider._active_span_processor
+
+
+def on_ending(processor: SpanProcessor, span: Span) -> None:
+    """Notify a processor that a span is about to end, while the span can still be changed."""
+    processor._on_ending(span)
+
+
+def pymemcache_wrapper(tracer: Tracer, operation: str) -> Any:
+    """Return the instrumentation's wrapper of a pymemcache command.
+
+    Args:
+        tracer: makes the span.
+        operation: the name of the command.
+    """
+    theirs = import_module(_PYMEMCACHE)
+    stability = theirs._OpenTelemetrySemanticConventionStability
+    stability._initialize()
+    mode = stability._get_opentelemetry_stability_opt_in_mode(
+        theirs._OpenTelemetryStabilitySignalType.DATABASE
+    )
+    return theirs._wrap_cmd(tracer, operation, mode)
+
+
+def guarded_cursor_tracer(failed: Callable[[], None]) -> Any:
+    """Return the class of the DB-API instrumentation's cursor tracer whose errors reach no
+    statement.
+
+    Args:
+        failed: called in the ``except`` block when a span could not be filled.
+    """
+    base: Any = look_up("opentelemetry.instrumentation.dbapi:CursorTracer")
+
+    class CursorTracer(base):  # type: ignore[misc]
+        def _populate_span(self, *args: Any, **kwargs: Any) -> None:
+            try:
+                super()._populate_span(*args, **kwargs)
+            except Exception:  # noqa: BLE001 - the statement is yet to run
+                failed()
+
+    return CursorTracer
+
+
+def engine_tracer(
+    tracer: Tracer, engine: Any, operation_name: Callable[[str | None, Any], str]
+) -> Any:
+    """Return the SQLAlchemy instrumentation's tracer of an engine, without its listeners.
+
+    Args:
+        tracer: makes the spans.
+        engine: the engine that is traced.
+        operation_name: makes the name of a span from the database name and the statement.
+    """
+    base: Any = look_up(_ENGINE)
+
+    class EngineTracer(base):  # type: ignore[misc]
+        @classmethod
+        def _register_event_listener(cls, *args: Any, **kwargs: Any) -> None:
+            """One listener on the class sees all engines."""
+
+        def _operation_name(self, db_name: str | None, statement: Any) -> str:
+            return operation_name(db_name, statement)
+
+    return EngineTracer(tracer, engine, None)
+
+
+def start_statement(tracer: Any, conn: Any, cursor: Any, statement: Any) -> ApiSpan | None:
+    """Start the span of a statement with an engine's tracer; ``None`` if it started none.
+
+    Args:
+        tracer: of :func:`engine_tracer`.
+        conn: the connection that runs the statement.
+        cursor: the cursor that runs the statement.
+        statement: the text of the statement.
+    """
+    holder = SimpleNamespace()
+    tracer._before_cur_exec(conn, cursor, statement, None, holder, False)
+    return getattr(holder, "_otel_span", None)

@@ -1,0 +1,86 @@
+"""Private names of OpenTelemetry: each is there, and no other module depends on one."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+
+import avatar_telemetry
+from avatar_telemetry import otel_private
+
+PACKAGE = Path(avatar_telemetry.__file__).parent
+
+
+@pytest.mark.parametrize("path", otel_private.PATHS)
+def test_a_private_name_exists(path: str) -> None:
+    """The installed OpenTelemetry has the class, function or method."""
+    try:
+        otel_private.look_up(path)
+    except (ImportError, AttributeError) as error:
+        pytest.fail(f"OpenTelemetry has no {path} any more ({error}): see otel_private.py")
+
+
+@pytest.mark.parametrize("name", otel_private.LOGGERS)
+def test_a_private_logger_exists(name: str) -> None:
+    """The module of the name has a logger under its own name."""
+    loggers = [
+        each for each in vars(import_module(name)).values() if isinstance(each, logging.Logger)
+    ]
+    assert name in [each.name for each in loggers]
+
+
+def test_an_exported_name_is_the_class_of_opentelemetry() -> None:
+    """A name imported from the module is what the private module has under it."""
+    assert (
+        otel_private.ReadableLogRecord is import_module("opentelemetry.sdk._logs").ReadableLogRecord
+    )
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A misspelled import fails as from any module."""
+    with pytest.raises(AttributeError, match="NoSuchName"):
+        otel_private.NoSuchName  # noqa: B018
+
+
+def test_the_provider_has_the_active_processor() -> None:
+    """The processor of a provider takes the hooks of a processor."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    processor = otel_private.active_processor(provider)
+    assert callable(processor.on_start) and callable(processor._on_ending)
+    provider.shutdown()
+
+
+def test_an_exporter_stops_its_retries() -> None:
+    """The event that ends the wait before a retry is part of the exporter's client."""
+    exporter = OTLPSpanExporter("http://127.0.0.1:9/v1/traces")
+    otel_private.stop_retries(exporter)
+    assert exporter._client._shutdown_event.is_set()
+    exporter.shutdown()
+
+
+def imports(path: Path) -> list[str]:
+    """All dotted names that a module imports."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def test_no_other_module_imports_a_private_name() -> None:
+    """A name behind an underscore, or in a module behind one, is imported in otel_private alone."""
+    found = {
+        (path.name, name)
+        for path in PACKAGE.rglob("*.py")
+        for name in imports(path)
+        if name.startswith(("opentelemetry.", "prometheus_client.")) and "._" in name
+    }
+    assert {path for path, _ in found} == {"otel_private.py"}, found
