@@ -89,8 +89,9 @@ def _before(conn: Any, cursor: Any, statement: Any, params: Any, context: Any, m
         return
     try:
         system = sql.system_label(conn.engine.name)
-        running = _Running(system, sql.operation(statement), cursor, request, (conn, context))
-        if wanted:
+        operation = sql.operation(statement)
+        running = _Running(system, operation, cursor, request, (conn, context))
+        if wanted and operation not in sql.FRAMING:
             running.span = ENGINES.start(conn, cursor, statement)
     except Exception:  # noqa: BLE001 - the statement is yet to run
         POLICY.guard.failed("probe_database")
@@ -152,6 +153,8 @@ def _quiet(base: type) -> type:
             """One listener on the class sees all engines."""
 
         def _operation_name(self, db_name: str | None, statement: Any) -> str:
-            return " ".join(filter(None, (sql.operation(statement), db_name)))
+            # Not with the database: that of SQLite is the path of a file.
+            operation = sql.operation(statement)
+            return self.vendor if operation == "other" else operation
 
     return Tracer
