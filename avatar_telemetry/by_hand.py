@@ -95,12 +95,12 @@ class AvatarMetrics:
             source: ``generated``, ``uploaded`` or ``external``.
             seconds: that it took. A request for an avatar knows all but the source itself.
         """
-        source = labels.told_source(source)
+        source = labels.reported_source(source)
         request = _request("avatar")
         if request is not None:
-            if request.told_source or request.source:
+            if request.reported_source or request.source:
                 return
-            request.told_source = source
+            request.reported_source = source
             if not request.finished:
                 return
         form = labels.told_format(str(format))
@@ -210,10 +210,10 @@ def _told_before(kind: Kind, success: bool, file: tuple[str, int] | None = None)
     request = _request(kind)
     if request is None:
         return False
-    if request.told_success is not None or request.success is not None:
+    if request.reported_success is not None or request.success is not None:
         return True
-    request.told_success = bool(success)
-    request.told_file = file
+    request.reported_success = bool(success)
+    request.reported_file = file
     return not request.finished
 
 

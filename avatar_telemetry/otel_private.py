@@ -144,15 +144,13 @@ def guarded_cursor_tracer(failed: Callable[[], None]) -> Any:
     return CursorTracer
 
 
-def engine_tracer(
-    tracer: Tracer, engine: Any, operation_name: Callable[[str | None, Any], str]
-) -> Any:
+def engine_tracer(tracer: Tracer, engine: Any, operation_name: Callable[[Any], str]) -> Any:
     """Return the SQLAlchemy instrumentation's tracer of an engine, without its listeners.
 
     Args:
         tracer: makes the spans.
         engine: the engine that is traced.
-        operation_name: makes the name of a span from the database name and the statement.
+        operation_name: makes the name of a span from the statement.
     """
     base: Any = look_up(_ENGINE)
 
@@ -162,7 +160,7 @@ def engine_tracer(
             """One listener on the class sees all engines."""
 
         def _operation_name(self, db_name: str | None, statement: Any) -> str:
-            return operation_name(db_name, statement)
+            return operation_name(statement)
 
     return EngineTracer(tracer, engine, None)
 

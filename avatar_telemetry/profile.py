@@ -21,7 +21,7 @@ from typing import Literal, get_args
 
 from avatar_telemetry.errors import ProfileError
 
-Kind = Literal["avatar", "upload", "auth", "stats", "static", "page", "other"]
+Kind = Literal["avatar", "upload", "import", "auth", "stats", "static", "page", "other"]
 SuccessRule = Callable[[str, int, str], "bool | None"]
 """``(method, status code, Location or "") -> success``; ``None``: the request attempted nothing."""
 
@@ -44,8 +44,9 @@ class Route:
             ``^/whole/path\\Z`` is found without any search.
         template: what stands for the path in labels and span names. It must not hold client data.
         kind: what the layer records for it.
-        operation: for ``auth``, the value of the ``operation`` label.
-        succeeded: for ``upload`` and ``auth``, tells success from the answer alone.
+        operation: for ``auth`` and ``import``, the value of the ``operation`` label.
+        succeeded: for ``upload``, ``import`` and ``auth``, derives success from the response alone.
+        fetches: an attempt on this route succeeds only if an outside service returned a document.
         cached: the avatar cache is asked on this route.
         service: the outside service that the route fetches from, if it is a proxy of one.
         reveals: regular expression with one group, named ``digest`` or ``email``, around what of
@@ -60,6 +61,7 @@ class Route:
     cached: bool = False
     service: str = ""
     reveals: str = ""
+    fetches: bool = False
 
 
 PIXELS: Literal["pixels"] = "pixels"
@@ -194,10 +196,10 @@ def _faults(route: Route) -> list[str]:
         faults.append(f"reveals {route.reveals!r}: needs one group, named one of {PERSONAL}")
     if route.kind not in get_args(Kind):
         faults.append(f"{route.template!r}: kind {route.kind!r} is none of {get_args(Kind)}")
-    if route.kind in ("upload", "auth") and route.succeeded is None:
+    if route.kind in ("upload", "import", "auth") and route.succeeded is None:
         faults.append(f"{route.template!r}: kind {route.kind!r} needs succeeded=")
-    if route.kind == "auth" and not route.operation:
-        faults.append(f"{route.template!r}: kind 'auth' needs operation=")
+    if route.kind in ("import", "auth") and not route.operation:
+        faults.append(f"{route.template!r}: kind {route.kind!r} needs operation=")
     return faults
 
 

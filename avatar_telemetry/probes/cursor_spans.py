@@ -142,8 +142,9 @@ def _tracer_class() -> Any:
 
     class Tracer(base):  # type: ignore[misc]
         def get_operation_name(self, cursor: Any, args: tuple[Shown, ...]) -> str:
-            # Empty: the name is that of the database.
-            return "" if args[0].operation == "other" else args[0].operation
+            # Not empty, which would give the name of the database: that of SQLite is a path.
+            operation = args[0].operation
+            return self._db_api_integration.database_system if operation == "other" else operation
 
         def get_statement(self, cursor: Any, args: tuple[Shown, ...]) -> str:
             return args[0].text

@@ -90,7 +90,7 @@ def observed(spans: CursorSpans, operation: str = "") -> Around:
                 return original(self, *args, **kwargs)
             done = operation or operation_of(args, kwargs)
             with Statement(spans.system, done, self, request):
-                if not wanted:
+                if not wanted or done in sql.FRAMING:
                     return original(self, *args, **kwargs)
                 call = _bind(original, self, args, kwargs)
                 return spans.run(self, _shown(spans, done, self, args, kwargs), call)
@@ -111,7 +111,7 @@ def observed_async(spans: CursorSpans) -> Around:
                 return await original(self, *args, **kwargs)
             done = operation_of(args, kwargs)
             with Statement(spans.system, done, self, request):
-                if not wanted:
+                if not wanted or done in sql.FRAMING:
                     return await original(self, *args, **kwargs)
                 call = _bind(original, self, args, kwargs)
                 return await spans.run_async(self, _shown(spans, done, self, args, kwargs), call)

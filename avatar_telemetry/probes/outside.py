@@ -115,7 +115,8 @@ class OutsideCall:
                 self.status = self._status_of(error)
             success = succeeded(self.status)
             if self._request is not None:
-                self._request.outside_call(self._host, seconds, success=success)
+                found = self.status not in NOT_FOUND
+                self._request.outside_call(self._host, seconds, success=success, found=found)
             if self.span is not trace.INVALID_SPAN:
                 self._end_span(error, success)
         except Exception:  # noqa: BLE001 - the call is over; the application has its result

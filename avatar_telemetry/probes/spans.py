@@ -24,6 +24,8 @@ Text = Callable[[str], str]
 
 STATEMENTS = ("db.statement", "db.query.text")
 WITHHELD = ("db.user",)
+PLACES = ("db.name", "db.namespace", "net.peer.name", "server.address")
+"""Attributes that hold a file path where the database is a file or a unix socket."""
 
 
 def span_wanted(request: AvatarRequest | None) -> bool:
@@ -67,7 +69,9 @@ class PrivateSpan(Span):
             value = self._statement(str(value))
             if not value:
                 return
-        if key not in WITHHELD and value is not None:
+        if key in WITHHELD or (key in PLACES and _is_path(value)):
+            return
+        if value is not None:
             self._span.set_attribute(key, value)
 
     def set_attributes(self, attributes: Mapping[str, types.AttributeValue]) -> None:
@@ -154,6 +158,10 @@ class PrivateTracer(trace.Tracer):
                 raise
             finally:
                 end(span)
+
+
+def _is_path(value: types.AttributeValue) -> bool:
+    return isinstance(value, str) and not {"/", "\\"}.isdisjoint(value)
 
 
 def end(span: Span) -> None:

@@ -16,6 +16,10 @@ OPERATIONS = (
 )  # fmt: skip
 """Values of the ``operation`` label."""
 
+FRAMING = frozenset(("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA"))
+"""Operations that frameworks and drivers send around the application's statements: they are counted
+and have no span."""
+
 SYSTEMS = ("postgresql", "mysql", "sqlite", "other")
 """Values of the ``system`` label."""
 

@@ -90,8 +90,9 @@ def _before(conn: Any, cursor: Any, statement: Any, params: Any, context: Any, m
         return
     try:
         system = sql.system_label(conn.engine.name)
-        running = _Running(system, sql.operation(statement), cursor, request, (conn, context))
-        if wanted:
+        operation = sql.operation(statement)
+        running = _Running(system, operation, cursor, request, (conn, context))
+        if wanted and operation not in sql.FRAMING:
             running.span = ENGINES.start(conn, cursor, statement)
     except Exception:  # noqa: BLE001 - the statement is yet to run
         POLICY.guard.failed("probe_database")
@@ -139,8 +140,10 @@ def _engine_tracer(engine: Any) -> Any:
     system = sql.system_label(engine.name)
     provider = PrivateTracerProvider(lambda text: statement_text(system, text))
     tracer = provider.get_tracer(INSTRUMENTATION, import_module(INSTRUMENTATION).__version__)
-    return otel_private.engine_tracer(tracer, engine, _span_name)
 
+    def span_name(statement: Any) -> str:
+        # Not with the database: that of SQLite is the path of a file.
+        operation = sql.operation(statement)
+        return system if operation == "other" else operation
 
-def _span_name(db_name: str | None, statement: Any) -> str:
-    return " ".join(filter(None, (sql.operation(statement), db_name)))
+    return otel_private.engine_tracer(tracer, engine, span_name)

@@ -9,19 +9,22 @@ nothing inside an ``include()`` matches goes on to the patterns after it, which 
 
 Attempts are told from the answer alone:
 
-* Only the methods that act count. The GET of a form, HEAD and OPTIONS attempt nothing, and a PUT
-  carries no form that Django would read.
+* Only the methods that act count. The GET of a form and OPTIONS attempt nothing, and a PUT carries
+  no form that Django would read. Where GET acts, HEAD does too: Django's ``View.setup`` binds it to
+  ``get``, and mail scanners send it.
 * ``login_required`` sends a stranger to the log-in page with ``?next=``: the attempt failed.
 * An OpenID log-in counts once: at ``/openid/complete/``, or at ``/openid/login/`` where it could
   not even begin.
 * ``/accounts/confirm_openid/`` answers the same to success, failure and a change of mind. It is a
   page, not a guess.
-* The imports answer the same whether the other side had a picture; they count as successful once
-  ivatar carried them out, and ``ivatar_external_avatar_requests_total`` tells the rest.
+* An import of a photo redirects to the profile page whether the other side had a picture or not; it
+  succeeded where an outside service returned a document. The import of an exported file succeeded
+  once ivatar carried it out.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import unquote, unquote_plus
 
 from avatar_telemetry.profile import PIXELS, Kind, Profile, Route, SuccessRule
@@ -37,6 +40,8 @@ OPERATIONS = (
     "login", "logout", "register", "password_reset", "password_reset_confirm", "password_change",
     "password_set", "openid", "confirm_email",
 )  # fmt: skip
+
+IMPORTS = ("photo", "export")
 
 DEFAULTS = frozenset({
     "404", "mm", "mp", "mmng", "monsterid", "robohash", "retro", "pagan", "identicon", "wavatar",
@@ -82,7 +87,7 @@ def photo_uploaded(method: str, status: int, location: str) -> bool | None:
 def export_read(method: str, status: int, location: str) -> bool | None:
     """A file that was read is shown to choose from; one that was not leads back to its form.
 
-    The form redrawn for want of a file or a tick is a 200 too; browsers do not send it.
+    The form redrawn for want of a tick is a 200 too; browsers do not send it.
     """
     return status == 200 if method == "POST" else None
 
@@ -101,7 +106,7 @@ def logged_in(method: str, status: int, location: str) -> bool | None:
 
 def logged_out(method: str, status: int, location: str) -> bool | None:
     """Older Django logs out on GET too, and shows a page where it has nowhere to redirect."""
-    return status in (200, FOUND) if method in ("GET", "POST") else None
+    return status in (200, FOUND) if method in ("GET", "HEAD", "POST") else None
 
 
 def registered(method: str, status: int, location: str) -> bool | None:
@@ -118,12 +123,12 @@ def openid_begun(method: str, status: int, location: str) -> bool | None:
 
 def openid_completed(method: str, status: int, location: str) -> bool | None:
     """The provider sends the user back by GET, or by POST where the assertion is long."""
-    return _leaves_login(status, location) if method in ("GET", "POST") else None
+    return _leaves_login(status, location) if method in ("GET", "HEAD", "POST") else None
 
 
 def email_confirmed(method: str, status: int, location: str) -> bool | None:
     """The right key shows a page; a wrong one redirects to the profile."""
-    return status == 200 if method == "GET" else None
+    return status == 200 if method in ("GET", "HEAD") else None
 
 
 def _pixels(value: str) -> int:
@@ -175,11 +180,12 @@ def _account(
     operation: str = "",
     succeeded: SuccessRule | None = None,
     reveals: str = "",
+    fetches: bool = False,
 ) -> Route:
     """``re_path()`` of the accounts: anywhere behind their prefix."""
     return Route(
         rf"^/accounts/(?s:.*){pattern}", f"/accounts/{template}", kind, operation, succeeded,
-        reveals=reveals,
+        reveals=reveals, fetches=fetches,
     )  # fmt: skip
 
 
@@ -216,19 +222,23 @@ _ACCOUNT_ROUTES = (
     _account(r"remove_confirmed_email/\d", "remove_confirmed_email/{id}"),
     _account(r"assign_photo_email/\d", "assign_photo_email/{id}"),
     _account(r"assign_photo_openid/\d", "assign_photo_openid/{id}"),
-    _exact("/accounts/import_photo/", "upload", "", redirected),
+    _account(r"assign_bluesky_handle_to_email/\d", "assign_bluesky_handle_to_email/{id}"),
+    _account(r"assign_bluesky_handle_to_openid/\d", "assign_bluesky_handle_to_openid/{id}"),
+    replace(_exact("/accounts/import_photo/", "import", "photo", redirected), fetches=True),
     # The dot of the host part is any character in ivatar's pattern too.
     _account(
         r"import_photo/[\w.+-]+@[\w.]+.[\w.]", "import_photo/{email}",
-        "upload", "", redirected, r"import_photo/(?P<email>[^/@]{1,64}@[^/]{1,190})",
+        "import", "photo", redirected, r"import_photo/(?P<email>[^/@]{1,64}@[^/]{1,190})", True,
     ),
-    _account(r"import_photo/\d", "import_photo/{id}", "upload", "", redirected),
+    _account(
+        r"import_photo/\d", "import_photo/{id}", "import", "photo", redirected, fetches=True
+    ),
     _account(r"delete_photo/\d", "delete_photo/{id}"),
     _account(r"raw_image/\d", "raw_image/{id}"),
     _account(r"crop_photo/\d", "crop_photo/{id}"),
     _exact("/accounts/pref/"),
     _exact("/accounts/upload_export/", "upload", "", export_read),
-    _exact("/accounts/upload_export/save", "upload", "", redirected),
+    _exact("/accounts/upload_export/save", "import", "export", redirected),
     _account(r"resend_confirmation_mail/\d", "resend_confirmation_mail/{id}"),
 )  # fmt: skip
 

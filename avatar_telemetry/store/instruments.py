@@ -80,16 +80,31 @@ CACHE_MISSES = Instrument(
     ("size", "format"),
 )  # fmt: skip
 EXTERNAL_REQUESTS = Instrument(
-    "ivatar_external_avatar_requests", "counter", "Calls of outside services.",
-    ("service", "success"),
+    "ivatar_external_avatar_requests", "counter",
+    "Calls of outside services in requests for an avatar.", ("service", "success"),
 )  # fmt: skip
 EXTERNAL_DURATION = Instrument(
     "ivatar_external_avatar_request_seconds", "histogram",
-    "Seconds until an outside service answered.", ("service",), DURATION_BUCKETS,
+    "Seconds until the response of an outside service, in requests for an avatar.",
+    ("service",), DURATION_BUCKETS,
+)  # fmt: skip
+OUTSIDE_REQUESTS = Instrument(
+    "ivatar_external_requests", "counter",
+    "Calls of outside services in requests for anything but an avatar.", ("service", "success"),
+)  # fmt: skip
+OUTSIDE_DURATION = Instrument(
+    "ivatar_external_request_seconds", "histogram",
+    "Seconds until the response of an outside service, in requests for anything but an avatar.",
+    ("service",), DURATION_BUCKETS,
 )  # fmt: skip
 UPLOADS = Instrument(
-    "ivatar_file_uploads", "counter", "Upload requests that ended.", ("content_type", "success")
-)
+    "ivatar_file_uploads", "counter", "Upload requests with a file that ended.",
+    ("content_type", "success"),
+)  # fmt: skip
+IMPORTS = Instrument(
+    "ivatar_imports", "counter", "Attempts to import photos from elsewhere.",
+    ("operation", "success"),
+)  # fmt: skip
 UPLOAD_SIZE = Instrument(
     "ivatar_file_upload_size_bytes", "histogram", "Bytes of an uploaded file.",
     ("content_type",), UPLOAD_BUCKETS,
@@ -126,6 +141,7 @@ METRIC_PUSHES = Instrument(
 
 INSTRUMENTS = (
     REQUESTS, DURATION, FIRST_BYTE, IN_PROGRESS, AVATAR_REQUESTS, GENERATION, GENERATED, CACHE_HITS,
-    CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, UPLOADS, UPLOAD_SIZE, AUTH_ATTEMPTS,
-    DB_QUERIES, DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS, LOG_RECORDS,
+    CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, OUTSIDE_REQUESTS, OUTSIDE_DURATION,
+    UPLOADS, UPLOAD_SIZE, IMPORTS, AUTH_ATTEMPTS, DB_QUERIES,
+    DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS, LOG_RECORDS,
 )  # fmt: skip

@@ -79,7 +79,7 @@ def told_format(name: str) -> str:
     return _FORMATS_BY_SUFFIX.get(name.lower().removeprefix("."), OTHER)
 
 
-def told_source(name: str) -> str:
+def reported_source(name: str) -> str:
     """``source`` as a program tells it: one of :data:`SOURCES`."""
     return name if name in SOURCES else OTHER
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.store import labels
-from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, UPLOAD_SIZE, UPLOADS
+from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, IMPORTS, UPLOAD_SIZE, UPLOADS
 from avatar_telemetry.store.metrics import LONGEST_QUERY, Plan
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def plan_of(request: AvatarRequest) -> Plan:
         id(request.telemetry),  # another application of this process may have other sizes
         route.template, request.method, request.status, request.query, request.content_type,
         request.cache, request.generators, request.outside_calls, request.image_steps_seen,
-        request.told_source,
+        request.reported_source,
     )  # fmt: skip
     conclusion = metrics.conclusions.get(answer)
     if conclusion is not None:
@@ -43,31 +43,43 @@ def plan_of(request: AvatarRequest) -> Plan:
 
 
 def record_success(request: AvatarRequest) -> None:
-    """Count an upload or an attempt to authenticate, and say whether it did what it was for.
+    """Count an upload, an import or an authentication attempt, and note whether it succeeded.
+
+    An upload counts where a file was seen, or where the application refused the form before it
+    read any of it.
 
     Args:
-        request: that has ended, whose route has a rule of success. The rule is of the profile and
-            may raise.
+        request: the request that ended, whose route has a success rule. The rule is the profile's
+            and may raise.
     """
     route, metrics = request.route, request.telemetry.metrics
-    success = request.told_success
+    success = request.reported_success
     if success is None:
         code = int(request.status) if labels.status(request.status) != labels.OTHER else 0
         success = route.succeeded(request.method, code, request.location)  # type: ignore[misc]
+        if success and route.fetches:
+            success = request.outside_documents > 0
     files = [*request.upload.files()] if request.upload is not None else []
-    if not files and request.told_file is not None:
-        files = [request.told_file]
+    if not files and request.reported_file is not None:
+        files = [request.reported_file]
     for content_type, size in files:
         metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
-    if success is None:
+    upload = route.kind == "upload" and request.reported_success is None
+    if success is None or (upload and not files and (success or not _is_unread(request))):
         return
     request.success = success
-    told = "true" if success else "false"
+    label = "true" if success else "false"
     if route.kind == "upload":
         kind = labels.upload_type(files[0][0]) if files else labels.OTHER
-        metrics.count(UPLOADS, kind, told)
+        metrics.count(UPLOADS, kind, label)
     else:
-        metrics.count(AUTH_ATTEMPTS, route.operation, told)
+        instrument = AUTH_ATTEMPTS if route.kind == "auth" else IMPORTS
+        metrics.count(instrument, route.operation, label)
+
+
+def _is_unread(request: AvatarRequest) -> bool:
+    """Return whether the application read nothing of a form that may carry files."""
+    return request.upload is not None and not request.upload.bytes_read
 
 
 def _conclude(request: AvatarRequest) -> Plan:
@@ -88,8 +100,8 @@ def _conclude(request: AvatarRequest) -> Plan:
 
 def _source(request: AvatarRequest) -> str:
     """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
-    if request.told_source:
-        return request.told_source
+    if request.reported_source:
+        return request.reported_source
     if request.route.service:
         return "external"
     if request.cache == "hit":

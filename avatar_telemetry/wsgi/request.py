@@ -22,6 +22,8 @@ from avatar_telemetry.store.instruments import (
     DB_QUERIES,
     EXTERNAL_DURATION,
     EXTERNAL_REQUESTS,
+    OUTSIDE_DURATION,
+    OUTSIDE_REQUESTS,
 )
 from avatar_telemetry.wsgi.head import observe_head
 from avatar_telemetry.wsgi.outcome import plan_of, record_success
@@ -78,13 +80,14 @@ class AvatarRequest:
     success: bool | None = None
     generators: tuple[str, ...] = ()
     outside_calls = 0
+    outside_documents = 0
     db_queries = 0
     upload: UploadObserver | None = None
     error: BaseException | None = None
     image_steps = 0
-    told_source = ""
-    told_success: bool | None = None
-    told_file: tuple[str, int] | None = None
+    reported_source = ""
+    reported_success: bool | None = None
+    reported_file: tuple[str, int] | None = None
     services_seen: tuple[str, ...] = ()
     tracer: LightTracer | None = None
     finished = False
@@ -207,20 +210,27 @@ class AvatarRequest:
         """
         self.generators += (generator,)
 
-    def outside_call(self, host: str, seconds: float, *, success: bool) -> None:
-        """An outside service was called; counted at once.
+    def outside_call(self, host: str, seconds: float, *, success: bool, found: bool = True) -> None:
+        """Count a call of an outside service, at once.
 
         Args:
-            host: as it was called.
-            seconds: until it answered or failed.
+            host: the host that was called.
+            seconds: time until the response or the failure.
             success: whether the service did its work.
+            found: whether a successful response brought the document that was asked for; "not
+                found" is a success without one.
         """
         self.outside_calls += 1
+        self.outside_documents += success and found
         service = self.service(host)
         self.services_seen += (service,)
         metrics = self.telemetry.metrics
-        metrics.count(EXTERNAL_REQUESTS, service, "true" if success else "false")
-        metrics.observe(EXTERNAL_DURATION, seconds, service)
+        if self.route.kind == "avatar":
+            calls, duration = EXTERNAL_REQUESTS, EXTERNAL_DURATION
+        else:
+            calls, duration = OUTSIDE_REQUESTS, OUTSIDE_DURATION
+        metrics.count(calls, service, "true" if success else "false")
+        metrics.observe(duration, seconds, service)
 
     @property
     def guard(self) -> Guard:

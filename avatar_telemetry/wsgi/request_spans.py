@@ -21,7 +21,7 @@ from avatar_telemetry.client.privacy import Privacy, decoded
 from avatar_telemetry.client.semconv import FILE_NAMES, HttpAttributes, Values
 from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.store.labels import OTHER, STATUSES, upload_type
+from avatar_telemetry.store.labels import OTHER, STATUSES, image_format, upload_type
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -224,13 +224,14 @@ class RequestTracing:
         if not server.is_recording():
             return Unrecorded(server, set_span_in_context(server, caller.context))
         recorded: RecordedSpan = server  # type: ignore[assignment]
-        return self._begin_recorded(recorded, environ, route, now, caller)
+        return self._begin_recorded(recorded, environ, route, method, now, caller)
 
     def _begin_recorded(
         self,
         server: RecordedSpan,
         environ: WSGIEnvironment,
         route: Route,
+        method: str,
         now: int,
         caller: Caller,
     ) -> RequestSpans:
@@ -240,7 +241,7 @@ class RequestTracing:
             server.set_attributes(self._request_headers.of_request(environ))
         kind = route.kind
         operation = None
-        if kind == "avatar" or kind == "upload" or kind == "auth":
+        if kind in _WITH_OPERATION and (kind != "avatar" or method in _ASKS_FOR_AVATAR):
             operation = self.tracer.start_child(kind, server, now, caller.context)
         return RequestSpans(
             self, server, operation,
@@ -295,9 +296,10 @@ def operation_name(request: AvatarRequest) -> str:
     route = request.route
     if route.kind == "upload":
         return "file_upload.form" if _only_shows(request) else "file_upload.process"
-    if route.kind == "auth":
-        return "auth.form" if _only_shows(request) else f"auth.{route.operation}"
-    if route.kind != "avatar":
+    if route.kind in ("auth", "import"):
+        operation = "form" if _only_shows(request) else route.operation
+        return f"{route.kind}.{operation}"
+    if route.kind != "avatar" or request.method not in _ASKS_FOR_AVATAR:
         return server_name(request.method, route.template)
     if route.service:
         return f"avatar.{route.service}_proxy"
@@ -307,7 +309,10 @@ def operation_name(request: AvatarRequest) -> str:
     if status == "200":
         if not request.finished:
             return "avatar.serve"  # for an access log that does not wait for the end of a file
-        return f"avatar.{'generate' if request.source else 'serve'}_{request.picture}"
+        if request.source:
+            return f"avatar.generate_{request.picture}"
+        served = image_format(request.content_type)
+        return f"avatar.serve_{served}" if served else "avatar.refuse"
     return _UNSERVED.get(status) or ("avatar.redirect" if status[:1] == "3" else "avatar.refuse")
 
 
@@ -331,6 +336,9 @@ def response_size(request: AvatarRequest) -> int | None:
     return request.announced
 
 
+_WITH_OPERATION = frozenset(("avatar", "upload", "import", "auth"))
+"""Kinds of routes whose requests have an operation span."""
+_ASKS_FOR_AVATAR = frozenset(("GET", "HEAD"))
 _WITHOUT_BODY = frozenset(("204", "304"))
 """Their Content-Length is that of another answer (RFC 9110, section 8.6)."""
 _CODES = {status: int(status) for status in STATUSES if status != OTHER}

@@ -40,6 +40,7 @@ class UploadObserver:
         self._failed = failed
         self._files: list[MultipartSegment] = []
         self._waiting = bytearray()
+        self.bytes_read = 0
         # Latin-1 decodes any bytes; a file name is not kept, so its charset does not matter.
         self._parser: PushMultipartParser | None = PushMultipartParser(
             boundary,
@@ -78,7 +79,10 @@ class UploadObserver:
         return self._files[0] if self._files else None
 
     def _observe(self, data: bytes) -> bytes:
-        if self._parser is not None and isinstance(data, (bytes, bytearray)):
+        if not isinstance(data, (bytes, bytearray)):
+            return data
+        self.bytes_read += len(data)
+        if self._parser is not None:
             if len(self._waiting) + len(data) < GATHERED:
                 self._waiting += data
             else:

@@ -257,8 +257,9 @@ def test_a_call_over_http_is_counted_once() -> None:
 
     with recording(Profile("one", services={"127.0.0.1": "here"})) as recorded:
         call(recorded.wrap(view(tell)), path="/x")
-        assert recorded.value(OUTSIDE, service="here", success="true") == 1
-        assert recorded.value("ivatar_external_avatar_request_seconds_count") == 1
+        assert recorded.value("ivatar_external_requests_total", service="here", success="true") == 1
+        assert recorded.value("ivatar_external_request_seconds_count") == 1
+        assert recorded.value(OUTSIDE) == 0
     thread.join(30)
     server.server_close()
 

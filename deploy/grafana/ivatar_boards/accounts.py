@@ -4,6 +4,7 @@ from ivatar_boards.spec import SELECT, WINDOW, Board, Panel, Query, Row, quantil
 
 UPLOADS = "ivatar_file_uploads_total"
 SIZE = "ivatar_file_upload_size_bytes"
+IMPORTS = "ivatar_imports_total"
 AUTH = "ivatar_auth_attempts_total"
 GOOD, BAD = 'success="true"', 'success="false"'
 
@@ -24,6 +25,13 @@ BOARD = Board(
             Panel("Bytes received",
                   (Query(f"sum by (content_type) (rate({SIZE}_sum{{{SELECT}}}[{WINDOW}]))",
                          "{{content_type}}"),), "Bps", stacked=True),
+        )),
+        Row("Imports", (
+            Panel("Imports by outcome", (Query(rate(IMPORTS, "success"), "{{success}}"),), "ops",
+                  "Of photos from other services, and of exported files.", stacked=True),
+            Panel("Success of imports",
+                  (Query(share(IMPORTS, GOOD, "operation"), "{{operation}}"),), "percentunit",
+                  "photo: an outside service returned a picture."),
         )),
         Row("Accounts", (
             Panel("Attempts", (Query(rate(AUTH, "operation"), "{{operation}}"),), "ops",

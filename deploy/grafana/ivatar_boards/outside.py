@@ -4,6 +4,8 @@ from ivatar_boards.spec import Board, Panel, Query, Row, percentiles, quantile, 
 
 CALLS = "ivatar_external_avatar_requests_total"
 SECONDS = "ivatar_external_avatar_request_seconds"
+OTHER_CALLS = "ivatar_external_requests_total"
+OTHER_SECONDS = "ivatar_external_request_seconds"
 PROXIES = 'path=~"/(gravatar|bluesky)proxy/.*"'
 SLOW = '{ name =~ "avatar\\\\..*_proxy" && duration > 1s }'
 
@@ -16,6 +18,15 @@ BOARD = Board(
                   "percentunit", "That there is no such picture is an answer, too."),
             Panel("Failures", (Query(rate(CALLS, "service", 'success="false"'), "{{service}}"),),
                   "reqps"),
+        )),
+        Row("Calls for anything but an avatar", (
+            Panel("Other calls", (Query(rate(OTHER_CALLS, "service"), "{{service}}"),), "reqps",
+                  "OpenID discovery, imports, Bluesky handles.", stacked=True),
+            Panel("Success of other calls",
+                  (Query(share(OTHER_CALLS, 'success="true"', "service"), "{{service}}"),),
+                  "percentunit"),
+            Panel("Time of another call", percentiles(OTHER_SECONDS), "s",
+                  "Until the head of the response."),
         )),
         Row("Time", (
             Panel("Time of a call", percentiles(SECONDS), "s", "Until the head of the answer.",

@@ -23,7 +23,7 @@ from tests.support.recorder import Recorder
 from tests.support.spans import Spans
 from tests.support.wsgi_client import call
 
-COUNT = "ivatar_external_avatar_requests_total"
+COUNT = "ivatar_external_requests_total"
 
 
 SECRET = "secret0a1b"
@@ -147,7 +147,7 @@ def test_a_call_counts_once(recorder: Recorder, url: str, client, status, final,
     assert got == [final]
     assert recorder.labels(COUNT) == [{"service": "other", "success": success}]
     assert recorder.value(COUNT) == 1
-    assert recorder.value("ivatar_external_avatar_request_seconds_count") == 1
+    assert recorder.value("ivatar_external_request_seconds_count") == 1
 
 
 @pytest.mark.parametrize("client", CLIENTS)

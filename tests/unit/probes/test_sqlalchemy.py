@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -122,6 +125,41 @@ def test_privacy(spans: Spans, policy, privacy, shown) -> None:
     with spans.recording(), EARLY.connect() as connection:
         connection.execute(text("SELECT 'secret'"))
     assert dict(spans.one().attributes or {}).get("db.statement") == shown
+
+
+@pytest.mark.parametrize("privacy", ["off", "balanced", "strict"])
+def test_no_path_of_a_database_file(
+    spans: Spans, policy: Callable[..., None], tmp_path: Path, privacy: str
+) -> None:
+    """The path of a SQLite file is in no name and no attribute, whatever the privacy mode."""
+    policy(privacy=privacy)
+    OF_LIBRARIES["sqlite3"]()
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/secret-place.sqlite3")
+    with spans.recording(), engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.execute(text("VALUES (1)"))
+        with closing(sqlite3.connect(tmp_path / "secret-place.sqlite3")) as plain:
+            plain.execute("SELECT 2")
+            plain.execute("VALUES (2)")
+    engine.dispose()
+    assert spans.names() == ["SELECT", "sqlite", "SELECT", "sqlite"]
+    assert "secret-place" not in spans.text()
+    assert str(tmp_path) not in spans.text()
+
+
+def test_framing_statements_have_no_span(
+    recorder: Recorder, spans: Spans, within: Callable[..., Any]
+) -> None:
+    """What drivers and frameworks send around the application's statements is only counted."""
+
+    def work() -> None:
+        with spans.recording(), EARLY.begin() as connection:
+            for statement in ("PRAGMA foreign_keys", "SAVEPOINT a", "SELECT 1", "RELEASE a"):
+                connection.exec_driver_sql(statement)
+
+    within(work)
+    assert spans.names() == ["SELECT"]
+    assert recorder.value(COUNT) == 4
 
 
 def test_only_in_a_trace_or_a_request(recorder: Recorder, spans: Spans, policy) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from avatar_telemetry.profiles.ivatar import OPERATIONS, PROFILE, size
+from avatar_telemetry.profiles.ivatar import IMPORTS, OPERATIONS, PROFILE, size
 from avatar_telemetry.store import labels
 
 try:
@@ -52,17 +52,17 @@ PATHS = [
     pytest.param(f"/x/gravatarproxy/{MD5}", "/gravatarproxy/{digest}", "avatar", id="x-gravatar"),
     pytest.param(f"/blueskyproxy/{SHA256}", "/blueskyproxy/{digest}", "avatar", id="bluesky"),
     pytest.param("/accounts/upload_photo/", "/accounts/upload_photo/", "upload", id="upload"),
-    pytest.param("/accounts/import_photo/", "/accounts/import_photo/", "upload", id="import"),
-    pytest.param("/accounts/import_photo/a+b@c.example", IMPORT_EMAIL, "upload", id="import-email"),
-    pytest.param("/accounts/x/import_photo/a@b.c", IMPORT_EMAIL, "upload", id="import-unanchored"),
+    pytest.param("/accounts/import_photo/", "/accounts/import_photo/", "import", id="import"),
+    pytest.param("/accounts/import_photo/a+b@c.example", IMPORT_EMAIL, "import", id="import-email"),
+    pytest.param("/accounts/x/import_photo/a@b.c", IMPORT_EMAIL, "import", id="import-unanchored"),
     pytest.param(
-        "/accounts/import_photo/12", "/accounts/import_photo/{id}", "upload", id="import-id"
+        "/accounts/import_photo/12", "/accounts/import_photo/{id}", "import", id="import-id"
     ),
     pytest.param("/accounts/import_photo/a@b", ACCOUNT, PAGE, id="import-no-address"),
     pytest.param("/import_photo/a@b.c", "other", "other", id="import-outside-accounts"),
     pytest.param("/accounts/upload_export/", "/accounts/upload_export/", "upload", id="export"),
     pytest.param(
-        "/accounts/upload_export/save", "/accounts/upload_export/save", "upload", id="export-save"
+        "/accounts/upload_export/save", "/accounts/upload_export/save", "import", id="export-save"
     ),
     pytest.param("/accounts/login/", "/accounts/login/", "auth", id="login"),
     pytest.param("/accounts/logout/", "/accounts/logout/", "auth", id="logout"),
@@ -99,7 +99,8 @@ PATHS = [
         for name in (
             "remove_unconfirmed_openid", "remove_confirmed_openid", "openid_redirection",
             "remove_unconfirmed_email", "remove_confirmed_email", "assign_photo_email",
-            "assign_photo_openid", "delete_photo", "raw_image", "crop_photo",
+            "assign_photo_openid", "assign_bluesky_handle_to_email",
+            "assign_bluesky_handle_to_openid", "delete_photo", "raw_image", "crop_photo",
             "resend_confirmation_mail",
         )
     ),
@@ -169,9 +170,10 @@ def test_cache_and_service(path: str, cached: bool, service: str) -> None:
 
 def test_operations_are_closed() -> None:
     """The operations of the routes are exactly those that the profile lists."""
-    operations = {route.operation for route in PROFILE.routes if route.kind == "auth"}
-    assert operations == set(OPERATIONS)
-    assert not any(route.operation for route in PROFILE.routes if route.kind != "auth")
+    operations: dict[str, set[str]] = {}
+    for route in PROFILE.routes:
+        operations.setdefault(route.kind if route.operation else "", set()).add(route.operation)
+    assert operations == {"": {""}, "auth": set(OPERATIONS), "import": set(IMPORTS)}
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,7 @@ PROFILE_PAGE = "/accounts/profile/"
         pytest.param(LOGOUT, "GET", 405, "", False, id="logout-get-refused"),
         pytest.param(LOGOUT, "POST", 403, "", False, id="logout-csrf"),
         pytest.param(LOGOUT, "POST", 500, "", False, id="logout-error"),
-        pytest.param(LOGOUT, "HEAD", 302, "/", None, id="logout-head"),
+        pytest.param(LOGOUT, "HEAD", 302, "/", True, id="logout-head"),
         pytest.param(NEW, "POST", 302, PROFILE_PAGE, True, id="register"),
         pytest.param(NEW, "POST", 200, "", False, id="register-redrawn"),
         pytest.param(NEW, "POST", 403, "", False, id="register-csrf"),
@@ -300,11 +302,13 @@ PROFILE_PAGE = "/accounts/profile/"
         pytest.param(COMPLETE, "GET", 403, "", False, id="openid-refused"),
         pytest.param(COMPLETE, "GET", 302, "/accounts/login/", False, id="openid-log-in-again"),
         pytest.param(COMPLETE, "GET", 500, "", False, id="openid-error"),
-        pytest.param(COMPLETE, "HEAD", 403, "", None, id="openid-head"),
+        pytest.param(COMPLETE, "HEAD", 403, "", False, id="openid-head"),
         pytest.param(KEY, "GET", 200, "", True, id="key"),
         pytest.param(KEY, "GET", 302, PROFILE_PAGE, False, id="key-wrong"),
         pytest.param(KEY, "GET", 500, "", False, id="key-error"),
-        pytest.param(KEY, "HEAD", 200, "", None, id="key-head"),
+        pytest.param(KEY, "HEAD", 200, "", True, id="key-head"),
+        pytest.param(KEY, "HEAD", 302, PROFILE_PAGE, False, id="key-head-wrong"),
+        pytest.param(KEY, "OPTIONS", 200, "", None, id="key-options"),
     ],
 )  # fmt: skip
 def test_success(path: str, method: str, status: int, location: str, success: bool | None) -> None:

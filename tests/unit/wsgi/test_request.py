@@ -161,17 +161,71 @@ def test_an_upload(recorder: Recorder) -> None:
     assert recorder.value("ivatar_file_upload_size_bytes_sum", content_type="image/jpeg") == 5000
 
 
+def test_a_form_without_a_file_is_no_upload(recorder: Recorder) -> None:
+    """A form that the application read and that carried no file counts neither way."""
+    part = b'--b\r\nContent-Disposition: form-data; name="not_porn"\r\n\r\non\r\n--b--\r\n'
+    for status, location in (("200 OK", ""), ("302 Found", "/accounts/crop_photo/7")):
+        call(
+            recorder.wrap(answer(status, location)), path="/accounts/upload_photo/", method="POST",
+            body=part, CONTENT_TYPE="multipart/form-data; boundary=b",
+        )  # fmt: skip
+    assert recorder.labels("ivatar_file_uploads_total") == []
+
+
+def test_a_form_that_was_refused_unread_is_a_failed_upload(recorder: Recorder) -> None:
+    """What a form would have carried is not known where the application reads nothing of it."""
+
+    def refuse(environ, start_response):
+        start_response("302 Found", [("Location", "/accounts/login/?next=/accounts/upload_photo/")])
+        return [b""]
+
+    call(
+        recorder.wrap(refuse), path="/accounts/upload_photo/", method="POST", body=b"--b\r\n",
+        CONTENT_TYPE="multipart/form-data; boundary=b",
+    )  # fmt: skip
+    assert recorder.labels("ivatar_file_uploads_total") == [
+        {"content_type": "other", "success": "false"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "found", "labels"),
+    [
+        pytest.param("import_photo/", [], ("photo", "false"), id="no-call"),
+        pytest.param("import_photo/5", [False], ("photo", "false"), id="no-picture"),
+        pytest.param("import_photo/5", [False, True], ("photo", "true"), id="picture"),
+        pytest.param("upload_export/save", [], ("export", "true"), id="export"),
+    ],
+)
+def test_imports(recorder: Recorder, path: str, found: list[bool], labels: tuple[str, str]) -> None:
+    """Imports count apart from uploads; one of a photo succeeds where a service returned one."""
+
+    def application(environ, start_response):
+        for each in found:
+            CURRENT.get().outside_call("secure.gravatar.com", 0.1, success=True, found=each)
+        start_response("302 Found", [("Location", "/accounts/profile/")])
+        return [b""]
+
+    call(recorder.wrap(application), path=f"/accounts/{path}", method="POST")
+    operation, success = labels
+    assert recorder.labels("ivatar_imports_total") == [{"operation": operation, "success": success}]
+    assert recorder.labels("ivatar_file_uploads_total") == []
+    assert recorder.value("ivatar_external_requests_total", service="gravatar") == len(found)
+    assert recorder.value("ivatar_external_request_seconds_count") == len(found)
+    assert recorder.labels("ivatar_external_avatar_requests_total") == []
+
+
 @pytest.mark.parametrize(
     ("host", "service"),
     [("secure.gravatar.com", "gravatar"), ("CDN.bsky.app", "bluesky"), ("example.org", "other")],
 )
 def test_outside_calls(recorder: Recorder, host: str, service: str) -> None:
-    """A call counts under the profile's name of the service, at once."""
+    """A call in a request for an avatar counts under the profile's name of the service, at once."""
 
     def tell(request):
         request.outside_call(host, 0.3, success=False)
         assert recorder.value("ivatar_external_avatar_requests_total", success="false") == 1
 
-    call(recorder.wrap(image(tell=tell)))
+    call(recorder.wrap(image(tell=tell)), path=f"/avatar/{DIGEST}")
     assert recorder.labels("ivatar_external_avatar_requests_total")[0]["service"] == service
     assert recorder.value("ivatar_external_avatar_request_seconds_sum") == 0.3

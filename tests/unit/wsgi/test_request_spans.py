@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from opentelemetry.trace import StatusCode
 
 from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
-from avatar_telemetry.profiles.ivatar import OPERATIONS
+from avatar_telemetry.profiles.ivatar import IMPORTS, OPERATIONS
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.store.labels import METHODS
 from avatar_telemetry.wsgi import request_spans
 from avatar_telemetry.wsgi.request import CURRENT, TRACE_ID_KEY
 from avatar_telemetry.wsgi.request_spans import (
@@ -48,6 +51,14 @@ def generated(request: Any) -> None:
 
 def cached(request: Any) -> None:
     request.cache_lookup(CACHE, hit=True)
+
+
+def fetched(request: Any) -> None:
+    request.outside_call("secure.gravatar.com", 0.1, success=True)
+
+
+def not_found(request: Any) -> None:
+    request.outside_call("secure.gravatar.com", 0.1, success=True, found=False)
 
 
 def uploaded(request: Any) -> None:
@@ -121,6 +132,12 @@ def upload(operation: str, path: str = "/accounts/upload_photo/", **options: Any
     )
 
 
+def imports(operation: str, path: str, label: str, **options: Any) -> Case:
+    inside = {"ivatar.operation": label, **options.pop("inside", {})}
+    template = options.pop("template", path)
+    return Case(path, template, "import", operation, inside=inside, **options)
+
+
 PNG = {"ivatar.avatar_format": "png"}
 GENERATED = {"ivatar.avatar_cache": "miss", "ivatar.avatar_source": "generated",
              "ivatar.avatar_generator": "pagan:Avatar"}  # fmt: skip
@@ -180,14 +197,21 @@ CASES = {
                      **POST, inside={"ivatar.success": True, **FILE}),
     "upload refused": upload("file_upload.process", body=UPLOAD, location="/accounts/profile/",
                              **POST, inside={"ivatar.success": False, **FILE}),
-    "upload without a file": upload("file_upload.process", method="POST",
-                                    inside={"ivatar.success": False}),
+    "upload without a file": upload("file_upload.process", method="POST"),
     "form of the upload": upload("file_upload.form"),
-    "import": upload(
-        "file_upload.process", f"/accounts/import_photo/{EMAIL}",
-        template="/accounts/import_photo/{email}", location="/", **POST,
+    "import": imports(
+        "import.photo", f"/accounts/import_photo/{EMAIL}", "photo",
+        template="/accounts/import_photo/{email}", location="/", **POST, tell=fetched,
         server={"ivatar.avatar_email": EMAIL_HASH},
         inside={"ivatar.avatar_email": EMAIL_HASH, "ivatar.success": True}),
+    "import without a picture": imports(
+        "import.photo", "/accounts/import_photo/", "photo", location="/", **POST, tell=not_found,
+        inside={"ivatar.success": False}),
+    "form of the import": imports("import.form", "/accounts/import_photo/", "photo"),
+    "avatar by OPTIONS": Case(
+        f"/avatar/{DIGEST}", "/avatar/{digest}", "avatar", method="OPTIONS",
+        server={"ivatar.avatar_size": 80, "ivatar.avatar_digest": HASH,
+                "ivatar.avatar_format": "none"}),
     "page": Case("/contact/", "/contact/", "page"),
     "page raises": Case("/contact/", "/contact/", "page", raises=True),
     "stats": Case("/stats/", "/stats/", "stats"),
@@ -360,6 +384,28 @@ def test_access_logs_without_spans(recorder: Recorder) -> None:
     assert str(environ["avatar_telemetry.request"]) == "avatar.generate_png"
 
 
+def test_every_operation_name_is_documented(recorder: Recorder) -> None:
+    """No route, method, status, content type or cache result makes a name outside of the page."""
+    page = (DOCS / "traces.md").read_text()
+    images = {
+        "png",
+        *re.findall(r"\w+", page.partition("`avatar.generate_png` (")[2].split(")")[0]),
+    }
+    documented = set(re.findall(r"`((?:avatar|file_upload|import|auth)\.\w+)`", page))
+    for name in [name for name in documented if name.endswith("_png")]:
+        documented |= {name.replace("_png", f"_{image}") for image in images}
+    paths = [case.path for case in CASES.values() if case.operation]
+    types = ["text/html", "", "image/png", "image/jpeg", "image/svg+xml", "image/None"]
+    for path, method, status, content_type, tell in product(
+        sorted({*paths, f"/avatar/{DIGEST}.png"}), METHODS,
+        ("200 OK", "204 No Content", "302 Found", "304 Not Modified", "404 Not Found", "500 Oops"),
+        types, (told, generated, cached, uploaded),
+    ):  # fmt: skip
+        case = Case(path, "", "", method=method, status=status, type=content_type, tell=tell)
+        name = str(serve(recorder, case)["avatar_telemetry.request"])
+        assert name in documented or name.startswith((f"{method} ", "HTTP ")), (case, name)
+
+
 def test_the_page_names_everything() -> None:
     """docs/traces.md names each span and attribute that a request can have."""
     page = (DOCS / "traces.md").read_text()
@@ -367,4 +413,5 @@ def test_the_page_names_everything() -> None:
     attributes = semconv | {*SERVER_NAMES, *OPERATION_NAMES}
     operations = {case.operation for case in CASES.values()} - {"", "avatar.generate_jpg"}
     operations |= {f"auth.{operation}" for operation in OPERATIONS}
+    operations |= {f"import.{operation}" for operation in IMPORTS}
     assert [name for name in sorted(attributes | operations) if f"`{name}`" not in page] == []
