@@ -9,8 +9,8 @@ import ssl
 import pytest
 
 from avatar_telemetry.cli.web import Site, WebError, explain
+from tests.support.real_servers import own_port
 from tests.support.running import PageServer
-from tests.support.waiting import free_port
 
 
 class TlsError(ssl.SSLError):
@@ -50,9 +50,10 @@ def test_what_is_no_url(url: str) -> None:
 
 def test_nobody_listens() -> None:
     """A refused connection is one line with the URL of the server, without the path."""
-    url = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(WebError, match=f"^{url} refuses the connection"):
-        Site(f"{url}/site").ask("GET", "/")
+    with own_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        with pytest.raises(WebError, match=f"^{url} refuses the connection"):
+            Site(f"{url}/site").ask("GET", "/")
 
 
 @pytest.mark.parametrize(

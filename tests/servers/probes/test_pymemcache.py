@@ -7,7 +7,7 @@ from pymemcache.client.base import Client, PooledClient
 from pymemcache.client.hash import HashClient
 
 from tests.support.recorder import Recorder
-from tests.unit.probes.test_caches import looked_up, within
+from tests.unit.probes.test_pymemcache import looked_up, within
 
 
 @pytest.fixture
