@@ -195,6 +195,18 @@ def test_odd_values_become_other(value: Any) -> None:
         assert recorded.value(INTERNAL) == 0
 
 
+@pytest.mark.parametrize(
+    ("seconds", "observed"),
+    [(0, 1), ("0.5", 1), (-0.1, 0), (float("inf"), 0), (float("nan"), 0), ("soon", 0), (None, 0)],
+)
+def test_only_a_duration_is_observed(seconds: Any, observed: int) -> None:
+    """What is no duration is counted without one: a histogram must never go back."""
+    with recording(IVATAR) as recorded:
+        METRICS.record_external_request("gravatar", True, seconds)
+        assert recorded.value(OUTSIDE) == 1
+        assert recorded.value("ivatar_external_avatar_request_seconds_count") == observed
+
+
 OUTSIDE = "ivatar_external_avatar_requests_total"
 
 
