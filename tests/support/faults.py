@@ -588,4 +588,297 @@ PROCESS = (
     ),
 )  # fmt: skip
 
-FAULTS = (*STORE, *WSGI, *TRACING, *EXPORT, *PROCESS)
+CONFIG = (
+    Fault(
+        "parsing-least-number", "config/parsing.py",
+        "the least number that is allowed is refused",
+        "        value = float(text)\n        if not least <= value <= most:",
+        "        value = float(text)\n        if not least < value <= most:",
+    ),
+    Fault(
+        "parsing-largest-count", "config/parsing.py",
+        "the largest count that is allowed is refused",
+        "        value = int(text)\n        if not least <= value <= most:",
+        "        value = int(text)\n        if not least <= value < most:",
+    ),
+    Fault(
+        "parsing-header-split", "config/parsing.py",
+        "a header of an export has a line break",
+        '    if not all(value.isprintable() and value.isascii() for _, value in pairs):\n        raise ValueError("not a header value")\n',
+        "",
+    ),
+    Fault(
+        "parsing-port-zero", "config/parsing.py",
+        "an endpoint with port 0 is accepted",
+        "    if url.port == 0:",
+        "    if url.port == 1:",
+    ),
+    Fault(
+        "parsing-many-sizes", "config/parsing.py",
+        "a label has any number of values",
+        "or len(sizes) > 100",
+        "",
+    ),
+    Fault(
+        "parsing-long-key", "config/parsing.py",
+        "a key that the hash cannot take is accepted",
+        "8 <= len(text) <= 64",
+        "8 <= len(text) <= 640",
+    ),
+    Fault(
+        "parsing-none-and-more", "config/parsing.py",
+        "none is combined with a propagator",
+        'and parts != ("none",)',
+        'and "none" not in parts',
+    ),
+    Fault(
+        "parsing-encoded-key", "config/parsing.py",
+        "the key of an attribute stays percent-encoded",
+        "(unquote(key.strip()), unquote(value.strip()))",
+        "(key.strip(), unquote(value.strip()))",
+    ),
+    Fault(
+        "resource-child-pid", "config/resource.py",
+        "a host's resource has the pid of a child",
+        "if PROCESS_PID not in resource.attributes:",
+        "if False:",
+    ),
+    Fault(
+        "resource-digit", "config/resource.py",
+        "a label of target_info begins with a digit",
+        'f"key_{name}" if name[:1].isdigit() else name',
+        "name",
+    ),
+    Fault(
+        "resource-joined-order", "config/resource.py",
+        "attributes of one label change their order",
+        "for key in sorted(attributes):",
+        "for key in attributes:",
+    ),
+    Fault(
+        "variable-empty", "config/variable.py",
+        "an empty variable hides its alias",
+        "if text or (text is not None and setting.empty):",
+        "if text is not None:",
+    ),
+)  # fmt: skip
+
+SCRAPE = (
+    Fault(
+        "process-hostile-name", "scrape/process.py",
+        "the name of a process moves its numbers",
+        'file.read().rpartition(") ")[2]',
+        'file.read().partition(") ")[2]',
+    ),
+    Fault(
+        "process-zombie", "scrape/process.py",
+        "a worker that has ended holds its slot",
+        "return not stat.zombie and started in (0, stat.start_ticks)",
+        "return started in (0, stat.start_ticks)",
+    ),
+    Fault(
+        "process-pages", "scrape/process.py",
+        "memory is shown in pages",
+        "int(fields[21]) * PAGE_SIZE",
+        "int(fields[21])",
+    ),
+    Fault(
+        "collector-name-wins", "scrape/collector.py",
+        "a metric of the application replaces one of ours",
+        "for each in reversed(families)",
+        "for each in families",
+    ),
+    Fault(
+        "collector-idle", "scrape/collector.py",
+        "busy workers count as idle, too",
+        "float(len(alive) - busy)",
+        "float(len(alive))",
+    ),
+    Fault(
+        "collector-created", "scrape/collector.py",
+        "times of creation are on the page",
+        'if not sample.name.endswith("_created")',
+        "",
+    ),
+    Fault(
+        "collector-backlog", "scrape/collector.py",
+        "the backlog is another number of the socket",
+        "TCP_INFO_UNACKED = 12",
+        "TCP_INFO_UNACKED = 13",
+    ),
+    Fault(
+        "port-without-token", "scrape/port.py",
+        "the open port asks for a token that is not set",
+        "if self._token and not self._access.permits(environ):",
+        "if not self._access.permits(environ):",
+    ),
+)  # fmt: skip
+
+PUSH = (
+    Fault(
+        "pusher-deadline", "export/pusher.py",
+        "a push goes on after its time",
+        "arrived and time.monotonic() < deadline and self._export(batch)",
+        "arrived and self._export(batch)",
+    ),
+    Fault(
+        "pusher-after-refusal", "export/pusher.py",
+        "batches are sent after one was refused",
+        "arrived and time.monotonic() < deadline and self._export(batch)",
+        "self._export(batch)",
+    ),
+    Fault(
+        "pusher-one-of-two", "export/pusher.py",
+        "a push that one exporter refused has arrived",
+        "return all(result is MetricExportResult.SUCCESS",
+        "return any(result is MetricExportResult.SUCCESS",
+    ),
+    Fault(
+        "pusher-traced", "export/pusher.py",
+        "pushes are traced as requests of the application",
+        "        with suppress_instrumentation():\n            results",
+        "        if True:\n            results",
+    ),
+    Fault(
+        "pusher-counted", "export/pusher.py",
+        "a failed push counts as exported",
+        '"exported" if arrived else "failed"',
+        '"exported"',
+    ),
+    Fault(
+        "leader-finishes", "export/leader.py",
+        "a worker with a successor pushes at its end",
+        "        if self._finishes:\n            with self._guard",
+        "        if True:\n            with self._guard",
+    ),
+    Fault(
+        "wanted-disabled", "export/wanted.py",
+        "a disabled SDK exports",
+        "return settings.export_enabled and not settings.sdk_disabled",
+        "return settings.export_enabled",
+    ),
+)  # fmt: skip
+
+PROBES = (
+    Fault(
+        "policy-root-dot", "probes/policy.py",
+        "a host with a final dot gets no trace context",
+        'host.lower().removesuffix(".")',
+        "host.lower()",
+    ),
+    Fault(
+        "policy-same-end", "probes/policy.py",
+        "a host with the same end gets the trace context",
+        'name.endswith("." + listed)',
+        "name.endswith(listed)",
+    ),
+    Fault(
+        "named-empty-value", "probes/named.py",
+        "an empty value in the cache is a miss",
+        "hit=result is not None",
+        "hit=bool(result)",
+    ),
+    Fault(
+        "named-inside", "probes/named.py",
+        "all that follows a generator is the generator's",
+        "                INSIDE.reset(token)",
+        "                pass",
+    ),
+    Fault(
+        "cursor-missing-once", "probes/cursor_spans.py",
+        "a missing instrumentation is logged for each statement",
+        "            self._missing = True\n",
+        "",
+    ),
+    Fault(
+        "cursor-unread-rows", "probes/cursor_spans.py",
+        "a number of rows that is not known is noted",
+        "0 <= rows < MOST_ROWS",
+        "0 <= rows",
+    ),
+    Fault(
+        "propagation-proxy", "probes/propagation.py",
+        "the trace context goes to the host behind a listed proxy",
+        'whole or getattr(connection, "_tunnel_host", None) or connection.host',
+        "connection.host", ("probes/httpclient",),
+    ),
+    Fault(
+        "httpclient-no-response", "probes/httpclient.py",
+        "a request without a response is not counted",
+        "        except BaseException as error:\n            call.close(error)\n            raise",
+        "        finally:\n            pass",
+    ),
+    Fault(
+        "urllib-post", "probes/urllib.py",
+        "a form is shown as GET",
+        'target("GET" if data is None else "POST", fullurl)',
+        'target("GET", fullurl)',
+    ),
+    Fault(
+        "outside-gone", "probes/outside.py",
+        "a picture that is gone is a failure of the service",
+        "NOT_FOUND = (404, 410)",
+        "NOT_FOUND = (404,)",
+    ),
+)  # fmt: skip
+
+CLI = (
+    Fault(
+        "rates-client-errors", "cli/rates.py",
+        "errors of clients are errors of the server",
+        'if code[:1] == "5"',
+        'if code[:1] in "45"',
+    ),
+    Fault(
+        "rates-busy", "cli/rates.py",
+        "idle workers are shown as busy, too",
+        'now.total("gunicorn_workers", state="busy")',
+        'now.total("gunicorn_workers")',
+    ),
+    Fault(
+        "board-milliseconds", "cli/board.py",
+        "a duration in seconds is shown as milliseconds",
+        '"-" if seconds is None else f"{seconds * 1000:.1f} ms"',
+        '"-" if seconds is None else f"{seconds:.1f} ms"',
+    ),
+    Fault(
+        "board-hours", "cli/board.py",
+        "an hour has 24 minutes",
+        "hours, minutes = divmod(minutes, 60)",
+        "hours, minutes = divmod(minutes, 24)",
+    ),
+    Fault(
+        "traffic-bad-cookie", "cli/traffic.py",
+        "a cookie that cannot be read ends the visit",
+        "            except CookieError:\n                continue",
+        "            except KeyError:\n                continue",
+    ),
+    Fault(
+        "traffic-known-account", "cli/traffic.py",
+        "a visitor of an earlier run does not log in",
+        "        if not self._member:  # an",
+        "        if False:  # an",
+    ),
+    Fault(
+        "answers-bad-gateway", "cli/checks/answers.py",
+        "a status that is retried is an error",
+        "RETRIED = (429, 502, 503, 504)",
+        "RETRIED = (429, 503, 504)",
+    ),
+    Fault(
+        "finding-none", "cli/checks/finding.py",
+        "no finding ends the doctor with an error",
+        "max((STATUS[each.level] for each in findings), default=0)",
+        "max((STATUS[each.level] for each in findings))",
+    ),
+    Fault(
+        "wire-silent", "cli/checks/wire.py",
+        "a silent port is an unknown one",
+        "        return answer or None",
+        "        return answer",
+    ),
+)  # fmt: skip
+
+FAULTS = (
+    *STORE, *WSGI, *TRACING, *EXPORT, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
+)  # fmt: skip
