@@ -21,7 +21,7 @@ from avatar_telemetry.export.wanted import (
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
 DISABLED = {"OTEL_SDK_DISABLED": "true"}
 PORT = {"OTEL_PROMETHEUS_ENDPOINT": ":9467"}
-SEED = "http://collector.internal:4317"
+COLLECTOR = "http://collector.internal:4317"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 EARLY = """
@@ -111,7 +111,7 @@ def test_the_start_says_it_once(
     """Traces and metrics to one port are worth one line."""
     monkeypatch.setattr(wanted, "grpc_installed", lambda: installed)
     with caplog.at_level(logging.INFO):
-        check_exporters(Settings.from_env({**ENABLED, ENDPOINT: SEED}))
+        check_exporters(Settings.from_env({**ENABLED, ENDPOINT: COLLECTOR}))
     assert [record.levelname for record in caplog.records] == ["INFO" if installed else "WARNING"]
 
 
@@ -124,7 +124,7 @@ def test_nothing_to_say(
 ) -> None:
     """Where nothing leaves over OTLP, its settings do not matter."""
     monkeypatch.setattr(wanted, "grpc_installed", lambda: False)
-    check_exporters(Settings.from_env({**environ, ENDPOINT: SEED, PROTOCOL: "grpc"}))
+    check_exporters(Settings.from_env({**environ, ENDPOINT: COLLECTOR, PROTOCOL: "grpc"}))
     assert not caplog.records
 
 
