@@ -14,7 +14,7 @@ from avatar_telemetry.probes.policy import POLICY
 from tests.support.recorder import Recorder
 from tests.support.spans import Spans
 
-COUNT = "ivatar_external_avatar_requests_total"
+COUNT = "ivatar_external_requests_total"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 

@@ -52,4 +52,4 @@ def test_method(
 
     assert within(work) == method.encode()
     assert dict(spans.one().attributes or {})["http.method"] == method
-    assert recorder.value("ivatar_external_avatar_requests_total", success="true") == 1
+    assert recorder.value("ivatar_external_requests_total", success="true") == 1
