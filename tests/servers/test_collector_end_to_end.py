@@ -25,6 +25,7 @@ from tests.support.gunicorn_server import (
     Serve,
     eventually,
     is_running,
+    total,
 )
 from tests.support.otlp_fixtures import StartCollector
 from tests.support.otlp_grpc_sink import GrpcSink
@@ -151,7 +152,7 @@ def server_spans(store: GrpcSink) -> list[ReceivedSpan]:
 
 
 def requests(tally: dict[Series, float]) -> int:
-    return int(sum(n for (name, _), n in tally.items() if name == "ivatar_requests_total"))
+    return int(total(tally, "ivatar_requests_total"))
 
 
 def comparable(metrics: dict[Series, float]) -> Metrics:
@@ -263,8 +264,7 @@ def test_every_way_in(
         for _ in range(20):
             server.get("/avatar/abc")
         trace_store.await_spans(40)
-        counted = "ivatar_requests_total"
-        eventually(lambda: sum(
-            value for (name, _), value in collector.series().items() if name == counted
-        ) == 20, what="the metrics")  # fmt: skip
+        eventually(
+            lambda: total(collector.series(), "ivatar_requests_total") == 20, what="the metrics"
+        )
         assert not [line for line in server.log().splitlines() if "xport" in line]

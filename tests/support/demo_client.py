@@ -74,10 +74,10 @@ class Tally:
         self.add("ivatar_external_avatar_request_seconds_count", service="gravatar")
 
     def upload(self, content_type: str, size: int | None, *, success: bool) -> None:
+        if size is None:
+            return  # a form without a file is no upload
         word = str(success).lower()
         self.add("ivatar_file_uploads_total", content_type=content_type, success=word)
-        if size is None:
-            return
         self.add("ivatar_file_upload_size_bytes_count", content_type=content_type)
         self.add("ivatar_file_upload_size_bytes_sum", float(size), content_type=content_type)
         bounds = [*map(float, UPLOAD_BUCKETS), float("inf")]

@@ -8,7 +8,6 @@ Parsing is done by whoever asks, never by the sink while it serves.
 from __future__ import annotations
 
 import gzip
-import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +33,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
-DEADLINE = 30.0
-"""Seconds after which something that should have come is given up; never a measurement."""
+from tests.support.waiting import DEADLINE as DEADLINE
+from tests.support.waiting import eventually
+
 TRACES, METRICS, LOGS = "/v1/traces", "/v1/metrics", "/v1/logs"
 REQUESTS: dict[str, type[Message]] = {
     TRACES: ExportTraceServiceRequest,
@@ -214,32 +214,38 @@ class Received(ABC):
             for labels, point in metric.points.items()
         }
 
-    def await_spans(self, number: int, deadline: float = DEADLINE) -> list[ReceivedSpan]:
+    def await_spans(self, number: int) -> list[ReceivedSpan]:
         """Wait until at least so many spans have come; all that have."""
-        return self._await(self.spans, number, deadline)
+        return self._await(self.spans, number)
 
-    def await_metrics(self, number: int, deadline: float = DEADLINE) -> list[ReceivedMetric]:
+    def await_metrics(self, number: int) -> list[ReceivedMetric]:
         """Wait until at least so many exports of metrics have come; all that have."""
-        return self._await(self.metrics, number, deadline)
+        return self._await(self.metrics, number)
 
-    def await_logs(self, number: int, deadline: float = DEADLINE) -> list[ReceivedLog]:
+    def await_logs(self, number: int) -> list[ReceivedLog]:
         """Wait until at least so many log records have come; all that have."""
-        return self._await(self.logs, number, deadline)
+        return self._await(self.logs, number)
 
-    def await_exchanges(self, number: int, deadline: float = DEADLINE) -> list[Exchange]:
+    def await_exchanges(self, number: int) -> list[Exchange]:
         """Wait until at least so many requests have come, accepted or not; all that have."""
-        return self._await(self.exchanges, number, deadline)
+        return self._await(self.exchanges, number)
 
     def _accepted(self, path: str) -> Iterator[Any]:
         for exchange in self.exchanges():
             if exchange.accepted and exchange.path == path:
                 yield exchange.message
 
-    def _await(self, ask: Callable[[], list[T]], number: int, deadline: float) -> list[T]:
-        end = time.monotonic() + deadline
-        while len(found := ask()) < number:
-            assert time.monotonic() < end, f"{len(found)} came, {number} should have"
-            time.sleep(0.05)
+    def _await(self, ask: Callable[[], list[T]], number: int) -> list[T]:
+        found: list[T] = []
+
+        def came() -> bool:
+            found[:] = ask()
+            return len(found) >= number
+
+        try:
+            eventually(came)
+        except AssertionError:
+            raise AssertionError(f"{len(found)} came, {number} should have") from None
         return found
 
 

@@ -15,9 +15,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.build_servers import otelcol
 from tests.support.certificates import Certificate
 from tests.support.paths import DEPLOY
-from tests.support.real_servers import find, hold_port, running, unavailable
+from tests.support.real_servers import find, hold_port, own_port, running, unavailable
+from tests.support.waiting import eventually
 
 DEPLOY = DEPLOY / "collector"
 COLLECTOR_YAML = DEPLOY / "collector.yaml"
@@ -121,7 +121,7 @@ class Collector:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, cwd="/", env={**os.environ, **self._env}
             )
-        self._wait(self._healthy, "the collector does not come up")
+        eventually(self._healthy, f"the collector ({self.log})")
         return self
 
     def stop(self) -> None:
@@ -152,7 +152,7 @@ class Collector:
 
     def await_spans(self, number: int) -> list[LoggedSpan]:
         """Wait until its debug output shows at least so many spans; all that it shows."""
-        self._wait(lambda: self.spans_in_log() >= number, f"{number} spans did not come")
+        eventually(lambda: self.spans_in_log() >= number, f"{number} spans in {self.log}")
         return self.spans()
 
     def page(self) -> str:
@@ -175,7 +175,7 @@ class Collector:
 
     def await_series(self, name: str) -> Series:
         """Wait until its Prometheus exporter shows a sample of this name; all that it shows."""
-        self._wait(lambda: any(sample == name for sample, _ in self.series()), f"no {name}")
+        eventually(lambda: any(sample == name for sample, _ in self.series()), name)
         return self.series()
 
     def _healthy(self) -> bool:
@@ -187,12 +187,6 @@ class Collector:
                 return answer.status == 200
         except OSError:
             return False
-
-    def _wait(self, ready: Callable[[], bool], complaint: str) -> None:
-        end = time.monotonic() + DEADLINE
-        while not ready():
-            assert time.monotonic() < end, f"{complaint}: {self.log}"
-            time.sleep(0.05)
 
 
 @contextmanager
@@ -221,8 +215,7 @@ def token_gate(
     Gives its URLs for HTTP and gRPC, on ports of its own.
     """
     program = find("nginx")
-    with hold_port() as http_socket, hold_port() as grpc_socket:
-        http_port, grpc_port = (each.getsockname()[1] for each in (http_socket, grpc_socket))
+    with own_port() as http_port, own_port() as grpc_port:
         (folder / "token.map").write_text(
             f'map $http_authorization $otlp_sender {{ default ""; "Bearer {TOKEN}" known; }}'
         )

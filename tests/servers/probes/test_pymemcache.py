@@ -6,8 +6,8 @@ import pytest
 from pymemcache.client.base import Client, PooledClient
 from pymemcache.client.hash import HashClient
 
+from tests.support.cache_requests import looked_up, within
 from tests.support.recorder import Recorder
-from tests.unit.probes.test_pymemcache import looked_up, within
 
 
 @pytest.fixture

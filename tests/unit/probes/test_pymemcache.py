@@ -5,26 +5,8 @@ from __future__ import annotations
 import pytest
 from pymemcache.client.base import Client
 
-from tests.support.recorder import DIGEST, Recorder
-from tests.support.wsgi_client import call
-
-AVATAR = f"/avatar/{DIGEST}"
-
-
-def within(recorder: Recorder, function, path: str = AVATAR) -> None:
-    def application(environ, start_response):
-        function()
-        start_response("200 OK", [("Content-Type", "image/png")])
-        return [b"x"]
-
-    call(recorder.wrap(application), path=path)
-
-
-def looked_up(recorder: Recorder) -> tuple[float, float]:
-    return (
-        recorder.value("ivatar_avatar_cache_hits_total"),
-        recorder.value("ivatar_avatar_cache_misses_total"),
-    )
+from tests.support.cache_requests import looked_up, within
+from tests.support.recorder import Recorder
 
 
 def test_a_dead_memcached(cached: Recorder) -> None:
