@@ -285,7 +285,6 @@ WSGI = (
     Fault(
         "request-not-abandoned", "wsgi/request.py", "a request that cannot be counted is in progress",
         "            self.telemetry.metrics.abandoned()\n", "            pass\n",
-        ("wsgi/conformance",),
     ),
     Fault(
         "request-client-gone", "wsgi/request.py", "a client that goes away is an error of ours",
@@ -304,7 +303,7 @@ WSGI = (
     Fault(
         "request-last-error", "wsgi/request.py", "a consequence stands for the cause of an error",
         "        if self.error is None:\n            self.error = error\n",
-        "        self.error = error\n", ("wsgi/request_spans",),
+        "        self.error = error\n",
     ),
     Fault(
         "upload-one-file-more", "wsgi/upload.py", "one file more than the bound is kept",
