@@ -456,27 +456,24 @@ EXPORT = (
     Fault(
         "continuity-due-at-once", "export/continuity.py", "a new leader pushes at once",
         "return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)", "return 0.0",
-        ("export/bridge",),
     ),
     Fault(
         "continuity-negative-sum", "export/continuity.py",
         "a histogram of negative sums begins anew at each push",
-        "counts = max(1, len(now) - 1)", "counts = len(now)", ("export/bridge",),
+        "counts = max(1, len(now) - 1)", "counts = len(now)",
     ),
     Fault(
         "continuity-start", "export/continuity.py", "a new series starts when it was seen already",
         "Mark(self._before, (0.0,) * len(values))", "Mark(self._read, (0.0,) * len(values))",
-        ("export/bridge",),
     ),
     Fault(
         "pusher-not-noted", "export/pusher.py", "the next leader does not know of the last push",
-        "                self._continuity.save()\n", "                pass\n", ("export/bridge",),
+        "                self._continuity.save()\n", "                pass\n",
     ),
     Fault(
         "pusher-noted-unsent", "export/pusher.py", "increments that did not arrive are lost",
         "            if arrived:\n                self._continuity.sent(batch.values)\n",
         "            if batch:\n                self._continuity.sent(batch.values)\n",
-        ("export/bridge",),
     ),
     Fault(
         "bridge-infinite-bound", "export/bridge.py", "the infinite bound is sent",
@@ -486,6 +483,18 @@ EXPORT = (
         "bridge-temporality", "export/bridge.py", "increments are sent as totals",
         "AggregationTemporality.DELTA if continuity.delta else",
         "AggregationTemporality.DELTA if not continuity.delta else",
+    ),
+    Fault(
+        "leader-no-lock", "export/leader.py", "every worker pushes for the host",
+        "        return self._lock is not None\n", "        return True\n",
+    ),
+    Fault(
+        "leader-lock-kept-by-child", "export/leader.py", "a child of the leader keeps its lock",
+        "                os.close(self._lock)\n", "                pass\n",
+    ),
+    Fault(
+        "leader-takes-over-the-end", "export/leader.py", "each worker that ends does the last push",
+        "        if self._finishes:\n            with", "        if self._stopped:\n            with",
     ),
     Fault(
         "throttle-clock-back", "export/throttle.py", "a clock that was put back silences failures",
@@ -503,7 +512,7 @@ EXPORT = (
     ),
     Fault(
         "senders-refused", "export/senders.py", "spans that a collector refuses are exported",
-        "return max(len(items) - refused, 0)", "return len(items)", ("export/retries",),
+        "return max(len(items) - refused, 0)", "return len(items)",
     ),
     Fault(
         "exporters-timeout", "export/exporters.py", "a push takes longer than it may",
