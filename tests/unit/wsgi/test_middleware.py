@@ -60,13 +60,6 @@ def test_a_stale_layer_is_not_used_again(recorder: Recorder, tmp_path: Any) -> N
     child.book.detach()
 
 
-def test_a_request_that_another_layer_has_begun_is_its_own(recorder: Recorder) -> None:
-    """The inner layer hands the request on, and its exceptions too."""
-    environ = make_environ(**{ENVIRON_KEY: object()})
-    assert call(recorder.wrap(application), environ).content == b"fine"
-    assert recorder.value(REQUESTS) == 0
-
-
 def test_a_request_that_cannot_be_begun_is_answered(tmp_path: Any) -> None:
     """A failure of ours before the application costs the record of this request only."""
 
