@@ -506,7 +506,7 @@ EXPORT = (
     ),
     Fault(
         "senders-refused", "export/senders.py", "spans that a collector refuses are exported",
-        "return max(len(items) - refused, 0)", "return len(items)",
+        "return max(len(items) - refused, 0)", "return len(items)", ("export/retries",),
     ),
     Fault(
         "exporters-timeout", "export/exporters.py", "a push takes longer than it may",
