@@ -27,6 +27,12 @@ for name, examples in (("default", 20), ("thorough", 200)):
         deadline=None,
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
+# For deliberate faults, of which only the first failure counts (tests/support/mutants.py).
+hypothesis.settings.register_profile(
+    "unshrunk",
+    hypothesis.settings.get_profile("default"),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # A shell's job in the background (nohup, a script's "&") ignores Ctrl-C, and so would all programs

@@ -19,6 +19,7 @@ from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.runtime import NOT_PREPARED, WAS_OFF, Runtime
 from avatar_telemetry.scrape.collector import Server
+from avatar_telemetry.store import folder as folder_module
 from avatar_telemetry.store.slots import LEADER_LOCK, holders
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
 from tests.support.forked import in_child
@@ -138,6 +139,44 @@ def test_a_worker_takes_a_slot_and_records(environ: Environ) -> None:
         return slots, requests_in(folder), runtime._environ["PROMETHEUS_MULTIPROC_DIR"]
 
     assert in_child(work) == [[[0, True]], 2.0, folder]
+
+
+def test_a_private_folder_is_named_in_the_worker_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """prometheus_client finds it there; the next master (USR2) must not take it for a named one."""
+    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+
+    def work() -> Any:
+        environ: Environ = {}
+        runtime = managed(environ)
+        in_master = dict(environ)
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        return in_master, environ, str(next(tmp_path.iterdir()))
+
+    in_master, in_worker, folder = in_child(work)
+    assert in_master == {}
+    assert in_worker == {"PROMETHEUS_MULTIPROC_DIR": folder}
+
+
+def test_a_slot_begins_without_the_requests_of_its_last_holder(environ: Environ) -> None:
+    """A killed worker's requests in progress are over, though its master may not know it yet."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = managed(environ)
+
+        def killed() -> None:
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+            wrap(runtime)({}, lambda *head: lambda data: None)
+            runtime.layer(None, None).telemetry.metrics.started()
+
+        in_child(killed)
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        samples = samples_in(folder)
+        return samples["ivatar_requests_in_progress", frozenset()], requests_in(folder)
+
+    assert in_child(work) == [0.0, 1.0]
 
 
 def test_metrics_of_the_application_are_kept_in_the_store(environ: Environ) -> None:

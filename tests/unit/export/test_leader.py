@@ -13,7 +13,7 @@ import pytest
 from avatar_telemetry.export import leader as leader_module
 from avatar_telemetry.export.leader import Leader
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.slots import is_led
+from avatar_telemetry.store.slots import is_led, try_lead
 from tests.support.waiting import DEADLINE, eventually
 
 
@@ -51,6 +51,7 @@ class Workers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.failures: list[str] = []
+        self.tries = 0
         self._leaders: list[Leader] = []
 
     def start(self, *duties: Duty) -> Leader:
@@ -58,6 +59,11 @@ class Workers:
         self._leaders.append(leader)
         leader.start()
         return leader
+
+    def try_lead(self, folder: Path) -> int | None:
+        """Take the leader lock, if it is free."""
+        self.tries += 1
+        return try_lead(folder)
 
     def end(self, leader: Leader) -> None:
         """End a worker; the leader lock goes with its process."""
@@ -75,6 +81,7 @@ class Workers:
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     monkeypatch.setattr(leader_module, "POLL_INTERVAL", 0.01)
     workers = Workers(tmp_path)
+    monkeypatch.setattr(leader_module, "try_lead", workers.try_lead)
     yield workers
     workers.end_all()
     assert not [each for each in threading.enumerate() if "leader" in each.name]
@@ -86,7 +93,9 @@ def test_one_leads_and_the_next_takes_over(workers: Workers) -> None:
     leader = workers.start(first)
     eventually(lambda: first.calls, "the first leader's work")
     assert is_led(workers.folder)
+    before = workers.tries
     workers.start(second)
+    eventually(lambda: workers.tries >= before + 3 or second.calls, "the second leader's tries")
     assert second.calls == []
     workers.end(leader)
     eventually(lambda: second.calls, "the second leader's work")

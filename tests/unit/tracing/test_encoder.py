@@ -251,3 +251,12 @@ def test_a_long_value_set_by_hand_is_not_kept() -> None:
         assert encode_spans([span]) == official_bytes([span])
         sizes.append(encoder._kept.cache_info().misses - before)
     assert sizes == [1, 0]
+
+
+@pytest.mark.parametrize("length", [0x7F, 0x80, 0x3FFF, 0x4000, 0x1F_FFFF, 0x20_0000])
+def test_lengths_at_their_boundaries(length: int) -> None:
+    """A length takes one byte more at each power of 128."""
+    span = Ours().tracer.start_span("name")
+    span.set_attribute("key", "v" * length)
+    span.end()
+    assert encode_spans([span]) == official_bytes([span])

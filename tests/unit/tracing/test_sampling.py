@@ -40,6 +40,17 @@ def test_decisions(name: str, ratio: str, trace_id: int, parent: bool | None) ->
     assert made.decide(trace_id, parent) == result.decision.is_sampled()
 
 
+@pytest.mark.parametrize("ratio", ["0", "0.25", "0.5", "1"])
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_decisions_at_the_bound(ratio: str, offset: int) -> None:
+    """The trace id that is just sampled, and the one that is just not, are the SDK's."""
+    made = make_sampling("traceidratio", ratio)
+    trace_id = 1 << 127 | max(made.sampler.bound + offset, 0)  # type: ignore[attr-defined]
+    result = made.sampler.should_sample(context_api.Context(), trace_id, "name")
+    assert made.decide is not None
+    assert made.decide(trace_id, None) == result.decision.is_sampled()
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "root"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 from weakref import ref
@@ -11,9 +12,9 @@ import pytest
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape.exposition import MetricsPage
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
-from avatar_telemetry.wsgi.request import ENVIRON_KEY
+from avatar_telemetry.wsgi.request import ENVIRON_KEY, current_request
 from tests.support.recorder import Recorder
-from tests.support.wsgi_client import call, make_environ
+from tests.support.wsgi_client import call, close, make_environ, start
 
 REQUESTS = "ivatar_requests_total"
 
@@ -59,13 +60,6 @@ def test_a_stale_layer_is_not_used_again(recorder: Recorder, tmp_path: Any) -> N
     child.book.detach()
 
 
-def test_a_request_that_another_layer_has_begun_is_its_own(recorder: Recorder) -> None:
-    """The inner layer hands the request on, and its exceptions too."""
-    environ = make_environ(**{ENVIRON_KEY: object()})
-    assert call(recorder.wrap(application), environ).content == b"fine"
-    assert recorder.value(REQUESTS) == 0
-
-
 def test_a_request_that_cannot_be_begun_is_answered(tmp_path: Any) -> None:
     """A failure of ours before the application costs the record of this request only."""
 
@@ -109,6 +103,29 @@ def test_the_page_of_another_host_is_the_applications(recorder: Recorder) -> Non
     exchange = call(recorder.wrap(application), path="/metrics", REMOTE_ADDR="192.0.2.1")
     assert exchange.content == b"fine"
     assert recorder.value(REQUESTS) == 1
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine")], ids=["answers", "raises"])
+def test_the_request_is_current_in_the_application_alone(
+    recorder: Recorder, error: Exception | None
+) -> None:
+    """A server that goes on in the same thread, with another request, finds none."""
+    seen = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(current_request())
+        if error is not None:
+            raise error
+        start_response("200 OK", [])
+        return [b"1", b"2"]
+
+    environ = make_environ()
+    with nullcontext() if error is None else pytest.raises(ValueError, match="mine"):
+        exchange = start(recorder.wrap(application), environ)
+        assert current_request() is None
+        close(exchange.body)
+    assert current_request() is None
+    assert seen == [environ[ENVIRON_KEY]]
 
 
 class Held:

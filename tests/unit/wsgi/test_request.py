@@ -229,3 +229,31 @@ def test_outside_calls(recorder: Recorder, host: str, service: str) -> None:
     call(recorder.wrap(image(tell=tell)), path=f"/avatar/{DIGEST}")
     assert recorder.labels("ivatar_external_avatar_requests_total")[0]["service"] == service
     assert recorder.value("ivatar_external_avatar_request_seconds_sum") == 0.3
+
+
+def test_a_request_that_cannot_be_counted_is_not_in_progress(tmp_path) -> None:
+    """A profile that raises costs the count of its request, and is counted itself."""
+
+    def broken(query: str) -> int:
+        raise ValueError("mine")
+
+    recorder = Recorder(tmp_path, replace(IVATAR, size=broken))
+    assert call(recorder.wrap(image()), path=AVATAR).status == "200 OK"
+    assert recorder.value("ivatar_requests_in_progress") == 0
+    assert recorder.value("ivatar_requests_total") == 0
+    assert recorder.value("avatar_telemetry_internal_errors_total", where="finish") == 1
+    recorder.book.detach()
+
+
+def test_the_first_error_of_the_application_stands(recorder: Recorder) -> None:
+    """What follows of an error that the application answers by itself came of it."""
+    first, second = ValueError("cause"), KeyError("consequence")
+    seen = []
+
+    def tell(request) -> None:
+        request.application_error(first)
+        request.application_error(second)
+        seen.append(request.error)
+
+    call(recorder.wrap(image(tell=tell)))
+    assert seen == [first]
