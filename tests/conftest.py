@@ -14,6 +14,7 @@ from opentelemetry import trace
 
 from tests.support.paths import REPOSITORY
 from tests.support.recorder import Recorder, watched
+from tests.support.requirements import fail_skipped, unavailable
 
 # Hundreds of interpreters start here: without bytecode each would compile the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -62,7 +63,23 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
     ]
+    fail_skipped(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a module that is skipped as a whole where every requirement must be met."""
+    report = yield
+    fail_skipped(report)
+    return report
+
+
+@pytest.fixture
+def as_root() -> None:
+    """What the test does is allowed to root alone."""
+    if os.geteuid() != 0:
+        unavailable("only root can act as another user")
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.build_servers import otelcol
 from tests.support.certificates import Certificate
 from tests.support.paths import DEPLOY
-from tests.support.real_servers import find, hold_port, running, unavailable
+from tests.support.real_servers import find, hold_port, running
+from tests.support.requirements import unavailable
 
 DEPLOY = DEPLOY / "collector"
 COLLECTOR_YAML = DEPLOY / "collector.yaml"
