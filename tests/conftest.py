@@ -12,9 +12,10 @@ import hypothesis
 import pytest
 from opentelemetry import trace
 
+from tests.support import requirements
 from tests.support.paths import REPOSITORY
 from tests.support.recorder import Recorder, watched
-from tests.support.requirements import fail_skipped, unavailable
+from tests.support.requirements import unavailable
 
 # Hundreds of interpreters start here: without bytecode each would compile the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -42,7 +43,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out slow tests unless the expression of ``-m`` names them."""
+    """Fail skips in CI; leave out slow tests unless the expression of ``-m`` names them."""
+    config.pluginmanager.register(requirements)
     expression = config.option.markexpr
     if "slow" not in expression:
         config.option.markexpr = f"({expression}) and not slow" if expression else "not slow"
@@ -63,15 +65,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
     ]
-    fail_skipped(report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Fail a module that is skipped as a whole where every requirement must be met."""
-    report = yield
-    fail_skipped(report)
     return report
 
 

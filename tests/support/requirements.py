@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Generator
 from types import ModuleType
 from typing import NoReturn
 
@@ -34,8 +35,23 @@ def all_required() -> bool:
     return bool(os.environ.get("TEST_REQUIRE_SERVERS"))
 
 
-def fail_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turn a report of a skip into one of a failure where everything is required."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that is skipped where everything is required."""
+    report = yield
+    _fail_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a module that is skipped as a whole where everything is required."""
+    report = yield
+    _fail_skipped(report)
+    return report
+
+
+def _fail_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and all_required():
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"

@@ -10,10 +10,6 @@ from tests.support.paths import REPOSITORY
 
 pytest_plugins = ["pytester"]
 
-CONFTEST = """
-from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport
-"""
-
 
 @pytest.mark.parametrize("required", ["", "1"])
 def test_a_skip_fails_where_everything_is_required(
@@ -21,8 +17,8 @@ def test_a_skip_fails_where_everything_is_required(
 ) -> None:
     """With TEST_REQUIRE_SERVERS a skipped test, parameter or module is a failure."""
     monkeypatch.setenv("PYTHONPATH", os.fspath(REPOSITORY))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take long to import
     monkeypatch.setenv("TEST_REQUIRE_SERVERS", required)
-    pytester.makeconftest(CONFTEST)
     pytester.makepyfile(
         test_skips="""
         import pytest
@@ -44,7 +40,7 @@ def test_a_skip_fails_where_everything_is_required(
         test_module="import pytest; pytest.importorskip('no_such_module')",
     )
     result = pytester.runpytest_subprocess(
-        "-p", "no:xdist", "-p", "no:cacheprovider", "--continue-on-collection-errors"
+        "-p", "tests.support.requirements", "--continue-on-collection-errors"
     )
     if required:
         result.assert_outcomes(failed=3, errors=2)  # a marker skips the set-up
