@@ -12,8 +12,10 @@ import hypothesis
 import pytest
 from opentelemetry import trace
 
+from tests.support import requirements
 from tests.support.paths import REPOSITORY
 from tests.support.recorder import Recorder, watched
+from tests.support.requirements import unavailable
 
 # Hundreds of interpreters start here: without bytecode each would compile the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -47,7 +49,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out slow tests unless the expression of ``-m`` names them."""
+    """Fail skips in CI; leave out slow tests unless the expression of ``-m`` names them."""
+    config.pluginmanager.register(requirements)
     expression = config.option.markexpr
     if "slow" not in expression:
         config.option.markexpr = f"({expression}) and not slow" if expression else "not slow"
@@ -69,6 +72,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
     ]
     return report
+
+
+@pytest.fixture
+def as_root() -> None:
+    """What the test does is allowed to root alone."""
+    if os.geteuid() != 0:
+        unavailable("only root can act as another user")
 
 
 @pytest.fixture

@@ -13,9 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest requires it there
+
 from tests.support.build_servers import promtool
 from tests.support.documents import Block, blocks, pages
-from tests.support.real_servers import find, unavailable
+from tests.support.real_servers import find
+from tests.support.requirements import unavailable
 
 LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
 BLOCKS = [block for page in pages() for block in blocks(page)]
@@ -114,10 +120,6 @@ def test_json_parses() -> None:
 
 def test_toml_parses() -> None:
     """Each block of TOML is one."""
-    if sys.version_info < (3, 11):
-        pytest.skip("no parser of TOML before Python 3.11")
-    import tomllib
-
     for block in BLOCKS:
         if block.language == "toml":
             tomllib.loads(block.text)

@@ -6,9 +6,8 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
-
 from tests.support.paths import DOCS
+from tests.support.requirements import unavailable
 
 # Counts that nobody looks at by themselves.
 LEFT_OUT = "unknown|get_fail|execute_many|responses_before_middlewares|by_transport"
@@ -26,7 +25,7 @@ def source_of(package: str) -> str:
 def test_names_of_django_prometheus() -> None:
     """Each of its metrics has a row, and each row is of one of its metrics."""
     if find_spec("django_prometheus") is None:
-        pytest.skip("django-prometheus is not installed; it is in the extra bench")
+        unavailable("django-prometheus is not installed")
     source = source_of("django_prometheus")
     made = set(re.findall(r'"(django_(?:http|cache|db|model|migrations)_\w+)"', source))
     named = set(re.findall(r"`(django_(?:http|cache|db|model|migrations)_\w+)`", PAGE))

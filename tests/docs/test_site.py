@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support.paths import DOCS, REPOSITORY
-from tests.support.real_servers import unavailable
+from tests.support.requirements import require
 
 CONFIGURATION = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
 PATIENCE = 300
@@ -43,8 +42,7 @@ def test_every_page_is_in_the_navigation() -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built strictly."""
-    if find_spec("mkdocs") is None:
-        unavailable("mkdocs is not installed; it is the extra docs")
+    require("mkdocs")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -81,7 +80,7 @@ def test_another_worker_class_by_a_reload(serve: Serve, tmp_path: Path) -> None:
         assert "recursion" not in server.log()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_export_is_turned_on_by_a_reload(serve: Serve, sink: OtlpSink, preload: bool) -> None:
     """What sends is imported while the worker can still read it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY
 from tests.support.pushed_metrics import assert_goes_on, environment, pushed
 from tests.support.rows import MATRIX, by_default
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop privileges")
+pytestmark = pytest.mark.usefixtures("as_root")
 
 # What the leader does while its worker, in a hook that takes its time, is still root.
 LATE_DROP = """

@@ -13,6 +13,7 @@ import pytest
 from tests.support.gunicorn_server import GunicornServer, Serve, eventually
 from tests.support.otlp_records import ReceivedSpan
 from tests.support.otlp_sink import OtlpSink
+from tests.support.requirements import require
 from tests.support.rows import WORKER_CLASSES, by_default
 
 DIGEST = "0123456789abcdef" * 2
@@ -27,7 +28,7 @@ def traced_server(serve: Serve, sink: OtlpSink, worker_class: str, **options: An
         **options.pop("env", {}),
     }  # fmt: skip
     if worker_class == "gevent":
-        pytest.importorskip("gevent", reason="gevent is not installed")
+        require("gevent")
     return serve("traced:application", worker_class=worker_class, env=env, **options)
 
 

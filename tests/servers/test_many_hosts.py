@@ -14,7 +14,7 @@ from benchmarks.fleet import Host, grown
 from benchmarks.many_hosts import Effort, Fleet, counted, measure
 from benchmarks.sink import running_sink
 from tests.support.build_servers import otelcol, prometheus
-from tests.support.real_servers import unavailable
+from tests.support.requirements import unavailable
 
 LITTLE = Effort(fleets=(2,), pushes=2, every=1, spans=128)
 REQUESTS = family("ivatar_requests", "counter", "", [((("path", "/"),), 3.0)])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.real_servers import unavailable
+from tests.support.real_servers import find
 
 LOCAL = "IP:127.0.0.1,DNS:localhost"
 CONFIGURATION = """\
@@ -47,8 +46,7 @@ class Authority:
     """
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("openssl") is None:
-            unavailable("openssl is not installed")
+        find("openssl")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.certificate = self._make("authority", AUTHORITY)

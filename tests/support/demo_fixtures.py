@@ -15,6 +15,7 @@ from webob import Request
 
 from avatar_telemetry.demo import create_application, signing
 from avatar_telemetry.demo.cache import MemcachedCache
+from tests.support.real_servers import find
 
 PASSWORD = "correct horse"
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
@@ -176,13 +177,11 @@ def stand_in():
 def certificate(tmp_path):
     path = tmp_path / "stand-in.pem"
     command = (
-        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        f"-subj /CN=stand-in -addext subjectAltName=IP:127.0.0.1 -keyout {path}.key -out {path}"
+        f"{find('openssl')} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+        f"-days 2 -subj /CN=stand-in -addext subjectAltName=IP:127.0.0.1 "
+        f"-keyout {path}.key -out {path}"
     )
-    try:
-        subprocess.run(command.split(), check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no openssl command")
+    subprocess.run(command.split(), check=True, capture_output=True)
     return path
 
 

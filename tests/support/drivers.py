@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support import real_servers
+from tests.support.requirements import require
 
 NAMES = ("sqlite3", "psycopg2", "psycopg", "pymysql", "mysqlclient")
 MODULES = {"mysqlclient": "MySQLdb"}
@@ -49,11 +49,7 @@ class Driver:
 
 def load(name: str) -> ModuleType:
     """A driver's module; skips or fails the test where it is not installed."""
-    try:
-        return import_module(MODULES.get(name, name))
-    except ImportError:
-        real_servers.unavailable(f"{name} is not installed")
-        raise
+    return require(MODULES.get(name, name))
 
 
 class Servers:

@@ -13,7 +13,7 @@ import yaml
 
 from tests.support.build_servers import promtool as built_promtool
 from tests.support.paths import REPOSITORY
-from tests.support.real_servers import unavailable
+from tests.support.requirements import unavailable
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))

@@ -26,7 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.build_servers import otelcol
 from tests.support.certificates import Certificate
 from tests.support.paths import DEPLOY
-from tests.support.real_servers import find, hold_port, own_port, running, unavailable
+from tests.support.real_servers import find, hold_port, own_port, running
+from tests.support.requirements import unavailable
 from tests.support.waiting import eventually
 
 DEPLOY = DEPLOY / "collector"

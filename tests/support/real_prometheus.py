@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.build_servers import prometheus as built_prometheus
-from tests.support.real_servers import own_port, running, unavailable
+from tests.support.real_servers import own_port, running
+from tests.support.requirements import unavailable
 from tests.support.waiting import eventually
 
 CONFIGURATION = """

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.support.requirements import unavailable
 from tests.support.waiting import eventually
 
 DEADLINE = 60.0
@@ -27,17 +26,7 @@ def find(program: str) -> str:
     """The path of a server's program; skips or fails the test where there is none."""
     debian = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{program}"))
     path = shutil.which(program) or (debian[-1] if debian else None)
-    if path is None:
-        unavailable(f"{program} is not installed")
-        raise AssertionError  # unavailable() does not return
-    return path
-
-
-def unavailable(reason: str) -> None:
-    """Skip the test, or fail it where every server is required."""
-    if os.environ.get("TEST_REQUIRE_SERVERS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return path or unavailable(f"{program} is not installed")
 
 
 @contextmanager

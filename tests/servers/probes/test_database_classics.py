@@ -20,6 +20,7 @@ from tests.support import drivers, real_servers
 from tests.support.drivers import Driver, Servers
 from tests.support.paths import REPOSITORY
 from tests.support.recorder import Recorder
+from tests.support.requirements import require
 from tests.support.spans import Spans
 from tests.support.waiting import eventually
 
@@ -280,12 +281,11 @@ def urlport(url: str) -> int:
     return int(url.rpartition(":")[2].partition("/")[0])
 
 
-@pytest.mark.parametrize("name", drivers.NAMES)
+# Django takes PyMySQL only in place of mysqlclient.
+@pytest.mark.parametrize("name", [name for name in drivers.NAMES if name != "pymysql"])
 def test_django(servers: Servers, tmp_path: Path, name) -> None:
     """Django's own backends work on an observed driver, and each of their statements is counted."""
-    pytest.importorskip("django")
-    if name == "pymysql":
-        pytest.skip("Django takes PyMySQL only where it stands in for mysqlclient")
+    require("django")
     driver = servers.driver(name)
     engine = {"sqlite": "sqlite3"}.get(driver.system, driver.system)
     database = {"ENGINE": f"django.db.backends.{engine}", "NAME": str(tmp_path / "db")}

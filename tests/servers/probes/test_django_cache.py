@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.core.cache import CacheHandler
 
+from tests.support.requirements import require
 from tests.unit.probes.test_django_cache import (  # noqa: F401 - tests, which use this handler
     BACKENDS,
     caches_of,
@@ -23,6 +24,6 @@ def handler(request: pytest.FixtureRequest) -> Iterator[CacheHandler]:
     """Two caches of every kind of backend."""
     name: str = request.param
     if "LibMC" in name:
-        pytest.importorskip("pylibmc", reason="pylibmc has no wheel for this Python")
+        require("pylibmc")
     location = request.getfixturevalue("redis" if "redis" in name else "shared_memcached")
     yield from used(caches_of(BACKENDS + name, location))

@@ -16,6 +16,7 @@ from pymemcache.client.hash import HashClient
 from avatar_telemetry.probes import OF_LIBRARIES
 from tests.support import real_servers
 from tests.support.recorder import DIGEST, Recorder
+from tests.support.requirements import require
 from tests.support.spans import Spans
 
 KEY = f"http://localhost/avatar/{DIGEST}"
@@ -41,12 +42,7 @@ def probes() -> None:
 
 
 def pylibmc(address: Address) -> Any:
-    try:
-        import pylibmc as library
-    except ImportError:
-        real_servers.unavailable("pylibmc is not installed")
-        raise
-    return library.Client(["{}:{}".format(*address)])
+    return require("pylibmc").Client(["{}:{}".format(*address)])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from avatar_telemetry.export.wanted import pushes_metrics, settled
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import sink  # noqa: F401 - fixture
 from tests.support.otlp_sink import OtlpSink
+from tests.support.requirements import require
 from tests.support.sdk_sources import make_metrics, send
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
@@ -99,7 +100,7 @@ def test_shorter_timeout_holds(sink: OtlpSink, own: int, push: int) -> None:  # 
 
 def test_grpc_exporter() -> None:
     """With the extra installed the exporter for gRPC is made."""
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="the extra grpc")
+    require("opentelemetry.exporter.otlp.proto.grpc")
     settings = Settings.from_env({**ENABLED, ENDPOINT: "http://127.0.0.1:4317"})
     (exporter,) = metric_exporters(settings, 10)
     assert type(exporter).__module__.startswith("opentelemetry.exporter.otlp.proto.grpc")

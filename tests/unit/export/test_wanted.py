@@ -17,6 +17,7 @@ from avatar_telemetry.export.wanted import (
     sends,
     tell_configured,
 )
+from tests.support.requirements import require
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
 DISABLED = {"OTEL_SDK_DISABLED": "true"}
@@ -72,7 +73,7 @@ def test_modules_that_send(protocol: str, printed: str) -> None:
     """Of what knows ``ssl`` a master can let go before its workers import it anew; gRPC, which
     must not be imported before a fork, is imported by the workers alone."""
     if protocol == "grpc":
-        pytest.importorskip("grpc", reason="the extra grpc")
+        require("grpc")
     ran = subprocess.run(
         [sys.executable, "-c", EARLY], capture_output=True, text=True, check=True,
         env={**ENABLED, PROTOCOL: protocol},

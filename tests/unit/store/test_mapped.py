@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from avatar_telemetry.store.mapped import (
 )
 from avatar_telemetry.store.metrics import Metrics
 from tests.support.descriptors import open_below
-from tests.support.real_servers import unavailable
+from tests.support.requirements import unavailable
 from tests.support.samples import samples_in
 
 REQUEST = (
@@ -38,11 +39,12 @@ REQUEST = (
 
 
 @pytest.fixture
-def value_seam(monkeypatch: pytest.MonkeyPatch) -> Book:
+def value_seam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
     """prometheus_client's instruments write into this book."""
     book = Book()
     monkeypatch.setattr(values, "ValueClass", value_class(book))
-    return book
+    yield book
+    book.detach()
 
 
 def test_a_file_grows_and_old_cells_stay(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,12 @@ def theirs(folder: Path) -> Samples:
 
 
 @pytest.fixture
-def value_seam(monkeypatch: pytest.MonkeyPatch) -> Book:
+def value_seam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
     """prometheus_client's instruments write into this book."""
     book = Book()
     monkeypatch.setattr(values, "ValueClass", value_class(book))
-    return book
+    yield book
+    book.detach()
 
 
 def use_instruments(number: int) -> None:
@@ -68,13 +70,16 @@ def use_instruments(number: int) -> None:
 
 def test_file_without_a_series_yet(tmp_path: Path) -> None:
     """A reader may come between the making of a file and its first series; it finds all others."""
-    MappedFile(tmp_path / "counter_0.db").cell(encode_key("c", "c_total", {}, "help"))
+    first = MappedFile(tmp_path / "counter_0.db")
+    first.cell(encode_key("c", "c_total", {}, "help"))
     late = MappedFile(tmp_path / "histogram_0.db")
     store = MergedStore(tmp_path)
     assert [family.name for family in store.read(["0"])] == ["c"]
     assert store.unreadable == 0
     late.cell(encode_key("s", "s_count", {}, "help"))
     assert [family.name for family in store.read(["0"])] == ["c", "s"]
+    first.close()
+    late.close()
 
 
 def test_prometheus_client_reads_what_we_write(tmp_path: Path, value_seam: Book) -> None:

@@ -14,6 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from avatar_telemetry.tracing.incoming import NOBODY, Incoming, make_propagator
 from avatar_telemetry.tracing.sampling import make_sampling
 from tests.support.providers import Ours
+from tests.support.requirements import require
 
 STANDARD = make_propagator(["tracecontext", "baggage"])
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -191,7 +192,7 @@ def test_no_propagators() -> None:
 )  # fmt: skip
 def test_installed_propagators(name: str, headers: dict[str, str]) -> None:
     """A propagator that is installed is used, with the headers that it knows."""
-    pytest.importorskip("opentelemetry.propagators.b3", reason="the b3 propagator is not installed")
+    require("opentelemetry.propagators.b3")
     caller = Incoming(make_propagator([name]), "continue").caller({**HEADERS, **headers})
     assert caller.parent is not None
     assert caller.parent.trace_flags.sampled

@@ -15,6 +15,7 @@ from webob.dec import wsgify
 
 from avatar_telemetry.wsgi.request import CURRENT, current_request
 from tests.support.recorder import DIGEST, Recorder
+from tests.support.requirements import require
 from tests.support.wsgi_client import Exchange, call, close, finish, make_environ, start
 
 HEADERS = [("Content-Type", "text/plain")]
@@ -467,7 +468,7 @@ def test_wrapped_with_something_in_between(recorder: Recorder) -> None:
 
 def test_the_current_request_is_that_of_the_greenlet(recorder: Recorder) -> None:
     """Requests that take turns in one thread do not see each other's."""
-    gevent = pytest.importorskip("gevent")
+    gevent = require("gevent")
     seen = {}
 
     def application(environ, start_response):
