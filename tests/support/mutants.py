@@ -22,7 +22,7 @@ from tests.support.paths import REPOSITORY
 PACKAGE = "avatar_telemetry"
 MIN_SHARE = 0.9
 """Share of the faults that the tests have to notice."""
-TIMEOUT = 300.0
+TIMEOUT = 120.0
 """Seconds after which the tests of a fault are stopped: a process that hangs is noticed too."""
 MAX_FAULTLESS = 1800.0
 """Seconds that all of the tests may take without a fault."""
