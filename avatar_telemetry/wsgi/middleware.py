@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
 from avatar_telemetry.wsgi.body import observe_body
+from avatar_telemetry.wsgi.file_wrapper import watch_calls
 from avatar_telemetry.wsgi.request import ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.wsgi.server_timing import TimedRequest
 from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -55,6 +56,9 @@ class Layer:
             route = telemetry.profile.route(environ.get("PATH_INFO", ""))
             request = self._request(telemetry, environ, route, start_response)
             environ[ENVIRON_KEY] = request
+            wrapper = environ.get("wsgi.file_wrapper")
+            if wrapper is not None and not isinstance(wrapper, type):
+                watch_calls(environ, wrapper)
             if route.kind == "upload":
                 self._observe_upload(request, environ)
             return request
@@ -99,4 +103,4 @@ class TelemetryMiddleware:
             raise
         finally:
             request.leave(entered)
-        return observe_body(body, request, environ.get("wsgi.file_wrapper"))
+        return observe_body(body, request, environ)
