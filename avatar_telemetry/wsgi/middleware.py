@@ -60,17 +60,12 @@ class Layer:
             if wrapper is not None and not isinstance(wrapper, type):
                 watch_calls(environ, wrapper)
             if route.kind == "upload":
-                self._observe_upload(request, environ)
+                guard = telemetry.guard
+                request.upload = observe_upload(environ, lambda: guard.failed("upload"))
             return request
         except Exception:  # noqa: BLE001 - nothing that a client sends may stop the application
             telemetry.guard.failed("begin")
             return None
-
-    def _observe_upload(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
-        guard = self.telemetry.guard
-        request.upload = observe_upload(environ, lambda: guard.failed("upload"))
-        if request.upload is not None:
-            environ["wsgi.input"] = request.upload
 
 
 class TelemetryMiddleware:

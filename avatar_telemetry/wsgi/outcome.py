@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.store import labels
@@ -59,7 +60,7 @@ def record_success(request: AvatarRequest) -> None:
         success = route.succeeded(request.method, code, request.location)  # type: ignore[misc]
         if success and route.fetches:
             success = request.outside_documents > 0
-    files = [*request.upload.files()] if request.upload is not None else []
+    files: Sequence[tuple[str, int]] = request.upload.files() if request.upload else ()
     if not files and request.reported_file is not None:
         files = [request.reported_file]
     for content_type, size in files:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from avatar_telemetry.guard import Guard
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.wsgi.telemetry import Telemetry
-    from avatar_telemetry.wsgi.upload import UploadObserver
+    from avatar_telemetry.wsgi.upload import Upload
 
 Write = Callable[[bytes], object]
 
@@ -82,7 +82,7 @@ class AvatarRequest:
     outside_calls = 0
     outside_documents = 0
     db_queries = 0
-    upload: UploadObserver | None = None
+    upload: Upload | None = None
     error: BaseException | None = None
     image_steps = 0
     reported_source = ""

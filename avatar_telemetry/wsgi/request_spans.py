@@ -21,7 +21,7 @@ from avatar_telemetry.client.privacy import Privacy, decoded
 from avatar_telemetry.client.semconv import FILE_NAMES, HttpAttributes, Values
 from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.store.labels import OTHER, STATUSES, image_format, upload_type
+from avatar_telemetry.store.labels import OTHER, STATUSES, image_format
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.tracing.span import LightSpan, RecordedSpan
     from avatar_telemetry.wsgi.request import AvatarRequest
-    from avatar_telemetry.wsgi.upload import UploadObserver
+    from avatar_telemetry.wsgi.upload import Upload
 
 Personal = tuple["str | None", "str | None"]
 """Attribute values of a digest and of an e-mail address."""
@@ -250,13 +250,13 @@ class RequestTracing:
             self._personal(route, environ.get("PATH_INFO", "")) if route.reveals else (None, None),
         )  # fmt: skip
 
-    def file(self, upload: UploadObserver | None) -> tuple[str | None, int | None, str | None]:
+    def file(self, upload: Upload | None) -> tuple[str | None, int | None, str | None]:
         """Values of the file attributes, of the first file of an upload."""
-        segment = upload.first() if upload is not None else None
-        if segment is None:
+        files = upload.files() if upload is not None else None
+        if not upload or not files:
             return None, None, None
-        name = self.privacy.file_name(decoded(segment.filename or ""))
-        return name, segment.bytes_received, upload_type(segment.content_type or "")
+        first = files[0]
+        return self.privacy.file_name(decoded(upload.first_name)), first.size, first.content_type
 
     def _personal(self, route: Route, path: str) -> Personal:
         if len(path) > LONGEST_REMEMBERED:
