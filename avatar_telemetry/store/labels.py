@@ -12,6 +12,8 @@ NONE = "none"
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", OTHER)
 STATUSES = (*(str(code) for code in range(100, 600)), OTHER)
+SWITCHED = "101"
+"""Status of a switch of protocols."""
 FORMATS = ("png", "jpg", "gif", "webp", "svg", "avif", OTHER, NONE)
 UPLOAD_TYPES = (
     "image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "image/avif", OTHER,

@@ -15,8 +15,9 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
-from avatar_telemetry.wsgi.request import ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.wsgi.request import CURRENT, ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.wsgi.server_timing import TimedRequest
+from avatar_telemetry.wsgi.switch import observe_switch, took_socket
 from avatar_telemetry.wsgi.telemetry import Telemetry
 from avatar_telemetry.wsgi.upload import observe_upload
 
@@ -49,7 +50,7 @@ class Layer:
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> AvatarRequest | None:
         """Start to record a request; ``None`` where that is done already, or cannot be."""
-        if ENVIRON_KEY in environ:
+        if ENVIRON_KEY in environ and _is_inside(environ[ENVIRON_KEY]):
             return None  # wrapped twice, with something in between
         telemetry = self.telemetry
         try:
@@ -94,8 +95,21 @@ class TelemetryMiddleware:
         try:
             body = self.application(environ, request.start_response)
         except BaseException as error:
-            request.failed(error)
+            if "HTTP_UPGRADE" in environ and took_socket(environ, error):
+                request.switched()
+            else:
+                request.failed(error)
             raise
         finally:
             request.leave(entered)
+        if "HTTP_UPGRADE" in environ:
+            observe_switch(request, environ)
         return observe_body(body, request, environ)
+
+
+def _is_inside(outer: AvatarRequest) -> bool:
+    """Whether this call is part of a request that another wrapper records.
+
+    The environ of a request that has ended, or whose body is still to be read, may be used again.
+    """
+    return not outer.finished and (CURRENT.get() is outer or not outer.status)

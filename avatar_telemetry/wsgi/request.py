@@ -314,6 +314,11 @@ class AvatarRequest:
             self.error = error
         self.finish()
 
+    def switched(self) -> None:
+        """The connection that the application took has ended."""
+        self.status = labels.SWITCHED
+        self.finish()
+
     def finish(self) -> None:
         """The request has ended. The first call counts, at exhaustion or close of the body."""
         if self.finished:
