@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from avatar_telemetry.client.environ import text
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
 from avatar_telemetry.wsgi.body import observe_body
@@ -54,19 +55,26 @@ class Layer:
             return None  # wrapped twice, with something in between
         telemetry = self.telemetry
         try:
-            route = telemetry.profile.route(environ.get("PATH_INFO", ""))
+            path = environ.get("PATH_INFO", "")
+            route = telemetry.profile.route(path if type(path) is str else text(path))
             request = self._request(telemetry, environ, route, start_response)
-            environ[ENVIRON_KEY] = request
-            wrapper = environ.get("wsgi.file_wrapper")
-            if wrapper is not None and not isinstance(wrapper, type):
-                watch_calls(environ, wrapper)
-            if route.kind == "upload":
-                guard = telemetry.guard
-                request.upload = observe_upload(environ, lambda: guard.failed("upload"))
-            return request
         except Exception:  # noqa: BLE001 - nothing that a client sends may stop the application
             telemetry.guard.failed("begin")
             return None
+        environ[ENVIRON_KEY] = request
+        self._observe(request, environ)
+        return request
+
+    def _observe(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
+        try:
+            wrapper = environ.get("wsgi.file_wrapper")
+            if wrapper is not None and not isinstance(wrapper, type):
+                watch_calls(environ, wrapper)
+            if request.route.kind == "upload":
+                guard = self.telemetry.guard
+                request.upload = observe_upload(environ, lambda: guard.failed("upload"))
+        except Exception:  # noqa: BLE001 - the request is recorded without what it might be seen to read
+            self.telemetry.guard.failed("upload")
 
 
 class TelemetryMiddleware:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.util.types import AttributeValue
 
+from avatar_telemetry.client.environ import as_text, text
 from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import (
@@ -113,9 +114,14 @@ class AvatarRequest:
     ) -> None:
         self.telemetry = telemetry
         self._server_start_response = start_response
-        self.method = labels.method(environ.get("REQUEST_METHOD", ""))
-        self.path: str = environ.get("PATH_INFO", "")
-        self.query: str = environ.get("QUERY_STRING", "")
+        method = environ.get("REQUEST_METHOD", "")
+        path = environ.get("PATH_INFO", "")
+        query = environ.get("QUERY_STRING", "")
+        if not (type(method) is type(path) is type(query) is str):
+            method, path, query = text(method), text(path), text(query)
+        self.method = labels.method(method)
+        self.path: str = path
+        self.query: str = query
         self.route = route
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
@@ -342,7 +348,10 @@ class AvatarRequest:
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
         try:
-            spans = tracing.begin(environ, self.route, self.method)
+            try:
+                spans = tracing.begin(environ, self.route, self.method)
+            except (AttributeError, TypeError):  # a value that is no text
+                spans = tracing.begin(as_text(environ), self.route, self.method)
         except Exception:  # noqa: BLE001 - the request goes on without spans
             self.telemetry.guard.failed("spans")
             return

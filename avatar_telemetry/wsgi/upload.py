@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from avatar_telemetry.client.environ import text
 from avatar_telemetry.store.labels import upload_type
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def observe_upload(environ: WSGIEnvironment, failed: Callable[[], None]) -> Uplo
         environ: the WSGI environment, whose ``wsgi.input`` is replaced.
         failed: called inside the ``except`` block of a failure that is not the client's.
     """
-    content_type = environ.get("CONTENT_TYPE", "")
+    content_type = text(environ.get("CONTENT_TYPE"))
     if not content_type.lower().startswith("multipart/form-data"):
         return None
     try:
