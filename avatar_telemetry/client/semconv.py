@@ -156,7 +156,9 @@ class HttpAttributes:
         known = KNOWN_METHODS.get(method) or self._unknown(environ)
         return (
             known,
-            None if known == method != OTHER_METHOD else privacy.text(text(method)[:LONGEST_METHOD]),
+            None
+            if known == method != OTHER_METHOD
+            else privacy.text(text(method)[:LONGEST_METHOD]),
             place.scheme,
             place.path,
             place.query,

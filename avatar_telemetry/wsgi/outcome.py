@@ -29,7 +29,7 @@ def plan_of(request: AvatarRequest) -> Plan:
     answer = (
         id(request.telemetry),  # another application of this process may have other sizes
         route.template, request.method, request.status, request.query, request.content_type,
-        request.cache, request.generators, request.outside_calls, request.image_steps_seen,
+        request.cache, request.generator, bool(request.outside_calls), request.image_steps_seen,
         request.reported_source,
     )  # fmt: skip
     conclusion = metrics.conclusions.get(answer)
@@ -107,7 +107,7 @@ def _source(request: AvatarRequest) -> str:
         return "external"
     if request.cache == "hit":
         return ""
-    if request.generators:
+    if request.generator:
         return "generated"
     made = request.cache == "miss" or request.image_steps_seen >= OPENED_AND_SAVED
     if made and not request.outside_calls:

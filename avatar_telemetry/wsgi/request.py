@@ -6,6 +6,7 @@ It is found by :func:`current_request`, which answers only while code of the app
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
 from functools import lru_cache
@@ -79,7 +80,7 @@ class AvatarRequest:
     cache: Literal["", "hit", "miss"] = ""
     source = ""
     success: bool | None = None
-    generators: tuple[str, ...] = ()
+    generator = ""
     outside_calls = 0
     outside_documents = 0
     db_queries = 0
@@ -89,7 +90,7 @@ class AvatarRequest:
     reported_source = ""
     reported_success: bool | None = None
     reported_file: tuple[str, int] | None = None
-    services_seen: tuple[str, ...] = ()
+    services_seen: Counter[str] | None = None
     tracer: LightTracer | None = None
     finished = False
     first_byte = 0.0
@@ -209,12 +210,13 @@ class AvatarRequest:
             self.cache = "hit" if hit else "miss"
 
     def generated(self, generator: str) -> None:
-        """A generator has drawn a picture.
+        """A generator has drawn a picture. The first one is kept.
 
         Args:
             generator: its name in the profile.
         """
-        self.generators += (generator,)
+        if not self.generator:
+            self.generator = generator
 
     def outside_call(self, host: str, seconds: float, *, success: bool, found: bool = True) -> None:
         """Count a call of an outside service, at once.
@@ -229,7 +231,9 @@ class AvatarRequest:
         self.outside_calls += 1
         self.outside_documents += success and found
         service = self.service(host)
-        self.services_seen += (service,)
+        if self.services_seen is None:
+            self.services_seen = Counter()
+        self.services_seen[service] += 1
         metrics = self.telemetry.metrics
         if self.route.kind == "avatar":
             calls, duration = EXTERNAL_REQUESTS, EXTERNAL_DURATION

@@ -132,7 +132,7 @@ class RequestSpans:
             OPERATION_NAMES,
             (
                 route.kind, *avatar, request.cache or None, request.source or None,
-                request.generators[0] if request.generators else None,
+                request.generator or None,
                 route.operation or None, request.success, *self._tracing.file(request.upload),
                 error_type,
             ),
