@@ -62,19 +62,19 @@ class Layer:
             telemetry.guard.failed("begin")
             return None
         environ[ENVIRON_KEY] = request
-        self._observe(request, environ)
+        wrapper = environ.get("wsgi.file_wrapper")
+        if wrapper is not None and not isinstance(wrapper, type):
+            watch_calls(environ, wrapper)
+        if route.kind == "upload":
+            self._observe_upload(request, environ)
         return request
 
-    def _observe(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
+    def _observe_upload(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
+        guard = self.telemetry.guard
         try:
-            wrapper = environ.get("wsgi.file_wrapper")
-            if wrapper is not None and not isinstance(wrapper, type):
-                watch_calls(environ, wrapper)
-            if request.route.kind == "upload":
-                guard = self.telemetry.guard
-                request.upload = observe_upload(environ, lambda: guard.failed("upload"))
-        except Exception:  # noqa: BLE001 - the request is recorded without what it might be seen to read
-            self.telemetry.guard.failed("upload")
+            request.upload = observe_upload(environ, lambda: guard.failed("upload"))
+        except Exception:  # noqa: BLE001 - the request is recorded without its files
+            guard.failed("upload")
 
 
 class TelemetryMiddleware:
