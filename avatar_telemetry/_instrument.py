@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any
 
 from avatar_telemetry.config.settings import Settings, sdk_disabled
 from avatar_telemetry.profile import Profile
@@ -34,8 +35,10 @@ def instrument(
         A WSGI application; with ``OTEL_SDK_DISABLED=true`` the given one.
 
     Raises:
+        TypeError: the application is none of WSGI, or an argument is of another type.
         SettingsError: the environment cannot be used (under gunicorn its master has said so).
     """
+    _check(application, settings, profile)
     disabled = settings.sdk_disabled if settings else sdk_disabled(os.environ)
     if disabled or RUNTIME.off or isinstance(application, TelemetryMiddleware):
         return application
@@ -43,3 +46,22 @@ def instrument(
         RUNTIME.check()
     RUNTIME.declare(profile)
     return TelemetryMiddleware(application, partial(RUNTIME.layer, settings, profile))
+
+
+def _check(application: Any, settings: Any, profile: Any) -> None:
+    """Refuse at once what would fail at every request."""
+    came = f"{_shown(application)} of type {type(application).__name__}"
+    if not callable(application):
+        raise TypeError(f"instrument() takes a WSGI application, which is a callable, not {came}")
+    if iscoroutinefunction(application) or iscoroutinefunction(type(application).__call__):
+        raise TypeError(f"instrument() takes a WSGI application; {came} is one of ASGI")
+    for name, value, kind in (("settings", settings, Settings), ("profile", profile, Profile)):
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"instrument({name}=) takes a {kind.__name__}, not {_shown(value)}"
+                f" of type {type(value).__name__}"
+            )
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:100]

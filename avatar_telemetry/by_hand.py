@@ -139,10 +139,8 @@ class AvatarMetrics:
         name = str(service)
         label = name if name in services.values() else labels.service(name, services)
         request = CURRENT.get()
-        if request is not None and label in request.services_seen:
-            seen = list(request.services_seen)
-            seen.remove(label)
-            request.services_seen = tuple(seen)
+        if request is not None and request.services_seen and request.services_seen[label]:
+            request.services_seen[label] -= 1
             return
         if request is not None:
             request.outside_calls += 1

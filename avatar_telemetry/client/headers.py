@@ -21,6 +21,7 @@ from opentelemetry.util.http import (
     normalise_response_header_name,
 )
 
+from avatar_telemetry.client.environ import text
 from avatar_telemetry.client.privacy import decoded
 from avatar_telemetry.config.settings import Privacy as Mode
 
@@ -75,7 +76,8 @@ class HeaderCapture:
         return self.of(
             (name.removeprefix("HTTP_").replace("_", "-"), value)
             for name, value in environ.items()
-            if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
+            if (isinstance(name, str) and name.startswith("HTTP_"))
+            or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
         )
 
     def of(self, headers: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
@@ -84,9 +86,10 @@ class HeaderCapture:
         if not self._any:
             return found
         for name, value in headers:
-            key = self._key(name) if len(name) <= LONGEST_NAME else None
+            known = isinstance(name, str) and len(name) <= LONGEST_NAME
+            key = self._key(name) if known else None
             if key is not None and len(found.get(key, ())) < MOST_VALUES:
-                shown = self._sanitize.sanitize_header_value(name, value)
+                shown = self._sanitize.sanitize_header_value(name, text(value))
                 found[key] = (*found.get(key, ()), decoded(shown[:LONGEST_VALUE]))
         return found
 

@@ -202,7 +202,13 @@ def error_type(error: BaseException) -> str:
 
 
 def decoded(value: str) -> str:
-    """A header or path of bytes that WSGI shows as Latin-1, read as UTF-8. Never raises."""
+    """A header or path of bytes that WSGI shows as Latin-1, read as UTF-8.
+
+    Raises:
+        TypeError: the value is no text.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"not text, but {type(value).__name__}")
     return value if value.isascii() else _bytes(value).decode("utf-8", "replace")
 
 

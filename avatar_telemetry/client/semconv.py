@@ -16,9 +16,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from avatar_telemetry.client import authority
+from avatar_telemetry.client.environ import text
 from avatar_telemetry.client.forwarded import Proxies
 from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.config.settings import Semconv
+from avatar_telemetry.store.labels import KNOWN_METHODS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -59,17 +61,12 @@ RESPONSE_NAMES: dict[Semconv, tuple[str, ...]] = {
 
 OTHER_METHOD = "_OTHER"
 LONGEST_METHOD = 32
-# RFC 9110 and RFC 5789; the stable conventions name the set.
-_METHODS = {
-    method: method
-    for method in (
-        "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY",
-    )
-}  # fmt: skip
 _VERSIONS = {
     "HTTP/0.9": "0.9", "HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2": "2", "HTTP/2.0": "2",
     "HTTP/3": "3", "HTTP/3.0": "3",
 }  # fmt: skip
+ASTERISK = "*"
+"""The target of a request for the server as a whole (RFC 9112, section 3.2.4)."""
 _SCHEMES = {"http": "http", "https": "https"}
 LONGEST_COUNT = 18
 """Digits of a Content-Length that is believed: more than an int64 of OTLP holds is none."""
@@ -84,9 +81,13 @@ class HttpAttributes:
         mode: whose names.
         privacy: what of a client may be told.
         proxies: who may speak for the client.
+        all_methods: a method that is not known is told, instead of ``_OTHER``.
     """
 
-    def __init__(self, mode: Semconv, privacy: Privacy, proxies: Proxies) -> None:
+    def __init__(
+        self, mode: Semconv, privacy: Privacy, proxies: Proxies, *, all_methods: bool = False
+    ) -> None:
+        self.all_methods = all_methods
         self.names = REQUEST_NAMES[mode] + RESPONSE_NAMES[mode]
         starts: dict[Semconv, Callable[[WSGIEnvironment, str], Values]] = {
             "old": self._old, "stable": self._stable, "both": self._both,
@@ -100,6 +101,11 @@ class HttpAttributes:
         # In mode "off" the place holds the path, and hardly two requests have the same.
         self._shows_path = privacy.mode == "off"
         self._place = lru_cache(maxsize=1024)(self._find_place)
+
+    @staticmethod
+    def method_of(begun: Values) -> str:
+        """The method among the values that :attr:`start` gave: the first, in every mode."""
+        return str(begun[0])
 
     def values(
         self, begun: Values, status: int | None, size: int | None, error: str | None
@@ -125,7 +131,7 @@ class HttpAttributes:
             peer, scheme = self._origin(environ, scheme)
         place = self._locate(environ, template, scheme)
         return (
-            _METHODS.get(get("REQUEST_METHOD") or "", OTHER_METHOD),
+            KNOWN_METHODS.get(get("REQUEST_METHOD") or "") or self._unknown(environ),
             place.url,
             place.target,
             place.scheme,
@@ -147,10 +153,12 @@ class HttpAttributes:
             client, scheme = self._origin(environ, scheme)
         place = self._locate(environ, template, scheme)
         method = get("REQUEST_METHOD") or ""
-        known = _METHODS.get(method)
+        known = KNOWN_METHODS.get(method) or self._unknown(environ)
         return (
-            known or OTHER_METHOD,
-            None if known else privacy.text(method[:LONGEST_METHOD]),
+            known,
+            None
+            if known == method != OTHER_METHOD
+            else privacy.text(text(method)[:LONGEST_METHOD]),
             place.scheme,
             place.path,
             place.query,
@@ -168,6 +176,14 @@ class HttpAttributes:
         # http.route ends both.
         return self._old(environ, template)[: len(_OLD_REQUEST)] + self._stable(environ, template)
 
+    def _unknown(self, environ: WSGIEnvironment) -> str:
+        """A method that the table does not have; in upper case, as OpenTelemetry captures it."""
+        method = text(environ.get("REQUEST_METHOD"))
+        if method in KNOWN_METHODS:
+            return method
+        captured = self._privacy.text(method[:LONGEST_METHOD].upper()) if self.all_methods else ""
+        return captured or OTHER_METHOD
+
     def _origin(self, environ: WSGIEnvironment, scheme: str) -> tuple[str, str]:
         origin = self._proxies.origin(environ)
         return origin.address, origin.scheme or scheme
@@ -178,7 +194,9 @@ class HttpAttributes:
         query = get("QUERY_STRING") or ""
         path = ""
         place: Callable[..., Place] = self._place
-        if self._shows_path or len(host) + len(query) > LONGEST_REMEMBERED:
+        if template[:1] != "/" and get("PATH_INFO") == ASTERISK:
+            path = ASTERISK
+        elif self._shows_path or len(host) + len(query) > LONGEST_REMEMBERED:
             path = get("PATH_INFO") or ""
             place = self._find_place
         return place(
@@ -191,14 +209,18 @@ class HttpAttributes:
         server_port: str | None, script_name: str, path: str, query: str,
     ) -> Place:  # fmt: skip
         server = authority.server(scheme, host, server_name, server_port)
-        where = self._privacy.path(template, script_name, path)
+        where = self._privacy.path(template, script_name, path) if path != ASTERISK else ASTERISK
         told = self._privacy.query(query)
         target = f"{where}?{told}" if told else where
         known = _SCHEMES.get(scheme)
+        # A target in asterisk-form or authority-form has no path (RFC 9112, section 3.3).
+        has_path = where[:1] in ("/", "")
         return Place(
-            f"{known}://{server.netloc}{target}" if server and known else target,
+            f"{known}://{server.netloc}{target if has_path else ''}"
+            if server and known
+            else target,
             target,
-            where,
+            where if has_path else "",
             told or None,
             known,
             server.name if server else None,
@@ -231,7 +253,7 @@ class Place(NamedTuple):
     route: str | None
 
 
-def _count(text: str | None) -> int | None:
-    if not text or len(text) > LONGEST_COUNT or not (text.isascii() and text.isdigit()):
+def _count(digits: str | None) -> int | None:
+    if not digits or len(digits) > LONGEST_COUNT or not (digits.isascii() and digits.isdigit()):
         return None
-    return int(text)
+    return int(digits)

@@ -61,6 +61,7 @@ class Settings:
     propagate_to: tuple[str, ...]
     semconv: Semconv
     excluded_urls: tuple[str, ...]
+    capture_all_methods: bool
     capture_request_headers: tuple[str, ...]
     capture_response_headers: tuple[str, ...]
     sanitize_headers: tuple[str, ...]

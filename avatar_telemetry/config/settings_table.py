@@ -153,6 +153,10 @@ SETTINGS: Mapping[str, Setting] = {
         "regular expressions, comma-separated", "Requests of which no span is made.",
         alias="OTEL_PYTHON_EXCLUDED_URLS",
     ),
+    "capture_all_methods": Setting(
+        "OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS", parsing.boolean, "false", _TRUTH,
+        "Put a method that is not known on the span and into its name, instead of _OTHER.",
+    ),
     "capture_request_headers": Setting(
         "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", parsing.patterns, "",
         "header names or regular expressions, comma-separated", "Request headers put on the span.",

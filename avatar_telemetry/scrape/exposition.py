@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from webob.acceptparse import create_accept_encoding_header, create_accept_header
 
+from avatar_telemetry.client.environ import text
 from avatar_telemetry.config.parsing import Allow
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.store.family import Family
@@ -52,11 +53,12 @@ class Access:
     def permits(self, environ: WSGIEnvironment) -> bool:
         """Whether this request may read the metrics. Never raises."""
         return self._has_token(environ) or (
-            not any(map(_tells_of_proxy, environ)) and self._allows(environ.get("REMOTE_ADDR", ""))
+            not any(map(_tells_of_proxy, environ))
+            and self._allows(text(environ.get("REMOTE_ADDR")))
         )
 
     def _has_token(self, environ: WSGIEnvironment) -> bool:
-        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        scheme, _, token = text(environ.get("HTTP_AUTHORIZATION")).partition(" ")
         given = token.strip().encode("utf-8", "replace")
         return (
             bool(self._token)
@@ -66,7 +68,7 @@ class Access:
 
 
 def _tells_of_proxy(key: str) -> bool:
-    return key in FORWARDING or key.startswith(FORWARDING_PREFIXES)
+    return isinstance(key, str) and (key in FORWARDING or key.startswith(FORWARDING_PREFIXES))
 
 
 class MetricsPage:
@@ -82,7 +84,7 @@ class MetricsPage:
         self._guard = guard
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        content_type = _negotiate(environ.get("HTTP_ACCEPT"))
+        content_type = _negotiate(_header(environ, "HTTP_ACCEPT"))
         try:
             body = render(self._collect(), openmetrics=content_type == OPENMETRICS)
         except Exception:  # noqa: BLE001 - a worker must survive what it cannot show
@@ -90,12 +92,16 @@ class MetricsPage:
             start_response("503 Service Unavailable", [("Content-Length", "0")])
             return []
         headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
-        if _takes_gzip(environ.get("HTTP_ACCEPT_ENCODING")):
+        if _takes_gzip(_header(environ, "HTTP_ACCEPT_ENCODING")):
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
         headers.append(("Content-Length", str(len(body))))
         start_response("200 OK", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _header(environ: WSGIEnvironment, key: str) -> str | None:
+    return text(environ[key]) if key in environ else None
 
 
 def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:

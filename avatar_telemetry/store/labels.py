@@ -10,8 +10,17 @@ from collections.abc import Mapping
 OTHER = "other"
 NONE = "none"
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", OTHER)
+METHODS = (
+    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY", OTHER,
+)  # fmt: skip
+"""The methods of RFC 9110, PATCH and QUERY: those that the semantic conventions define as known.
+
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/ (``http.request.method``). The rest of
+the IANA registry is WebDAV's; each further method would multiply series that a client chooses.
+"""
 STATUSES = (*(str(code) for code in range(100, 600)), OTHER)
+SWITCHED = "101"
+"""Status of a switch of protocols."""
 FORMATS = ("png", "jpg", "gif", "webp", "svg", "avif", OTHER, NONE)
 UPLOAD_TYPES = (
     "image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "image/avif", OTHER,
@@ -24,7 +33,7 @@ LONGEST_SUFFIX = 5
 # RFC 1035, section 2.3.4; also bounds the walk through the labels of a name.
 LONGEST_HOST = 255
 
-_METHODS = {method: method for method in METHODS[:-1]}
+KNOWN_METHODS = {method: method for method in METHODS[:-1]}
 _STATUSES: dict[int | str, str] = {
     key: str(code) for code in range(100, 600) for key in (code, str(code))
 }
@@ -44,7 +53,7 @@ _FORMATS_BY_SUFFIX = {**{form: form for form in FORMATS[:-2]}, "jpeg": "jpg"}
 
 def method(name: str) -> str:
     """``method``: one of :data:`METHODS`. Methods are case-sensitive (RFC 9110, section 9.1)."""
-    return _METHODS.get(name, OTHER)
+    return KNOWN_METHODS.get(name, OTHER)
 
 
 def status(code: int | str) -> str:

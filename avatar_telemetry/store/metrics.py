@@ -6,6 +6,7 @@ mapped memory, once for each combination, and a finished request into one batch 
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ from avatar_telemetry.store.instruments import (
     SERIES_REFUSED,
     Instrument,
 )
-from avatar_telemetry.store.labels import OTHER
+from avatar_telemetry.store.labels import OTHER, SWITCHED
 from avatar_telemetry.store.mapped import Book, Cell, encode_key
 
 INFINITE = float("inf")
@@ -62,6 +63,11 @@ class HistogramCells:
         doubles[index] += 1.0
         doubles, index = self.total
         doubles[index] += value
+
+
+_NOWHERE: Cell = (memoryview(array("d", [0.0])), 0)
+UNRECORDED = HistogramCells(DURATION_BUCKETS, [_NOWHERE] * (len(DURATION_BUCKETS) + 1), _NOWHERE)
+"""Cells that are on no page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +217,12 @@ class Metrics:
             counters.append(self._counter(instrument, size, form))
         if source:
             counters.append(self._counter(GENERATED, size, form, source))
+        # After a switch of protocols they are those of a session, and no response's.
+        is_response = status != SWITCHED
         plan = self._plans[labels] = Plan(
             tuple(counters),
-            self._histogram(DURATION, method, status, path),
-            self._histogram(FIRST_BYTE, path),
+            self._histogram(DURATION, method, status, path) if is_response else UNRECORDED,
+            self._histogram(FIRST_BYTE, path) if is_response else UNRECORDED,
             self._histogram(GENERATION, form, source) if source else None,
         )
         return plan

@@ -90,13 +90,16 @@ class Pipeline:
         return RequestTracing(
             self.provider.get_tracer(SCOPE, VERSION),
             Incoming(self._propagator, settings.trust_incoming),
-            HttpAttributes(settings.semconv, privacy, Proxies(settings.trusted_proxies)),
+            HttpAttributes(
+                settings.semconv, privacy, Proxies(settings.trusted_proxies),
+                all_methods=settings.capture_all_methods,
+            ),
             privacy,
             profile,
             ExcludedUrls(settings.excluded_urls),
             HeaderCapture("request", settings.capture_request_headers, sanitized, mode),
             HeaderCapture("response", settings.capture_response_headers, sanitized, mode),
-        )
+        )  # fmt: skip
 
     def stop(self, deadline: float) -> None:
         """Send what is there; returns by a time of ``time.monotonic()``."""

@@ -7,9 +7,16 @@ application's ``close()`` MUST be called whether the iteration ended or not).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
+from avatar_telemetry.wsgi.file_wrapper import observe_file, returned_by
 from avatar_telemetry.wsgi.request import AvatarRequest
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+END: Any = object()
 
 
 class Body:
@@ -23,25 +30,29 @@ class Body:
         request: the request it answers.
     """
 
-    __slots__ = ("_iterable", "_next", "_request")
+    __slots__ = ("_counted", "_iterable", "_iterator", "_position", "_request")
 
     def __init__(self, iterable: Iterable[bytes], request: AvatarRequest) -> None:
         self._iterable = iterable
         self._request = request
-        self._next: Callable[[], bytes] | None = None
+        self._iterator: Iterator[bytes] | None = None
+        self._position = self._counted = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._next is None:
-            self._next = self._run(iter, self._iterable).__next__
+        iterator: Iterator[bytes] = self._run(iter, self._iterable)
+        if self._iterator is None:
+            self._iterator = iterator
+        elif self._iterator is not iterator:
+            return self._repeat(iterator)
         return self
 
     def __next__(self) -> bytes:
-        if self._next is None:
+        if self._iterator is None:
             iter(self)
         request = self._request
         entered = request.enter()
         try:
-            chunk = self._next()  # type: ignore[misc]
+            chunk = next(self._iterator)  # type: ignore[arg-type]
         except StopIteration:
             request.finish()
             raise
@@ -50,7 +61,10 @@ class Body:
             raise
         finally:
             request.leave(entered)
-        request.sending(chunk)
+        self._position += 1
+        if self._position > self._counted:
+            self._counted = self._position
+            request.sending(chunk)
         return chunk
 
     def close(self) -> None:
@@ -65,6 +79,18 @@ class Body:
     def __del__(self) -> None:
         # A server that neither exhausts nor closes a body breaks PEP 3333; its request counts.
         self._request.finish()
+
+    def _repeat(self, iterator: Iterator[bytes]) -> Iterator[bytes]:
+        """A further iteration, such as gevent's for a Content-Length: it ends no request, and each
+        chunk is counted once."""
+        for position in count(1):
+            chunk = self._run(next, iterator, END)
+            if chunk is END:
+                return
+            if position > self._counted:
+                self._counted = position
+                self._request.sending(chunk)
+            yield chunk
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
         entered = self._request.enter()
@@ -97,21 +123,27 @@ class ListBody:
         request: the request it answers.
     """
 
-    __slots__ = ("_chunks", "_request")
+    __slots__ = ("_chunks", "_counted", "_iterated", "_request")
 
     def __init__(self, chunks: list[bytes] | tuple[bytes, ...], request: AvatarRequest) -> None:
         self._chunks = chunks
         self._request = request
+        self._iterated = False
+        self._counted = 0
 
     def __len__(self) -> int:
         return len(self._chunks)
 
     def __iter__(self) -> Iterator[bytes]:
         request = self._request
-        for chunk in self._chunks:
-            request.sending(chunk)
+        is_first, self._iterated = not self._iterated, True
+        for position, chunk in enumerate(self._chunks, 1):
+            if position > self._counted:
+                self._counted = position
+                request.sending(chunk)
             yield chunk
-        request.finish()
+        if is_first:
+            request.finish()
 
     def close(self) -> None:
         """The server is done with the body."""
@@ -122,14 +154,14 @@ class ListBody:
 
 
 def observe_body(
-    body: Iterable[bytes], request: AvatarRequest, file_wrapper: object
+    body: Iterable[bytes], request: AvatarRequest, environ: WSGIEnvironment
 ) -> Iterable[bytes]:
     """Wrap a body so that the end of the request is noticed.
 
     Args:
         body: what the application returned.
         request: the request it answers.
-        file_wrapper: the server's ``wsgi.file_wrapper``, or ``None``.
+        environ: its WSGI environment.
     """
     kind = type(body)
     if kind is list or kind is tuple:
@@ -140,28 +172,12 @@ def observe_body(
             request.finish()
             return body
         return ListBody(body, request)  # type: ignore[arg-type]
-    if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
-        return _observe_file(body, request)
+    if returned_by(environ.get("wsgi.file_wrapper"), body):
+        observe_file(body, request, environ)
+        return body
+    if isinstance(body, bytes):
+        # uWSGI and bjoern send it whole, which PEP 3333 does not ask of a server.
+        request.sending(body)
+        request.finish()
+        return body
     return SizedBody(body, request) if isinstance(body, Sized) else Body(body, request)
-
-
-def _observe_file(body: Iterable[bytes], request: AvatarRequest) -> Iterable[bytes]:
-    """Keep the server's own file wrapper: only for an instance of it does it use sendfile.
-
-    Its end is the call of ``close()``, which the server makes on the instance.
-    """
-    close = getattr(body, "close", None)
-
-    def finish() -> None:
-        try:
-            if close is not None:
-                close()
-        finally:
-            request.finish()
-
-    request.note_first_byte()
-    try:
-        body.close = finish  # type: ignore[attr-defined]
-    except (AttributeError, TypeError):
-        request.finish()  # a wrapper written in C takes no attribute; the file is as good as sent
-    return body

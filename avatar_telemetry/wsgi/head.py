@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from avatar_telemetry.client.environ import text
+from avatar_telemetry.store import labels
+
 if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
 
 # What a response header means to us, by its name as it was spelled; most applications spell a few.
 _MEANINGS: dict[str, str] = {}
+_CODES: dict[str, str] = {}
+"""Status line -> code, of the lines that applications send."""
 _LOOKED_AT = ("content-length", "content-type", "location")
 MOST_NAMES = 256
 
@@ -21,7 +26,7 @@ def observe_head(request: AvatarRequest, status: str, headers: list[tuple[str, s
         status: status line without the protocol.
         headers: as the application gave them; anything else than PEP 3333 asks for may raise.
     """
-    request.status = status[:3]
+    request.status = _CODES.get(status) or _code(status)
     request.content_type = request.location = ""
     request.unsent = 0
     request.announced = None
@@ -39,6 +44,21 @@ def observe_head(request: AvatarRequest, status: str, headers: list[tuple[str, s
             request.announced = int(value)
             request.unsent = 0 if request.method == "HEAD" else request.announced
     request.response_headers = headers
+
+
+def _code(status: str) -> str:
+    """The code of a status line, three digits before its reason (RFC 9112, section 4).
+
+    Args:
+        status: as the application gave it; ``other`` where it has no such code.
+    """
+    line = text(status)
+    code = line[:3]
+    if line[3:4].strip(" ") or labels.status(code) == labels.OTHER:
+        return labels.OTHER
+    if len(_CODES) < MOST_NAMES:
+        _CODES[status] = code
+    return code
 
 
 def _meaning(name: str) -> str:

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from avatar_telemetry.client.environ import text
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
 from avatar_telemetry.wsgi.body import observe_body
-from avatar_telemetry.wsgi.request import ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.wsgi.file_wrapper import watch_calls
+from avatar_telemetry.wsgi.request import CURRENT, ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.wsgi.server_timing import TimedRequest
+from avatar_telemetry.wsgi.switch import observe_switch, took_socket
 from avatar_telemetry.wsgi.telemetry import Telemetry
 from avatar_telemetry.wsgi.upload import observe_upload
 
@@ -48,25 +51,30 @@ class Layer:
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> AvatarRequest | None:
         """Start to record a request; ``None`` where that is done already, or cannot be."""
-        if ENVIRON_KEY in environ:
+        if ENVIRON_KEY in environ and _is_inside(environ[ENVIRON_KEY]):
             return None  # wrapped twice, with something in between
         telemetry = self.telemetry
         try:
-            route = telemetry.profile.route(environ.get("PATH_INFO", ""))
+            path = environ.get("PATH_INFO", "")
+            route = telemetry.profile.route(path if type(path) is str else text(path))
             request = self._request(telemetry, environ, route, start_response)
-            environ[ENVIRON_KEY] = request
-            if route.kind == "upload":
-                self._observe_upload(request, environ)
-            return request
         except Exception:  # noqa: BLE001 - nothing that a client sends may stop the application
             telemetry.guard.failed("begin")
             return None
+        environ[ENVIRON_KEY] = request
+        wrapper = environ.get("wsgi.file_wrapper")
+        if wrapper is not None and not isinstance(wrapper, type):
+            watch_calls(environ, wrapper)
+        if route.kind == "upload":
+            self._observe_upload(request, environ)
+        return request
 
     def _observe_upload(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
         guard = self.telemetry.guard
-        request.upload = observe_upload(environ, lambda: guard.failed("upload"))
-        if request.upload is not None:
-            environ["wsgi.input"] = request.upload
+        try:
+            request.upload = observe_upload(environ, lambda: guard.failed("upload"))
+        except Exception:  # noqa: BLE001 - the request is recorded without its files
+            guard.failed("upload")
 
 
 class TelemetryMiddleware:
@@ -95,8 +103,21 @@ class TelemetryMiddleware:
         try:
             body = self.application(environ, request.start_response)
         except BaseException as error:
-            request.failed(error)
+            if "HTTP_UPGRADE" in environ and took_socket(environ, error):
+                request.switched()
+            else:
+                request.failed(error)
             raise
         finally:
             request.leave(entered)
-        return observe_body(body, request, environ.get("wsgi.file_wrapper"))
+        if "HTTP_UPGRADE" in environ:
+            observe_switch(request, environ)
+        return observe_body(body, request, environ)
+
+
+def _is_inside(outer: AvatarRequest) -> bool:
+    """Whether this call is part of a request that another wrapper records.
+
+    The environ of a request that has ended, or whose body is still to be read, may be used again.
+    """
+    return not outer.finished and (CURRENT.get() is outer or not outer.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.store import labels
@@ -28,7 +29,7 @@ def plan_of(request: AvatarRequest) -> Plan:
     answer = (
         id(request.telemetry),  # another application of this process may have other sizes
         route.template, request.method, request.status, request.query, request.content_type,
-        request.cache, request.generators, request.outside_calls, request.image_steps_seen,
+        request.cache, request.generator, bool(request.outside_calls), request.image_steps_seen,
         request.reported_source,
     )  # fmt: skip
     conclusion = metrics.conclusions.get(answer)
@@ -59,7 +60,7 @@ def record_success(request: AvatarRequest) -> None:
         success = route.succeeded(request.method, code, request.location)  # type: ignore[misc]
         if success and route.fetches:
             success = request.outside_documents > 0
-    files = [*request.upload.files()] if request.upload is not None else []
+    files: Sequence[tuple[str, int]] = request.upload.files() if request.upload else ()
     if not files and request.reported_file is not None:
         files = [request.reported_file]
     for content_type, size in files:
@@ -106,7 +107,7 @@ def _source(request: AvatarRequest) -> str:
         return "external"
     if request.cache == "hit":
         return ""
-    if request.generators:
+    if request.generator:
         return "generated"
     made = request.cache == "miss" or request.image_steps_seen >= OPENED_AND_SAVED
     if made and not request.outside_calls:

@@ -6,6 +6,7 @@ It is found by :func:`current_request`, which answers only while code of the app
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.util.types import AttributeValue
 
+from avatar_telemetry.client.environ import as_text, text
 from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import (
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from avatar_telemetry.guard import Guard
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.wsgi.telemetry import Telemetry
-    from avatar_telemetry.wsgi.upload import UploadObserver
+    from avatar_telemetry.wsgi.upload import Upload
 
 Write = Callable[[bytes], object]
 
@@ -78,17 +80,17 @@ class AvatarRequest:
     cache: Literal["", "hit", "miss"] = ""
     source = ""
     success: bool | None = None
-    generators: tuple[str, ...] = ()
+    generator = ""
     outside_calls = 0
     outside_documents = 0
     db_queries = 0
-    upload: UploadObserver | None = None
+    upload: Upload | None = None
     error: BaseException | None = None
     image_steps = 0
     reported_source = ""
     reported_success: bool | None = None
     reported_file: tuple[str, int] | None = None
-    services_seen: tuple[str, ...] = ()
+    services_seen: Counter[str] | None = None
     tracer: LightTracer | None = None
     finished = False
     first_byte = 0.0
@@ -113,9 +115,14 @@ class AvatarRequest:
     ) -> None:
         self.telemetry = telemetry
         self._server_start_response = start_response
-        self.method = labels.method(environ.get("REQUEST_METHOD", ""))
-        self.path: str = environ.get("PATH_INFO", "")
-        self.query: str = environ.get("QUERY_STRING", "")
+        method = environ.get("REQUEST_METHOD", "")
+        path = environ.get("PATH_INFO", "")
+        query = environ.get("QUERY_STRING", "")
+        if not (type(method) is type(path) is type(query) is str):
+            method, path, query = text(method), text(path), text(query)
+        self.method = labels.method(method)
+        self.path: str = path
+        self.query: str = query
         self.route = route
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
@@ -203,12 +210,13 @@ class AvatarRequest:
             self.cache = "hit" if hit else "miss"
 
     def generated(self, generator: str) -> None:
-        """A generator has drawn a picture.
+        """A generator has drawn a picture. The first one is kept.
 
         Args:
             generator: its name in the profile.
         """
-        self.generators += (generator,)
+        if not self.generator:
+            self.generator = generator
 
     def outside_call(self, host: str, seconds: float, *, success: bool, found: bool = True) -> None:
         """Count a call of an outside service, at once.
@@ -223,7 +231,9 @@ class AvatarRequest:
         self.outside_calls += 1
         self.outside_documents += success and found
         service = self.service(host)
-        self.services_seen += (service,)
+        if self.services_seen is None:
+            self.services_seen = Counter()
+        self.services_seen[service] += 1
         metrics = self.telemetry.metrics
         if self.route.kind == "avatar":
             calls, duration = EXTERNAL_REQUESTS, EXTERNAL_DURATION
@@ -314,6 +324,11 @@ class AvatarRequest:
             self.error = error
         self.finish()
 
+    def switched(self) -> None:
+        """The connection that the application took has ended."""
+        self.status = labels.SWITCHED
+        self.finish()
+
     def finish(self) -> None:
         """The request has ended. The first call counts, at exhaustion or close of the body."""
         if self.finished:
@@ -337,7 +352,10 @@ class AvatarRequest:
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
         try:
-            spans = tracing.begin(environ, self.route, self.method)
+            try:
+                spans = tracing.begin(environ, self.route, self.method)
+            except (AttributeError, TypeError):  # a value that is no text
+                spans = tracing.begin(as_text(environ), self.route, self.method)
         except Exception:  # noqa: BLE001 - the request goes on without spans
             self.telemetry.guard.failed("spans")
             return

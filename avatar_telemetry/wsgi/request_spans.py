@@ -18,10 +18,10 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from avatar_telemetry.client.excluded import ExcludedUrls
 from avatar_telemetry.client.headers import HeaderCapture
 from avatar_telemetry.client.privacy import Privacy, decoded
-from avatar_telemetry.client.semconv import FILE_NAMES, HttpAttributes, Values
+from avatar_telemetry.client.semconv import FILE_NAMES, OTHER_METHOD, HttpAttributes, Values
 from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.store.labels import OTHER, STATUSES, image_format, upload_type
+from avatar_telemetry.store.labels import OTHER, STATUSES, image_format
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.tracing.span import LightSpan, RecordedSpan
     from avatar_telemetry.wsgi.request import AvatarRequest
-    from avatar_telemetry.wsgi.upload import UploadObserver
+    from avatar_telemetry.wsgi.upload import Upload
 
 Personal = tuple["str | None", "str | None"]
 """Attribute values of a digest and of an e-mail address."""
@@ -95,7 +95,10 @@ class RequestSpans:
         if self._operation is not None:
             self._end_operation(self._operation, request, avatar, error_type, end_time)
         tracing, route = self._tracing, request.route
-        server._name = server_name(request.method, route.template)
+        method = request.method
+        if method == OTHER and tracing.http.all_methods:
+            method = tracing.http.method_of(self._begun)
+        server._name = server_name(method, route.template)
         if tracing.captures_response:
             server.set_attributes(tracing.response_headers.of(request.response_headers))
         if request.error is not None:
@@ -129,7 +132,7 @@ class RequestSpans:
             OPERATION_NAMES,
             (
                 route.kind, *avatar, request.cache or None, request.source or None,
-                request.generators[0] if request.generators else None,
+                request.generator or None,
                 route.operation or None, request.success, *self._tracing.file(request.upload),
                 error_type,
             ),
@@ -137,13 +140,19 @@ class RequestSpans:
         )  # fmt: skip
 
     def _error_type(self, request: AvatarRequest) -> str | None:
-        """``error.type`` (semantic conventions) of a 5xx: the exception's type, or the status. An
-        exception that the application has met and answered otherwise is an event, not a failure."""
-        if request.status[:1] != "5":
+        """``error.type`` (semantic conventions, HTTP spans, "Status"): of a 5xx the exception's
+        type or the status, and ``_OTHER`` of a status that cannot be interpreted, which is an
+        error, too. An exception that the application has met and answered otherwise is an event,
+        not a failure.
+
+        https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
+        """
+        status = request.status
+        if status in _NO_ERROR:
             return None
         if request.error is not None:
             return self._tracing.privacy.exception(request.error)[0]
-        return request.status
+        return status if status in _CODES else UNKNOWN_ERROR
 
 
 class Unrecorded(NamedTuple):
@@ -250,13 +259,13 @@ class RequestTracing:
             self._personal(route, environ.get("PATH_INFO", "")) if route.reveals else (None, None),
         )  # fmt: skip
 
-    def file(self, upload: UploadObserver | None) -> tuple[str | None, int | None, str | None]:
+    def file(self, upload: Upload | None) -> tuple[str | None, int | None, str | None]:
         """Values of the file attributes, of the first file of an upload."""
-        segment = upload.first() if upload is not None else None
-        if segment is None:
+        files = upload.files() if upload is not None else None
+        if not upload or not files:
             return None, None, None
-        name = self.privacy.file_name(decoded(segment.filename or ""))
-        return name, segment.bytes_received, upload_type(segment.content_type or "")
+        first = files[0]
+        return self.privacy.file_name(decoded(upload.first_name)), first.size, first.content_type
 
     def _personal(self, route: Route, path: str) -> Personal:
         if len(path) > LONGEST_REMEMBERED:
@@ -287,7 +296,7 @@ def _tell(name: str, server: LightSpan) -> None:
 @lru_cache(maxsize=4096)
 def server_name(method: str, template: str) -> str:
     """The name of a server span: method and route (semantic conventions, HTTP spans)."""
-    known = "HTTP" if method == OTHER else method
+    known = "HTTP" if method in (OTHER, OTHER_METHOD) else method
     return f"{known} {template}" if template[:1] == "/" else known
 
 
@@ -342,4 +351,8 @@ _ASKS_FOR_AVATAR = frozenset(("GET", "HEAD"))
 _WITHOUT_BODY = frozenset(("204", "304"))
 """Their Content-Length is that of another answer (RFC 9110, section 8.6)."""
 _CODES = {status: int(status) for status in STATUSES if status != OTHER}
+_NO_ERROR = frozenset(("", *(status for status in _CODES if status[0] != "5")))
+"""Statuses that are no failure of the server; empty where none was sent."""
+UNKNOWN_ERROR = "_OTHER"
+"""``error.type`` where there is no name for the error."""
 _UNSERVED: Mapping[str, str] = {"304": "avatar.not_modified", "404": "avatar.not_found"}

@@ -180,3 +180,50 @@ def test_a_lone_process_without_a_folder_goes_on(tmp_path: Path) -> None:
     done = run_python(program)
     assert done.returncode == 0, done.stderr
     assert "avatar_telemetry failed in start" in done.stderr
+
+
+class Asynchronous:
+    async def __call__(self, scope, receive, send):
+        raise AssertionError
+
+
+async def asynchronous(scope, receive, send):
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param(("app:app",), "'app:app' of type str", id="name"),
+        pytest.param((None,), "None of type NoneType", id="None"),
+        pytest.param((asynchronous,), "function asynchronous", id="ASGI function"),
+        pytest.param((Asynchronous(),), "of type Asynchronous", id="ASGI instance"),
+    ],
+)
+def test_what_is_no_application_is_refused_at_once(arguments, named: str) -> None:
+    """The error names what came; nothing waits for the first request."""
+    with pytest.raises(TypeError, match=named):
+        instrument(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (
+            {"profile": "ivatar"},
+            r"instrument\(profile=\) takes a Profile, not 'ivatar' of type str",
+        ),
+        ({"settings": {}}, r"instrument\(settings=\) takes a Settings, not {} of type dict"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_at_once(more, named: str) -> None:
+    """The same for the profile and the settings."""
+    with pytest.raises(TypeError, match=named):
+        instrument(application, **more)
+
+
+def test_a_disabled_layer_refuses_it_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OTEL_SDK_DISABLED as well: the fault is one of the program."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with pytest.raises(TypeError, match="app:app"):
+        instrument("app:app")

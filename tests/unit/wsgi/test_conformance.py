@@ -406,7 +406,7 @@ def test_a_generator_that_raises_when_it_is_closed(recorder: Recorder) -> None:
     assert recorder.value(REQUESTS, status_code="500") == 1
 
 
-@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified", "101 Switching"])
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_answers_without_a_body(recorder: Recorder, status: str) -> None:
     """An answer that has no body counts as any other."""
     call(recorder.wrap(answering([], status=status, headers=[])))
@@ -493,3 +493,56 @@ def test_a_request_of_webob_passes(recorder: Recorder) -> None:
     assert (bare.status, bare.headerlist, bare.body) == (
         wrapped.status, wrapped.headerlist, wrapped.body,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("chunks", [[b"one"], [b"one", b"two"]], ids=["ended", "being read"])
+def test_an_environ_that_is_used_again(recorder: Recorder, chunks) -> None:
+    """WebOb calls an application twice with one environ: each call is a request."""
+    request = Request.blank("/x")
+    application = recorder.wrap(answering(iter(chunks)))
+    first = request.get_response(application)
+    second = request.get_response(recorder.wrap(answering(chunks)))
+    assert first.body == second.body == b"".join(chunks)
+    assert recorder.value(REQUESTS, status_code="200") == recorder.value(REQUESTS) == 2
+
+
+def test_an_environ_that_is_used_again_for_an_upload(recorder: Recorder) -> None:
+    """Each call observes the input anew."""
+
+    def application(environ, start_response):
+        environ["wsgi.input"].read()
+        start_response("302 Found", [("Location", "/profile")])
+        return []
+
+    form = (b'--x\r\nContent-Disposition: form-data; name="a"; filename="f"\r\n'
+            b"Content-Type: image/png\r\n\r\ndata\r\n--x--\r\n")  # fmt: skip
+    request = Request.blank("/accounts/upload_photo/", method="POST", body=form,
+                            content_type="multipart/form-data; boundary=x")  # fmt: skip
+    for _ in range(2):
+        request.body_file_raw.seek(0)
+        request.get_response(recorder.wrap(application))
+    assert recorder.value("ivatar_file_upload_size_bytes_count") == 2
+
+
+@pytest.mark.parametrize("where", ["the call", "a thread", "the body", "a copy"])
+def test_a_wrapper_inside_a_wrapper_counts_once(recorder: Recorder, where: str) -> None:
+    """Wherever the outer application calls the inner one, it is one request."""
+    inner = recorder.wrap(answering([b"fine", b"too"]))
+
+    def application(environ, start_response):
+        if where == "a copy":
+            return inner(dict(environ), start_response)
+        if where == "a thread":
+            bodies = []
+            thread = threading.Thread(target=lambda: bodies.append(inner(environ, start_response)))
+            thread.start()
+            thread.join()
+            return bodies[0]
+        return inner(environ, start_response)
+
+    def late(environ, start_response):
+        yield from inner(environ, start_response)
+
+    outer = recorder.wrap(late if where == "the body" else application)
+    assert call(outer).content == b"finetoo"
+    assert recorder.value(REQUESTS) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -257,3 +258,46 @@ def test_the_first_error_of_the_application_stands(recorder: Recorder) -> None:
 
     call(recorder.wrap(image(tell=tell)))
     assert seen == [first]
+
+
+def many(number: int):
+    def tell(request) -> None:
+        for _ in range(number):
+            request.generated(GENERATOR)
+            request.outside_call("gravatar.com", 0.1, success=True)
+            request.image_step("open")
+
+    return tell
+
+
+def test_many_calls_of_one_request_keep_nothing_each(recorder: Recorder) -> None:
+    """What a request keeps does not grow with the generators and outside calls in it."""
+    sizes = {}
+
+    def tell(request) -> None:
+        many(2000)(request)
+        sizes.update({name: sys.getsizeof(value) for name, value in vars(request).items()})
+
+    call(recorder.wrap(image(tell=tell)), path=AVATAR)
+    assert max(sizes.values()) < 1000
+    assert recorder.value("ivatar_external_avatar_requests_total", service="gravatar") == 2000
+    assert recorder.value("ivatar_avatars_generated_total", source="generated") == 1
+
+
+def test_the_number_of_calls_is_no_part_of_a_conclusion(recorder: Recorder) -> None:
+    """However many calls a request made, its conclusion is looked up under the same key."""
+    for number in (1, 2, 30):
+        call(recorder.wrap(image(tell=many(number))), path=AVATAR)
+    assert len(recorder.metrics.conclusions) == 1
+    assert recorder.value("ivatar_avatars_generated_total", source="generated") == 3
+
+
+def test_the_first_generator_is_the_one_of_the_span(traced: Recorder) -> None:
+    """Where several drew, the attribute names the first."""
+
+    def tell(request) -> None:
+        request.generated(GENERATOR)
+        request.generated("other:draw")
+
+    call(traced.wrap(image(tell=tell)), path=AVATAR)
+    assert traced.operation.attributes["ivatar.avatar_generator"] == GENERATOR

@@ -1,0 +1,43 @@
+"""Switches of protocols: requests whose application took the server's socket (RFC 9110, 15.2.2).
+
+PEP 3333 has no WebSockets: an application that takes the socket out of the environ sends 101 on it
+itself, and then ends its call in whatever way the server ignores. simple-websocket and flask-sock
+raise ``StopIteration`` under gunicorn, ``ConnectionError`` or an empty 200 under Werkzeug, and
+return without ``start_response`` elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from avatar_telemetry.store.labels import SWITCHED
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from avatar_telemetry.wsgi.request import AvatarRequest
+
+ENDS = {"gunicorn.socket": StopIteration, "werkzeug.socket": ConnectionError}
+"""Key of the socket in the environ -> what an application that took it raises."""
+
+
+def took_socket(environ: WSGIEnvironment, error: BaseException) -> bool:
+    """Whether an exception is the end of a connection that the application took.
+
+    Args:
+        environ: of a request with an Upgrade header.
+        error: what its application raised.
+    """
+    return any(key in environ and type(error) is kind for key, kind in ENDS.items())
+
+
+def observe_switch(request: AvatarRequest, environ: WSGIEnvironment) -> None:
+    """Give a request whose application took the socket, and returned, the status that was sent.
+
+    Args:
+        request: with an Upgrade header. A status that comes later, as of a generator, replaces it.
+        environ: its WSGI environment.
+    """
+    status = request.status
+    if not status or (status == "200" and request.announced == 0 and "werkzeug.socket" in environ):
+        request.status = SWITCHED
