@@ -77,10 +77,8 @@ def test_every_series_equals_the_clients_tally(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("database", "seed"), [("postgresql", 5), ("mariadb", 6)])
-def test_on_a_real_database(site: DjangoSite, tmp_path: Path, database: str, seed: int) -> None:
+def test_on_a_real_database(site: DjangoSite, database: str, seed: int) -> None:
     """The same with Django's own drivers of a database server."""
-    folder = tmp_path / database
-    folder.mkdir()
-    with getattr(real_servers, database)(folder) as url:
-        site.environ["PORTRAITS_DATABASE"] = url
+    with getattr(real_servers, database)() as server:
+        site.environ["PORTRAITS_DATABASE"] = server.url
         check_every_series(site, seed, preload_app=False)

@@ -181,13 +181,11 @@ def test_the_certificate_is_not_trusted(
 
 
 @pytest.mark.slow
-def test_the_database_dies(pair: Callable[..., Pair], tmp_path: Path) -> None:
+def test_the_database_dies(pair: Callable[..., Pair]) -> None:
     """Avatars from the cache go on; what needs the database becomes a 500."""
-    folder = tmp_path / "postgresql"
-    folder.mkdir()
     with ExitStack() as dying:
-        url = dying.enter_context(real_servers.postgresql(folder))
-        servers = pair(PORTRAITS_DATABASE=url)
+        database = dying.enter_context(real_servers.postgresql())
+        servers = pair(PORTRAITS_DATABASE=database.url)
         assert servers.get(AVATAR).status == 200
         dying.close()
         assert servers.get(AVATAR).status == 200

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,9 +71,7 @@ class Servers:
         """The URL of a server's common database; ``system`` is postgresql or mysql."""
         if system not in self._urls:
             start = real_servers.postgresql if system == "postgresql" else real_servers.mariadb
-            # Not below pytest's folder: each start of another pytest closes that to other users.
-            folder = self._stack.enter_context(TemporaryDirectory(prefix=f"{system}-"))
-            self._urls[system] = self._stack.enter_context(start(Path(folder)))
+            self._urls[system] = self._stack.enter_context(start()).url
         return self._urls[system]
 
     def new_database(self, system: str) -> str:

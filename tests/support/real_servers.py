@@ -14,7 +14,9 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.support.requirements import unavailable
 from tests.support.waiting import eventually
@@ -51,52 +53,64 @@ def hold_port(port: int = 0) -> socket.socket:
     return held
 
 
+@dataclass(frozen=True)
+class Database:
+    """A database server that runs.
+
+    Args:
+        url: of a database that exists.
+        pid: of the server's first process.
+    """
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of its own; gives its URL. It refuses to run as root, so root becomes nobody."""
+def postgresql() -> Iterator[Database]:
+    """A PostgreSQL of its own. It refuses to run as root, so root becomes nobody."""
     initdb, server = find("initdb"), find("postgres")
-    data = folder / "data"
-    prefix = _as_unprivileged(folder)
-    subprocess.run(
-        [*prefix, initdb, "-D", str(data), "-U", "demo", "--auth=trust", "--no-sync"],
-        check=True, stdout=subprocess.DEVNULL, cwd="/",
-    )  # fmt: skip
-    with own_port() as port:
+    with _own_folder("postgresql") as folder, own_port() as port:
+        prefix = _as_unprivileged(folder)
+        data = folder / "data"
+        subprocess.run(
+            [*prefix, initdb, "-D", str(data), "-U", "demo", "--auth=trust", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, cwd="/",
+        )  # fmt: skip
         command = [*prefix, server, "-D", str(data), "-p", str(port), "-h", "127.0.0.1",
                    "-k", str(folder), "-F"]  # fmt: skip
         # It accepts connections, and refuses them, while it is starting up.
         asked = [find("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "demo"]
-        with running(command, folder / "log", port):
+        with running(command, folder / "log", port) as pid:
             eventually(lambda: subprocess.run(asked, check=False).returncode == 0)
-            yield f"postgresql://demo@127.0.0.1:{port}/postgres"
+            yield Database(f"postgresql://demo@127.0.0.1:{port}/postgres", pid)
 
 
 @contextmanager
-def mariadb(folder: Path) -> Iterator[str]:
-    """A MariaDB of its own; gives its URL."""
+def mariadb() -> Iterator[Database]:
+    """A MariaDB of its own."""
     install, server = find("mariadb-install-db"), find("mariadbd")
-    data = folder / "data"
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    # In the common folder, one that starts deletes the temporary tables of one that runs.
-    scratch = f"--tmpdir={folder}"
-    options = [f"--datadir={data}", f"--user={user}", "--no-defaults"]
-    subprocess.run(
-        [install, options[2], *options[:2], scratch,
-         "--auth-root-authentication-method=normal",
-         "--skip-test-db"], check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    bootstrap = folder / "init.sql"
-    statements = (
-        "CREATE DATABASE demo CHARACTER SET utf8mb4;",
-        "CREATE USER demo@'127.0.0.1' IDENTIFIED BY 'demo';",
-        "GRANT ALL ON *.* TO demo@'127.0.0.1';",
-    )
-    bootstrap.write_text("\n".join(statements))
-    command = [server, options[2], *options[:2], scratch, "--bind-address=127.0.0.1",
-               "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
-               f"--pid-file={folder}/pid"]  # fmt: skip
-    with own_port() as port, running([*command, f"--port={port}"], folder / "log", port):
-        yield f"mariadb://demo:demo@127.0.0.1:{port}/demo"
+    with _own_folder("mariadb") as folder, own_port() as port:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        # In the common folder, one that starts deletes the temporary tables of one that runs.
+        options = ["--no-defaults", f"--datadir={folder}/data", f"--user={user}",
+                   f"--tmpdir={folder}"]  # fmt: skip
+        subprocess.run(
+            [install, *options, "--auth-root-authentication-method=normal", "--skip-test-db"],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        bootstrap = folder / "init.sql"
+        statements = (
+            "CREATE DATABASE demo CHARACTER SET utf8mb4;",
+            "CREATE USER demo@'127.0.0.1' IDENTIFIED BY 'demo';",
+            "GRANT ALL ON *.* TO demo@'127.0.0.1';",
+        )
+        bootstrap.write_text("\n".join(statements))
+        command = [server, *options, "--bind-address=127.0.0.1", f"--port={port}",
+                   "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
+                   f"--pid-file={folder}/pid"]  # fmt: skip
+        with running(command, folder / "log", port) as pid:
+            yield Database(f"mariadb://demo:demo@127.0.0.1:{port}/demo", pid)
 
 
 @contextmanager
@@ -117,8 +131,8 @@ def redis() -> Iterator[str]:
 
 
 @contextmanager
-def running(command: list[str], log: Path, port: int) -> Iterator[None]:
-    """A server's process, from when its port accepts; it is ended with the block.
+def running(command: list[str], log: Path, port: int) -> Iterator[int]:
+    """A server's process, from when its port accepts; it is ended with the block. Gives its pid.
 
     Args:
         command: that starts it in the foreground.
@@ -132,10 +146,20 @@ def running(command: list[str], log: Path, port: int) -> Iterator[None]:
         try:
             eventually(lambda: process.poll() is not None or accepts(port))
             assert process.poll() is None, f"{command[0]} ended: {log.read_text()}"
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait(DEADLINE)
+
+
+@contextmanager
+def _own_folder(name: str) -> Iterator[Path]:
+    """A folder for a server that may run as another user.
+
+    Each start of another pytest closes all that is below pytest's own folder to other users.
+    """
+    with TemporaryDirectory(prefix=f"{name}-") as folder:
+        yield Path(folder)
 
 
 def _as_unprivileged(folder: Path) -> list[str]:
@@ -143,9 +167,6 @@ def _as_unprivileged(folder: Path) -> list[str]:
         return []
     account = pwd.getpwnam("nobody")
     os.chown(folder, account.pw_uid, account.pw_gid)
-    for parent in folder.parents:
-        if parent.stat().st_uid == 0 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
     return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
 
 

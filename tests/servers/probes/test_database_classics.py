@@ -8,10 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -257,33 +255,23 @@ def test_imported_before_the_probe_or_after(servers: Servers, name, order) -> No
     assert json.loads(done.stdout)[0] == 1
 
 
-@pytest.fixture
-def server_folder() -> Iterator[Path]:
-    """Not below pytest's folder: each start of another pytest closes that to other users."""
-    with TemporaryDirectory() as name:
-        yield Path(name)
-
-
 @pytest.mark.parametrize("name", by_default("psycopg", rows(*drivers.NAMES[1:])))
-def test_the_server_dies_in_mid_request(
-    recorder: Recorder, spans: Spans, within, server_folder: Path, name
-) -> None:
+def test_the_server_dies_in_mid_request(recorder: Recorder, spans: Spans, within, name) -> None:
     """The application gets the driver's own exception; count and span say what happened."""
     module = drivers.load(name)
     OF_LIBRARIES[name]()
     system = drivers.SYSTEMS[name]
     start = real_servers.postgresql if system == "postgresql" else real_servers.mariadb
-    pid_file = server_folder / ("data/postmaster.pid" if system == "postgresql" else "pid")
+    ending = signal.SIGQUIT if system == "postgresql" else signal.SIGKILL
 
     def work() -> None:
         with ExitStack() as stack, spans.recording():
-            url = stack.enter_context(start(server_folder))
-            connection = module.connect(**drivers.arguments(name, url))
+            server = stack.enter_context(start())
+            connection = module.connect(**drivers.arguments(name, server.url))
             cursor = connection.cursor()
             cursor.execute("SELECT 1")
-            os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT if system == "postgresql"
-                    else signal.SIGKILL)  # fmt: skip
-            eventually(lambda: not real_servers.accepts(urlport(url)))
+            os.kill(server.pid, ending)
+            eventually(lambda: not real_servers.accepts(urlport(server.url)))
             with pytest.raises(module.OperationalError):
                 cursor.execute("SELECT 2")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -28,19 +29,20 @@ class Peer:
         self._talk = talk
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.connections = 0
-        self.closed = threading.Event()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/metrics"
+        self._served: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self.closed.is_set():
+        while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
+            except OSError:  # closed
                 return
             self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._served.append(threading.Thread(target=self._serve, args=(connection,)))
+            self._served[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -51,10 +53,11 @@ class Peer:
                 return
 
     def close(self) -> None:
-        self.closed.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
+        for thread in self._served:  # each ends with its client's connection
+            thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -70,14 +73,20 @@ def listen() -> Iterator[Callable[[Talk], Peer]]:
         peer.close()
 
 
+def receive(connection: socket.socket) -> bytes:
+    if not (data := connection.recv(65_536)):
+        raise ConnectionError("the client has closed the connection")
+    return data
+
+
 def read_request(connection: socket.socket) -> None:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += connection.recv(65_536)
+        data += receive(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     while len(body) < length:
-        body += connection.recv(65_536)
+        body += receive(connection)
 
 
 def answering(*parts: bytes, again: bytes = b"", pause: float = 0.0) -> Talk:
@@ -101,7 +110,10 @@ def silent(connection: socket.socket) -> None:
 
 
 def deaf(connection: socket.socket) -> None:
-    threading.Event().wait(PATIENCE)
+    """Read nothing until the client closes the connection."""
+    closed = select.poll()
+    closed.register(connection, select.POLLRDHUP)
+    closed.poll(PATIENCE * 1000)
 
 
 def post(url: str, body: bytes = b"x", timeout: float = 0.5) -> requests.Response | Exception:
