@@ -49,7 +49,7 @@ from avatar_telemetry.startup import (
     warn_of_doubts,
 )
 from avatar_telemetry.store.family import Family
-from avatar_telemetry.store.folder import RuntimeFolder, open_folder
+from avatar_telemetry.store.folder import RuntimeFolder, is_private_name, open_folder
 from avatar_telemetry.store.mapped import Book, value_class
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.store.slots import (
@@ -66,6 +66,7 @@ from avatar_telemetry.wsgi.telemetry import Telemetry
 if TYPE_CHECKING:
     from avatar_telemetry.export.outlets import Outlets
 
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 MASTER_IDENTIFIER = "master"
 WAS_OFF = "OTEL_SDK_DISABLED was true when the server started: start it again to record anything"
 NOT_PREPARED = (
@@ -114,6 +115,11 @@ class Runtime:
         when a metric is made, so this has to come before the application.
         """
         self.managed = True
+        if "GUNICORN_PID" in self._environ and is_private_name(self._environ.get(FOLDER, "")):
+            # After a reload (HUP) an upgrade (USR2) inherits the variable that the old master has
+            # set for itself. It is no setting: the folder is found by its record.
+            del self._environ[FOLDER]
+            values.ValueClass = values.get_value_class()
         # Even with the SDK disabled: a format that names the fields is gunicorn's configuration,
         # and must not fail for a switch, nor in the master.
         install_correlation(service_name(self._environ))
@@ -146,6 +152,8 @@ class Runtime:
             check_writable(folder.path)
             make_leader_lock(folder.path)
             make_stamp(folder.path)
+        # Functions of prometheus_client need it, in the user's own hooks, too.
+        self._environ[FOLDER] = str(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
 
     def warm_up(self) -> None:
@@ -199,10 +207,6 @@ class Runtime:
             return
         settings = self._renewed_settings()
         self._server = server
-        if self._folder is not None:
-            # Not in the master: what is in its environment at a reload (HUP) is given to the next
-            # master (USR2), which would take the private folder for a named one and leave it.
-            self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)
         with self.guard.at("start"):
             _load_outlets(settings)  # while they can be read
             load_transport(settings)
@@ -350,7 +354,7 @@ class Runtime:
             path.mkdir(mode=0o700, exist_ok=True)
             self._slot = claim_slot(path)
             remove_live_gauges(path, self._slot.number)
-            self.book.open(path, str(self._slot.number))
+            self.book.open(path, self._slot.identifier)
         except OSError:
             self.book.detach()
             self.guard.failed("slot")

@@ -75,7 +75,7 @@ class Collector:
         """All families, each name once, in the order of names."""
         with self._lock:
             alive = self._ask(holders)
-            merged = self._store.read(str(holder.slot) for holder in alive)
+            merged = self._store.read(holder.identifier for holder in alive)
             families = [*merged, *self._fixed, *self._own(alive), *self._processes(alive)]
             if self._server:
                 families += self._gunicorn(self._server, alive)
@@ -170,7 +170,7 @@ class Collector:
 
     def _gunicorn(self, server: Server, alive: list[Holder]) -> Iterator[Family]:
         in_progress = self._store.by_identifier(IN_PROGRESS.prefix, IN_PROGRESS.name)
-        busy = sum(1 for holder in alive if in_progress.get(str(holder.slot), 0.0) > 0)
+        busy = sum(1 for holder in alive if in_progress.get(holder.identifier, 0.0) > 0)
         yield family(
             "gunicorn_workers", "gauge", "Living workers by state.",
             [((("state", "busy"),), float(busy)), ((("state", "idle"),), float(len(alive) - busy))],

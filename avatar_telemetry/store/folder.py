@@ -23,12 +23,13 @@ from avatar_telemetry.scrape.process import is_alive, start_ticks
 from avatar_telemetry.store.files import open_own
 
 PREFIX = "avatar-telemetry-"
+PRIVATE_NAME = re.compile(PREFIX + r"[a-z0-9_]{8}", re.ASCII)
 LOCK_NAME = "folder.lock"
 KEY_BYTES = 32
 LONGEST_RECORD = 65_536
 # The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
 # of the old one only if both write the same.
-LAYOUT = 1
+LAYOUT = 2
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
     r"|pushed\.(state|new)|failures\.stamp"
@@ -98,6 +99,11 @@ def base_folder() -> Path:
     shared_memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
     usable = shared_memory.is_dir() and os.access(shared_memory, os.W_OK | os.X_OK)
     return shared_memory if usable else Path(tempfile.gettempdir())
+
+
+def is_private_name(path: str) -> bool:
+    """Whether a path is one that :func:`open_folder` makes, rather than one of an operator."""
+    return bool(PRIVATE_NAME.fullmatch(Path(path).name)) and Path(path).parent == base_folder()
 
 
 def served_folders() -> Iterator[Path]:

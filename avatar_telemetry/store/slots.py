@@ -39,6 +39,11 @@ class Slot:
     number: int
     lock: int
 
+    @property
+    def identifier(self) -> str:
+        """The process identifier in the names of its files."""
+        return slot_identifier(self.number)
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -47,6 +52,20 @@ class Holder:
     slot: int
     pid: int
     started: int
+
+    @property
+    def identifier(self) -> str:
+        """The process identifier in the names of its files."""
+        return slot_identifier(self.slot)
+
+
+def slot_identifier(number: int) -> str:
+    """The process identifier of a slot, which is never a pid.
+
+    ``mark_process_dead(pid)`` of prometheus_client removes the live gauges of the identifier that
+    it is called with, and in a container pids are as small as slots.
+    """
+    return f"s{number}"
 
 
 def claim_slot(folder: Path) -> Slot:
@@ -83,7 +102,7 @@ def clear_dead_gauges(folder: Path, pid: int) -> None:
 
 def remove_live_gauges(folder: Path, number: int) -> None:
     """Remove the live gauges of a slot; only its holder or who has its lock may do this."""
-    for path in folder.glob(f"gauge_live*_{number}.db"):
+    for path in folder.glob(f"gauge_live*_{slot_identifier(number)}.db"):
         path.unlink(missing_ok=True)
 
 

@@ -67,14 +67,14 @@ def test_slot_with_a_corrupt_file(serve: Serve) -> None:
     server.await_requests(1)
     folder = server.runtime_folder
     (before,) = server.await_workers(1)
-    broken = folder / "counter_0.db"
+    broken = folder / "counter_s0.db"
     broken.unlink()
     broken.write_bytes(b"\x07" * 999)
     server.signal(signal.SIGKILL, before)
     server.await_workers(1, without=[before])
     server.get("/avatar/abc")
     server.await_requests(1)
-    assert (folder / "counter_0.db.corrupt").exists()
+    assert (folder / "counter_s0.db.corrupt").exists()
 
 
 def test_folder_removed(serve: Serve) -> None:

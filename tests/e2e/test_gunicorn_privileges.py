@@ -46,7 +46,7 @@ def post_fork(server, worker):
 
 
 def owners(folder: Path) -> set[tuple[int, int]]:
-    return {(path.stat().st_uid, path.stat().st_gid) for path in folder.glob("*_[0-9]*.db")}
+    return {(path.stat().st_uid, path.stat().st_gid) for path in folder.glob("*_s[0-9]*.db")}
 
 
 @pytest.mark.parametrize(("worker_class", "preload"), by_default("sync-import", MATRIX))

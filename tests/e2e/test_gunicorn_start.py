@@ -141,7 +141,7 @@ def test_named_folder(serve: Serve, tmp_path: Path) -> None:
     server.get("/avatar/abc")
     server.await_requests(1)
     names = {path.name for path in named.iterdir()}
-    assert names >= {*kept, "slot-0.lock", "slot-1.lock", "counter_0.db"}
+    assert names >= {*kept, "slot-0.lock", "slot-1.lock", "counter_s0.db"}
     assert not names & {"slot-3.lock", "gauge_livesum_1.db.corrupt", "counter_0.db.corrupt"}
     server.close()
     assert {path.name for path in named.iterdir()} == {*kept, "folder.lock"}

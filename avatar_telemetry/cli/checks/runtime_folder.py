@@ -125,7 +125,7 @@ def _used(path: Path) -> Iterator[Finding]:
         return
     held = holders(path)
     store = MergedStore(path)
-    store.read(str(holder.slot) for holder in held)
+    store.read(holder.identifier for holder in held)
     yield good(
         "folder.used",
         f"{path}: master {', '.join(map(str, masters))}, {len(held)} workers in slots"

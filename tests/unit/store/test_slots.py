@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.multiprocess import mark_process_dead
 
 from avatar_telemetry.store import slots as slots_module
 from avatar_telemetry.store.slots import (
@@ -20,6 +21,7 @@ from avatar_telemetry.store.slots import (
     is_led,
     last_holders,
     remove_live_gauges,
+    slot_identifier,
     try_lead,
 )
 from tests.support.descriptors import open_below
@@ -85,16 +87,16 @@ def test_live_gauges_are_cleared_for_the_dead_only(workers: Holders) -> None:
     """The master removes what a dead worker had in progress, and nothing of a living one."""
     held = workers.start(2)
     for slot in held:
-        (workers.folder / f"gauge_livesum_{slot}.db").touch()
-        (workers.folder / f"gauge_all_{slot}.db").touch()
+        (workers.folder / f"gauge_livesum_s{slot}.db").touch()
+        (workers.folder / f"gauge_all_s{slot}.db").touch()
     clear_dead_gauges(workers.folder, held[0])
-    assert (workers.folder / "gauge_livesum_0.db").exists(), "it lives"
+    assert (workers.folder / "gauge_livesum_s0.db").exists(), "it lives"
     workers.kill(held[0])
     clear_dead_gauges(workers.folder, held[0])
     left = sorted(path.name for path in workers.folder.glob("gauge*"))
-    assert left == ["gauge_all_0.db", "gauge_all_1.db", "gauge_livesum_1.db"]
+    assert left == ["gauge_all_s0.db", "gauge_all_s1.db", "gauge_livesum_s1.db"]
     remove_live_gauges(workers.folder, 1)
-    assert not (workers.folder / "gauge_livesum_1.db").exists()
+    assert not (workers.folder / "gauge_livesum_s1.db").exists()
 
 
 def test_a_slot_that_was_taken_again_is_not_cleared(workers: Holders) -> None:
@@ -102,9 +104,19 @@ def test_a_slot_that_was_taken_again_is_not_cleared(workers: Holders) -> None:
     dead = workers.start(1)[0]
     workers.kill(dead)
     workers.start(1)
-    (workers.folder / "gauge_livesum_0.db").touch()
+    (workers.folder / "gauge_livesum_s0.db").touch()
     clear_dead_gauges(workers.folder, dead)
-    assert (workers.folder / "gauge_livesum_0.db").exists()
+    assert (workers.folder / "gauge_livesum_s0.db").exists()
+
+
+def test_the_identifier_of_a_slot_is_no_pid(workers: Holders) -> None:
+    """The documented hook of prometheus_client, called with any pid, removes no slot's gauges."""
+    for slot in workers.start(2):
+        (workers.folder / f"gauge_livesum_{slot_identifier(slot)}.db").touch()
+        mark_process_dead(slot, str(workers.folder))
+    assert len(list(workers.folder.glob("gauge_livesum_*.db"))) == 2
+    remove_live_gauges(workers.folder, 0)
+    assert len(list(workers.folder.glob("gauge_livesum_*.db"))) == 1
 
 
 def test_there_is_one_leader(tmp_path: Path) -> None:
