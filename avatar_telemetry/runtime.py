@@ -95,6 +95,9 @@ class Runtime:
         self._folder: RuntimeFolder | None = None
         self._folder_owner = 0
         self._slot: Slot | None = None
+        self._user = (os.geteuid(), os.getegid())
+        self._forked = False
+        self._sees_forks = False
         self._server: Server | None = None
         self._metrics: Metrics | None = None
         self._page: MetricsPage | None = None
@@ -119,7 +122,7 @@ class Runtime:
             # After a reload (HUP) an upgrade (USR2) inherits the variable that the old master has
             # set for itself. It is no setting: the folder is found by its record.
             del self._environ[FOLDER]
-            values.ValueClass = values.get_value_class()
+            values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         # Even with the SDK disabled: a format that names the fields is gunicorn's configuration,
         # and must not fail for a switch, nor in the master.
         install_correlation(service_name(self._environ))
@@ -155,6 +158,8 @@ class Runtime:
         # Functions of prometheus_client need it, in the user's own hooks, too.
         self._environ[FOLDER] = str(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
+        self._user = (uid, gid)
+        self._see_forks()
 
     def warm_up(self) -> None:
         """In a master that has imported the application (``preload_app``): import what a worker
@@ -198,6 +203,8 @@ class Runtime:
 
     def start_worker(self, server: Server, uid: int, gid: int) -> None:
         """After the fork: take a slot, install the probes, wait to lead. Never raises."""
+        self._forked = False
+        self.book.renew_lock()  # the slot is taken here, not when something is first recorded
         if sdk_disabled(self._environ):
             self.book.detach()  # the master's, of a start with the telemetry on
             return
@@ -318,7 +325,7 @@ class Runtime:
         metrics = self._metrics = Metrics(self.book, settings.max_series)
         self.guard.count = metrics.internal_error
         WORKER.find = self._found
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._see_forks()
         POLICY.set(settings.privacy, settings.propagate_to, settings.semconv, self.guard)
         with self.guard.at("profile"):  # it may have been edited since the start
             for profile in (load_profile(settings.profile), *self._declared):
@@ -351,10 +358,12 @@ class Runtime:
             if self._folder is None:
                 raise FileNotFoundError("no runtime folder")
             path = self._folder.path
-            path.mkdir(mode=0o700, exist_ok=True)
-            self._slot = claim_slot(path)
-            remove_live_gauges(path, self._slot.number)
-            self.book.open(path, self._slot.identifier)
+            with acting_as(*self._user):
+                path.mkdir(mode=0o700, exist_ok=True)
+                worker = not (self.managed and self._forked)
+                self._slot = claim_slot(path, worker=worker)
+                remove_live_gauges(path, self._slot.number)
+                self.book.open(path, self._slot.identifier)
         except OSError:
             self.book.detach()
             self.guard.failed("slot")
@@ -367,12 +376,18 @@ class Runtime:
             LOGGER.error("%s\n  going on with the settings of the start", error)
             return self._settings or DEFAULTS
 
+    def _see_forks(self) -> None:
+        if not self._sees_forks:
+            self._sees_forks = True
+            os.register_at_fork(after_in_child=self._after_fork)
+
     def _after_fork(self) -> None:
-        """In a child that the application forked: the slot is its parent's.
+        """In a forked child: the slot, or the files of the master, are its parent's.
 
         The parent's request is not the child's to count. What the child counts itself goes into a
         slot of its own, taken when it first does; most children are about to execute a program.
         """
+        self._forked = True
         self.guard.count = lambda where: None
         self.book.renew_lock()
         self.book.detach()
@@ -385,7 +400,7 @@ class Runtime:
         self._layers, self._metrics, self._page, self._outlets = [], None, None, None
         self._early = None
         if self._slot is not None:
-            os.close(self._slot.lock)
+            self._slot.close()
             self._slot = None
         self.book.on_next_use(self._take_slot)
 

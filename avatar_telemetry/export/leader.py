@@ -14,7 +14,8 @@ from threading import Event, Thread
 from typing import Protocol
 
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.slots import try_lead
+from avatar_telemetry.store.files import is_at_path
+from avatar_telemetry.store.slots import LEADER_LOCK, try_lead
 
 POLL_INTERVAL = 1.0
 """Seconds between two attempts to lead, or to take up a duty that failed."""
@@ -26,7 +27,7 @@ class Duty(Protocol):
     """What the leader does, in a thread of its own."""
 
     def work(self, stopped: Event) -> None:
-        """Go on until told to stop; where it raises it is called again."""
+        """Go on until the term ends; where it raises it is called again."""
 
     def finish(self) -> None:
         """What is left to do at the end."""
@@ -36,6 +37,25 @@ class Duty(Protocol):
 
     def forget(self) -> None:
         """In a forked child: what this holds is the parent's, and must go with it."""
+
+
+class Term(Event):
+    """The time for which a process leads: it ends when it is set, or when the lock is no longer the
+    file at its path, so that another process leads.
+
+    Args:
+        lock: descriptor of the leader lock.
+        path: of its file.
+    """
+
+    def __init__(self, lock: int, path: Path) -> None:
+        super().__init__()
+        self._lock = lock
+        self._path = path
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end; a duty that waits between two acts never begins one after it."""
+        return super().wait(timeout) or not is_at_path(self._lock, self._path)
 
 
 class Leader(Thread):
@@ -54,6 +74,7 @@ class Leader(Thread):
         self._guard = guard
         self._lock: int | None = None
         self._stopped = Event()
+        self._term: Term | None = None
         self._finishes = False
 
     def run(self) -> None:
@@ -61,8 +82,9 @@ class Leader(Thread):
             self._await_drop()
         while not self._stopped.is_set():
             with self._guard.at("leader"):
-                if self._lead():
-                    self._do_duties()
+                lock = self._lead()
+                if lock is not None:
+                    self._do_duties(lock)
             self._stopped.wait(POLL_INTERVAL)
 
     def stop(self, *, finish: bool = False) -> None:
@@ -73,6 +95,8 @@ class Leader(Thread):
         """
         self._finishes = finish
         self._stopped.set()
+        if self._term is not None:
+            self._term.set()
 
     def wait(self, deadline: float) -> None:
         """Wait no longer than until a time of the monotonic clock: for everything to stop if that
@@ -100,26 +124,35 @@ class Leader(Thread):
             if self._stopped.wait(0.01):
                 return
 
-    def _lead(self) -> bool:
+    def _lead(self) -> int | None:
         if self._lock is None:
             self._lock = try_lead(self._folder)
-        return self._lock is not None
+        return self._lock
 
-    def _do_duties(self) -> None:
+    def _do_duties(self, lock: int) -> None:
+        term = self._term = Term(lock, self._folder / LEADER_LOCK)
+        if self._stopped.is_set():
+            term.set()
         threads = [
-            Thread(target=self._keep_at, args=(duty,), name=self.name, daemon=True)
+            Thread(target=self._keep_at, args=(duty, term), name=self.name, daemon=True)
             for duty in self._duties
         ]
         for thread in threads:
             thread.start()
+        while not term.wait(POLL_INTERVAL):
+            pass
+        term.set()
         for thread in threads:
             thread.join()
+        if not self._stopped.is_set():
+            self._lock = None
+            os.close(lock)
 
-    def _keep_at(self, duty: Duty) -> None:
-        while not self._stopped.is_set():
+    def _keep_at(self, duty: Duty, term: Term) -> None:
+        while not term.is_set():
             with self._guard.at("leader"):
-                duty.work(self._stopped)
-            self._stopped.wait(POLL_INTERVAL)
+                duty.work(term)
+            term.wait(POLL_INTERVAL)
         if self._finishes:
             with self._guard.at("leader"):
                 duty.finish()

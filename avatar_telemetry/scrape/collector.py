@@ -114,7 +114,7 @@ class Collector:
             return False  # the folder was removed under us
 
     def _processes(self, alive: list[Holder]) -> list[Family]:
-        pids = {str(holder.slot): holder.pid for holder in alive}
+        pids = {str(holder.slot): holder.pid for holder in alive if holder.worker}
         if self._server:
             pids[MASTER] = self._server.master
         read = [(name, pid, process.read_stat(pid)) for name, pid in pids.items()]
@@ -165,15 +165,21 @@ class Collector:
         """Those that have ended count, too, until they are their master's (``zombie``)."""
         found = [(each, process.read_stat(each.pid)) for each in self._ask(last_holders)]
         return sum(
-            stat.cpu_ticks for holder, stat in found if stat and stat.start_ticks == holder.started
+            stat.cpu_ticks
+            for holder, stat in found
+            if holder.worker and stat and stat.start_ticks == holder.started
         )
 
     def _gunicorn(self, server: Server, alive: list[Holder]) -> Iterator[Family]:
         in_progress = self._store.by_identifier(IN_PROGRESS.prefix, IN_PROGRESS.name)
-        busy = sum(1 for holder in alive if in_progress.get(holder.identifier, 0.0) > 0)
+        workers = [holder for holder in alive if holder.worker]
+        busy = sum(1 for holder in workers if in_progress.get(holder.identifier, 0.0) > 0)
         yield family(
             "gunicorn_workers", "gauge", "Living workers by state.",
-            [((("state", "busy"),), float(busy)), ((("state", "idle"),), float(len(alive) - busy))],
+            [
+                ((("state", "busy"),), float(busy)),
+                ((("state", "idle"),), float(len(workers) - busy)),
+            ],
         )  # fmt: skip
         queues = [_backlog(each) for each in server.sockets()]
         known = [queue for queue in queues if queue is not None]

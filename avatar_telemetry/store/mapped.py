@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.files import give_to_owner, open_own
 
 INITIAL_SIZE = 1 << 16
 HEADER = 8
@@ -91,6 +91,7 @@ class MappedFile:
         try:
             size = os.fstat(self._descriptor).st_size
             if size == 0:
+                give_to_owner(self._descriptor, path.parent)
                 size = self._reserve(INITIAL_SIZE)
             if size % 8:
                 raise CorruptFileError(f"{size} bytes")

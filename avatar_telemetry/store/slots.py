@@ -6,7 +6,6 @@ where a dead one stopped, and the number of files is bounded by the most workers
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from avatar_telemetry.scrape.process import is_alive, start_ticks
-from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.files import lock_own, open_own
 
 SLOT_FILE = re.compile(r"slot-(\d+)\.lock")
 LEADER_LOCK = "leader.lock"
@@ -34,10 +33,18 @@ class Slot:
     Args:
         number: the lowest that was free.
         lock: descriptor of its lock file, to be kept open as long as the slot is used.
+        data: descriptor of its file of counters, locked as well: so nobody takes the slot of a
+            holder whose lock file was removed by a cleaner.
     """
 
     number: int
     lock: int
+    data: int
+
+    def close(self) -> None:
+        """Close the locks. In a forked child they remain the parent's."""
+        os.close(self.lock)
+        os.close(self.data)
 
     @property
     def identifier(self) -> str:
@@ -47,11 +54,19 @@ class Slot:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a slot: its number, and the pid and start (clock ticks) of the process."""
+    """The process that holds a slot.
+
+    Args:
+        slot: its number.
+        pid: of the process.
+        started: clock ticks from boot to its start.
+        worker: whether it serves requests, rather than being a child that the application forked.
+    """
 
     slot: int
     pid: int
     started: int
+    worker: bool = True
 
     @property
     def identifier(self) -> str:
@@ -68,13 +83,17 @@ def slot_identifier(number: int) -> str:
     return f"s{number}"
 
 
-def claim_slot(folder: Path) -> Slot:
+def claim_slot(folder: Path, *, worker: bool = True) -> Slot:
     """Take the lowest free slot of a folder for the life of this process.
+
+    Args:
+        folder: the runtime folder.
+        worker: see :class:`Holder`.
 
     Raises:
         OSError: the folder is gone, full or read-only.
     """
-    return next(slot for number in count() if (slot := _try_claim(folder, number)))
+    return next(slot for number in count() if (slot := _try_claim(folder, number, worker)))
 
 
 def holders(folder: Path) -> list[Holder]:
@@ -121,11 +140,7 @@ def try_lead(folder: Path) -> int | None:
     Returns:
         A descriptor to keep open as long as this process leads, or ``None``.
     """
-    lock = open_own(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT)
-    if _lock(lock):
-        return lock
-    os.close(lock)
-    return None
+    return lock_own(folder / LEADER_LOCK)
 
 
 def is_led(folder: Path) -> bool:
@@ -140,42 +155,45 @@ def is_led(folder: Path) -> bool:
     return lock is None
 
 
-def _try_claim(folder: Path, number: int) -> Slot | None:
+def _try_claim(folder: Path, number: int, worker: bool) -> Slot | None:
     path = folder / f"slot-{number}.lock"
-    lock = open_own(path, os.O_RDWR | os.O_CREAT)
     for _ in range(RETRIES):
-        if _lock(lock):
-            _write_holder(lock)
-            return Slot(number, lock)
+        lock = lock_own(path)
+        if lock is not None:
+            return _claim_locked(folder, number, lock, worker)
         holder = _read_holder(path, number)
         if holder is None or is_alive(holder.pid, holder.started):
             break
         time.sleep(RETRY_DELAY)
-    os.close(lock)
     return None
 
 
-def _lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _claim_locked(folder: Path, number: int, lock: int, worker: bool) -> Slot | None:
+    data = None
+    with suppress(OSError):  # something else of that name: the next slot is as good
+        data = lock_own(folder / f"counter_{slot_identifier(number)}.db", mode=0o644)
+    if data is None:
+        os.close(lock)
+        return None
+    _write_holder(lock, worker)
+    return Slot(number, lock, data)
 
 
 def _clear_if_free(folder: Path, holder: Holder) -> None:
-    lock = open_own(folder / f"slot-{holder.slot}.lock", os.O_RDWR)
+    lock = lock_own(folder / f"slot-{holder.slot}.lock", os.O_RDWR)
+    if lock is None:
+        return
     try:
-        if _lock(lock) and _read_holder(lock, holder.slot) == holder:
+        if _read_holder(lock, holder.slot) == holder:
             remove_live_gauges(folder, holder.slot)
     finally:
         os.close(lock)
 
 
-def _write_holder(lock: int) -> None:
+def _write_holder(lock: int, worker: bool) -> None:
     pid = os.getpid()
     # One write of fixed width: a reader sees the old holder or the new one, never half of each.
-    os.pwrite(lock, json.dumps([pid, start_ticks(pid)]).ljust(64).encode(), 0)
+    os.pwrite(lock, json.dumps([pid, start_ticks(pid), int(worker)]).ljust(64).encode(), 0)
 
 
 def _read_holder(source: str | Path | int, slot: int) -> Holder | None:
@@ -185,7 +203,7 @@ def _read_holder(source: str | Path | int, slot: int) -> Holder | None:
         else:
             with open(open_own(source, os.O_RDONLY), "rb") as file:
                 record = file.read(64)
-        pid, started = json.loads(record)
-        return Holder(slot, int(pid), int(started))
+        pid, started, worker = json.loads(record)
+        return Holder(slot, int(pid), int(started), bool(worker))
     except (OSError, ValueError, TypeError):
         return None

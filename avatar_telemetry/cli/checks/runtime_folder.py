@@ -126,6 +126,7 @@ def _used(path: Path) -> Iterator[Finding]:
     held = holders(path)
     store = MergedStore(path)
     store.read(holder.identifier for holder in held)
+    held = [holder for holder in held if holder.worker]
     yield good(
         "folder.used",
         f"{path}: master {', '.join(map(str, masters))}, {len(held)} workers in slots"
