@@ -171,7 +171,7 @@ class Runtime:
     def child_exited(self, pid: int) -> None:
         """A worker is gone; what it had in progress is not."""
         if self._folder is not None:
-            with self.guard.at("child_exit"):
+            with self.guard.at("child_exit"), acting_as(*self._user):
                 clear_dead_gauges(self._folder.path, pid)
 
     def push_last(self) -> None:

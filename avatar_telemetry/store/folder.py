@@ -15,18 +15,22 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.scrape.process import is_alive, start_ticks
-from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.files import is_at_path, open_directory, open_own
 
 PREFIX = "avatar-telemetry-"
 PRIVATE_NAME = re.compile(PREFIX + r"[a-z0-9_]{8}", re.ASCII)
 LOCK_NAME = "folder.lock"
 KEY_BYTES = 32
 LONGEST_RECORD = 65_536
+LOCK_WAIT = 5.0
+"""Seconds that another process's lock is waited for: its workers may be about to end."""
+LOCK_POLL = 0.05
 # The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
 # of the old one only if both write the same.
 LAYOUT = 2
@@ -59,11 +63,24 @@ class RuntimeFolder:
         """Leave the folder; the last one to leave removes our files and a private folder."""
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self.lock)
+            if is_at_path(self.lock, self.path / LOCK_NAME):
+                self._remove()
+        except BlockingIOError:
             return
-        _remove(self.path, folder_too=self.private)
-        os.close(self.lock)
+        finally:
+            os.close(self.lock)
+
+    def _remove(self) -> None:
+        # The record goes first: a master that it names is one that still uses the folder.
+        os.ftruncate(self.lock, 0)
+        if self.private:
+            shutil.rmtree(self.path)  # ours alone, whatever the application has put into it
+            return
+        directory, _ = open_directory(self.path, make=False)
+        try:
+            _empty(directory)
+        finally:
+            os.close(directory)
 
 
 def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
@@ -83,14 +100,15 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
     inherited = _folder_of(upgrades, uid) if upgrades and not named else None
     path = Path(named or inherited or _make_private()).absolute()
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock, since, key = _join(path, upgrades)
-        _give(path, uid, gid, follow=bool(named))
+        directory, made = open_directory(path, make=True)
+        try:
+            made = made or not (named or inherited)
+            _check_owner(path, directory, uid, gid, made=made)
+            lock, since, key = _join(path, directory, upgrades, uid)
+        finally:
+            os.close(directory)
     except OSError as error:
-        raise SettingsError(
-            f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {error.strerror or error}",
-            what="the runtime folder cannot be used",
-        ) from error
+        raise _fault(path, error.strerror or str(error)) from error
     return RuntimeFolder(path, private=not named, lock=lock, since=since, key=key)
 
 
@@ -129,37 +147,86 @@ def _make_private() -> str:
     return tempfile.mkdtemp(prefix=PREFIX, dir=base_folder())
 
 
-def _join(path: Path, upgrades: int) -> tuple[int, float, bytes]:
+def _fault(path: Path, fault: str) -> SettingsError:
+    message = f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {fault}"
+    return SettingsError(message, what="the runtime folder cannot be used")
+
+
+def _check_owner(path: Path, directory: int, uid: int, gid: int, *, made: bool) -> None:
+    """Give the workers' user a folder that was just made; see that an existing one is safe.
+
+    Raises:
+        SettingsError: it is another user's, or others may write into it.
+    """
+    if made:
+        if os.geteuid() == 0 and (uid, gid) != (os.geteuid(), os.getegid()):
+            os.fchown(directory, uid, gid)
+        return
+    status = os.fstat(directory)
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _fault(path, f"other users may write into it; chmod 700 {path}")
+    if status.st_uid != uid and os.listdir(directory):
+        raise _fault(
+            path, f"it belongs to user id {status.st_uid}, not to the workers' user id {uid}, and"
+            " is not empty; allowed is a folder of its own",
+        )  # fmt: skip
+
+
+def _join(path: Path, directory: int, upgrades: int, uid: int) -> tuple[int, float, bytes]:
     """Take the shared lock; the first user of the folder empties it before.
 
     Returns:
         Its descriptor, when counting began, and the key.
     """
-    lock = open_own(path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
-    masters: list[list[int]] = []
-    since, key = time.time(), os.urandom(KEY_BYTES)
+    end = time.monotonic() + LOCK_WAIT
+    while (joined := _try_join(path, directory, upgrades, uid)) is None:
+        if time.monotonic() > end:
+            raise _fault(path, "another process has locked it; allowed is a folder of its own")
+        time.sleep(LOCK_POLL)
+    return joined
+
+
+def _try_join(
+    path: Path, directory: int, upgrades: int, uid: int
+) -> tuple[int, float, bytes] | None:
+    """One attempt; ``None`` where the lock is another's.
+
+    The lock is believed, whatever the record says: ``/proc`` does not show a holder in another PID
+    namespace. Of the record only a living master counts, which is refused at once.
+    """
+    lock = open_own(LOCK_NAME, os.O_RDWR | os.O_CREAT, directory=directory)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(path, folder_too=False)
-    except BlockingIOError:
-        since, key = _begun(lock, since, key)
+        if os.fstat(lock).st_uid not in (uid, os.geteuid()):
+            raise _fault(path / LOCK_NAME, "it belongs to another user")
         masters = [master for master in _masters(lock) if is_alive(*master)]
-        strangers = [str(pid) for pid, _ in masters if pid not in (upgrades, os.getpid())]
+        strangers = [str(pid) for pid, _ in masters if pid != upgrades]
         if strangers:
-            os.close(lock)
-            raise SettingsError(
-                f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: allowed is a folder of its own; process"
-                f" {', '.join(strangers)} uses this one",
-                what="the runtime folder is in use",
-            ) from None
-    masters.append([os.getpid(), start_ticks(os.getpid())])
-    record = json.dumps({"masters": masters, "layout": LAYOUT, "since": since, "key": key.hex()})
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, record.encode(), 0)
-    # Turning an exclusive lock into a shared one is not atomic (flock(2)); the record that stands
-    # by now keeps others from taking the folder for a dead one.
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    return lock, since, key
+            raise _fault(
+                path, f"process {', '.join(strangers)} uses it; allowed is a folder of its own"
+            )
+        since, key = time.time(), os.urandom(KEY_BYTES)
+        if masters:  # the one that this process replaces
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            since, key = _begun(lock, since, key)
+        else:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _empty(directory)
+        masters.append([os.getpid(), start_ticks(os.getpid())])
+        record = {"masters": masters, "layout": LAYOUT, "since": since, "key": key.hex()}
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps(record).encode(), 0)
+        # Turning an exclusive lock into a shared one is not atomic (flock(2)): another may have
+        # taken the folder in between, and its record stands there then.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if is_at_path(lock, path / LOCK_NAME) and masters[-1] in _masters(lock):
+            return lock, since, key
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
 
 
 def _masters(lock: int) -> list[list[int]]:
@@ -179,14 +246,12 @@ def _begun(lock: int, since: float, key: bytes) -> tuple[float, bytes]:
         return since, key
 
 
-def _give(path: Path, uid: int, gid: int, *, follow: bool) -> None:
-    if os.geteuid() == 0 and (uid, gid) != (os.geteuid(), os.getegid()):
-        os.chown(path, uid, gid, follow_symlinks=follow)
-
-
 def _private_folders() -> Iterator[Path]:
     for path in base_folder().glob(PREFIX + "*"):
-        status = path.lstat()
+        try:
+            status = path.lstat()
+        except OSError:
+            continue  # its server has ended meanwhile
         if stat.S_ISDIR(status.st_mode) and os.geteuid() in (0, status.st_uid):
             yield path
 
@@ -232,16 +297,16 @@ def _remove_if_dead(path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         masters = _masters(lock)
         # No record yet: its owner is about to write one.
-        if masters and not any(is_alive(*master) for master in masters):
-            _remove(path, folder_too=True)
+        alive = any(is_alive(*master) for master in masters)
+        if masters and not alive and is_at_path(lock, path / LOCK_NAME):
+            shutil.rmtree(path)
     finally:
         os.close(lock)
 
 
-def _remove(path: Path, *, folder_too: bool) -> None:
-    if folder_too:
-        shutil.rmtree(path)  # ours alone, whatever the application has put into it
-        return
-    for entry in path.iterdir():
-        if OUR_FILES.fullmatch(entry.name) and entry.name != LOCK_NAME and not entry.is_dir():
-            entry.unlink(missing_ok=True)
+def _empty(directory: int) -> None:
+    """Remove our files from a folder, but for its lock."""
+    for name in os.listdir(directory):
+        if OUR_FILES.fullmatch(name) and name != LOCK_NAME:
+            with suppress(FileNotFoundError, IsADirectoryError):
+                os.unlink(name, dir_fd=directory)

@@ -46,11 +46,7 @@ def _named(path: Path) -> Iterator[Finding]:
         )  # fmt: skip
         return
     if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        yield warning(
-            "folder.open",
-            f"others may write into {path}",
-            f"chmod 700 {path}: they could change counts.",
-        )
+        yield error("folder.open", f"other users may write into {path}", f"chmod 700 {path}.")
     strange = [each.name for each in path.iterdir() if not OUR_FILES.fullmatch(each.name)]
     if strange:
         yield warning(

@@ -183,7 +183,7 @@ def test_a_folder_nobody_uses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        pytest.param(lambda path: path.chmod(0o777), {"folder.open": "warning"}, id="open"),
+        pytest.param(lambda path: path.chmod(0o777), {"folder.open": "error"}, id="open"),
         pytest.param(
             lambda path: (path / "notes.txt").touch(), {"folder.shared": "warning"}, id="shared"
         ),
