@@ -12,14 +12,24 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import prometheus_client
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as ClientCollector
 
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.wanted import pushes_metrics
+from avatar_telemetry.log import LOGGER
 from avatar_telemetry.scrape import process
 from avatar_telemetry.scrape.process import TICKS_PER_SECOND
-from avatar_telemetry.store.family import Family, Labels, family
+from avatar_telemetry.store.family import (
+    Family,
+    Labels,
+    family,
+    legal_labels,
+    legal_name,
+    printable,
+)
 from avatar_telemetry.store.instruments import IN_PROGRESS
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.slots import Holder, holders, is_led, last_holders
@@ -28,6 +38,10 @@ MASTER = "master"
 # struct tcp_info of linux/tcp.h: on a listening socket tcpi_unacked is the accept queue.
 TCP_INFO_FORMAT = struct.Struct("=8B24L")
 TCP_INFO_UNACKED = 12
+ABSENT = (
+    "metric %s is not on the page: an %s has no value common to several processes; use a Gauge with"
+    ' multiprocess_mode="mostrecent" and the texts as labels'
+)
 Sockets = Callable[[], Iterable[socket.socket]]
 
 
@@ -69,6 +83,8 @@ class Collector:
         # The name is looked up here, in the worker: gevent may have patched it since our import.
         self._lock = threading.Lock()
         self._wants_leader = bool(settings.prometheus_endpoint) or pushes_metrics(settings)
+        self._registry_failed = False
+        self._absent: set[str] = set()
         self._fixed = (_build_info(), _target_info(settings))
 
     def collect(self) -> list[Family]:
@@ -80,6 +96,8 @@ class Collector:
             if self._server:
                 families += self._gunicorn(self._server, alive)
             families += self._registered()
+            if self._registry is None:
+                self._warn_of_single_process()
         # A metric of the application may have a name that another one has, too: the first stands.
         unique = {each.name: each for each in reversed(families)}
         return [unique[name] for name in sorted(unique)]
@@ -189,13 +207,35 @@ class Collector:
                 [((), float(sum(known)))],
             )  # fmt: skip
 
-    def _registered(self) -> Iterator[Family]:
-        for metric in self._registry.collect() if self._registry else ():
-            samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield Family.of(
-                metric.name, metric.type, metric.documentation,
-                [(each.name, tuple(each.labels.items()), each.value) for each in samples],
-            )  # fmt: skip
+    def _registered(self) -> list[Family]:
+        """Metrics of this process alone. A collector of the application that raises costs those
+        that come after it, not the page."""
+        families: list[Family] = []
+        try:
+            families += map(_registered_family, self._registry.collect() if self._registry else ())
+        except Exception:  # noqa: BLE001 - any error of the application's own collector
+            if not self._registry_failed:
+                LOGGER.exception("a collector of the application's registry failed")
+            self._registry_failed = True
+        return families
+
+    def _warn_of_single_process(self) -> None:
+        """Log which Info and Enum of prometheus_client are absent: they are of one process each."""
+        registered = getattr(prometheus_client.REGISTRY, "_collector_to_names", {})
+        for metric in list(registered):
+            if isinstance(metric, prometheus_client.Info | prometheus_client.Enum):
+                name = metric._name
+                if name not in self._absent:
+                    self._absent.add(name)
+                    LOGGER.warning(ABSENT, name, type(metric).__name__)
+
+
+def _registered_family(metric: Metric) -> Family:
+    samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+    return Family.of(
+        legal_name(metric.name), metric.type, printable(metric.documentation),
+        [(legal_name(each.name), legal_labels(each.labels), each.value) for each in samples],
+    )  # fmt: skip
 
 
 def _by_worker(

@@ -118,7 +118,8 @@ def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:
         parts += _lines(family.prefixes, family.values)
     if openmetrics:
         parts.append("# EOF\n")
-    return "".join(parts).encode()
+    # What is not from the store, such as the resource, may hold what has no UTF-8 as well.
+    return "".join(parts).encode("utf-8", "replace")
 
 
 def _lines(prefixes: Sequence[str], values: Sequence[float]) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.utils import floatToGoString
 
 Labels = tuple[tuple[str, str], ...]
+
+ILLEGAL = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])|^\Z", re.ASCII)
+ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])|^\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,29 @@ def family(
     return Family.of(
         name, type_, documentation, [(name + suffix, labels, value) for labels, value in samples]
     )
+
+
+def legal_name(name: str) -> str:
+    """A metric name as every Prometheus reads it; prometheus_client escapes others the same way."""
+    return ILLEGAL.sub("_", name)
+
+
+def legal_labels(labels: Mapping[str, object]) -> Labels:
+    """Labels as every Prometheus reads them, each name once, in the order of names.
+
+    Values of names that become one are joined by ``;``, as OpenTelemetry does it (Prometheus and
+    OpenMetrics compatibility, metric attributes).
+    """
+    legal: dict[str, str] = {}
+    for name, value in sorted(labels.items()):
+        label, text = ILLEGAL_IN_LABEL.sub("_", name), printable(str(value))
+        legal[label] = f"{legal[label]};{text}" if label in legal else text
+    return tuple(sorted(legal.items()))
+
+
+def printable(text: str) -> str:
+    """A text without lone surrogates, which have no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def line_prefix(name: str, labels: Labels) -> str:

@@ -15,14 +15,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, groupby
-from operator import itemgetter
+from operator import itemgetter, lt
 from pathlib import Path
 
-from avatar_telemetry.store.family import Family, Labels, format_bound, line_prefix
+from avatar_telemetry.store.family import (
+    Family,
+    Labels,
+    format_bound,
+    legal_labels,
+    legal_name,
+    line_prefix,
+    printable,
+)
 from avatar_telemetry.store.mapped import HEADER, CorruptFileError, read_entries, used_bytes
 
 FILE_NAME = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_([^_/]+)\.db", re.ASCII)
-ILLEGAL = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])|^\Z", re.ASCII)
 MODES = {
     "counter": "sum", "histogram": "sum", "summary": "sum",
     "gauge_sum": "sum", "gauge_livesum": "sum", "gauge_min": "min", "gauge_livemin": "min",
@@ -51,11 +58,13 @@ class KnownFile:
         prefix: the beginning of its name: type, and mode of a gauge.
         identifier: of the process that writes it.
         inode: tells a new file of the same name from the old one.
+        damaged: a key in it cannot be parsed; the others count.
     """
 
     prefix: str
     identifier: str
     inode: int
+    damaged: bool = False
     used: int = HEADER
     series: list[tuple[Identity, str]] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
@@ -146,7 +155,9 @@ class MergedStore:
         if match[1].startswith("gauge_live") and match[2] not in alive:
             return None
         try:
-            return self._refresh(name, match[1], match[2])
+            file = self._refresh(name, match[1], match[2])
+            self.unreadable += file.damaged
+            return file
         except FileNotFoundError:
             return None  # the master clears the live gauges of the dead
         except (*UNREADABLE, CorruptFileError):
@@ -161,7 +172,12 @@ class MergedStore:
         if file is None or file.inode != inode or used < file.used:
             file = KnownFile(prefix, identifier, inode)
         for key, index in read_entries(data, used, file.used):
-            file.series.append(_parse_key(key, "" if MODES[prefix] != "all" else identifier))
+            try:
+                series = _parse_key(key, "" if MODES[prefix] != "all" else identifier)
+            except UNREADABLE:
+                file.damaged = True
+                continue
+            file.series.append(series)
             file.indexes.append(index)
         file.used = used
         absent = struct.pack("d", ABSENT[MODES[prefix]])
@@ -265,7 +281,8 @@ class _Layout:
             each = [(sample, labels_) for _, sample, labels_ in parts]
             *buckets, (last, _) = each
             # A process that was killed while it made the series has counted nothing in it.
-            if last.endswith("_sum") and buckets and _bound(buckets[-1][1]) == float("inf"):
+            bounds = [_bound(labels_) for _, labels_ in buckets]
+            if last.endswith("_sum") and _are_whole(bounds):
                 names += [sample for sample, _ in buckets]
                 names += [self._metric + "_count", self._metric + "_sum"]
                 labels += [_with_canonical_bound(labels_) for _, labels_ in buckets]
@@ -298,15 +315,11 @@ def _read_bytes(path: Path) -> tuple[int, bytes]:
 @lru_cache(maxsize=KNOWN_KEYS)
 def _parse_key(key: bytes, identifier: str) -> tuple[Identity, str]:
     metric, sample, labels, documentation = json.loads(key)
-    pairs = sorted((_legal(str(name)), str(value)) for name, value in labels.items())
-    if identifier:
-        pairs.append(("pid", identifier))
-    return (_legal(str(metric)), _legal(str(sample)), tuple(pairs)), str(documentation)
-
-
-def _legal(name: str) -> str:
-    """A name as every Prometheus reads it; prometheus_client escapes others the same way."""
-    return ILLEGAL.sub("_", name)
+    pairs = legal_labels(labels)
+    if identifier and "pid" not in dict(pairs):
+        pairs = (*pairs, ("pid", identifier))
+    identity = (legal_name(str(metric)), legal_name(str(sample)), pairs)
+    return identity, printable(str(documentation))
 
 
 def _gatherer(indexes: list[int]) -> Callable[[Values], Values]:
@@ -332,7 +345,15 @@ def _order(identity: Identity) -> tuple[str, Labels, bool, float, str]:
 
 
 def _bound(labels: Labels) -> float:
-    return float(dict(labels).get("le", "nan"))
+    try:
+        return float(dict(labels)["le"])
+    except (KeyError, ValueError):
+        return float("nan")
+
+
+def _are_whole(bounds: list[float]) -> bool:
+    """Whether these are the bounds of a histogram: ascending, numbers, up to infinity."""
+    return bounds[-1:] == [float("inf")] and all(map(lt, bounds, bounds[1:]))
 
 
 def _without_bound(identity: Identity) -> Labels:

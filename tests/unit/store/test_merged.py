@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from avatar_telemetry.scrape.exposition import render
 from avatar_telemetry.store.instruments import (
     DURATION,
     REQUESTS,
@@ -132,6 +133,58 @@ def test_a_histogram_that_was_never_finished_is_left_out(tmp_path: Path) -> None
     file.cell(encode_key("h", "h_bucket", {"le": "1.0"}, ""))
     file.close()
     assert samples_in(tmp_path) == {}
+
+
+@pytest.mark.parametrize("place", ["label", "documentation"])
+def test_what_has_no_utf8_is_replaced(tmp_path: Path, value_seam: Book, place: str) -> None:
+    """A lone surrogate, such as JSON brings in, costs neither the page nor the series."""
+    label, text = ("\ud800", "c") if place == "label" else ("x", "\ud800")
+    value_seam.open(tmp_path, "0")
+    Counter("c", text, ["a"], registry=CollectorRegistry()).labels(label).inc()
+    families = MergedStore(tmp_path).read(["0"])
+    assert [list(family.values) for family in families] == [[1.0]]
+    assert (b'c_total{a="?"} 1.0' if place == "label" else b"# HELP c_total ?") in render(
+        families, openmetrics=False
+    )
+
+
+def test_one_bad_series_costs_itself_only(tmp_path: Path) -> None:
+    """A key that cannot be parsed and a bound that is no number are left out; others stay."""
+    file = MappedFile(tmp_path / "counter_0.db")
+    for key in ("no json", '["c", "c_total", [], ""]', encode_key("good", "good_total", {}, "")):
+        file.cell(key)
+    file.close()
+    histograms = MappedFile(tmp_path / "histogram_0.db")
+    for name, bounds in (("bad", ("x", "+Inf")), ("good_h", ("1.0", "+Inf"))):
+        for bound in bounds:
+            histograms.cell(encode_key(name, f"{name}_bucket", {"le": bound}, ""))
+        histograms.cell(encode_key(name, f"{name}_sum", {}, ""))
+    histograms.close()
+    gauges = MappedFile(tmp_path / "gauge_sum_0.db")
+    gauges.cell(encode_key("g_bucket", "g_bucket", {"le": "x"}, ""))
+    gauges.close()
+    store = MergedStore(tmp_path)
+    shown = {family.name for family in store.read(["0"]) if family.values}
+    assert shown == {"good", "good_h", "g_bucket"}
+    assert store.unreadable == 1
+
+
+def test_a_label_pid_of_the_application_stands_once(tmp_path: Path, value_seam: Book) -> None:
+    """A gauge of mode ``all`` keeps the ``pid`` that the application gave it."""
+    value_seam.open(tmp_path, "s0")
+    gauge = Gauge("g", "g", ["pid"], multiprocess_mode="all", registry=CollectorRegistry())
+    gauge.labels("19793").set(1)
+    (family,) = MergedStore(tmp_path).read(["s0"])
+    assert list(family.prefixes) == ['g{pid="19793"} ']
+
+
+def test_label_names_that_become_one(tmp_path: Path) -> None:
+    """Names that are the same when escaped are one label, with both values."""
+    file = MappedFile(tmp_path / "counter_0.db")
+    file.cell(encode_key("c", "c_total", {"a.b": "1", "a_b": "2", "a:c": "3"}, ""))
+    file.close()
+    (family,) = MergedStore(tmp_path).read(["0"])
+    assert list(family.prefixes) == ['c_total{a_b="1;2",a_c="3"} ']
 
 
 def filled(folder: Path) -> bytes:
