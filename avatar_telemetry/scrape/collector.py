@@ -42,6 +42,10 @@ ABSENT = (
     "metric %s is not on the page: an %s has no value common to several processes; use a Gauge with"
     ' multiprocess_mode="mostrecent" and the texts as labels'
 )
+CONFLICT = (
+    "metric %s was declared differently before: %d series of the older declaration are left out"
+    " until a restart"
+)
 Sockets = Callable[[], Iterable[socket.socket]]
 
 
@@ -84,6 +88,7 @@ class Collector:
         self._lock = threading.Lock()
         self._wants_leader = bool(settings.prometheus_endpoint) or pushes_metrics(settings)
         self._registry_failed = False
+        self._conflicting: set[str] = set()
         self._absent: set[str] = set()
         self._fixed = (_build_info(), _target_info(settings))
 
@@ -96,6 +101,7 @@ class Collector:
             if self._server:
                 families += self._gunicorn(self._server, alive)
             families += self._registered()
+            self._warn_of_conflicts()
             if self._registry is None:
                 self._warn_of_single_process()
         # A metric of the application may have a name that another one has, too: the first stands.
@@ -117,6 +123,11 @@ class Collector:
             "avatar_telemetry_unreadable_files", "gauge",
             "Files in the runtime folder that this scrape could not read.",
             [((), float(self._store.unreadable))],
+        )  # fmt: skip
+        yield family(
+            "avatar_telemetry_conflicting_series", "gauge",
+            "Series in the runtime folder that cannot be merged with the newest declaration.",
+            [((), float(sum(self._store.left_out.values())))],
         )  # fmt: skip
         if self._wants_leader:
             yield family(
@@ -218,6 +229,12 @@ class Collector:
                 LOGGER.exception("a collector of the application's registry failed")
             self._registry_failed = True
         return families
+
+    def _warn_of_conflicts(self) -> None:
+        for name, number in self._store.left_out.items():
+            if number and name not in self._conflicting:
+                self._conflicting.add(name)
+                LOGGER.warning(CONFLICT, name, number)
 
     def _warn_of_single_process(self) -> None:
         """Log which Info and Enum of prometheus_client are absent: they are of one process each."""

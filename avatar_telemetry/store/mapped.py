@@ -3,7 +3,8 @@
 The format is prometheus_client's own (``mmap_dict``), so that its tools read our files: four bytes
 of length used, four of padding, then entries of a length, a JSON key padded to eight bytes, and two
 doubles, value and timestamp. A value once placed never moves, so that updating one is a store into
-mapped memory, which outlives a killed process.
+mapped memory, which outlives a killed process. Only gauges of the modes ``mostrecent`` use the
+timestamp; elsewhere it is the time at which the process that last declared the series began.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import mmap
 import os
 import struct
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -169,6 +171,7 @@ class Book:
         self.series = 0
         self._failing = False
         self._location: tuple[Path, str] | None = None
+        self._opened_at = 0.0
         self._files: dict[str, MappedFile] = {}
         self._memory: dict[tuple[str, str], Cell] = {}
         self._values: list[Any] = []
@@ -187,6 +190,7 @@ class Book:
             kept = dict(self._memory) if self._location is None else {}
             self._leave()
             self._location = (folder, identifier)
+            self._opened_at = time.time()
             for (prefix, key), (memory, _) in kept.items():
                 doubles, index = self._place(prefix, key)
                 doubles[index] += memory[0]
@@ -238,6 +242,11 @@ class Book:
                 before = len(file.cells)
                 cell = file.cell(key)
                 self.series += len(file.cells) - before
+                if len(file.cells) > before and prefix == "histogram":
+                    _forget_other_bounds(file, key, self._opened_at)
+                if not prefix.endswith("mostrecent"):
+                    doubles, index = cell
+                    doubles[index + 1] = self._opened_at
                 return cell
         except (OSError, CorruptFileError, ValueError):
             self._tell()
@@ -275,6 +284,25 @@ class Book:
         self._files[prefix] = file
         self.series += len(file.cells)
         return file
+
+
+def _forget_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:
+    """Set a histogram to zero whose declaration has a bound more than what the slot's last holder
+    declared: nobody knows how its values would have fallen into the new buckets."""
+    metric, sample, labels, documentation = json.loads(key)
+    # Of a new series it is the last to be placed, so that only those of before have it here.
+    last = file.cells.get(encode_key(metric, sample, labels | {"le": "+Inf"}, documentation))
+    if "le" not in labels or last is None or last[0][last[1] + 1] in (opened_at, 0.0):
+        return
+    series = _series_of(key)
+    for each, (doubles, index) in file.cells.items():
+        if _series_of(each) == series:
+            doubles[index] = 0.0
+
+
+def _series_of(key: str) -> tuple[str, dict[str, str]]:
+    metric, _, labels, _ = json.loads(key)
+    return metric, {name: value for name, value in labels.items() if name != "le"}
 
 
 class _FirstUse:
@@ -320,6 +348,7 @@ def value_class(book: Book) -> type:
             **kwargs: object,
         ) -> None:
             self.prefix = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
+            self.stamped = self.prefix.endswith("mostrecent")
             labels = dict(zip(labelnames, labelvalues, strict=True))
             self.key = encode_key(metric_name, name, labels, help_text)
             book.adopt(self)
@@ -331,12 +360,14 @@ def value_class(book: Book) -> type:
         def inc(self, amount: float) -> None:
             with book.lock:
                 self._doubles[self._index] += amount
-                self._doubles[self._index + 1] = 0.0
+                if self.stamped:
+                    self._doubles[self._index + 1] = 0.0
 
         def set(self, value: float, timestamp: float | None = None) -> None:
             with book.lock:
                 self._doubles[self._index] = value
-                self._doubles[self._index + 1] = timestamp or 0.0
+                if self.stamped:
+                    self._doubles[self._index + 1] = timestamp or 0.0
 
         def get(self) -> float:
             with book.lock:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -70,16 +70,69 @@ class KnownFile:
     indexes: list[int] = field(default_factory=list)
     doubles: memoryview[float] = field(default_factory=lambda: memoryview(b"").cast("d"))
 
-    def columns(self) -> list[dict[Identity, int]]:
+    def columns(self, keep: Callable[[KnownFile, Identity], bool]) -> list[dict[Identity, int]]:
         """Where each series stands. A series that was renamed in its help text stands twice: the
         second time in a column of its own, so that both are counted."""
         columns: list[dict[Identity, int]] = [{}]
         for (identity, _), index in zip(self.series, self.indexes, strict=True):
+            if not keep(self, identity):
+                continue
             column = next((each for each in columns if identity not in each), None)
             if column is None:
                 columns.append(column := {})
             column[identity] = index
         return columns
+
+
+class Declarations:
+    """The newest declaration of each metric, by which its series are merged.
+
+    A reload may change the type, the mode or the buckets of a metric, and the files of before still
+    have series of the old declaration.
+
+    Args:
+        files: all that are read.
+    """
+
+    def __init__(self, files: Iterable[KnownFile]) -> None:
+        self._newest: dict[str, tuple[float, str]] = {}
+        self._bounds: dict[str, dict[float, float]] = {}
+        self._bounds_in: dict[tuple[int, str, Labels], set[float]] = {}
+        self.changed: set[str] = set()
+        """Metrics with several declarations."""
+        for file in files:
+            self._read(file)
+        newest = {
+            metric: frozenset(each for each in stamps if stamps[each] == max(stamps.values()))
+            for metric, stamps in self._bounds.items()
+        }
+        self.changed |= {key[1] for key, own in self._bounds_in.items() if own != newest[key[1]]}
+        self.shown = {metric: newest[metric] for metric in self.changed if metric in newest}
+        """The bounds to show of histograms that have others, too."""
+
+    def keeps(self, file: KnownFile, identity: Identity) -> bool:
+        """Whether a series can be merged with those of the newest declaration."""
+        metric = identity[0]
+        if metric not in self.changed:
+            return True
+        if self._newest[metric][1] != file.prefix:
+            return False
+        own = self._bounds_in.get((id(file), metric, _without_bound(identity)))
+        return own is None or own >= self.shown[metric]
+
+    def _read(self, file: KnownFile) -> None:
+        for (identity, _), index in zip(file.series, file.indexes, strict=True):
+            metric, sample, _ = identity
+            declared = (file.doubles[index + 1], file.prefix)
+            newest = self._newest.setdefault(metric, declared)
+            if newest[1] != file.prefix:
+                self.changed.add(metric)
+            self._newest[metric] = max(newest, declared)
+            if file.prefix == "histogram" and sample.endswith("_bucket"):
+                bounds = self._bounds.setdefault(metric, {})
+                _, labels, _, bound, _ = _order(identity)
+                bounds[bound] = max(bounds.get(bound, 0.0), declared[0])
+                self._bounds_in.setdefault((id(file), metric, labels), set()).add(bound)
 
 
 class MergedStore:
@@ -97,6 +150,8 @@ class MergedStore:
         self._groups: list[Group] = []
         self._layout: list[tuple[str, int, int]] = []
         self.unreadable = 0
+        self.left_out: dict[str, int] = {}
+        """Metrics with several declarations, and how many series of them cannot be merged."""
 
     def read(self, alive: Iterable[str]) -> list[Family]:
         """All families, by name.
@@ -112,10 +167,13 @@ class MergedStore:
         known = [file for name in self._names() if (file := self._load(name, living))]
         files = [file for file in known if file.series]  # one that is just made has none yet
         layout = [(f"{file.prefix}_{file.identifier}", file.inode, file.used) for file in files]
-        if layout != self._layout:
+        # Where declarations differ, one may become the newest without a change of the layout.
+        if layout != self._layout or self.left_out:
+            declarations = Declarations(files)
+            self.left_out = _count_left_out(files, declarations)
             files.sort(key=lambda file: file.prefix)
             self._groups = [
-                Group(prefix, list(members))
+                Group(prefix, list(members), declarations)
                 for prefix, members in groupby(files, key=lambda file: file.prefix)
             ]
             self._layout = layout
@@ -192,31 +250,40 @@ class Group:
     Args:
         prefix: how the names of the files begin.
         files: those with such a name.
+        declarations: which series of them are merged.
     """
 
-    def __init__(self, prefix: str, files: list[KnownFile]) -> None:
+    def __init__(self, prefix: str, files: list[KnownFile], declarations: Declarations) -> None:
         self._type = prefix.partition("_")[0]
         self._mode = MODES[prefix]
-        texts = {identity: text for file in files for identity, text in file.series}
+        keeps = declarations.keeps
+        texts = {
+            identity: text
+            for file in files
+            for identity, text in file.series
+            if keeps(file, identity)
+        }
         self._order = sorted(texts, key=_order)
         self._gatherers = [
             (file, _gatherer([column.get(each, file.used // 8) for each in self._order]))
             for file in files
-            for column in file.columns()
+            for column in file.columns(keeps)
         ]
         self._stamps = [
             (file, _gatherer([column.get(each, file.used // 8 - 1) + 1 for each in self._order]))
             for file in files
-            for column in file.columns()
+            for column in file.columns(keeps)
             if self._mode == "mostrecent"
         ]
         self._layouts = [
-            _Layout(self._type, texts[members[0]], members, start)
+            _Layout(self._type, texts[members[0]], members, start, declarations.shown)
             for start, members in _by_metric(self._order)
         ]
 
     def read(self) -> list[Family]:
         """The families of the group, as the files have them now."""
+        if not self._order:
+            return []
         columns = [gather(file.doubles) for file, gather in self._gatherers]
         values = self._merge(columns)
         return [layout.family(values) for layout in self._layouts]
@@ -247,14 +314,23 @@ class _Layout:
         documentation: its help text.
         members: its series, in the order of the group.
         start: where they begin in that order.
+        shown: the bounds to show of histograms that have others, too.
     """
 
-    def __init__(self, type_: str, documentation: str, members: list[Identity], start: int) -> None:
+    def __init__(
+        self,
+        type_: str,
+        documentation: str,
+        members: list[Identity],
+        start: int,
+        shown: Mapping[str, frozenset[float]],
+    ) -> None:
         self._metric = members[0][0]
         self._type = type_
         self._documentation = documentation
         self._span = slice(start, start + len(members))
-        self._histograms: list[tuple[int, int]] = []
+        self._shown = shown.get(self._metric)
+        self._histograms: list[tuple[int, int, list[int]]] = []
         names = [sample for _, sample, _ in members]
         labels = [each for _, _, each in members]
         if type_ == "histogram":
@@ -283,21 +359,36 @@ class _Layout:
             # A process that was killed while it made the series has counted nothing in it.
             bounds = [_bound(labels_) for _, labels_ in buckets]
             if last.endswith("_sum") and _are_whole(bounds):
-                names += [sample for sample, _ in buckets]
+                lines = [
+                    number for number, bound in enumerate(bounds)
+                    if self._shown is None or bound in self._shown
+                ]  # fmt: skip
+                names += [buckets[number][0] for number in lines]
                 names += [self._metric + "_count", self._metric + "_sum"]
-                labels += [_with_canonical_bound(labels_) for _, labels_ in buckets]
+                labels += [_with_canonical_bound(buckets[number][1]) for number in lines]
                 labels += [without_bound, without_bound]
-                self._histograms.append((position, position + len(buckets)))
+                self._histograms.append((position, position + len(buckets), lines))
             position += len(each)
         return names, labels
 
     def _accumulate(self, values: Values) -> list[float]:
         lines: list[float] = []
-        for start, stop in self._histograms:
+        for start, stop, numbers in self._histograms:
             buckets = list(accumulate(values[start:stop]))
-            lines += buckets
+            lines += buckets if self._shown is None else [buckets[number] for number in numbers]
             lines += (buckets[-1], values[stop])
         return lines
+
+
+def _count_left_out(files: Iterable[KnownFile], declarations: Declarations) -> dict[str, int]:
+    left_out = dict.fromkeys(declarations.changed, 0)
+    for file in files if left_out else ():
+        for identity, _ in file.series:
+            metric, sample, _ = identity
+            part = file.prefix == "histogram" and not sample.endswith("_sum")
+            if metric in left_out and not part and not declarations.keeps(file, identity):
+                left_out[metric] += 1
+    return left_out
 
 
 def _read_bytes(path: Path) -> tuple[int, bytes]:
@@ -324,9 +415,8 @@ def _parse_key(key: bytes, identifier: str) -> tuple[Identity, str]:
 
 def _gatherer(indexes: list[int]) -> Callable[[Values], Values]:
     """A function that picks these doubles in C; ``itemgetter`` alone gives one bare value."""
-    if len(indexes) == 1:
-        only = indexes[0]
-        return lambda doubles: (doubles[only],)
+    if len(indexes) < 2:
+        return lambda doubles: [doubles[index] for index in indexes]
     return itemgetter(*indexes)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -185,6 +186,89 @@ def test_label_names_that_become_one(tmp_path: Path) -> None:
     file.close()
     (family,) = MergedStore(tmp_path).read(["0"])
     assert list(family.prefixes) == ['c_total{a_b="1;2",a_c="3"} ']
+
+
+def declare(book: Book, folder: Path, identifier: str, make: Callable[..., Any]) -> Any:
+    """What a worker does that takes a slot and makes its metrics."""
+    book.detach()
+    book._values.clear()  # the process before is gone
+    book._memory.clear()
+    book.open(folder, identifier)
+    return make(registry=CollectorRegistry())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sample"),
+    [
+        pytest.param(partial(Gauge, "m", "m", multiprocess_mode="all"),
+                     partial(Gauge, "m", "m", multiprocess_mode="livemax"), "m", id="mode"),
+        pytest.param(partial(Gauge, "m", "m", multiprocess_mode="livemax"),
+                     partial(Gauge, "m", "m", multiprocess_mode="all"), "m", id="mode back"),
+        pytest.param(partial(Counter, "m", "m"),
+                     partial(Gauge, "m", "m", multiprocess_mode="sum"), "m", id="to a gauge"),
+        pytest.param(partial(Gauge, "m", "m", multiprocess_mode="sum"),
+                     partial(Counter, "m", "m"), "m_total", id="to a counter"),
+    ],
+)  # fmt: skip
+def test_the_newest_declaration_stands(
+    tmp_path: Path, value_seam: Book, before: Any, after: Any, sample: str
+) -> None:
+    """After a reload that changed a type or a mode the old series are left out and counted, also
+    when the change is taken back."""
+    store = MergedStore(tmp_path)
+    for slot in ("s0", "s1"):
+        declare(value_seam, tmp_path, slot, before).inc(3)
+    store.read(["s0", "s1"])
+    assert store.left_out == {}
+    declare(value_seam, tmp_path, "s0", after).inc(4)
+    (family,) = store.read(["s0", "s1"])
+    assert [(name, value) for name, value in zip(family.names, family.values, strict=True)] == [
+        (sample, 4.0)
+    ]
+    assert store.left_out == {"m": 2}
+    declare(value_seam, tmp_path, "s0", before)
+    (family,) = store.read(["s0", "s1"])
+    assert sum(family.values) == (3 if "max" in str(before) else 6)
+    assert store.left_out == {"m": 1}
+
+
+def buckets(folder: Path) -> dict[str, float]:
+    return {
+        dict(labels).get("le", name): value for (name, labels), value in ours(folder, ()).items()
+    }
+
+
+def test_buckets_that_are_taken_out_stay_exact(tmp_path: Path, value_seam: Book) -> None:
+    """Fewer bounds lose nothing: what was counted between them is in the next one."""
+    old, new = (
+        partial(Histogram, "h", "h", buckets=(0.5, 1, 2)),
+        partial(Histogram, "h", "h", buckets=(2,)),
+    )
+    for slot in ("s0", "s1"):
+        declare(value_seam, tmp_path, slot, old).observe(0.75)
+    declare(value_seam, tmp_path, "s0", new).observe(1.5)
+    assert buckets(tmp_path) == {"2.0": 3, "+Inf": 3, "h_count": 3, "h_sum": 3}
+
+
+def test_buckets_that_are_added_begin_anew(tmp_path: Path, value_seam: Book) -> None:
+    """More bounds: a slot with the old ones is left out, and its next holder begins at zero."""
+    old, new = (
+        partial(Histogram, "h", "h", buckets=(2,)),
+        partial(Histogram, "h", "h", buckets=(1, 2, 4)),
+    )
+    for slot in ("s0", "s1"):
+        declare(value_seam, tmp_path, slot, old).observe(0.5)
+    declare(value_seam, tmp_path, "s0", new).observe(3)
+    store = MergedStore(tmp_path)
+    store.read([])
+    assert store.left_out == {"h": 1}
+    expected = {"1.0": 0, "2.0": 0, "4.0": 1, "+Inf": 1, "h_count": 1, "h_sum": 3}
+    assert buckets(tmp_path) == expected
+    declare(value_seam, tmp_path, "s1", new).observe(0.5)
+    expected = {"1.0": 1, "2.0": 1, "4.0": 2, "+Inf": 2, "h_count": 2, "h_sum": 3.5}
+    assert buckets(tmp_path) == expected
+    declare(value_seam, tmp_path, "s1", new)
+    assert buckets(tmp_path) == expected, "the same declaration counts on"
 
 
 def filled(folder: Path) -> bytes:
