@@ -23,7 +23,9 @@ from threading import RLock
 from typing import Any
 
 from avatar_telemetry.store.files import give_to_owner, open_own
+from avatar_telemetry.store.instruments import INSTRUMENTS
 
+OUR_METRICS = frozenset(instrument.name for instrument in INSTRUMENTS)
 INITIAL_SIZE = 1 << 16
 HEADER = 8
 ENTRY_TAIL = 16
@@ -169,6 +171,7 @@ class Book:
         self.lock: AbstractContextManager[object] = RLock()
         self.failed = failed
         self.series = 0
+        """Values of our own instruments: the application's are not ours to bound."""
         self._failing = False
         self._location: tuple[Path, str] | None = None
         self._opened_at = 0.0
@@ -239,10 +242,10 @@ class Book:
         try:
             if self._location is not None:
                 file = self._files.get(prefix) or self._open_file(prefix)
-                before = len(file.cells)
+                is_new = key not in file.cells
                 cell = file.cell(key)
-                self.series += len(file.cells) - before
-                if len(file.cells) > before and prefix == "histogram":
+                self.series += is_new and _is_ours(key)
+                if is_new and prefix == "histogram":
                     _forget_other_bounds(file, key, self._opened_at)
                 if not prefix.endswith("mostrecent"):
                     doubles, index = cell
@@ -282,8 +285,12 @@ class Book:
             path.replace(path.with_suffix(".db.corrupt"))
             file = MappedFile(path)
         self._files[prefix] = file
-        self.series += len(file.cells)
+        self.series += sum(map(_is_ours, file.cells))
         return file
+
+
+def _is_ours(key: str) -> bool:
+    return key[2 : key.index('"', 2)] in OUR_METRICS
 
 
 def _forget_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:

@@ -13,7 +13,7 @@ from avatar_telemetry.store.instruments import (
     UPLOAD_SIZE,
     Instrument,
 )
-from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.mapped import Book, value_class
 from avatar_telemetry.store.metrics import MAX_PLANS, Metrics
 from tests.support.paths import DOCS
 from tests.support.recorder import Recorder
@@ -94,6 +94,26 @@ def test_series_of_the_last_holder_count_against_the_ceiling(tmp_path: Path) -> 
     book.detach()
     assert first.value("ivatar_auth_attempts_total", operation="7") == 2
     assert first.value("ivatar_auth_attempts_total", operation="new") == 0
+
+
+def test_series_of_the_application_do_not_count_against_the_ceiling(tmp_path: Path) -> None:
+    """However many it makes, our own instruments have the whole ceiling, also in the next holder of
+    the slot."""
+    for holder in range(2):
+        book = Book()
+        book.open(tmp_path, "0")
+        make = value_class(book)
+        for number in range(200):
+            make("counter", "app", "app_total", ["n"], [str(number)], "The application's.")
+        metrics = Metrics(book, 100)
+        metrics.count(AUTH_ATTEMPTS, f"operation{holder}", "true")
+        book.detach()
+    recorder = Recorder(tmp_path)
+    for holder in range(2):
+        operation = f"operation{holder}"
+        assert recorder.value("ivatar_auth_attempts_total", operation=operation) == 1
+    assert recorder.value("avatar_telemetry_series_refused_total") == 0
+    recorder.book.detach()
 
 
 def test_what_a_client_can_make_us_remember_is_bounded(recorder: Recorder) -> None:
