@@ -39,7 +39,7 @@ from avatar_telemetry.probes import POLICY, install_probes
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.scrape.collector import Collector, Server
-from avatar_telemetry.scrape.exposition import MetricsPage
+from avatar_telemetry.scrape.exposition import MetricsPage, load_parser
 from avatar_telemetry.startup import (
     acting_as,
     check_endpoint,
@@ -147,7 +147,8 @@ class Runtime:
         check_profile(settings.profile)
         check_exporters(settings)
         warn_of_doubts(self._environ)
-        _load_outlets(settings)  # its workers share it
+        load_parser()  # its workers share it, and what sends
+        _load_outlets(settings)
         if settings.prometheus_endpoint and not upgrades:
             check_endpoint(settings.prometheus_endpoint)
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)

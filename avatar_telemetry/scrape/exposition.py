@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gzip
 import hmac
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING
-
-from webob.acceptparse import create_accept_encoding_header, create_accept_header
 
 from avatar_telemetry.client.environ import text
 from avatar_telemetry.config.parsing import Allow
@@ -82,9 +82,10 @@ class MetricsPage:
     def __init__(self, collect: Callable[[], Iterable[Family]], guard: Guard) -> None:
         self._collect = collect
         self._guard = guard
+        self._parser = load_parser()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        content_type = _negotiate(_header(environ, "HTTP_ACCEPT"))
+        content_type = _negotiate(self._parser, _header(environ, "HTTP_ACCEPT"))
         try:
             body = render(self._collect(), openmetrics=content_type == OPENMETRICS)
         except Exception:  # noqa: BLE001 - a worker must survive what it cannot show
@@ -92,7 +93,7 @@ class MetricsPage:
             start_response("503 Service Unavailable", [("Content-Length", "0")])
             return []
         headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
-        if _takes_gzip(_header(environ, "HTTP_ACCEPT_ENCODING")):
+        if _takes_gzip(self._parser, _header(environ, "HTTP_ACCEPT_ENCODING")):
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
         headers.append(("Content-Length", str(len(body))))
@@ -102,6 +103,17 @@ class MetricsPage:
 
 def _header(environ: WSGIEnvironment, key: str) -> str | None:
     return text(environ[key]) if key in environ else None
+
+
+def load_parser() -> ModuleType:
+    """Import WebOb's parser of Accept headers: where a page is served, not with the package.
+
+    WebOb imports ``cgi``, whose deprecation is an error with ``-W error``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from webob import acceptparse
+    return acceptparse  # type: ignore[no-any-return]
 
 
 def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:
@@ -148,10 +160,10 @@ def _openmetrics_header(family: Family) -> str:
     return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.type}\n"
 
 
-def _negotiate(accept: str | None) -> str:
+def _negotiate(parser: ModuleType, accept: str | None) -> str:
     """The format that the client likes best; OpenMetrics only where it is named (RFC 9110)."""
     openmetrics = text = 0.0
-    for full, quality, parameters, _ in create_accept_header(accept).parsed or ():
+    for full, quality, parameters, _ in parser.create_accept_header(accept).parsed or ():
         media_type = full.partition(";")[0].strip().lower()
         version = dict(parameters).get("version", "")
         if media_type == "application/openmetrics-text" and version in ("", "1.0.0"):
@@ -161,6 +173,8 @@ def _negotiate(accept: str | None) -> str:
     return OPENMETRICS if openmetrics and openmetrics >= text else TEXT
 
 
-def _takes_gzip(accept_encoding: str | None) -> bool:
-    header = create_accept_encoding_header(accept_encoding)
-    return accept_encoding is not None and bool(header.acceptable_offers(["gzip"]))
+def _takes_gzip(parser: ModuleType, accept_encoding: str | None) -> bool:
+    header = parser.create_accept_encoding_header(accept_encoding)
+    # WebOb accepts every encoding where there is no header, or one that is none.
+    is_valid = isinstance(header, parser.AcceptEncodingValidHeader)
+    return is_valid and bool(header.acceptable_offers(["gzip"]))

@@ -53,3 +53,21 @@ def test_with_export() -> None:
         AVATAR_TELEMETRY_FLUSH_TIMEOUT="0.1",
     )  # fmt: skip
     assert set(HEAVY) <= found
+
+
+@pytest.mark.parametrize("module", ["avatar_telemetry", "avatar_telemetry.gunicorn"])
+def test_warnings_as_errors(module: str) -> None:
+    """The package can be imported where each warning is an error, without WebOb."""
+    program = f"import sys, {module}; sys.exit('webob' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_page_with_warnings_as_errors() -> None:
+    """A scrape is answered there, too."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SERVE], env={}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -92,6 +92,8 @@ def test_the_format_follows_accept(accept: str | None, content_type: str) -> Non
         ("gzip", True),
         ("deflate, gzip;q=0.5", True),
         ("gzip;q=0", False),
+        (";;", False),
+        ("gzip;q=2", False),
         ("br", False),
         (None, False),
     ],
