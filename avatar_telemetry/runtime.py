@@ -44,6 +44,7 @@ from avatar_telemetry.startup import (
     acting_as,
     check_endpoint,
     check_profile,
+    check_space,
     check_writable,
     load_profile,
     warn_of_doubts,
@@ -54,6 +55,7 @@ from avatar_telemetry.store.mapped import Book, value_class
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.store.slots import (
     Slot,
+    claim_again,
     claim_slot,
     clear_dead_gauges,
     make_leader_lock,
@@ -67,6 +69,11 @@ if TYPE_CHECKING:
     from avatar_telemetry.export.outlets import Outlets
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+KEEP_YOUNG_INTERVAL = 3600.0
+FOLDER_GONE = (
+    "the runtime folder %s was removed while the server runs: it is built anew, with the counts of"
+    " the living workers; keep cleaners away from it (systemd: RemoveIPC=no for the user)"
+)
 MASTER_IDENTIFIER = "master"
 WAS_OFF = "OTEL_SDK_DISABLED was true when the server started: start it again to record anything"
 NOT_PREPARED = (
@@ -98,6 +105,7 @@ class Runtime:
         self._user = (os.geteuid(), os.getegid())
         self._forked = False
         self._sees_forks = False
+        self._keep_young_at = 0.0
         self._server: Server | None = None
         self._metrics: Metrics | None = None
         self._page: MetricsPage | None = None
@@ -154,6 +162,7 @@ class Runtime:
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
         with acting_as(uid, gid):
             check_writable(folder.path)
+            check_space(folder.path)
             make_leader_lock(folder.path)
             make_stamp(folder.path)
         # Functions of prometheus_client need it, in the user's own hooks, too.
@@ -173,6 +182,7 @@ class Runtime:
         """A worker is gone; what it had in progress is not."""
         if self._folder is not None:
             with self.guard.at("child_exit"), acting_as(*self._user):
+                self._renew_folder(self._folder)
                 clear_dead_gauges(self._folder.path, pid)
 
     def push_last(self) -> None:
@@ -323,7 +333,7 @@ class Runtime:
         with self.guard.at("logs"):
             install_correlation(resource_attributes(settings)["service.name"])
         self._take_slot()
-        metrics = self._metrics = Metrics(self.book, settings.max_series)
+        metrics = self._metrics = Metrics(self.book, settings.max_series, self._tend)
         self.guard.count = metrics.internal_error
         WORKER.find = self._found
         self._see_forks()
@@ -337,7 +347,12 @@ class Runtime:
     def _open_outlets(self, settings: Settings, folder: RuntimeFolder, metrics: Metrics) -> None:
         registry = None if self.managed else prometheus_client.REGISTRY
         collector = Collector(folder.path, settings, self._server, registry)
-        page = self._page = MetricsPage(collector.collect, self.guard)
+
+        def collect() -> list[Family]:
+            self._tend()
+            return collector.collect()
+
+        page = self._page = MetricsPage(collect, self.guard)
         if not sends(settings):
             return
         from avatar_telemetry.export.outlets import Outlets  # with the export off nobody needs it
@@ -360,14 +375,53 @@ class Runtime:
                 raise FileNotFoundError("no runtime folder")
             path = self._folder.path
             with acting_as(*self._user):
-                path.mkdir(mode=0o700, exist_ok=True)
-                worker = not (self.managed and self._forked)
-                self._slot = claim_slot(path, worker=worker)
-                remove_live_gauges(path, self._slot.number)
-                self.book.open(path, self._slot.identifier)
+                self._renew_folder(self._folder)
+                slot = claim_slot(path, worker=self._is_worker())
+                remove_live_gauges(path, slot.number)
+                self._slot = slot
+                self.book.open(path, slot.identifier)
         except OSError:
-            self.book.detach()
+            if self.book.is_open:
+                self.book.detach()
             self.guard.failed("slot")
+
+    def _is_worker(self) -> bool:
+        return not (self.managed and self._forked)
+
+    def _renew_folder(self, folder: RuntimeFolder) -> None:
+        if folder.renew():
+            LOGGER.warning(FOLDER_GONE, folder.path)
+
+    def _tend(self) -> None:
+        """See that this process still writes into files that are on the page. Never raises."""
+        metrics, folder = self._metrics, self._folder
+        if metrics is None or folder is None:
+            return
+        with self.guard.at("slot"), self.book.lock:
+            if self._slot is None:
+                self._take_slot()
+                metrics.renew()
+            elif not self._slot.is_safe(folder.path):
+                self._go_on(folder, self._slot)
+                metrics.renew()
+            elif self.book.short and self.book.recover():
+                metrics.renew()
+            now = time.monotonic()
+            if now >= self._keep_young_at:
+                self._keep_young_at = now + KEEP_YOUNG_INTERVAL
+                folder.keep_young()
+
+    def _go_on(self, folder: RuntimeFolder, slot: Slot) -> None:
+        """The folder, or files of it, were removed: build them anew with the values of before."""
+        with acting_as(*self._user):
+            self._renew_folder(folder)
+            if slot.has_data(folder.path):
+                self._slot = claim_again(folder.path, slot, worker=self._is_worker()) or slot
+                return
+            self._slot = claim_slot(folder.path, worker=self._is_worker())
+            remove_live_gauges(folder.path, self._slot.number)
+            self.book.move(folder.path, self._slot.identifier)
+        slot.close()
 
     def _renewed_settings(self) -> Settings:
         """The settings as ``raw_env`` of a reloaded configuration has them, if they can be used."""

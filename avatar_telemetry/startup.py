@@ -15,6 +15,7 @@ from avatar_telemetry.errors import ProfileError, SettingsError
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.port import open_server
+from avatar_telemetry.store.mapped import SLOT_SIZE, reserve
 
 PACKAGE = __package__ or "avatar_telemetry"
 # By its name: nothing here imports the demo, which is an application like any other.
@@ -162,6 +163,24 @@ def check_writable(folder: Path) -> None:
             f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: allowed is a folder that user id"
             f" {os.geteuid()} can read and write"
         )
+
+
+def check_space(folder: Path) -> None:
+    """See whether there is space for the files of a slot, by taking it for a moment.
+
+    Raises:
+        SettingsError: there is not.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            reserve(file.fileno(), SLOT_SIZE)
+    except OSError as error:
+        raise SettingsError(
+            f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: no space for the {SLOT_SIZE >> 10} KiB of a"
+            f" worker's files: {error.strerror or error}; make room there (a container's /dev/shm:"
+            " --shm-size=256m) or name another folder",
+            what="the runtime folder cannot be used",
+        ) from error
 
 
 @contextmanager

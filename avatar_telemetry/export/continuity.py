@@ -117,7 +117,10 @@ class Continuity:
         self._append()
         if self._size > MAX_GROWTH + 4 * self._size_when_new:
             self._write_anew()
-        os.utime(self._path, follow_symlinks=False)
+        try:
+            os.utime(self._path, follow_symlinks=False)
+        except FileNotFoundError:  # the folder was removed, and built anew
+            self._write_anew()
 
     def _take_over(self, line: bytes) -> None:
         """A line that was cut off by its writer's death is none."""

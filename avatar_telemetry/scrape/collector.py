@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import socket
 import struct
@@ -129,12 +130,25 @@ class Collector:
             "Series in the runtime folder that cannot be merged with the newest declaration.",
             [((), float(sum(self._store.left_out.values())))],
         )  # fmt: skip
+        free = self._free_bytes()
+        if free is not None:
+            yield family(
+                "avatar_telemetry_folder_free_bytes", "gauge",
+                "Space that is left for the runtime folder.", [((), free)],
+            )  # fmt: skip
         if self._wants_leader:
             yield family(
                 "avatar_telemetry_leader", "gauge",
                 "Whether a living process pushes the metrics and serves the separate port.",
                 [((), float(self._is_led()))],
             )  # fmt: skip
+
+    def _free_bytes(self) -> float | None:
+        try:
+            status = os.statvfs(self._folder)
+        except OSError:
+            return None  # the folder was removed under us
+        return float(status.f_bavail * status.f_frsize)
 
     def _is_led(self) -> bool:
         try:

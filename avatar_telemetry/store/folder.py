@@ -6,6 +6,7 @@ its workers inherit. So the kernel knows, whatever dies and however, whether a f
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -27,6 +28,7 @@ PREFIX = "avatar-telemetry-"
 PRIVATE_NAME = re.compile(PREFIX + r"[a-z0-9_]{8}", re.ASCII)
 LOCK_NAME = "folder.lock"
 KEY_BYTES = 32
+IN_USE = "the runtime folder is in use"
 LONGEST_RECORD = 65_536
 LOCK_WAIT = 5.0
 """Seconds that another process's lock is waited for: its workers may be about to end."""
@@ -59,9 +61,46 @@ class RuntimeFolder:
     since: float
     key: bytes = field(repr=False)
 
+    def renew(self) -> bool:
+        """Make the folder and its lock anew where they were removed while this process runs.
+
+        Returns:
+            Whether the folder itself was gone.
+
+        Raises:
+            OSError: it cannot be made, or is another server's now.
+        """
+        path = self.path / LOCK_NAME
+        if is_at_path(self.lock, path):
+            return False
+        was_gone = not self.path.exists()
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        lock = open_own(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            record, found = (os.pread(each, LONGEST_RECORD, 0) for each in (self.lock, lock))
+            if found not in (b"", record):
+                raise OSError(errno.EBUSY, "another server uses the folder", str(self.path))
+            os.pwrite(lock, record, 0)
+            os.dup2(lock, self.lock, inheritable=False)
+        finally:
+            os.close(lock)
+        return was_gone
+
+    def keep_young(self) -> None:
+        """Keep the files from looking old to a cleaner, which goes by their times."""
+        now = time.time_ns()
+        for entry in os.scandir(self.path):
+            with suppress(OSError):
+                # The time of modification has a meaning of its own for some of them.
+                changed = entry.stat(follow_symlinks=False).st_mtime_ns
+                os.utime(entry.path, ns=(now, changed), follow_symlinks=False)
+
     def release(self) -> None:
         """Leave the folder; the last one to leave removes our files and a private folder."""
         try:
+            if self.path.is_dir():
+                self.renew()
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if is_at_path(self.lock, self.path / LOCK_NAME):
                 self._remove()
@@ -98,8 +137,9 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
     """
     _remove_dead(uid)
     inherited = _folder_of(upgrades, uid) if upgrades and not named else None
-    path = Path(named or inherited or _make_private()).absolute()
+    path = base_folder()
     try:
+        path = Path(named or inherited or _make_private()).absolute()
         directory, made = open_directory(path, make=True)
         try:
             made = made or not (named or inherited)
@@ -147,9 +187,10 @@ def _make_private() -> str:
     return tempfile.mkdtemp(prefix=PREFIX, dir=base_folder())
 
 
-def _fault(path: Path, fault: str) -> SettingsError:
-    message = f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {fault}"
-    return SettingsError(message, what="the runtime folder cannot be used")
+def _fault(
+    path: Path, fault: str, what: str = "the runtime folder cannot be used"
+) -> SettingsError:
+    return SettingsError(f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {fault}", what=what)
 
 
 def _check_owner(path: Path, directory: int, uid: int, gid: int, *, made: bool) -> None:
@@ -181,7 +222,9 @@ def _join(path: Path, directory: int, upgrades: int, uid: int) -> tuple[int, flo
     end = time.monotonic() + LOCK_WAIT
     while (joined := _try_join(path, directory, upgrades, uid)) is None:
         if time.monotonic() > end:
-            raise _fault(path, "another process has locked it; allowed is a folder of its own")
+            raise _fault(
+                path, "another process has locked it; allowed is a folder of its own", IN_USE
+            )
         time.sleep(LOCK_POLL)
     return joined
 
@@ -202,7 +245,9 @@ def _try_join(
         strangers = [str(pid) for pid, _ in masters if pid != upgrades]
         if strangers:
             raise _fault(
-                path, f"process {', '.join(strangers)} uses it; allowed is a folder of its own"
+                path,
+                f"process {', '.join(strangers)} uses it; allowed is a folder of its own",
+                IN_USE,
             )
         since, key = time.time(), os.urandom(KEY_BYTES)
         if masters:  # the one that this process replaces

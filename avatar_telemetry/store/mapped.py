@@ -22,11 +22,13 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from avatar_telemetry.store.files import give_to_owner, open_own
+from avatar_telemetry.store.files import give_to_owner, is_at_path, open_own
 from avatar_telemetry.store.instruments import INSTRUMENTS
 
 OUR_METRICS = frozenset(instrument.name for instrument in INSTRUMENTS)
 INITIAL_SIZE = 1 << 16
+SLOT_SIZE = 4 * INITIAL_SIZE
+"""Counters, histograms, and the gauges of a common application."""
 HEADER = 8
 ENTRY_TAIL = 16
 _length = struct.Struct("i")
@@ -81,6 +83,21 @@ def encode_key(metric: str, sample: str, labels: dict[str, str], documentation: 
     return json.dumps([metric, sample, labels, documentation], sort_keys=True)
 
 
+def reserve(descriptor: int, size: int) -> None:
+    """Take space for a file.
+
+    A sparse file on a full file system would kill the process by SIGBUS at the first store; space
+    that is reserved cannot run out later.
+
+    Raises:
+        OSError: there is none.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
+
+
 class MappedFile:
     """One file, open for writing by this process alone.
 
@@ -96,7 +113,8 @@ class MappedFile:
             size = os.fstat(self._descriptor).st_size
             if size == 0:
                 give_to_owner(self._descriptor, path.parent)
-                size = self._reserve(INITIAL_SIZE)
+                reserve(self._descriptor, INITIAL_SIZE)
+                size = INITIAL_SIZE
             if size % 8:
                 raise CorruptFileError(f"{size} bytes")
             self._map(size)
@@ -118,6 +136,10 @@ class MappedFile:
         """
         return self.cells.get(key) or self._append(key)
 
+    def is_at_path(self) -> bool:
+        """Whether the file is still in its folder."""
+        return is_at_path(self._descriptor, self.path)
+
     def close(self) -> None:
         """Close the descriptor; mapped values stay usable until they are forgotten."""
         os.close(self._descriptor)
@@ -131,22 +153,14 @@ class MappedFile:
         while end > size:
             size *= 2
         if size > len(self._bytes):
-            self._map(self._reserve(size))
+            reserve(self._descriptor, size)
+            self._map(size)
         self._bytes[self._used : end] = entry
         # The entry stands before the length says so: a kill in between loses nothing.
         self._bytes[0:4] = _length.pack(end)
         self._used = end
         cell = self.cells[key] = (self._doubles, (end - ENTRY_TAIL) // 8)
         return cell
-
-    def _reserve(self, size: int) -> int:
-        # A sparse file on a full file system would kill the process by SIGBUS at the first store;
-        # space that is reserved cannot run out later.
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._descriptor, 0, size)
-        else:
-            os.ftruncate(self._descriptor, size)
-        return size
 
     def _map(self, size: int) -> None:
         # Cells in an earlier, smaller mapping keep it alive; both show the same pages.
@@ -172,6 +186,8 @@ class Book:
         self.failed = failed
         self.series = 0
         """Values of our own instruments: the application's are not ours to bound."""
+        self.short = False
+        """Values are in plain memory that should be in a file."""
         self._failing = False
         self._location: tuple[Path, str] | None = None
         self._opened_at = 0.0
@@ -199,12 +215,56 @@ class Book:
                 doubles[index] += memory[0]
             self._place_all()
 
+    def move(self, folder: Path, identifier: str) -> None:
+        """Go on in other files: those of before were removed. Their values are still mapped, and
+        go into the new ones. What is still in the folder stays there, and on the page.
+
+        Args:
+            folder: the runtime folder.
+            identifier: the slot.
+        """
+        with self.lock:
+            values = {
+                (prefix, key): (doubles[index], doubles[index + 1])
+                for prefix, file in self._files.items()
+                if not file.is_at_path()
+                for key, (doubles, index) in file.cells.items()
+            }
+            values |= self._values_in_memory()
+            self._leave()
+            self._location = (folder, identifier)
+            self._restore(values)
+
+    def recover(self) -> bool:
+        """Try to put into files what is in plain memory because there was no space.
+
+        Returns:
+            Whether values have moved, so that their cells have to be found anew.
+        """
+        with self.lock:
+            values = self._values_in_memory()
+            before, self._memory = self._memory, {}
+            self.short = False
+            for prefix, key in before:
+                self._place(prefix, key)
+                break
+            if self.short:
+                self._memory = before
+                return False
+            self._restore(values)
+            return True
+
     def detach(self) -> None:
         """From now on, write into plain memory: the files are another process's, or gone."""
         with self.lock:
             self._leave()
             self._location = None
             self._place_all()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it writes into files."""
+        return self._location is not None
 
     def renew_lock(self) -> None:
         """In a forked child: the thread that may have held the lock is not there."""
@@ -252,14 +312,30 @@ class Book:
                     doubles[index + 1] = self._opened_at
                 return cell
         except (OSError, CorruptFileError, ValueError):
+            self.short = True
             self._tell()
         return self._memory.setdefault((prefix, key), (memoryview(array("d", (0.0, 0.0))), 0))
+
+    def _restore(self, values: dict[tuple[str, str], tuple[float, float]]) -> None:
+        for (prefix, key), (value, stamp) in values.items():
+            doubles, index = self._place(prefix, key)
+            doubles[index] = value if prefix.startswith("gauge") else doubles[index] + value
+            if prefix.endswith("mostrecent"):
+                doubles[index + 1] = stamp
+        self._place_all()
+
+    def _values_in_memory(self) -> dict[tuple[str, str], tuple[float, float]]:
+        return {
+            each: (doubles[index], doubles[index + 1])
+            for each, (doubles, index) in self._memory.items()
+        }
 
     def _leave(self) -> None:
         for file in self._files.values():
             file.close()
         self._files.clear()
         self._memory.clear()
+        self.short = False
         self.series = 0
 
     def _place_all(self) -> None:

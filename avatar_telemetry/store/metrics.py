@@ -6,8 +6,10 @@ mapped memory, once for each combination, and a finished request into one batch 
 
 from __future__ import annotations
 
+import time
 from array import array
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from avatar_telemetry.store.family import format_bound
@@ -33,6 +35,7 @@ INFINITE = float("inf")
 # Combinations of label values that are kept resolved. A client chooses some (method, size, suffix),
 # so this bounds what it can make us remember; the series themselves have their own ceiling.
 MAX_PLANS = 4096
+TEND_INTERVAL = 1.0
 # A longer query is rather a stranger's invention than a page's picture.
 LONGEST_QUERY = 64
 
@@ -91,10 +94,15 @@ class Metrics:
     Args:
         book: where values live.
         max_series: ceiling on the series of this process.
+        tend: called at most once a second before a request, to see that the files are still there.
     """
 
-    def __init__(self, book: Book, max_series: int) -> None:
+    def __init__(
+        self, book: Book, max_series: int, tend: Callable[[], None] = lambda: None
+    ) -> None:
         self._book = book
+        self._tend = tend
+        self._tend_at = 0.0
         self._max_series = max_series
         self.renew()
 
@@ -110,6 +118,10 @@ class Metrics:
 
     def started(self) -> None:
         """A request began."""
+        now = time.monotonic()
+        if now >= self._tend_at:
+            self._tend_at = now + TEND_INTERVAL
+            self._tend()
         doubles, index = self._in_progress
         with self._book.lock:
             doubles[index] += 1.0

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from avatar_telemetry.scrape.process import is_alive, start_ticks
-from avatar_telemetry.store.files import lock_own, open_own
+from avatar_telemetry.store.files import is_at_path, lock_own, open_own
 
 SLOT_FILE = re.compile(r"slot-(\d+)\.lock")
 LEADER_LOCK = "leader.lock"
@@ -40,6 +40,14 @@ class Slot:
     number: int
     lock: int
     data: int
+
+    def is_safe(self, folder: Path) -> bool:
+        """Whether both files are still the ones in the folder."""
+        return is_at_path(self.lock, _lock_path(folder, self.number)) and self.has_data(folder)
+
+    def has_data(self, folder: Path) -> bool:
+        """Whether the files of the slot are still there."""
+        return is_at_path(self.data, _data_path(folder, self.number))
 
     def close(self) -> None:
         """Close the locks. In a forked child they remain the parent's."""
@@ -94,6 +102,20 @@ def claim_slot(folder: Path, *, worker: bool = True) -> Slot:
         OSError: the folder is gone, full or read-only.
     """
     return next(slot for number in count() if (slot := _try_claim(folder, number, worker)))
+
+
+def claim_again(folder: Path, slot: Slot, *, worker: bool = True) -> Slot | None:
+    """Make the lock file of a slot anew, which was removed while the slot was held.
+
+    Returns:
+        The same slot, or ``None`` where another process has that lock at the moment.
+    """
+    lock = lock_own(_lock_path(folder, slot.number))
+    if lock is None:
+        return None
+    _write_holder(lock, worker)
+    os.close(slot.lock)
+    return Slot(slot.number, lock, slot.data)
 
 
 def holders(folder: Path) -> list[Holder]:
@@ -155,8 +177,16 @@ def is_led(folder: Path) -> bool:
     return lock is None
 
 
+def _lock_path(folder: Path, number: int) -> Path:
+    return folder / f"slot-{number}.lock"
+
+
+def _data_path(folder: Path, number: int) -> Path:
+    return folder / f"counter_{slot_identifier(number)}.db"
+
+
 def _try_claim(folder: Path, number: int, worker: bool) -> Slot | None:
-    path = folder / f"slot-{number}.lock"
+    path = _lock_path(folder, number)
     for _ in range(RETRIES):
         lock = lock_own(path)
         if lock is not None:
@@ -171,7 +201,7 @@ def _try_claim(folder: Path, number: int, worker: bool) -> Slot | None:
 def _claim_locked(folder: Path, number: int, lock: int, worker: bool) -> Slot | None:
     data = None
     with suppress(OSError):  # something else of that name: the next slot is as good
-        data = lock_own(folder / f"counter_{slot_identifier(number)}.db", mode=0o644)
+        data = lock_own(_data_path(folder, number), mode=0o644)
     if data is None:
         os.close(lock)
         return None
@@ -180,7 +210,7 @@ def _claim_locked(folder: Path, number: int, lock: int, worker: bool) -> Slot | 
 
 
 def _clear_if_free(folder: Path, holder: Holder) -> None:
-    lock = lock_own(folder / f"slot-{holder.slot}.lock", os.O_RDWR)
+    lock = lock_own(_lock_path(folder, holder.slot), os.O_RDWR)
     if lock is None:
         return
     try:

@@ -38,6 +38,7 @@ SPANS = "avatar_telemetry_spans_total"
 HOST = {"instance": "prod-1"}
 ALIVE = gauge("ivatar_requests_in_progress", 0, **HOST)
 LEADER = "avatar_telemetry_leader"
+FREE = "avatar_telemetry_folder_free_bytes"
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,11 @@ CASES = {
         {"long ago": gauge("avatar_telemetry_series_refused_total", 3, metric="ivatar_requests"),
          "no traffic": {}},
         {"metric": "ivatar_requests"},
+    ),
+    "TelemetryFolderIsFull": Case(
+        gauge(FREE, 4096, **HOST),
+        {"space is left": gauge(FREE, 1 << 26, **HOST), "no traffic, no folder": {}},
+        HOST,
     ),
     "TelemetryHasNoLeader": Case(
         ALIVE | gauge(LEADER, 0, **HOST),

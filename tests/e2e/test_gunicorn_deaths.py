@@ -74,7 +74,7 @@ def test_killed_workers_under_load(serve: Serve, worker_class: str) -> None:
             before = after
     names = {path.name for path in server.runtime_folder.iterdir()}
     assert {name for name in names if name.startswith("slot-")} == {"slot-0.lock", "slot-1.lock"}
-    assert {name.rpartition("_")[2] for name in names if name.endswith(".db")} <= {"0.db", "1.db"}
+    assert {name.rpartition("_")[2] for name in names if name.endswith(".db")} <= {"s0.db", "s1.db"}
     eventually(lambda: server.value("ivatar_requests_in_progress") == 0)
     assert server.requests(path="other") <= load.answered + len(load.failures)
 

@@ -78,18 +78,28 @@ def test_slot_with_a_corrupt_file(serve: Serve) -> None:
 
 
 def test_folder_removed(serve: Serve) -> None:
-    """The application goes on without its folder, and the next workers have one again."""
+    """It is built anew by the workers that run, with all that they have counted; the log reports
+    it once."""
     server = serve(worker_class="gthread")
-    server.get("/avatar/abc")
+    for _ in range(20):
+        server.get("/avatar/abc")
+    server.await_requests(20, **AVATARS)
     folder = server.runtime_folder
     before = server.await_workers(2)
     shutil.rmtree(folder)
-    assert_goes_on(server)
+
+    def counted() -> bool:
+        server.get("/late")  # each worker looks when it has something to do
+        return server.requests(**AVATARS) == 20 and len(server.slots()) == 2
+
+    eventually(counted, what="the folder")
+    assert lock_holders(folder / "folder.lock")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert server.log().count("was removed while the server runs") == 1
     server.signal(signal.SIGHUP)
-    eventually(lambda: not set(before) & set(server.workers()), what="the reload")
-    eventually(lambda: len(server.ready()) == 4)
+    server.await_workers(2, without=before)
     server.get("/avatar/abc")
-    server.await_requests(1)
+    server.await_requests(21, **AVATARS)
     assert_goes_on(server)
     server.signal(signal.SIGTERM)
     assert server.wait() == 0

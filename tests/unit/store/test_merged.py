@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.scrape.exposition import render
+from avatar_telemetry.startup import check_space
 from avatar_telemetry.store.instruments import (
     DURATION,
     REQUESTS,
