@@ -8,7 +8,14 @@ import signal
 
 import pytest
 
-from tests.support.gunicorn_server import AVATARS, GunicornServer, Serve, eventually, total
+from tests.support.gunicorn_server import (
+    AVATARS,
+    GunicornServer,
+    Serve,
+    eventually,
+    lock_holders,
+    total,
+)
 from tests.support.rows import WORKER_CLASSES, by_default
 
 # A limit on the size of files stands for a full disk: space that is asked for is refused.

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.multiprocess import mark_process_dead
 
 from avatar_telemetry.store import slots as slots_module
 from avatar_telemetry.store.slots import (
@@ -21,7 +20,6 @@ from avatar_telemetry.store.slots import (
     is_led,
     last_holders,
     remove_live_gauges,
-    slot_identifier,
     try_lead,
 )
 from tests.support.descriptors import open_below
@@ -107,16 +105,6 @@ def test_a_slot_that_was_taken_again_is_not_cleared(workers: Holders) -> None:
     (workers.folder / "gauge_livesum_s0.db").touch()
     clear_dead_gauges(workers.folder, dead)
     assert (workers.folder / "gauge_livesum_s0.db").exists()
-
-
-def test_the_identifier_of_a_slot_is_no_pid(workers: Holders) -> None:
-    """The documented hook of prometheus_client, called with any pid, removes no slot's gauges."""
-    for slot in workers.start(2):
-        (workers.folder / f"gauge_livesum_{slot_identifier(slot)}.db").touch()
-        mark_process_dead(slot, str(workers.folder))
-    assert len(list(workers.folder.glob("gauge_livesum_*.db"))) == 2
-    remove_live_gauges(workers.folder, 0)
-    assert len(list(workers.folder.glob("gauge_livesum_*.db"))) == 1
 
 
 def test_there_is_one_leader(tmp_path: Path) -> None:
