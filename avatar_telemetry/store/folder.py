@@ -246,16 +246,22 @@ def _try_join(
         if strangers:
             raise _fault(
                 path,
-                f"process {', '.join(strangers)} uses it; allowed is a folder of its own",
+                f"allowed is a folder of its own; process {', '.join(strangers)} uses this one",
                 IN_USE,
             )
         since, key = time.time(), os.urandom(KEY_BYTES)
-        if masters:  # the one that this process replaces
+        joins = bool(masters)  # the one that this process replaces
+        if not joins:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _empty(directory)
+            except BlockingIOError:
+                if not upgrades or _masters(lock):
+                    raise
+                joins = True  # its record is damaged
+        if joins:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             since, key = _begun(lock, since, key)
-        else:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _empty(directory)
         masters.append([os.getpid(), start_ticks(os.getpid())])
         record = {"masters": masters, "layout": LAYOUT, "since": since, "key": key.hex()}
         os.ftruncate(lock, 0)

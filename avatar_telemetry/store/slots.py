@@ -233,7 +233,7 @@ def _read_holder(source: str | Path | int, slot: int) -> Holder | None:
         else:
             with open(open_own(source, os.O_RDONLY), "rb") as file:
                 record = file.read(64)
-        pid, started, worker = json.loads(record)
-        return Holder(slot, int(pid), int(started), bool(worker))
+        pid, started, *worker = json.loads(record)
+        return Holder(slot, int(pid), int(started), worker != [0])
     except (OSError, ValueError, TypeError):
         return None

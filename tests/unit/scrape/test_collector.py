@@ -30,7 +30,7 @@ def worker(tmp_path: Path) -> Iterator[Slot]:
     """The slot of this process, a living worker of the folder."""
     slot = claim_slot(tmp_path)
     yield slot
-    os.close(slot.lock)
+    slot.close()
 
 
 def page(folder: Path, server: Server | None = None, registry: CollectorRegistry | None = None,
@@ -51,7 +51,7 @@ def values(family: Family, label: str = "") -> dict[str, float]:
 def test_busy_and_idle_workers(worker: Slot, tmp_path: Path) -> None:
     """A worker with a request in progress is busy, the others are idle."""
     book = Book()
-    book.open(tmp_path, str(worker.number))
+    book.open(tmp_path, worker.identifier)
     metrics = Metrics(book, 1_000)
     other = claim_slot(tmp_path)
     server = Server(os.getpid(), lambda: ())
@@ -65,7 +65,7 @@ def test_busy_and_idle_workers(worker: Slot, tmp_path: Path) -> None:
         idle = page(tmp_path, server)
         assert values(idle["gunicorn_workers"], "state") == {"busy": 0.0, "idle": 2.0}
     finally:
-        os.close(other.lock)
+        other.close()
         book.detach()
 
 

@@ -143,16 +143,18 @@ def test_a_record_that_cannot_be_read_is_no_holder(tmp_path: Path, record: bytes
     assert last_holders(tmp_path) == []
     slot = claim_slot(tmp_path)
     assert slot.number == 0
-    os.close(slot.lock)
+    slot.close()
 
 
 def test_a_slot_that_is_held_costs_no_descriptor(tmp_path: Path) -> None:
     """Descriptors of slots that were tried and are another's are closed."""
     slots = [claim_slot(tmp_path) for _ in range(4)]
     assert [slot.number for slot in slots] == [0, 1, 2, 3]
-    assert open_below(tmp_path) == [f"slot-{number}.lock" for number in range(4)]
+    names = [f"counter_s{number}.db" for number in range(4)]
+    names += [f"slot-{number}.lock" for number in range(4)]
+    assert open_below(tmp_path) == names
     for slot in slots:
-        os.close(slot.lock)
+        slot.close()
 
 
 def test_a_slot_that_is_just_being_freed_is_waited_for(
@@ -174,7 +176,7 @@ def test_a_slot_that_is_just_being_freed_is_waited_for(
     monkeypatch.setattr(slots_module.time, "sleep", sleep)
     slot = claim_slot(tmp_path)
     assert (slot.number, len(waits)) == (0, 3)
-    os.close(slot.lock)
+    slot.close()
 
 
 def test_a_slot_of_a_living_holder_is_not_waited_for(
@@ -186,4 +188,4 @@ def test_a_slot_of_a_living_holder_is_not_waited_for(
     second = claim_slot(tmp_path)
     assert (first.number, second.number) == (0, 1)
     for slot in (first, second):
-        os.close(slot.lock)
+        slot.close()
