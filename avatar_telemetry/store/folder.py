@@ -256,14 +256,20 @@ def _try_join(
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _empty(directory)
             except BlockingIOError:
-                if not upgrades or _masters(lock):
+                if not (_is_of_orphans(lock) if _masters(lock) else upgrades):
                     raise
-                joins = True  # its record is damaged
+                joins = True  # beside workers of a dead master, or the record is damaged
         if joins:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             since, key = _begun(lock, since, key)
         masters.append([os.getpid(), start_ticks(os.getpid())])
-        record = {"masters": masters, "layout": LAYOUT, "since": since, "key": key.hex()}
+        record = {
+            "masters": masters,
+            "layout": LAYOUT,
+            "namespace": _pid_namespace(),
+            "since": since,
+            "key": key.hex(),
+        }
         os.ftruncate(lock, 0)
         os.pwrite(lock, json.dumps(record).encode(), 0)
         # Turning an exclusive lock into a shared one is not atomic (flock(2)): another may have
@@ -286,6 +292,22 @@ def _masters(lock: int) -> list[list[int]]:
         return [[int(pid), int(started)] for pid, started in record["masters"]]
     except (ValueError, KeyError, TypeError):
         return []
+
+
+def _is_of_orphans(lock: int) -> bool:
+    """Whether masters that ``/proc`` does not show are dead: it shows those of this namespace."""
+    try:
+        namespace = json.loads(os.pread(lock, LONGEST_RECORD, 0))["namespace"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return bool(namespace) and namespace == _pid_namespace()
+
+
+def _pid_namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
 
 
 def _begun(lock: int, since: float, key: bytes) -> tuple[float, bytes]:

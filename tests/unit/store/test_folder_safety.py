@@ -183,8 +183,9 @@ def served(tmp_path: Path) -> Iterator[Path]:
 def test_a_master_that_cannot_be_seen_still_holds_its_folder(
     served: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where ``/proc`` hides other processes (hidepid), the lock is believed."""
+    """Where ``/proc`` is of another PID namespace, the lock is believed."""
     monkeypatch.setattr(folder_module, "is_alive", lambda pid, started: False)
+    monkeypatch.setattr(folder_module, "_pid_namespace", lambda: 1)
     with pytest.raises(SettingsError, match="another process has locked it"):
         open_named(served, os.geteuid())
 
