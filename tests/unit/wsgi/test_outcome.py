@@ -93,7 +93,7 @@ def test_what_the_application_reports_overrules_the_rule(recorder: Recorder) -> 
     """A program that reports a success by hand knows better than its answer."""
 
     def tell(request: Any) -> None:
-        request.told_success = False
+        request.reported_success = False
 
     recorder = recorder.using(routes=profile_of("auth", lambda *answer: True).routes)
     call(recorder.wrap(trying(tell=tell)), path="/tried")
@@ -106,7 +106,6 @@ def test_what_the_application_reports_overrules_the_rule(recorder: Recorder) -> 
 @pytest.mark.parametrize(
     ("files", "kind", "sizes"),
     [
-        pytest.param([], "other", 0, id="no file"),
         pytest.param([(b"image/png", 10)], "image/png", 10, id="one"),
         pytest.param([(b"image/png", 10), (b"image/gif", 5)], "image/png", 15, id="two"),
     ],
