@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 import requests
@@ -30,7 +31,7 @@ class Peer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.connections = 0
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1/metrics"
-        self._served: list[threading.Thread] = []
+        self._served: list[tuple[socket.socket, threading.Thread]] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -41,8 +42,9 @@ class Peer:
             except OSError:  # closed
                 return
             self.connections += 1
-            self._served.append(threading.Thread(target=self._serve, args=(connection,)))
-            self._served[-1].start()
+            thread = threading.Thread(target=self._serve, args=(connection,))
+            self._served.append((connection, thread))
+            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -56,8 +58,10 @@ class Peer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
-        for thread in self._served:  # each ends with its client's connection
-            thread.join(PATIENCE)
+        for connection, thread in self._served:
+            with suppress(OSError):  # closed
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.fixture
@@ -110,9 +114,9 @@ def silent(connection: socket.socket) -> None:
 
 
 def deaf(connection: socket.socket) -> None:
-    """Read nothing until the client closes the connection."""
+    """Read nothing until the connection is shut down."""
     closed = select.poll()
-    closed.register(connection, select.POLLRDHUP)
+    closed.register(connection, select.POLLHUP)
     closed.poll(PATIENCE * 1000)
 
 
@@ -206,10 +210,11 @@ def test_redirect_is_a_failure(listen: Callable[[Talk], Peer], status: int) -> N
     head = f"HTTP/1.1 {status} Go\r\nLocation: {other.url}\r\nContent-Length: 0\r\n\r\n".encode()
     peer = listen(answering(head))
     assert isinstance(post(peer.url), requests.RequestException)
-    exporter = OTLPMetricExporter(endpoint=peer.url, session=BoundedSession(), timeout=5)
-    assert exporter.export(MetricsData([])) is MetricExportResult.FAILURE
+    with BoundedSession() as session:
+        exporter = OTLPMetricExporter(endpoint=peer.url, session=session, timeout=5)
+        assert exporter.export(MetricsData([])) is MetricExportResult.FAILURE
+        exporter.shutdown()
     assert other.connections == 0
-    exporter.shutdown()
 
 
 def test_connection_is_used_again(listen: Callable[[Talk], Peer]) -> None:
