@@ -32,6 +32,8 @@ BOARD = Board(
             Panel("Success of imports",
                   (Query(share(IMPORTS, GOOD, "operation"), "{{operation}}"),), "percentunit",
                   "photo: an outside service returned a picture."),
+            Panel("Failures of imports",
+                  (Query(rate(IMPORTS, "operation", BAD), "{{operation}}"),), "ops"),
         )),
         Row("Accounts", (
             Panel("Attempts", (Query(rate(AUTH, "operation"), "{{operation}}"),), "ops",

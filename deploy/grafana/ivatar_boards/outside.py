@@ -8,6 +8,7 @@ OTHER_CALLS = "ivatar_external_requests_total"
 OTHER_SECONDS = "ivatar_external_request_seconds"
 PROXIES = 'path=~"/(gravatar|bluesky)proxy/.*"'
 SLOW = '{ name =~ "avatar\\\\..*_proxy" && duration > 1s }'
+SLOW_OTHER = '{ name =~ "(import|auth)\\\\..*" && duration > 1s }'
 
 BOARD = Board(
     "ivatar-outside", "Avatar server: outside services", "Who is asked, how long, how well.",
@@ -26,7 +27,7 @@ BOARD = Board(
                   (Query(share(OTHER_CALLS, 'success="true"', "service"), "{{service}}"),),
                   "percentunit"),
             Panel("Time of another call", percentiles(OTHER_SECONDS), "s",
-                  "Until the head of the response."),
+                  "Until the head of the response.", traces=SLOW_OTHER),
         )),
         Row("Time", (
             Panel("Time of a call", percentiles(SECONDS), "s", "Until the head of the answer.",

@@ -52,7 +52,7 @@ class Composed:
 
 @pytest.fixture
 def cursor() -> Iterator[Any]:
-    connection = sqlite3.connect(":memory:", factory=Connection)
+    connection = Connection(":memory:")  # connect() may be observed already
     cursor = connection.cursor()
     cursor.execute("CREATE TABLE t (a)")
     yield cursor

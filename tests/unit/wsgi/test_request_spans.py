@@ -394,16 +394,19 @@ def test_every_operation_name_is_documented(recorder: Recorder) -> None:
     documented = set(re.findall(r"`((?:avatar|file_upload|import|auth)\.\w+)`", page))
     for name in [name for name in documented if name.endswith("_png")]:
         documented |= {name.replace("_png", f"_{image}") for image in images}
-    paths = [case.path for case in CASES.values() if case.operation]
-    types = ["text/html", "", "image/png", "image/jpeg", "image/svg+xml", "image/None"]
-    for path, method, status, content_type, tell in product(
-        sorted({*paths, f"/avatar/{DIGEST}.png"}), METHODS,
-        ("200 OK", "204 No Content", "302 Found", "304 Not Modified", "404 Not Found", "500 Oops"),
-        types, (told, generated, cached, uploaded),
-    ):  # fmt: skip
-        case = Case(path, "", "", method=method, status=status, type=content_type, tell=tell)
-        name = str(serve(recorder, case)["avatar_telemetry.request"])
-        assert name in documented or name.startswith((f"{method} ", "HTTP ")), (case, name)
+    statuses = ("200 OK", "204 No Content", "302 Found", "304 Not Modified", "404 No", "500 Oops")
+    types = ("text/html", "", "image/png", "image/jpeg", "image/svg+xml", "image/None")
+    reports = (told, generated, cached, uploaded)
+    paths = {case.path: case.kind for case in CASES.values() if case.operation}
+    paths[f"/avatar/{DIGEST}.png"] = "avatar"
+    for path, kind in paths.items():
+        varied = (types, reports) if kind == "avatar" else (types[:1], reports[:1])
+        for method, status, content_type, report in product(METHODS, statuses, *varied):
+            if kind == "avatar" and method not in ("GET", "HEAD", "OPTIONS"):
+                continue
+            case = Case(path, "", "", method=method, status=status, type=content_type, tell=report)
+            name = str(serve(recorder, case)["avatar_telemetry.request"])
+            assert name in documented or name.startswith((f"{method} ", "HTTP ")), (case, name)
 
 
 def test_the_page_names_everything() -> None:
