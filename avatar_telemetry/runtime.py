@@ -46,8 +46,10 @@ from avatar_telemetry.startup import (
     check_profile,
     check_space,
     check_writable,
+    correct_environment,
     load_profile,
     warn_of_doubts,
+    warn_of_ignored,
 )
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.folder import RuntimeFolder, is_private_name, open_folder
@@ -154,7 +156,7 @@ class Runtime:
         settings = self._settings = Settings.from_env(self._environ)
         check_profile(settings.profile)
         check_exporters(settings)
-        warn_of_doubts(self._environ)
+        self._warn(settings)
         load_parser()  # its workers share it, and what sends
         _load_outlets(settings)
         if settings.prometheus_endpoint and not upgrades:
@@ -251,6 +253,7 @@ class Runtime:
         if not self.managed:
             settings = Settings.from_env(self._environ)
             load_profile(settings.profile)
+            self._warn(settings)
             _load_outlets(settings)  # not with the first request, which would wait for it
 
     def declare(self, profile: Profile | None) -> None:
@@ -330,6 +333,7 @@ class Runtime:
 
     def _start(self, settings: Settings) -> None:
         self._settings = settings
+        correct_environment(self._environ, settings)
         with self.guard.at("logs"):
             install_correlation(resource_attributes(settings)["service.name"])
         self._take_slot()
@@ -422,6 +426,12 @@ class Runtime:
             remove_live_gauges(folder.path, self._slot.number)
             self.book.move(folder.path, self._slot.identifier)
         slot.close()
+
+    def _warn(self, settings: Settings) -> None:
+        """Log each variable that is ignored, and each that is perhaps misspelt."""
+        warn_of_ignored(settings)
+        warn_of_doubts(self._environ)
+        correct_environment(self._environ, settings)
 
     def _renewed_settings(self) -> Settings:
         """The settings as ``raw_env`` of a reloaded configuration has them, if they can be used."""

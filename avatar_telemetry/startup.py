@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
 
 from avatar_telemetry.config.doubts import doubts
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import ProfileError, SettingsError
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.profile import Profile
@@ -77,6 +78,22 @@ def check_app(reference: str) -> None:
 def app_fault(reference: str, fault: str) -> str:
     """What is told of an application that cannot be imported."""
     return f"AVATAR_TELEMETRY_APP={reference!r}: {fault}"
+
+
+def warn_of_ignored(settings: Settings) -> None:
+    """Log each text of a standard variable that is not allowed, and what is used instead."""
+    for line in settings.warnings:
+        LOGGER.warning("%s", line)
+
+
+def correct_environment(environ: MutableMapping[str, str], settings: Settings) -> None:
+    """Replace ignored texts: OpenTelemetry's packages read the environment by themselves, and some
+    raise where the specification asks for a warning."""
+    for variable, text in settings.corrected.items():
+        if text:
+            environ[variable] = text
+        else:
+            environ.pop(variable, None)
 
 
 def warn_of_doubts(environ: Mapping[str, str]) -> None:

@@ -24,6 +24,7 @@ from avatar_telemetry.startup import (
     check_endpoint,
     load_profile,
     warn_of_doubts,
+    warn_of_ignored,
 )
 
 HIDDEN = "(set, not shown)"
@@ -57,6 +58,7 @@ def check_config(everything: bool, as_json: bool) -> None:
     """
     settings = Settings.from_env(os.environ)
     find_modules()
+    warn_of_ignored(settings)
     warn_of_doubts(os.environ)
     faults = list(_faults(settings, os.environ))
     if faults:

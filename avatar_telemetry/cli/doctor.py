@@ -15,6 +15,7 @@ from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
 from avatar_telemetry.cli.output import say, say_json
+from avatar_telemetry.startup import correct_environment
 
 MARKS: dict[Level, tuple[str, str]] = {
     "good": ("ok", "green"), "note": ("note", "cyan"),
@@ -71,6 +72,8 @@ def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Fin
     find_modules()
     settings, findings = check_settings(os.environ)
     yield from findings
+    if settings is not None:
+        correct_environment(os.environ, settings)
     profile = load_chosen_profile(settings) if settings else None
     yield from check_installed(settings, profile)
     if settings is None or profile is None:

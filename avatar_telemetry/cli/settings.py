@@ -18,8 +18,11 @@ HEAD = """\
 <!-- Made by `avatar-telemetry settings --markdown`; a test compares. -->
 
 All settings are environment variables. An empty one counts as unset, except where the table says
-what empty means. All are checked before a worker starts: a bad one stops the server with a message
-that names every variable at fault. `avatar-telemetry check-config` does so without a server.
+what empty means. All are checked before a worker starts. A bad one of ours or of ivatar's document,
+and a bad endpoint, file, header or pattern, stops the server with a message that names every
+variable at fault. A bad enum, boolean or number of the OpenTelemetry specification is ignored with
+a warning ([record 14](decisions/14-bad-values.md)). `avatar-telemetry check-config` checks all of it
+without a server.
 """
 OWN = """\
 ## The layer's own

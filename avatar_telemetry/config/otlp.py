@@ -78,6 +78,7 @@ def _setting(kind: str, signal: Signal | None) -> Setting:
         f"OTLP: {meaning}" + (f", for {signal} alone." if signal else "."),
         alias=shared if signal else "",
         secret=kind == "headers",
+        lenient=kind in ("protocol", "timeout", "compression"),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ for what is not allowed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -33,6 +33,18 @@ SAMPLERS = (
 
 class ExplainedError(ValueError):
     """A text that is not allowed; the message tells an operator why."""
+
+
+class UnknownWordsError(ValueError):
+    """A list of which some words are not allowed.
+
+    Args:
+        known: the others, as a value; empty where there is none.
+    """
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        super().__init__("unknown words")
+        self.known = known
 
 
 @dataclass(frozen=True)
@@ -144,13 +156,10 @@ def limit(text: str) -> int | None:
 
 
 def words(*allowed: str) -> Callable[[str], tuple[str, ...]]:
-    """A parser of comma-separated words, each once, in the order given."""
+    """A parser of comma-separated words, each once, in the order given; ``none`` stands alone."""
 
     def parse(text: str) -> tuple[str, ...]:
-        parts = dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip())
-        if not all(part in allowed for part in parts):
-            raise ValueError(text)
-        return tuple(parts)
+        return _known((part.lower() for part in _parts(text)), frozenset(allowed))
 
     return parse
 
@@ -168,11 +177,7 @@ def patterns(text: str) -> tuple[str, ...]:
 
 def propagators(text: str) -> tuple[str, ...]:
     """Names of installed propagators (entry points of the OpenTelemetry API), or ``none``."""
-    parts = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    known = _installed("opentelemetry_propagator")
-    if not all(part in known for part in parts) and parts != ("none",):
-        raise ValueError(text)
-    return parts
+    return _known(_parts(text), _installed("opentelemetry_propagator") | {"none"})
 
 
 def sampler(text: str) -> str:
@@ -309,6 +314,21 @@ def attributes(text: str) -> tuple[tuple[str, str], ...]:
     if not all(key.strip() and equals for key, equals, _ in pairs):
         raise ValueError(text)
     return tuple((unquote(key.strip()), unquote(value.strip())) for key, _, value in pairs)
+
+
+def _parts(text: str) -> Iterator[str]:
+    return (part.strip() for part in text.split(",") if part.strip())
+
+
+def _known(parts: Iterable[str], allowed: frozenset[str]) -> tuple[str, ...]:
+    """The parts, each once, if all are allowed together."""
+    given = tuple(dict.fromkeys(parts))
+    known = tuple(each for each in given if each in allowed)
+    if len(known) > 1:
+        known = tuple(each for each in known if each != "none")
+    if known != given:
+        raise UnknownWordsError(known)
+    return known
 
 
 @lru_cache(maxsize=4)  # a worker reads the settings again, and must not read the disk for it

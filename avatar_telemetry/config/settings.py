@@ -14,7 +14,7 @@ from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
 from avatar_telemetry.config.parsing import Allow, Pairs
 from avatar_telemetry.config.settings_table import OWN_PREFIX, SETTINGS
-from avatar_telemetry.config.variable import Setting, raw_text
+from avatar_telemetry.config.variable import Setting, raw_text, raw_texts
 from avatar_telemetry.errors import SettingsError
 
 Privacy = Literal["strict", "balanced", "off"]
@@ -86,6 +86,10 @@ class Settings:
     probes_off: frozenset[str]
     server_timing: bool
     otlp: Mapping[Signal, Otlp]
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """A line for each text that was ignored."""
+    corrected: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """By variable the text that is used instead of an ignored one; empty: none."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -98,20 +102,35 @@ class Settings:
         Raises:
             SettingsError: one message with a line for each fault.
         """
-        faults = _unknown(environ)
-        values = _parse(SETTINGS, environ, faults)
-        shared = OTLP_SETTINGS[None]
-        _parse(shared, environ, faults)
-        parts = {signal: _parse(OTLP_SETTINGS[signal], environ, faults) for signal in SIGNALS}
-        if not faults:
-            faults += _contradictions(values, parts)
+        settings, faults = cls.read(environ)
         if faults:
-            raise SettingsError(*dict.fromkeys(faults))
+            raise SettingsError(*faults)
+        return settings
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+        """Read every variable, with the default where one is at fault.
+
+        Returns:
+            The settings, and a line for each fault.
+        """
+        reading = _Reading(environ, _unknown(environ))
+        values = reading.table(SETTINGS)
+        reading.table(OTLP_SETTINGS[None])
+        parts = {signal: reading.table(OTLP_SETTINGS[signal]) for signal in SIGNALS}
+        _check_sampler_argument(values, reading)
+        reading.faults += _contradictions(environ)
         signals = {
             signal: otlp(signal, each, own_endpoint=bool(environ.get(_endpoint(signal))))
             for signal, each in parts.items()
         }
-        return cls(**values, otlp=signals)
+        settings = cls(
+            **values,
+            otlp=signals,
+            warnings=tuple(dict.fromkeys(reading.warnings)),
+            corrected=reading.corrected,
+        )
+        return settings, list(dict.fromkeys(reading.faults))
 
 
 def variables() -> Iterator[Setting]:
@@ -149,46 +168,88 @@ def _endpoint(signal: Signal) -> str:
     return OTLP_SETTINGS[signal]["endpoint"].variable
 
 
-def _parse(
-    table: Mapping[str, Setting], environ: Mapping[str, str], faults: list[str]
-) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, setting in table.items():
-        try:
-            values[name] = setting.parse(raw_text(environ, setting))
-        except (ValueError, KeyError) as error:
-            why = f"; {error}" if isinstance(error, parsing.ExplainedError) else ""
-            faults.append(_fault(environ, setting) + why)
-    return values
+class _Reading:
+    """Parse variables, and collect a line for each text that is not allowed.
+
+    Args:
+        environ: the texts.
+        faults: found so far.
+    """
+
+    def __init__(self, environ: Mapping[str, str], faults: list[str]) -> None:
+        self.faults = faults
+        self.warnings: list[str] = []
+        self.corrected: dict[str, str] = {}
+        self._environ = environ
+
+    def table(self, table: Mapping[str, Setting]) -> dict[str, Any]:
+        """Parse all variables of a table."""
+        return {name: self._value(setting) for name, setting in table.items()}
+
+    def ignore(self, fault: str, variable: str, source: str, text: str) -> None:
+        """Note that a text is ignored.
+
+        Args:
+            fault: the line about it.
+            variable: the variable that has the text.
+            source: the variable that is used instead; empty for the default.
+            text: the text that is used instead.
+        """
+        used = f"{text!r} of {source}" if source else f"the default {text!r}" if text else ""
+        self.warnings.append(f"{fault}; {f'{used} is used' if used else 'it counts as unset'}")
+        # Another variable is read by others, too; the default of this package may not be theirs.
+        self.corrected[variable] = text if source == variable else ""
+
+    def _value(self, setting: Setting) -> Any:
+        refused: dict[str, str] = {}
+        value: Any = None
+        for variable, text in raw_texts(self._environ, setting):
+            try:
+                value = setting.parse(text)
+                break
+            except parsing.UnknownWordsError as error:
+                refused[variable] = _fault(setting, variable, text)
+                if error.known:
+                    value, text = error.known, ",".join(error.known)
+                    break
+            except (ValueError, KeyError) as error:
+                why = f"; {error}" if isinstance(error, parsing.ExplainedError) else ""
+                refused[variable] = _fault(setting, variable, text) + why
+        if not setting.lenient:
+            self.faults += refused.values()
+        else:
+            for name, fault in refused.items():
+                self.ignore(fault, name, variable, text)
+        return value
 
 
-def _contradictions(
-    values: Mapping[str, Any], parts: Mapping[Signal, Mapping[str, Any]]
-) -> Iterator[str]:
-    """What is allowed alone and cannot be together."""
+def _check_sampler_argument(values: dict[str, Any], reading: _Reading) -> None:
+    """Ignore an argument that a ratio sampler cannot use (OpenTelemetry specification, Environment
+    Variable Specification, ``OTEL_TRACES_SAMPLER_ARG``)."""
     argument = values["sampler_argument"]
     if values["sampler"].endswith("traceidratio") and argument:
         try:
             parsing.number(0, 1)(argument)
         except ValueError:
             setting = SETTINGS["sampler_argument"]
-            yield f"{setting.variable}={argument[:SHOWN_VALUE]!r}: allowed is {setting.allowed}"
-    for name in ("traces_exporters", "metrics_exporters", "logs_exporters"):
-        if "none" in values[name] and len(values[name]) > 1:
-            yield f"{SETTINGS[name].variable}: none stands alone"
-    for signal, each in parts.items():
-        if bool(each["client_key"]) != bool(each["client_certificate"]):
-            key = OTLP_SETTINGS[signal]["client_key"]
-            yield f"{key.alias}: a client certificate and its key go together"
+            values["sampler_argument"] = ""
+            reading.ignore(_fault(setting, setting.variable, argument), setting.variable, "", "")
 
 
-def _fault(environ: Mapping[str, str], setting: Setting) -> str:
-    variable = setting.variable if environ.get(setting.variable) else setting.alias
-    text = raw_text(environ, setting)
+def _contradictions(environ: Mapping[str, str]) -> Iterator[str]:
+    """What is allowed alone and cannot be together."""
+    for signal in SIGNALS:
+        pair = (OTLP_SETTINGS[signal]["client_key"], OTLP_SETTINGS[signal]["client_certificate"])
+        named = [next(raw_texts(environ, each))[0] for each in pair]
+        if any(named) and not all(named):
+            yield f"{''.join(named)}: a client certificate and its key go together"
+
+
+def _fault(setting: Setting, variable: str, text: str) -> str:
     # A URL may hold a password, or a key in its query.
     hidden = setting.secret or "@" in text or ("://" in text and "?" in text)
     value = "(not shown)" if hidden else repr(text[:SHOWN_VALUE])
-    return f"{variable or setting.variable}={value}: allowed is {setting.allowed}"
+    return f"{variable}={value}: allowed is {setting.allowed}"
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:

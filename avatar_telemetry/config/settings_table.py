@@ -28,7 +28,10 @@ def _count(
 ) -> Setting:
     """A variable whose value is a whole number within bounds."""
     allowed = f"{unit} from {least} to {most}"
-    return Setting(variable, parsing.count(least, most), default, allowed, meaning)
+    return Setting(
+        variable, parsing.count(least, most), default, allowed, meaning,
+        lenient=not variable.startswith(OWN_PREFIX),
+    )  # fmt: skip
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -39,7 +42,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "sdk_disabled": Setting(
         "OTEL_SDK_DISABLED", parsing.truth, "false", _TRUTH,
-        "Leave the application untouched: no spans, no metrics, no /metrics.",
+        "Leave the application untouched: no spans, no metrics, no /metrics.", lenient=True,
     ),
     "service_name": Setting(
         "OTEL_SERVICE_NAME", parsing.text, "ivatar", "printable text", "Name of the service."
@@ -61,7 +64,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "resource_attributes": Setting(
         "OTEL_RESOURCE_ATTRIBUTES", parsing.attributes, "", "key=value pairs, comma-separated",
-        "More resource attributes; they win over all others.",
+        "More resource attributes; they win over all others.", lenient=True,
     ),
     "multiproc_dir": Setting(
         "PROMETHEUS_MULTIPROC_DIR", parsing.text, "", "a folder",
@@ -112,29 +115,30 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "traces_exporters": Setting(
         "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",
-        "otlp, console, none, comma-separated", "Where spans go.",
+        "otlp, console, none, comma-separated", "Where spans go.", lenient=True,
     ),
     "metrics_exporters": Setting(
         "OTEL_METRICS_EXPORTER", parsing.words("otlp", "console", "prometheus", "none"), "otlp",
         "otlp, console, prometheus, none, comma-separated",
-        "Where the metrics go beside /metrics.",
+        "Where the metrics go beside /metrics.", lenient=True,
     ),
     "logs_exporters": Setting(
         "OTEL_LOGS_EXPORTER", parsing.words("otlp", "none"), "none", "otlp or none",
-        "Where log records of level WARNING and above, made in a worker, go.",
+        "Where log records of level WARNING and above, made in a worker, go.", lenient=True,
     ),
     "sampler": Setting(
         "OTEL_TRACES_SAMPLER", parsing.sampler, "parentbased_always_on",
         ", ".join(parsing.SAMPLERS) + ", or an installed sampler", "Which traces are recorded.",
+        lenient=True,
     ),
     "sampler_argument": Setting(
         "OTEL_TRACES_SAMPLER_ARG", parsing.text, "", "a share from 0 to 1 for the ratio samplers",
-        "Argument of the sampler.",
+        "Argument of the sampler.", lenient=True,
     ),
     "propagators": Setting(
         "OTEL_PROPAGATORS", parsing.propagators, "tracecontext,baggage",
         "installed propagators, comma-separated, or none",
-        "Which headers carry the trace context.",
+        "Which headers carry the trace context.", lenient=True,
     ),
     "trust_incoming": Setting(
         OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "continue",
@@ -172,7 +176,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "batch_size": Setting(
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", parsing.optional(parsing.count(1, 10_000)), "",
-        "a number from 1 to 10000", "Spans sent at once; unset: 512, over gRPC 64.",
+        "a number from 1 to 10000", "Spans sent at once; unset: 512, over gRPC 64.", lenient=True,
     ),
     "queue_size": _count(
         "OTEL_BSP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
@@ -206,9 +210,12 @@ SETTINGS: Mapping[str, Setting] = {
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         parsing.one_of("cumulative", "delta", "lowmemory"), "cumulative",
         "cumulative, delta or lowmemory", "Whether counters are sent as totals or as increments.",
+        lenient=True,
     ),
     **{
-        field_name: Setting(variable, parsing.limit, default, "a whole number", meaning + ".")
+        field_name: Setting(
+            variable, parsing.limit, default, "a whole number", meaning + ".", lenient=True
+        )
         for field_name, variable, default, meaning in (
             ("max_attributes", "OTEL_ATTRIBUTE_COUNT_LIMIT", "128", "Attributes of anything"),
             ("max_attribute_length", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,35 @@ def test_what_cannot_be_used_stops_the_start(environ: Environ, bad: Environ) -> 
 
     in_child(work)
     assert not Path(environ["PROMETHEUS_MULTIPROC_DIR"]).exists()
+
+
+def test_ignored_values_are_logged_once_and_replaced(environ: Environ) -> None:
+    """What the specification ignores is one warning at the start, and is out of the environment,
+    where OpenTelemetry's packages would raise for it; a worker warns no more."""
+    environ |= {"OTEL_SDK_DISABLED": "1", "OTEL_PROPAGATORS": "b3,pigeon"}
+
+    def work() -> Any:
+        log = Lines()
+        started(environ)
+        names = [line.partition("=")[0] for line in log.lines]
+        return names, environ.get("OTEL_SDK_DISABLED"), environ["OTEL_PROPAGATORS"]
+
+    assert in_child(work) == [["OTEL_SDK_DISABLED", "OTEL_PROPAGATORS"], None, "b3"]
+
+
+def test_the_propagators_can_be_imported(environ: Environ, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenTelemetry's module raises at its import for a propagator that is not installed."""
+    environ |= {"OTEL_EXPORT_ENABLED": "true", "OTEL_PROPAGATORS": "pigeon"}
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    code = (
+        "from avatar_telemetry.runtime import RUNTIME\nimport os\nRUNTIME.manage()\n"
+        "RUNTIME.prepare(0, os.geteuid(), os.getegid())\n"
+        "from opentelemetry.propagate import get_global_textmap\n"
+        "print(sorted(get_global_textmap().fields))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.strip() == "['baggage', 'traceparent', 'tracestate']", ran.stderr
 
 
 def test_an_upgrade_does_not_try_the_port_of_the_old_server(environ: Environ) -> None:

@@ -15,6 +15,7 @@ from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.wanted import check_exporters
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
+IGNORED = "Correct or unset it: the server starts without it."
 SPAN_BYTES = 2_000
 """Bytes of memory that a waiting span takes, about: two dozen attributes."""
 MUCH_MEMORY = 64 << 20
@@ -34,6 +35,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
         return None, [error("settings.fault", each, advice) for each in fault.faults]
     findings = [
+        *(warning("settings.ignored", each, IGNORED) for each in settings.warnings),
         *_enabled(settings, environ), *(warning(*doubt) for doubt in doubts(environ)),
         *_identity(settings), *_safe(settings), *_sampling(settings), *_memory(settings),
     ]  # fmt: skip

@@ -202,3 +202,11 @@ def test_settings_are_searched() -> None:
     assert "AVATAR_TELEMETRY_PRIVACY" in shown
     assert "OTEL_BSP_MAX_QUEUE_SIZE" not in shown
     assert invoke("settings", "queue", "--json").json()[0]["variable"] == "OTEL_BSP_MAX_QUEUE_SIZE"
+
+
+def test_ignored_values_are_warnings() -> None:
+    """A bad value that the specification ignores does not stop the server, and is named."""
+    ran = run("check-config", OTEL_SDK_DISABLED="1", OTEL_TRACES_SAMPLER="often")
+    assert ran.status == 0
+    assert ran.err.count("OTEL_SDK_DISABLED='1': allowed is true or false") == 1
+    assert ran.err.count("OTEL_TRACES_SAMPLER='often': allowed is always_on") == 1

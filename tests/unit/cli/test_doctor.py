@@ -56,6 +56,9 @@ def levels(findings: list[Finding]) -> dict[str, str]:
             {"settings.misspelt": "warning"}, id="misspelt",
         ),
         pytest.param(
+            {**ON, "OTEL_SDK_DISABLED": "1"}, {"settings.ignored": "warning"}, id="ignored"
+        ),
+        pytest.param(
             {**ON, "OTEL_SEMCONV_STABILITY_OPT_IN": "htp,database/dup"},
             {"settings.opt_in": "warning"}, id="opt-in",
         ),

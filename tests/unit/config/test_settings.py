@@ -21,7 +21,8 @@ VARIABLES = [setting.variable for setting in variables()]
 
 def test_every_field_is_a_documented_setting() -> None:
     """What can be set is what is described, and the other way round."""
-    assert [each.name for each in dataclasses.fields(Settings)] == [*SETTINGS, "otlp"]
+    fields = [each.name for each in dataclasses.fields(Settings)]
+    assert fields == [*SETTINGS, "otlp", "warnings", "corrected"]
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -73,11 +74,15 @@ def test_values(variable: str, text: str, field: str, value: object) -> None:
 
 BAD = [
     ("OTEL_EXPORT_ENABLED", "maybe"),
+    ("OTEL_ENABLED", "maybe"),
+    ("OTEL_ENVIRONMENT", "a\nb"),
+    ("IVATAR_VERSION", "a\nb"),
+    ("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "("),
+    ("AVATAR_TELEMETRY_SERVER_TIMING", "maybe"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
     ("OTEL_PROMETHEUS_ENDPOINT", "9467"),
     ("OTEL_PROMETHEUS_ENDPOINT", "host:99999"),
     ("OTEL_SERVICE_NAME", "a\nb"),
-    ("OTEL_RESOURCE_ATTRIBUTES", "novalue"),
     ("AVATAR_TELEMETRY_APP", "module"),
     ("AVATAR_TELEMETRY_PROFILE", "module:"),
     ("AVATAR_TELEMETRY_PRIVACY", "some"),
@@ -94,22 +99,34 @@ BAD = [
     ("AVATAR_TELEMETRY_TRUST_INCOMING", "never"),
     ("AVATAR_TELEMETRY_PROBES", "pillow"),
     ("AVATAR_TELEMETRY_PROBES", "-no_such"),
-    ("OTEL_TRACES_SAMPLER", "sometimes"),
-    ("OTEL_PROPAGATORS", "pigeon"),
-    ("OTEL_TRACES_EXPORTER", "jaeger"),
-    ("OTEL_METRICS_EXPORTER", "statsd"),
     ("OTEL_PYTHON_WSGI_EXCLUDED_URLS", "("),
-    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
-    ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:abc"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:99999"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a collector:4318"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1"),
-    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
-    ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "never"),
     ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "novalue"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file"),
-    ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+]
+IGNORED = [
+    ("OTEL_SDK_DISABLED", "1", "the default 'false' is used"),
+    ("OTEL_SDK_DISABLED", "on", "the default 'false' is used"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "a=b,novalue", "it counts as unset"),
+    ("OTEL_TRACES_EXPORTER", "jaeger", "the default 'otlp' is used"),
+    ("OTEL_METRICS_EXPORTER", "statsd", "the default 'otlp' is used"),
+    ("OTEL_LOGS_EXPORTER", "syslog", "the default 'none' is used"),
+    ("OTEL_TRACES_SAMPLER", "sometimes", "the default 'parentbased_always_on' is used"),
+    ("OTEL_PROPAGATORS", "pigeon", "the default 'tracecontext,baggage' is used"),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", "it counts as unset"),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "the default '2048' is used"),
+    ("OTEL_BLRP_SCHEDULE_DELAY", "-1", "the default '1000' is used"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "1m", "the default '60000' is used"),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1", "the default '128' is used"),
+    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "short", "it counts as unset"),
+    ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "x", "the default 'cumulative' is used"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "it counts as unset"),
+    ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "udp", "it counts as unset"),
+    ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "never", "the default '10' is used"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "the default 'none' is used"),
 ]
 SECRETS = ("TOKEN", "KEY", "HEADERS")
 
@@ -133,6 +150,72 @@ def test_a_bad_value_is_named(variable: str, text: str) -> None:
     assert f"{variable}=" in message
     assert "allowed is" in message
     assert ("(not shown)" in message) == variable.endswith(SECRETS)
+
+
+@pytest.mark.parametrize(("variable", "text", "instead"), IGNORED)
+def test_a_bad_standard_value_is_ignored(variable: str, text: str, instead: str) -> None:
+    """One warning names variable, value, what is allowed and what is used instead."""
+    settings = Settings.from_env({variable: text})
+    assert settings == Settings.from_env({})
+    (line,) = settings.warnings
+    assert line.startswith(f"{variable}={text!r}: allowed is ")
+    assert line.endswith(f"; {instead}")
+    assert settings.corrected == {variable: ""}
+
+
+@pytest.mark.parametrize(
+    ("environ", "field", "value", "corrected"),
+    [
+        pytest.param({"OTEL_TRACES_EXPORTER": "zipkin,Console"}, "traces_exporters", ("console",),
+                     "console", id="unknown"),
+        pytest.param({"OTEL_TRACES_EXPORTER": "none,console"}, "traces_exporters", ("console",),
+                     "console", id="none and more"),
+        pytest.param({"OTEL_PROPAGATORS": "baggage,pigeon"}, "propagators", ("baggage",),
+                     "baggage", id="propagators"),
+        pytest.param({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
+                     "sampler_argument", "", "", id="share"),
+    ],
+)  # fmt: skip
+def test_unknown_words_are_left_out(
+    environ: dict[str, str], field: str, value: object, corrected: str
+) -> None:
+    """Of a list the known words stay, so that nothing is sent where nobody asked for it."""
+    settings = Settings.from_env(environ)
+    variable = next(reversed(environ))
+    assert getattr(settings, field) == value
+    assert [line.partition("=")[0] for line in settings.warnings] == [variable]
+    assert settings.corrected == {variable: corrected}
+
+
+def test_an_ignored_value_of_a_signal_leaves_that_of_all() -> None:
+    """A bad value for one signal counts as unset, so the value for all signals is used."""
+    prefix = "OTEL_EXPORTER_OTLP_"
+    settings = Settings.from_env({prefix + "TIMEOUT": "7", prefix + "TRACES_TIMEOUT": "x"})
+    assert settings.otlp["traces"].timeout == 7
+    assert settings.warnings == (
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT='x': allowed is seconds from 0.1 to 300;"
+        " '7' of OTEL_EXPORTER_OTLP_TIMEOUT is used",
+    )
+
+
+def test_only_standard_variables_are_lenient() -> None:
+    """Names of this package and of ivatar's document stop the start, and so do endpoints, files,
+    headers and patterns, whose default would send elsewhere or drop a protection."""
+    strict = {each.variable for each in variables() if not each.lenient}
+    endings = ("ENDPOINT", "HEADERS", "CERTIFICATE", "KEY", "_URLS", "_REQUEST", "_RESPONSE",
+               "SANITIZE_FIELDS")  # fmt: skip
+    others = {
+        "OTEL_EXPORT_ENABLED", "OTEL_SERVICE_NAME", "OTEL_ENVIRONMENT", "IVATAR_VERSION",
+        "HOSTNAME", "PROMETHEUS_MULTIPROC_DIR", "OTEL_SEMCONV_STABILITY_OPT_IN",
+    }  # fmt: skip
+    assert {
+        each for each in strict if not each.startswith("AVATAR_") and not each.endswith(endings)
+    } == others
+    assert not any(
+        each.variable.startswith("AVATAR_") or each.variable.endswith(endings)
+        for each in variables()
+        if each.lenient
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,9 +302,6 @@ def test_a_signals_own_variable_wins() -> None:
 @pytest.mark.parametrize(
     "environ",
     [
-        pytest.param({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"},
-                     id="ratio"),
-        pytest.param({"OTEL_TRACES_EXPORTER": "none,otlp"}, id="none and more"),
         pytest.param({"OTEL_EXPORTER_OTLP_CLIENT_KEY": __file__}, id="key without certificate"),
     ],
 )  # fmt: skip
