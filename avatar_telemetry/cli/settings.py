@@ -21,7 +21,7 @@ All settings are environment variables. An empty one counts as unset, except whe
 what empty means. All are checked before a worker starts. A bad one of ours or of ivatar's document,
 and a bad endpoint, file, header or pattern, stops the server with a message that names every
 variable at fault. A bad enum, boolean or number of the OpenTelemetry specification is ignored with
-a warning ([record 14](decisions/14-bad-values.md)). `avatar-telemetry check-config` checks all of it
+a warning ([record 14](decisions/14-bad-values.md)). `avatar-telemetry check-config` checks it all
 without a server.
 """
 OWN = """\
@@ -41,8 +41,8 @@ OTLP = """\
 Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `OTEL_EXPORTER_OTLP_`
 it is for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all
 signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without
-an endpoint it is `http://localhost:4318`. Port 4317 is gRPC's: where no protocol is set and the
-endpoint has it, gRPC is spoken if the extra `grpc` is installed, else HTTP to 4318 of that host.
+an endpoint it is `http://localhost:4318`, with gRPC `http://localhost:4317`. Port 4317 is gRPC's:
+where no protocol is set and the endpoint has it, gRPC is spoken if the extra `grpc` is installed, else HTTP to 4318 of that host.
 """
 OTLP_MARK = "OTLP: "
 

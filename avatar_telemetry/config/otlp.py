@@ -56,7 +56,10 @@ class Otlp:
 
 
 _KINDS: Mapping[str, tuple[Any, str, str, str]] = {
-    "endpoint": (parsing.url, "", "an http or https URL without user name", "OTLP collector"),
+    "endpoint": (
+        parsing.endpoint, "",
+        "an http or https URL without user name; with gRPC, host:port, too", "OTLP collector",
+    ),
     "protocol": (parsing.one_of(HTTP, GRPC, ""), "", f"{HTTP} or {GRPC}", "protocol"),
     "headers": (parsing.headers, "", "key=value pairs, comma-separated", "headers of each request"),
     "timeout": (parsing.number(0.1, 300), "10", "seconds from 0.1 to 300", "time for a batch"),
@@ -64,6 +67,10 @@ _KINDS: Mapping[str, tuple[Any, str, str, str]] = {
         parsing.one_of("none", "gzip", "deflate"), "none", "none, gzip or deflate", "compression",
     ),
     "certificate": (parsing.file, "", "a readable file", "trusted certificates (PEM)"),
+    "insecure": (
+        parsing.truth, "false", "true or false",
+        "whether an endpoint without http:// or https:// is reached without TLS (gRPC alone)",
+    ),
     "client_key": (parsing.file, "", "a readable file", "key of the client's certificate (PEM)"),
     "client_certificate": (parsing.file, "", "a readable file", "client's certificate (PEM)"),
 }  # fmt: skip
@@ -78,7 +85,7 @@ def _setting(kind: str, signal: Signal | None) -> Setting:
         f"OTLP: {meaning}" + (f", for {signal} alone." if signal else "."),
         alias=shared if signal else "",
         secret=kind == "headers",
-        lenient=kind in ("protocol", "timeout", "compression"),
+        lenient=kind in ("protocol", "timeout", "compression", "insecure"),
     )  # fmt: skip
 
 
@@ -97,8 +104,9 @@ def otlp(signal: Signal, values: Mapping[str, Any], *, own_endpoint: bool) -> Ot
         own_endpoint: the endpoint is the signal's own, to be used as it is (specification of the
             OTLP exporter, "Endpoint URLs for OTLP/HTTP").
     """
+    insecure, values = values["insecure"], {k: v for k, v in values.items() if k != "insecure"}
     result = Otlp(**values)
-    scheme, address, path, *rest = urlsplit(result.endpoint or f"http://localhost:{HTTP_PORT}")
+    scheme, address, path, *rest = urlsplit(_complete(result, insecure))
     if result.protocol != GRPC and not own_endpoint:
         path = f"{path.rstrip('/')}/v1/{signal}"
     named_by = _setting("endpoint", signal if own_endpoint else None).variable
@@ -107,6 +115,16 @@ def otlp(signal: Signal, values: Mapping[str, Any], *, own_endpoint: bool) -> Ot
         endpoint=urlunsplit((scheme, address, path, *rest)),
         endpoint_from=named_by if result.endpoint else "",
     )
+
+
+def _complete(otlp: Otlp, insecure: bool) -> str:
+    """The endpoint as a URL: the default of the protocol where there is none, and a scheme where
+    gRPC does without (specification of the OTLP exporter, "Endpoint" and "Insecure")."""
+    if not otlp.endpoint:
+        return f"http://localhost:{GRPC_PORT if otlp.protocol == GRPC else HTTP_PORT}"
+    if "://" in otlp.endpoint:
+        return otlp.endpoint
+    return f"{'http' if insecure else 'https'}://{otlp.endpoint}"
 
 
 def resolve(signal: Signal, told: Otlp, *, grpc_installed: bool) -> tuple[Otlp, str]:

@@ -5,6 +5,7 @@ for what is not allowed.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -86,6 +87,11 @@ def text(text: str) -> str:
     if not text.isprintable():
         raise ValueError("control characters")
     return text
+
+
+def hostname(name: str) -> str:
+    """The name of a host; empty: of this one."""
+    return text(name) or socket.gethostname()
 
 
 def boolean(text: str) -> bool:
@@ -299,6 +305,9 @@ def host_port(text: str) -> tuple[str, int] | None:
 _NETLOC = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\])(?::[0-9]+)?")
 
 
+_TARGET = re.compile(_NETLOC.pattern.removesuffix("?"))
+
+
 def url(text: str) -> str:
     url = urlsplit(text.strip())
     if text and (url.scheme not in ("http", "https") or not _NETLOC.fullmatch(url.netloc)):
@@ -306,6 +315,15 @@ def url(text: str) -> str:
     if url.port == 0:  # asking raises ValueError for one that is none
         raise ValueError("no port")
     return url.geturl()
+
+
+def endpoint(text: str) -> str:
+    """A URL, or ``host:port`` as gRPC takes it."""
+    target = text.strip()
+    if _TARGET.fullmatch(target):
+        url(f"http://{target}")  # raises for a port that is none
+        return target
+    return url(text)
 
 
 def attributes(text: str) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.config.settings import Settings
@@ -12,20 +13,37 @@ from avatar_telemetry.config.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
+ENVIRONMENT, OLD_ENVIRONMENT = "deployment.environment.name", "deployment.environment"
 PROCESS_PID = "process.pid"
 _INVALID = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def resource_attributes(settings: Settings) -> dict[str, str]:
-    """The attributes of this host's server; ``OTEL_RESOURCE_ATTRIBUTES`` wins over the rest."""
+    """The attributes of this host's server.
+
+    ``OTEL_RESOURCE_ATTRIBUTES`` wins over all but ``OTEL_SERVICE_NAME`` (OpenTelemetry
+    specification, Environment Variable Specification, "General SDK Configuration"). The two names
+    of the environment are one attribute that was renamed, so one of them gives the other.
+    """
+    own = dict(settings.resource_attributes)
+    environment = own.get(ENVIRONMENT) or own.get(OLD_ENVIRONMENT) or settings.environment
     return {
-        "service.name": settings.service_name,
         "service.version": settings.service_version,
         "service.instance.id": settings.hostname,
-        "deployment.environment": settings.environment,
-        "deployment.environment.name": settings.environment,
+        OLD_ENVIRONMENT: environment,
+        ENVIRONMENT: environment,
         "host.name": socket.gethostname(),
-        **dict(settings.resource_attributes),
+        **own,
+        "service.name": settings.service_name,
+    }
+
+
+def sdk_attributes() -> dict[str, str]:
+    """The attributes that every resource of the SDK has (semantic conventions, "Telemetry SDK")."""
+    return {
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": version("opentelemetry-sdk"),
     }
 
 

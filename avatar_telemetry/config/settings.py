@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from avatar_telemetry.config import parsing
-from avatar_telemetry.config.otlp import OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
+from avatar_telemetry.config.otlp import GRPC, OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
 from avatar_telemetry.config.parsing import Allow, Pairs
 from avatar_telemetry.config.settings_table import OWN_PREFIX, SETTINGS
 from avatar_telemetry.config.variable import Setting, raw_text, raw_texts
@@ -119,7 +119,9 @@ class Settings:
         reading.table(OTLP_SETTINGS[None])
         parts = {signal: reading.table(OTLP_SETTINGS[signal]) for signal in SIGNALS}
         _check_sampler_argument(values, reading)
-        reading.faults += _contradictions(environ)
+        values["service_name"] = service_name(environ)
+        _drop_empty_attributes(environ, reading.corrected)
+        reading.faults += _contradictions(environ, parts)
         signals = {
             signal: otlp(signal, each, own_endpoint=bool(environ.get(_endpoint(signal))))
             for signal, each in parts.items()
@@ -156,12 +158,28 @@ def privacy_mode(environ: Mapping[str, str]) -> Privacy:
 
 
 def service_name(environ: Mapping[str, str]) -> str:
-    """``service.name`` for processes whose settings nobody has checked yet."""
+    """``service.name``, also for processes whose settings have not been checked yet.
+
+    ``OTEL_SERVICE_NAME`` takes precedence over ``OTEL_RESOURCE_ATTRIBUTES`` (OpenTelemetry
+    specification, Environment Variable Specification, "General SDK Configuration").
+    """
     setting = SETTINGS["service_name"]
+    variable, name = next(raw_texts(environ, setting))
+    if not variable:
+        return dict(_attributes(environ)).get("service.name") or setting.default
     try:
-        return str(setting.parse(raw_text(environ, setting)))
+        return str(setting.parse(name))
     except ValueError:
         return setting.default
+
+
+def _attributes(environ: Mapping[str, str]) -> Pairs:
+    setting = SETTINGS["resource_attributes"]
+    try:
+        pairs: Pairs = setting.parse(raw_text(environ, setting))
+    except ValueError:
+        return ()
+    return pairs
 
 
 def _endpoint(signal: Signal) -> str:
@@ -236,13 +254,32 @@ def _check_sampler_argument(values: dict[str, Any], reading: _Reading) -> None:
             reading.ignore(_fault(setting, setting.variable, argument), setting.variable, "", "")
 
 
-def _contradictions(environ: Mapping[str, str]) -> Iterator[str]:
+def _drop_empty_attributes(environ: Mapping[str, str], corrected: dict[str, str]) -> None:
+    """Members without a character (a comma at the end) are allowed; the SDK warns of each."""
+    variable = SETTINGS["resource_attributes"].variable
+    members = environ.get(variable, "").split(",")
+    if len(members) > 1 and not all(map(str.strip, members)):
+        corrected.setdefault(variable, ",".join(filter(str.strip, members)))
+
+
+def _contradictions(
+    environ: Mapping[str, str], parts: Mapping[Signal, Mapping[str, Any]]
+) -> Iterator[str]:
     """What is allowed alone and cannot be together."""
     for signal in SIGNALS:
         pair = (OTLP_SETTINGS[signal]["client_key"], OTLP_SETTINGS[signal]["client_certificate"])
         named = [next(raw_texts(environ, each))[0] for each in pair]
         if any(named) and not all(named):
             yield f"{''.join(named)}: a client certificate and its key go together"
+        target = parts[signal]["endpoint"]
+        if target and "://" not in target and parts[signal]["protocol"] != GRPC:
+            setting = OTLP_SETTINGS[signal]["endpoint"]
+            variable, text = next(raw_texts(environ, setting))
+            protocol = OTLP_SETTINGS[signal]["protocol"].alias
+            yield (
+                f"{_fault(setting, variable, text)};"
+                f" write http://{target}, or set {protocol}={GRPC}"
+            )
 
 
 def _fault(setting: Setting, variable: str, text: str) -> str:

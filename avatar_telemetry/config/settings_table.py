@@ -59,12 +59,12 @@ SETTINGS: Mapping[str, Setting] = {
         "IVATAR_VERSION", parsing.text, "2.0", "printable text", "service.version of the resource."
     ),
     "hostname": Setting(
-        "HOSTNAME", parsing.text, "unknown", "printable text",
-        "service.instance.id of the resource.",
+        "HOSTNAME", parsing.hostname, "", "printable text",
+        "service.instance.id of the resource; unset: the host's name.",
     ),
     "resource_attributes": Setting(
         "OTEL_RESOURCE_ATTRIBUTES", parsing.attributes, "", "key=value pairs, comma-separated",
-        "More resource attributes; they win over all others.", lenient=True,
+        "More resource attributes; they win over all but OTEL_SERVICE_NAME.", lenient=True,
     ),
     "multiproc_dir": Setting(
         "PROMETHEUS_MULTIPROC_DIR", parsing.text, "", "a folder",

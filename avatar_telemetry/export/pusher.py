@@ -11,7 +11,7 @@ from typing import Protocol
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 
-from avatar_telemetry.config.resource import resource_attributes
+from avatar_telemetry.config.resource import resource_attributes, sdk_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.bridge import Batch, Bridge
 from avatar_telemetry.export.continuity import Continuity
@@ -102,7 +102,7 @@ class Pusher:
             self._exporters = metric_exporters(self._settings, self._timeout)
             self._continuity.load()
             # Not Resource.create(): what detectors find out does not belong to the host as a whole.
-            resource = Resource(resource_attributes(self._settings))
+            resource = Resource({**sdk_attributes(), **resource_attributes(self._settings)})
             self._bridge = Bridge(resource, VERSION, self._continuity)
         return self._bridge
 

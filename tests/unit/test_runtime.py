@@ -16,7 +16,7 @@ from prometheus_client import values
 
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.throttle import STAMP
-from avatar_telemetry.log import LOGGER
+from avatar_telemetry.log import LOGGER, OPENTELEMETRY
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.runtime import NOT_PREPARED, WAS_OFF, Runtime
@@ -33,12 +33,12 @@ VALUE_CLASS = values.ValueClass
 
 
 class Lines(logging.Handler):
-    """The lines that our logger writes."""
+    """The lines that a logger writes, by default ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, logger: logging.Logger = LOGGER) -> None:
         super().__init__()
         self.lines: list[str] = []
-        LOGGER.addHandler(self)
+        logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
@@ -128,6 +128,23 @@ def test_ignored_values_are_logged_once_and_replaced(environ: Environ) -> None:
         return names, environ.get("OTEL_SDK_DISABLED"), environ["OTEL_PROPAGATORS"]
 
     assert in_child(work) == [["OTEL_SDK_DISABLED", "OTEL_PROPAGATORS"], None, "b3"]
+
+
+def test_the_sdk_has_nothing_to_warn_of(environ: Environ) -> None:
+    """Empty members and unknown detectors are out of what the SDK reads for its resources."""
+    environ |= {
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none", "OTEL_RESOURCE_ATTRIBUTES": "team=images,,",
+    }  # fmt: skip
+
+    def work() -> Any:
+        os.environ.update(environ)
+        log = Lines(OPENTELEMETRY)
+        runtime = started(os.environ)  # type: ignore[arg-type]
+        assert runtime._outlets is not None
+        return log.lines, runtime._outlets._resource().attributes["team"]
+
+    assert in_child(work) == [[], "images"]
 
 
 def test_the_propagators_can_be_imported(environ: Environ, monkeypatch: pytest.MonkeyPatch) -> None:

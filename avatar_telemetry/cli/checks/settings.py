@@ -10,12 +10,14 @@ from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warn
 from avatar_telemetry.cli.environment import load_chosen_profile
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
+from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.wanted import check_exporters
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 IGNORED = "Correct or unset it: the server starts without it."
+NO_NAMES = ("localhost", "localhost.localdomain", "unknown")
 SPAN_BYTES = 2_000
 """Bytes of memory that a waiting span takes, about: two dozen attributes."""
 MUCH_MEMORY = 64 << 20
@@ -85,12 +87,11 @@ def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding
 
 
 def _identity(settings: Settings) -> Iterator[Finding]:
-    if settings.hostname != "unknown" or "service.instance.id" in dict(
-        settings.resource_attributes
-    ):
+    instance = resource_attributes(settings)["service.instance.id"]
+    if instance not in NO_NAMES:
         return
-    message = "HOSTNAME is not in the environment: service.instance.id is unknown"
-    advice = "Export it (shells set it without exporting it): two hosts would be one instance."
+    message = f"service.instance.id is {instance}, which many hosts are called"
+    advice = "Set HOSTNAME, or the name of the host: two hosts would be one instance."
     if settings.export_enabled:
         yield warning("settings.hostname", message, advice)
     else:

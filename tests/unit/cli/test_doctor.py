@@ -40,6 +40,7 @@ def levels(findings: list[Finding]) -> dict[str, str]:
     ("env", "expected"),
     [
         pytest.param(ON, {}, id="enabled"),
+        pytest.param({"OTEL_EXPORT_ENABLED": "true"}, {}, id="the-hosts-name"),
         pytest.param(HOST, {"settings.not_enabled": "note"}, id="not-enabled"),
         pytest.param(
             {**HOST, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"},
@@ -64,7 +65,7 @@ def levels(findings: list[Finding]) -> dict[str, str]:
         ),
         pytest.param({**ON, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "x"}, {}, id="somebody-elses"),
         pytest.param(
-            {"OTEL_EXPORT_ENABLED": "true"}, {"settings.hostname": "warning"}, id="hostname"
+            {**ON, "HOSTNAME": "localhost"}, {"settings.hostname": "warning"}, id="hostname"
         ),
         pytest.param(
             {**ON, "AVATAR_TELEMETRY_PRIVACY": "off", "OTEL_ENVIRONMENT": "production"},

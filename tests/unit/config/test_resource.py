@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -11,6 +12,7 @@ from avatar_telemetry import Settings
 from avatar_telemetry.config.resource import (
     of_child,
     resource_attributes,
+    sdk_attributes,
     target_labels,
     worker_attributes,
 )
@@ -23,17 +25,46 @@ def test_both_names_of_the_environment() -> None:
     assert attributes["deployment.environment.name"] == "staging"
 
 
+@pytest.mark.parametrize("name", ["deployment.environment", "deployment.environment.name"])
+def test_either_name_of_the_environment_gives_the_other(name: str) -> None:
+    """An operator who uses one of the names has no other value under the other."""
+    environ = {"OTEL_RESOURCE_ATTRIBUTES": f"{name}=staging"}
+    attributes = resource_attributes(Settings.from_env(environ))
+    assert attributes["deployment.environment"] == "staging"
+    assert attributes["deployment.environment.name"] == "staging"
+
+
 def test_operators_attributes_win() -> None:
     """``OTEL_RESOURCE_ATTRIBUTES`` replaces what other variables give, and adds to it."""
     environ = {
-        "OTEL_SERVICE_NAME": "ours",
-        "OTEL_RESOURCE_ATTRIBUTES": "service.name=theirs,service.instance.id=i,team=images",
-    }
+        "IVATAR_VERSION": "1", "HOSTNAME": "here",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.version=2,service.instance.id=i,team=images",
+    }  # fmt: skip
     settings = Settings.from_env(environ)
     attributes = resource_attributes(settings)
-    assert attributes["service.name"] == "theirs"
+    assert attributes["service.version"] == "2"
     assert attributes["team"] == "images"
     assert worker_attributes(settings, 3)["service.instance.id"] == "i/3"
+
+
+def test_the_service_name_wins_over_the_attributes() -> None:
+    """``OTEL_SERVICE_NAME`` takes precedence, as the specification has it."""
+    environ = {"OTEL_SERVICE_NAME": "y", "OTEL_RESOURCE_ATTRIBUTES": "service.name=x"}
+    assert resource_attributes(Settings.from_env(environ))["service.name"] == "y"
+
+
+def test_two_hosts_are_two_instances() -> None:
+    """Without ``HOSTNAME`` the instance has the host's name."""
+    attributes = resource_attributes(Settings.from_env({}))
+    assert attributes["service.instance.id"] == attributes["host.name"] == socket.gethostname()
+
+
+def test_the_sdks_attributes() -> None:
+    """They are those of the SDK's own resources."""
+    of_sdk = Resource.create({}).attributes
+    assert sdk_attributes() == {
+        name: text for name, text in of_sdk.items() if name.startswith("telemetry.sdk.")
+    }
 
 
 def test_a_worker_differs_by_its_instance_alone() -> None:

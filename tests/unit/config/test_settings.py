@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from ipaddress import ip_network
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.parsing import Allow
-from avatar_telemetry.config.settings import Settings, sdk_disabled, variables
+from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name, variables
 from avatar_telemetry.config.settings_table import SETTINGS
 from avatar_telemetry.config.variable import Setting
 from avatar_telemetry.errors import SettingsError
@@ -31,7 +32,7 @@ def test_nothing_set_gives_the_defaults() -> None:
     assert settings.service_name == "ivatar"
     assert settings.environment == "development"
     assert settings.service_version == "2.0"
-    assert settings.hostname == "unknown"
+    assert settings.hostname == socket.gethostname()
     assert not settings.export_enabled
     assert settings.prometheus_endpoint is None
     assert settings.metrics_path == "/metrics"
@@ -61,7 +62,8 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("AVATAR_TELEMETRY_METRICS_PATH", "", "metrics_path", ""),
         ("AVATAR_TELEMETRY_SIZES", "80,40,80", "sizes", (40, 80)),
         ("AVATAR_TELEMETRY_PRIVACY", "Strict", "privacy", "strict"),
-        ("HOSTNAME", "", "hostname", "unknown"),
+        ("HOSTNAME", "", "hostname", socket.gethostname()),
+        ("HOSTNAME", "here", "hostname", "here"),
         ("AVATAR_TELEMETRY_TRUSTED_PROXIES", "", "trusted_proxies", Allow()),
         ("AVATAR_TELEMETRY_TRUSTED_PROXIES", "10.0.0.0/8, unix", "trusted_proxies",
          Allow((ip_network("10.0.0.0/8"),), unix=True)),
@@ -80,6 +82,9 @@ BAD = [
     ("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "("),
     ("AVATAR_TELEMETRY_SERVER_TIMING", "maybe"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+    ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "[::1]:4318"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:99999"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector"),
     ("OTEL_PROMETHEUS_ENDPOINT", "9467"),
     ("OTEL_PROMETHEUS_ENDPOINT", "host:99999"),
     ("OTEL_SERVICE_NAME", "a\nb"),
@@ -127,6 +132,7 @@ IGNORED = [
     ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "udp", "it counts as unset"),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "never", "the default '10' is used"),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "the default 'none' is used"),
+    ("OTEL_EXPORTER_OTLP_METRICS_INSECURE", "1", "the default 'false' is used"),
 ]
 SECRETS = ("TOKEN", "KEY", "HEADERS")
 
@@ -276,12 +282,74 @@ def test_secrets_are_not_shown() -> None:
                      "https://c/x", id="the signal's own, as it is"),
         pytest.param({"ENDPOINT": "http://c:4317", "PROTOCOL": "grpc"}, "logs", "http://c:4317",
                      id="grpc has no path"),
+        pytest.param({"PROTOCOL": "grpc"}, "logs", "http://localhost:4317", id="default of grpc"),
+        pytest.param({"TRACES_PROTOCOL": "grpc"}, "traces", "http://localhost:4317",
+                     id="default of one signal's grpc"),
+        pytest.param({"TRACES_PROTOCOL": "grpc"}, "metrics", "http://localhost:4318/v1/metrics",
+                     id="default of the other signals"),
+        pytest.param({"ENDPOINT": "c:4317", "PROTOCOL": "grpc"}, "logs", "https://c:4317",
+                     id="grpc without a scheme"),
+        pytest.param({"ENDPOINT": "c:4317", "PROTOCOL": "grpc", "INSECURE": "true"}, "logs",
+                     "http://c:4317", id="grpc without a scheme, insecure"),
+        pytest.param({"TRACES_ENDPOINT": "[::1]:1", "PROTOCOL": "grpc", "TRACES_INSECURE": "True"},
+                     "traces", "http://[::1]:1", id="one signal insecure"),
+        pytest.param({"ENDPOINT": "https://c", "PROTOCOL": "grpc", "INSECURE": "true"}, "logs",
+                     "https://c", id="a scheme wins"),
     ],
 )  # fmt: skip
 def test_endpoints(environ: dict[str, str], signal: Signal, endpoint: str) -> None:
     """Endpoints are put together as the specification of the OTLP exporter has it."""
     variables = {f"OTEL_EXPORTER_OTLP_{name}": text for name, text in environ.items()}
     assert Settings.from_env(variables).otlp[signal].endpoint == endpoint
+
+
+def test_an_endpoint_without_a_scheme_is_refused_for_http() -> None:
+    """The refusal says what to write, and names the variable that has it."""
+    prefix = "OTEL_EXPORTER_OTLP_"
+    bad = {
+        prefix + "ENDPOINT": "c:4317", prefix + "PROTOCOL": "grpc",
+        prefix + "LOGS_PROTOCOL": "http/protobuf",
+    }  # fmt: skip
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(bad)
+    (line,) = caught.value.faults
+    assert line.startswith(f"{prefix}ENDPOINT='c:4317': allowed is an http or https URL")
+    assert line.endswith(f"; write http://c:4317, or set {prefix}PROTOCOL=grpc")
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        pytest.param({}, "ivatar", id="default"),
+        pytest.param({"OTEL_RESOURCE_ATTRIBUTES": "service.name=x"}, "x", id="attribute"),
+        pytest.param({"OTEL_RESOURCE_ATTRIBUTES": "service.name=x", "OTEL_SERVICE_NAME": "y"}, "y",
+                     id="both"),
+        pytest.param({"OTEL_RESOURCE_ATTRIBUTES": "service.name=x", "OTEL_SERVICE_NAME": ""}, "x",
+                     id="empty"),
+        pytest.param({"OTEL_RESOURCE_ATTRIBUTES": "service.name="}, "ivatar", id="empty attribute"),
+        pytest.param({"OTEL_RESOURCE_ATTRIBUTES": "service.name"}, "ivatar", id="bad attribute"),
+    ],
+)  # fmt: skip
+def test_service_name(environ: dict[str, str], name: str) -> None:
+    """The variable of the name takes precedence over the attribute, and that over the default."""
+    assert Settings.from_env(environ).service_name == service_name(environ) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        pytest.param("a=b,", {"OTEL_RESOURCE_ATTRIBUTES": "a=b"}, id="at the end"),
+        pytest.param(",a=b, ,c=d", {"OTEL_RESOURCE_ATTRIBUTES": "a=b,c=d"}, id="anywhere"),
+        pytest.param(",", {"OTEL_RESOURCE_ATTRIBUTES": ""}, id="nothing else"),
+        pytest.param("a=b,c=d", {}, id="none"),
+        pytest.param("", {}, id="empty"),
+    ],
+)
+def test_empty_members_are_dropped(text: str, corrected: dict[str, str]) -> None:
+    """An empty member is no fault, and the SDK, which warns of it, does not see it."""
+    settings = Settings.from_env({"OTEL_RESOURCE_ATTRIBUTES": text})
+    assert settings.warnings == ()
+    assert settings.corrected == corrected
 
 
 def test_a_signals_own_variable_wins() -> None:

@@ -47,11 +47,13 @@ class Exporter:
         self.accepts = True
         self.batches: list[list[Any]] = []
         self.traced: list[bool] = []
+        self.resource: dict[str, Any] = {}
         self.before: Callable[[], object] = lambda: None
 
     def export(self, data: MetricsData) -> MetricExportResult:
         self.before()
         self.traced.append(is_instrumentation_enabled())
+        self.resource = dict(data.resource_metrics[0].resource.attributes)
         (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
         self.batches.append(list(metric.data.data_points))
         return MetricExportResult.SUCCESS if self.accepts else MetricExportResult.FAILURE
@@ -93,6 +95,14 @@ def test_whole_store_arrives_and_is_counted_once(host: Host) -> None:
     assert host.leader().push()
     assert [len(batch) for batch in host.exporter.batches] == [500, 500, 201]
     assert host.results == ["exported"]
+
+
+def test_the_push_names_the_sdk(host: Host) -> None:
+    """A push has the attributes of the SDK, as spans have, and those of the host."""
+    host.leader().push()
+    assert host.exporter.resource["telemetry.sdk.language"] == "python"
+    assert host.exporter.resource["telemetry.sdk.name"] == "opentelemetry"
+    assert host.exporter.resource["service.instance.id"]
 
 
 def test_arrived_increments_are_not_sent_again(host: Host) -> None:
