@@ -2,12 +2,12 @@
 
 import os
 import sys
-from pkgutil import resolve_name
 
 from avatar_telemetry import SettingsError, instrument
+from avatar_telemetry.config import parsing
 from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
-from avatar_telemetry.startup import app_fault, check_demo
+from avatar_telemetry.startup import app_fault, check_demo, load_app
 
 # gunicorn ends at once where a worker exits with this, instead of starting it again and again.
 BOOT_ERROR = 3
@@ -22,15 +22,17 @@ try:
     if app == DEFAULT_APP:
         check_demo(os.environ)
     try:
-        wrapped = resolve_name(app)
-    except ValueError as error:
-        raise SettingsError(app_fault(app, f"allowed is module:NAME; {error}")) from None
+        parsing.application(app)
+    except ValueError:
+        fault = app_fault(app, "allowed is module:NAME or module:factory()")
+        raise SettingsError(fault) from None
+    wrapped = load_app(app)
     application = instrument(wrapped, profile=DEMO_PROFILE if is_demo else None)
 except SettingsError as error:
     print(error, file=sys.stderr)
     raise SystemExit(BOOT_ERROR) from None
 except (ImportError, AttributeError) as error:
-    if getattr(error, "name", None) not in app.replace(":", ".").split("."):
+    if getattr(error, "name", None) not in app.partition("(")[0].replace(":", ".").split("."):
         raise  # the application's own import fails: its traceback says where
     print(f"avatar_telemetry: AVATAR_TELEMETRY_APP={app!r}: {error}", file=sys.stderr)
     raise SystemExit(BOOT_ERROR) from None

@@ -43,10 +43,12 @@ from avatar_telemetry.scrape.exposition import MetricsPage, load_parser
 from avatar_telemetry.startup import (
     acting_as,
     check_endpoint,
+    check_folder,
     check_profile,
     check_space,
     check_writable,
     correct_environment,
+    faults_of,
     load_profile,
     warn_of_doubts,
     warn_of_ignored,
@@ -153,15 +155,24 @@ class Runtime:
         if sdk_disabled(self._environ):
             self._was_off = True
             return
-        settings = self._settings = Settings.from_env(self._environ)
-        check_profile(settings.profile)
-        check_exporters(settings)
+        settings, faults = Settings.read(self._environ)
+        faults += faults_of(
+            lambda: check_profile(settings.profile),
+            lambda: check_exporters(settings),
+            lambda: None if upgrades else check_endpoint(settings.prometheus_endpoint),
+        )
         self._warn(settings)
+        if faults:
+            with acting_as(uid, gid):
+                faults += faults_of(lambda: check_folder(settings.multiproc_dir, upgrades))
+            raise SettingsError(*faults)
+        self._prepare_folder(settings.multiproc_dir, upgrades, uid, gid)
+        self._settings = settings
         load_parser()  # its workers share it, and what sends
         _load_outlets(settings)
-        if settings.prometheus_endpoint and not upgrades:
-            check_endpoint(settings.prometheus_endpoint)
-        folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
+
+    def _prepare_folder(self, named: str, upgrades: int, uid: int, gid: int) -> None:
+        folder = self._take_folder(named, upgrades, uid, gid)
         with acting_as(uid, gid):
             check_writable(folder.path)
             check_space(folder.path)
@@ -251,9 +262,13 @@ class Runtime:
             SettingsError: they cannot be used.
         """
         if not self.managed:
-            settings = Settings.from_env(self._environ)
-            load_profile(settings.profile)
+            settings, faults = Settings.read(self._environ)
+            faults += faults_of(
+                lambda: load_profile(settings.profile), lambda: check_exporters(settings)
+            )
             self._warn(settings)
+            if faults:
+                raise SettingsError(*faults)
             _load_outlets(settings)  # not with the first request, which would wait for it
 
     def declare(self, profile: Profile | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.settings import Settings
@@ -16,6 +18,7 @@ from avatar_telemetry.errors import ProfileError, SettingsError
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.port import open_server
+from avatar_telemetry.store.folder import living_masters
 from avatar_telemetry.store.mapped import SLOT_SIZE, reserve
 
 PACKAGE = __package__ or "avatar_telemetry"
@@ -59,17 +62,51 @@ def check_profile(reference: str) -> None:
     check_apart(lambda: load_profile(reference), silent)
 
 
+def faults_of(*checks: Callable[[], object]) -> list[str]:
+    """Make all checks.
+
+    Args:
+        checks: each raises :class:`SettingsError`.
+
+    Returns:
+        A line for each fault that they found.
+    """
+    faults: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except SettingsError as error:
+            faults += error.faults
+    return list(dict.fromkeys(faults))
+
+
+def load_app(reference: str) -> Any:
+    """Import an application.
+
+    Args:
+        reference: ``module:NAME``, or ``module:factory()`` with literal arguments, as gunicorn
+            takes it.
+    """
+    module, _, expression = reference.partition(":")
+    parsed = ast.parse(expression, mode="eval").body
+    if not isinstance(parsed, ast.Call):
+        return resolve_name(reference)
+    factory = resolve_name(f"{module}:{ast.unparse(parsed.func)}")
+    named = {each.arg or "": ast.literal_eval(each.value) for each in parsed.keywords}
+    return factory(*map(ast.literal_eval, parsed.args), **named)
+
+
 def check_app(reference: str) -> None:
     """See whether an application can be imported.
 
     Args:
-        reference: ``module:NAME``.
+        reference: as :func:`load_app` takes it.
 
     Raises:
         SettingsError: it cannot, or is none.
     """
     try:
-        if not callable(resolve_name(reference)):
+        if not callable(load_app(reference)):
             raise TypeError("no WSGI application: it cannot be called")
     except (Exception, SystemExit) as error:
         raise SettingsError(app_fault(reference, f"{type(error).__name__}: {error}")) from error
@@ -154,12 +191,14 @@ def _profile_fault(reference: str, fault: str) -> str:
     return f"AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile; {fault}"
 
 
-def check_endpoint(address: tuple[str, int]) -> None:
-    """See whether the separate port can be bound.
+def check_endpoint(address: tuple[str, int] | None) -> None:
+    """See whether the separate port can be bound, where there is one.
 
     Raises:
         SettingsError: it cannot.
     """
+    if address is None:
+        return
     host, port = address
     try:
         open_server(address).server_close()
@@ -167,6 +206,30 @@ def check_endpoint(address: tuple[str, int]) -> None:
         raise SettingsError(
             f"OTEL_PROMETHEUS_ENDPOINT='{host}:{port}': {error.strerror or error}"
         ) from error
+
+
+def check_folder(named: str, upgrades: int) -> None:
+    """See whether a named runtime folder, if it exists, can be used; makes and changes nothing.
+
+    Args:
+        named: ``PROMETHEUS_MULTIPROC_DIR``, or an empty text.
+        upgrades: pid of the master that this one replaces (USR2), else 0.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    path = Path(named)
+    if not named or not path.exists():
+        return
+    if not path.is_dir():
+        raise SettingsError(f"PROMETHEUS_MULTIPROC_DIR={named!r}: allowed is a folder")
+    strangers = [str(pid) for pid in living_masters(path) if pid != upgrades]
+    if strangers:
+        raise SettingsError(
+            f"PROMETHEUS_MULTIPROC_DIR={named!r}: allowed is a folder of its own; process"
+            f" {', '.join(strangers)} uses this one"
+        )
+    check_writable(path)
 
 
 def check_writable(folder: Path) -> None:

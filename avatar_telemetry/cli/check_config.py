@@ -22,6 +22,7 @@ from avatar_telemetry.startup import (
     check_app,
     check_demo,
     check_endpoint,
+    faults_of,
     load_profile,
     warn_of_doubts,
     warn_of_ignored,
@@ -56,11 +57,11 @@ def check_config(everything: bool, as_json: bool) -> None:
       avatar-telemetry check-config
       env $(cat production.env) avatar-telemetry check-config --all
     """
-    settings = Settings.from_env(os.environ)
+    settings, faults = Settings.read(os.environ)
     find_modules()
     warn_of_ignored(settings)
     warn_of_doubts(os.environ)
-    faults = list(_faults(settings, os.environ))
+    faults += _faults(settings, os.environ)
     if faults:
         raise SettingsError(*dict.fromkeys(faults))
     rows = [row for row in _effective(os.environ) if everything or row[2] != "default"]
@@ -71,7 +72,7 @@ def check_config(everything: bool, as_json: bool) -> None:
     say(f"The settings are good; {len(rows) or 'none'} {'shown' if everything else 'set'}.")
 
 
-def _faults(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """The lines of everything that would stop the start."""
     checks: list[Callable[[], object]] = [
         lambda: load_profile(settings.profile),
@@ -84,11 +85,7 @@ def _faults(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
         checks.append(lambda: check_demo(environ))
     if not settings.sdk_disabled:
         checks += [lambda: _check_folder(settings), lambda: _check_port(settings)]
-    for check in checks:
-        try:
-            check()
-        except SettingsError as error:
-            yield from error.faults
+    return faults_of(*checks)
 
 
 def _check_folder(settings: Settings) -> None:

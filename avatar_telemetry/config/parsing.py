@@ -4,6 +4,7 @@ for what is not allowed.
 
 from __future__ import annotations
 
+import ast
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -118,6 +119,22 @@ def one_of(*words: str) -> Callable[[str], str]:
 def reference(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
         raise ValueError(text)
+    return text
+
+
+def application(text: str) -> str:
+    """``module:NAME``, or a call of that with literal arguments."""
+    try:
+        parsed = ast.parse(text.partition(":")[2], mode="eval").body
+        if not isinstance(parsed, ast.Call):
+            return reference(text)
+        for each in (*parsed.args, *(named.value for named in parsed.keywords)):
+            ast.literal_eval(each)
+        if not all(named.arg for named in parsed.keywords):
+            raise ValueError("unpacked arguments")
+        reference(f"{text.partition(':')[0]}:{ast.unparse(parsed.func)}")
+    except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
+        raise ValueError(text) from error
     return text
 
 

@@ -18,7 +18,7 @@ PROBES = (
 )  # fmt: skip
 """The probes that ``AVATAR_TELEMETRY_PROBES`` can turn off, by name."""
 
-_TRUTH = "true or false"
+_TRUTH = "true or false (also yes, no, on, off, 1 or 0)"
 _MODULE_NAME = "module:NAME"
 _ADDRESSES = "networks such as 10.0.0.0/8, comma-separated"
 
@@ -41,7 +41,7 @@ SETTINGS: Mapping[str, Setting] = {
         alias="OTEL_ENABLED",
     ),
     "sdk_disabled": Setting(
-        "OTEL_SDK_DISABLED", parsing.truth, "false", _TRUTH,
+        "OTEL_SDK_DISABLED", parsing.truth, "false", "true or false",
         "Leave the application untouched: no spans, no metrics, no /metrics.", lenient=True,
     ),
     "service_name": Setting(
@@ -71,7 +71,8 @@ SETTINGS: Mapping[str, Setting] = {
         "Runtime folder of the metric files; unset: a private one in memory.",
     ),
     "app": Setting(
-        OWN_PREFIX + "APP", parsing.reference, DEFAULT_APP, _MODULE_NAME,
+        OWN_PREFIX + "APP", parsing.application, DEFAULT_APP,
+        "module:NAME or module:factory()",
         "Application that the repository's wsgi.py wraps.",
     ),
     "profile": Setting(

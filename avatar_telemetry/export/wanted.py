@@ -53,18 +53,19 @@ def check_exporters(settings: Settings) -> None:
         SettingsError: gRPC is asked for and not installed.
     """
     notes = {}
+    faults = []
     for signal in otlp_signals(settings):
         told = settings.otlp[signal]
         if told.protocol == GRPC and not grpc_installed():
-            raise SettingsError(
-                f"{PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'"
-            )
+            faults.append(f"{PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'")
         if told.protocol == GRPC and told.compression == "deflate":
-            raise SettingsError(
+            faults.append(
                 f"{COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
             )
         settled, note = resolve(signal, told, grpc_installed=grpc_installed())
         notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
+    if faults:
+        raise SettingsError(*dict.fromkeys(faults))
     for note, level in notes.items():
         if note:
             LOGGER.log(level, "OTLP: %s", note)

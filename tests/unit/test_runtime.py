@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -114,6 +115,31 @@ def test_what_cannot_be_used_stops_the_start(environ: Environ, bad: Environ) -> 
 
     in_child(work)
     assert not Path(environ["PROMETHEUS_MULTIPROC_DIR"]).exists()
+
+
+def test_all_faults_stop_the_start_together(environ: Environ, tmp_path: Path) -> None:
+    """Faults of variables, profile, exporters, port and folder are lines of one message."""
+    (tmp_path / "file").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        environ |= {
+            "AVATAR_TELEMETRY_PRIVACY": "some", "AVATAR_TELEMETRY_PROFILE": "nowhere:PROFILE",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "missing"),
+            "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate", "OTEL_PROMETHEUS_ENDPOINT": address,
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file"),
+        }  # fmt: skip
+
+        def work() -> Any:
+            with pytest.raises(SettingsError) as caught:
+                managed(environ)
+            return sorted(line.partition("=")[0].partition(":")[0] for line in caught.value.faults)
+
+        assert in_child(work) == sorted(
+            environ.keys() - {"OTEL_EXPORT_ENABLED", "OTEL_EXPORTER_OTLP_PROTOCOL"}
+        )
 
 
 def test_ignored_values_are_logged_once_and_replaced(environ: Environ) -> None:

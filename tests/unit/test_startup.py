@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from avatar_telemetry.startup import (
     check_endpoint,
     check_profile,
     check_writable,
+    faults_of,
+    load_app,
     load_profile,
     warn_of_doubts,
 )
@@ -116,17 +119,55 @@ def test_all_faults_of_a_check_come_back() -> None:
         pytest.param("nowhere:application", "ModuleNotFoundError", id="no module"),
         pytest.param("os:sep", "TypeError: no WSGI application", id="not callable"),
         pytest.param("os:missing", "AttributeError", id="no attribute"),
+        pytest.param(
+            "os:getcwd()", "TypeError: no WSGI application", id="factory of no application"
+        ),
+        pytest.param("os:getcwd(1)", "TypeError: ", id="factory with other arguments"),
     ],
 )
 def test_an_application_that_cannot_be_used(reference: str, fault: str) -> None:
     """The message names variable, value and cause."""
-    with pytest.raises(SettingsError, match=f"AVATAR_TELEMETRY_APP='{reference}': {fault}"):
+    with pytest.raises(
+        SettingsError, match=re.escape(f"AVATAR_TELEMETRY_APP={reference!r}: {fault}")
+    ):
         check_app(reference)
 
 
-def test_an_application_is_found() -> None:
-    """Anything that can be called may be one."""
-    check_app("avatar_telemetry:instrument")
+@pytest.mark.parametrize(
+    "reference",
+    [
+        pytest.param("avatar_telemetry:instrument", id="name"),
+        pytest.param("avatar_telemetry:Settings.from_env", id="attribute"),
+        pytest.param("made:factory()", id="factory"),
+        pytest.param("made:factory('x', ready=[True])", id="literal arguments"),
+        pytest.param("made:Holder.factory()", id="factory of a class"),
+    ],
+)
+def test_an_application_is_found(modules: Path, reference: str) -> None:
+    """Anything that can be called may be one, or what a call returns, as with gunicorn."""
+    (modules / "made.py").write_text(
+        "def factory(name='', ready=()):\n    return print\n"
+        "class Holder:\n    factory = staticmethod(factory)\n"
+    )
+    check_app(reference)
+
+
+def test_the_arguments_of_a_factory_arrive(modules: Path) -> None:
+    """Positional and named ones are literals."""
+    (modules / "giving.py").write_text("def factory(*args, **named):\n    return args, named\n")
+    assert load_app("giving:factory(1, 'a', b=[None])") == ((1, "a"), {"b": [None]})
+
+
+def test_all_faults_of_several_checks_are_collected() -> None:
+    """Each check is made, and what it finds is a line once."""
+
+    def bad(*faults: str) -> Callable[[], object]:
+        def check() -> None:
+            raise SettingsError(*faults)
+
+        return check
+
+    assert faults_of(bad("a", "b"), lambda: None, bad("b", "c")) == ["a", "b", "c"]
 
 
 def test_a_port_in_use_is_named() -> None:

@@ -12,8 +12,8 @@ from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.wanted import check_exporters
+from avatar_telemetry.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 IGNORED = "Correct or unset it: the server starts without it."
@@ -29,13 +29,12 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
     Returns:
         The settings, ``None`` where they cannot be used; and the findings.
     """
-    try:
-        settings = Settings.from_env(environ)
-        profile = load_chosen_profile(settings)
-        check_exporters(settings)
-    except SettingsError as fault:
+    settings, faults = Settings.read(environ)
+    faults += faults_of(lambda: load_chosen_profile(settings), lambda: check_exporters(settings))
+    if faults:
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
-        return None, [error("settings.fault", each, advice) for each in fault.faults]
+        return None, [error("settings.fault", each, advice) for each in faults]
+    profile = load_chosen_profile(settings)
     findings = [
         *(warning("settings.ignored", each, IGNORED) for each in settings.warnings),
         *_enabled(settings, environ), *(warning(*doubt) for doubt in doubts(environ)),

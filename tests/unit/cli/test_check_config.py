@@ -86,10 +86,12 @@ def test_all_faults_are_named_at_once() -> None:
     ran = run(
         "check-config", AVATAR_TELEMETRY_PROFILE="no.such:P", AVATAR_TELEMETRY_APP="no_such:app",
         PROMETHEUS_MULTIPROC_DIR=__file__, OTEL_TRACE_SAMPLER="always_on",
+        AVATAR_TELEMETRY_PRIVACY="some",
     )  # fmt: skip
     assert ran.status == 2
-    for variable in ("_PROFILE=", "_APP=", "_MULTIPROC_DIR=", "Is OTEL_TRACES_SAMPLER meant?"):
+    for variable in ("_PRIVACY=", "_PROFILE=", "_APP=", "_MULTIPROC_DIR="):
         assert variable in ran.err
+    assert "Is OTEL_TRACES_SAMPLER meant?" in ran.err
 
 
 def test_the_application_is_imported_apart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import socket
 from ipaddress import ip_network
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.parsing import Allow
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name, variables
@@ -350,6 +352,18 @@ def test_empty_members_are_dropped(text: str, corrected: dict[str, str]) -> None
     settings = Settings.from_env({"OTEL_RESOURCE_ATTRIBUTES": text})
     assert settings.warnings == ()
     assert settings.corrected == corrected
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [each for each in variables() if each.parse is parsing.boolean],
+    ids=lambda each: each.variable,
+)
+def test_the_help_names_every_boolean_word(setting: Setting) -> None:
+    """Each word that is accepted stands in the help, and the other way round."""
+    words = re.findall(r"[a-z0-9]+", setting.allowed.replace("also", "").replace("or", ""))
+    assert {setting.parse(word) for word in words} == {True, False}
+    assert set(words) == {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
 def test_a_signals_own_variable_wins() -> None:
