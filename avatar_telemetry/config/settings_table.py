@@ -213,6 +213,19 @@ SETTINGS: Mapping[str, Setting] = {
         "cumulative, delta or lowmemory", "Whether counters are sent as totals or as increments.",
         lenient=True,
     ),
+    "exemplar_filter": Setting(
+        "OTEL_METRICS_EXEMPLAR_FILTER", parsing.one_of("trace_based", "always_on", "always_off"),
+        "trace_based", "trace_based, always_on or always_off",
+        "Measurements of API instruments that can become exemplars.", lenient=True,
+    ),
+    "histogram_aggregation": Setting(
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        parsing.one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+        "explicit_bucket_histogram",
+        "explicit_bucket_histogram or base2_exponential_bucket_histogram",
+        "Form of API histograms over OTLP; the histograms of /metrics have their fixed buckets.",
+        lenient=True,
+    ),
     **{
         field_name: Setting(
             variable, parsing.limit, default, "a whole number", meaning + ".", lenient=True

@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.export import (
     ConsoleMetricExporter,
     MetricExporter,
 )
+from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 
 from avatar_telemetry.config.otlp import GRPC, Otlp
 from avatar_telemetry.config.settings import Settings
@@ -112,6 +113,13 @@ def temporality(settings: Settings) -> dict[type, AggregationTemporality]:
         each: AggregationTemporality.DELTA if each in delta else AggregationTemporality.CUMULATIVE
         for each in _INSTRUMENTS
     }
+
+
+def aggregation(settings: Settings) -> dict[type, Aggregation]:
+    """The form of API histograms (OpenTelemetry specification, Metrics Exporters, OTLP,
+    "Additional environment variable configuration")."""
+    exponential = settings.histogram_aggregation == "base2_exponential_bucket_histogram"
+    return {metrics.Histogram: ExponentialBucketHistogramAggregation()} if exponential else {}
 
 
 def metric_exporters(settings: Settings, timeout: float) -> list[MetricExporter]:

@@ -13,7 +13,12 @@ from functools import partial
 from typing import Any
 
 from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import (
+    AlwaysOffExemplarFilter,
+    AlwaysOnExemplarFilter,
+    MeterProvider,
+    TraceBasedExemplarFilter,
+)
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
     MetricExportResult,
@@ -24,8 +29,14 @@ from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry.config.resource import worker_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.exporters import metric_exporters, temporality
+from avatar_telemetry.export.exporters import aggregation, metric_exporters, temporality
 from avatar_telemetry.guard import Guard
+
+EXEMPLAR_FILTERS = {
+    "trace_based": TraceBasedExemplarFilter,
+    "always_on": AlwaysOnExemplarFilter,
+    "always_off": AlwaysOffExemplarFilter,
+}
 
 
 class WorkerMeterProvider(MeterProvider):
@@ -49,7 +60,9 @@ class WorkerMeterProvider(MeterProvider):
         self._reader = PeriodicExportingMetricReader(
             _LateExporter(settings, self._timeout / 1000), export_interval_millis=math.inf
         )
-        super().__init__([self._reader], resource, shutdown_on_exit=False)
+        # Not by the variable: the SDK raises where it is bad.
+        chosen = EXEMPLAR_FILTERS[settings.exemplar_filter]()
+        super().__init__([self._reader], resource, chosen, shutdown_on_exit=False)
 
     def get_meter(self, *args: Any, **options: Any) -> metrics.Meter:
         """See the API."""
@@ -84,7 +97,9 @@ class _LateExporter(MetricExporter):
     """The exporters of the settings, made when there is something to export."""
 
     def __init__(self, settings: Settings, timeout: float) -> None:
-        super().__init__(preferred_temporality=temporality(settings))
+        super().__init__(
+            preferred_temporality=temporality(settings), preferred_aggregation=aggregation(settings)
+        )
         self._make = partial(metric_exporters, settings, timeout)
         self._made: list[MetricExporter] = []
 

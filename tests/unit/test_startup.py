@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar_telemetry import startup
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.startup import (
@@ -19,6 +20,7 @@ from avatar_telemetry.startup import (
     check_app,
     check_demo,
     check_endpoint,
+    check_folder,
     check_profile,
     check_writable,
     faults_of,
@@ -217,6 +219,25 @@ def test_a_folder_that_the_workers_cannot_use_is_named(
     with pytest.raises(SettingsError, match=f"a folder that user id {os.geteuid()} can"):
         check_writable(tmp_path)
     assert asked == [(tmp_path, os.R_OK | os.W_OK | os.X_OK, True)]
+
+
+@pytest.mark.parametrize("upgrades", [0, 7])
+def test_a_folder_of_another_server_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upgrades: int
+) -> None:
+    """The look at a named folder finds its server, but not the one that is replaced."""
+    monkeypatch.setattr(startup, "living_masters", lambda path: [7, 8])
+    others = "8" if upgrades else "7, 8"
+    with pytest.raises(SettingsError, match=f"process {others} uses this one"):
+        check_folder(str(tmp_path), upgrades)
+
+
+def test_a_look_at_a_folder_makes_nothing(tmp_path: Path) -> None:
+    """A folder that is not there yet is none that cannot be used; one that is stays as it is."""
+    check_folder("", 0)
+    check_folder(str(tmp_path / "later"), 0)
+    check_folder(str(tmp_path), 0)
+    assert not list(tmp_path.iterdir())
 
 
 class Identity:

@@ -130,6 +130,12 @@ IGNORED = [
     ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1", "the default '128' is used"),
     ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "short", "it counts as unset"),
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "x", "the default 'cumulative' is used"),
+    ("OTEL_METRICS_EXEMPLAR_FILTER", "bogus", "the default 'trace_based' is used"),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+        "square",
+        "the default 'explicit_bucket_histogram' is used",
+    ),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "it counts as unset"),
     ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "udp", "it counts as unset"),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "never", "the default '10' is used"),

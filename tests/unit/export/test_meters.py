@@ -41,6 +41,17 @@ print(metrics.get_meter_provider() is ours)
 """
 
 
+HISTOGRAM = """
+import os, time
+from opentelemetry import metrics
+from avatar_telemetry import Settings
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.export.meters import start_meters
+provider = start_meters(Settings.from_env(os.environ), 3, Guard())
+metrics.get_meter("mine").create_histogram("my_sizes").record(3.0)
+provider.stop()
+provider.wait(time.monotonic() + 30)
+"""
 EXPORT = """
 import os, time
 from opentelemetry import metrics
@@ -127,3 +138,29 @@ def test_identity_is_the_slots() -> None:
     assert worker_attributes(settings, 3)["service.instance.id"] == "here/3"
     given = {**ENVIRON, "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=mine"}
     assert worker_attributes(Settings.from_env(given), 0)["service.instance.id"] == "mine/0"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "point"),
+    [
+        pytest.param("base2_exponential_bucket_histogram", "scale", id="exponential"),
+        pytest.param("BASE2_exponential_bucket_histogram", "scale", id="in any case"),
+        pytest.param("explicit_bucket_histogram", "explicit_bounds", id="explicit"),
+        pytest.param("square", "explicit_bounds", id="unknown"),
+    ],
+)
+def test_form_of_histograms(chosen: str, point: str) -> None:
+    """The variable decides the form of the histograms that are made with the API."""
+    variable = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+    exported = json.loads(run(HISTOGRAM, env={**os.environ, **ENVIRON, variable: chosen}))
+    (metric,) = exported["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+    assert point in metric["data"]["data_points"][0]
+
+
+@pytest.mark.parametrize(("chosen", "exemplars"), [("ALWAYS_ON", 1), ("bogus", 0), ("", 0)])
+def test_exemplar_filter(chosen: str, exemplars: int) -> None:
+    """A filter is found in any case, and one that does not exist costs no metric."""
+    env = {**os.environ, **ENVIRON, "OTEL_METRICS_EXEMPLAR_FILTER": chosen}
+    exported = json.loads(run(HISTOGRAM, env=env))
+    (metric,) = exported["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+    assert len(metric["data"]["data_points"][0]["exemplars"]) == exemplars
