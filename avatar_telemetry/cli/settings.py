@@ -28,6 +28,7 @@ OWN = """\
 ## The layer's own
 
 A variable with this prefix that is not in the table stops the start, too: it is a misspelt one.
+Those that Kubernetes injects for a Service of this name (`AVATAR_TELEMETRY_PORT=tcp://...`) do not.
 """
 STANDARD = """\
 ## The server, and what OpenTelemetry has standardised

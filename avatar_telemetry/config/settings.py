@@ -13,6 +13,7 @@ from typing import Any, Literal
 from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import GRPC, OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
 from avatar_telemetry.config.parsing import Allow, Pairs
+from avatar_telemetry.config.service_links import is_service_link
 from avatar_telemetry.config.settings_table import OWN_PREFIX, SETTINGS
 from avatar_telemetry.config.variable import Setting, raw_text, raw_texts
 from avatar_telemetry.errors import SettingsError
@@ -299,6 +300,8 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
     faults = []
     for variable in sorted(environ):
         if variable.startswith(OWN_PREFIX) and variable not in known:
+            if is_service_link(variable, environ[variable]):
+                continue
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             faults.append(f"{variable}: no such setting{hint}")
