@@ -159,7 +159,7 @@ class Runtime:
         faults += faults_of(
             lambda: check_profile(settings.profile),
             lambda: check_exporters(settings),
-            lambda: None if upgrades else check_endpoint(settings.prometheus_endpoint),
+            lambda: None if upgrades else check_endpoint(settings),
         )
         self._warn(settings)
         if faults:

@@ -191,20 +191,20 @@ def _profile_fault(reference: str, fault: str) -> str:
     return f"AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile; {fault}"
 
 
-def check_endpoint(address: tuple[str, int] | None) -> None:
+def check_endpoint(settings: Settings) -> None:
     """See whether the separate port can be bound, where there is one.
 
     Raises:
         SettingsError: it cannot.
     """
-    if address is None:
+    if settings.prometheus_endpoint is None:
         return
-    host, port = address
+    host, port = settings.prometheus_endpoint
     try:
-        open_server(address).server_close()
+        open_server(settings.prometheus_endpoint).server_close()
     except OSError as error:
         raise SettingsError(
-            f"OTEL_PROMETHEUS_ENDPOINT='{host}:{port}': {error.strerror or error}"
+            f"{settings.port_variable}='{host}:{port}': {error.strerror or error}"
         ) from error
 
 

@@ -101,7 +101,7 @@ def _check_port(settings: Settings) -> None:
     # Without the token: nobody knows yet who listens there.
     found = check_port(settings, "", ASK_TIMEOUT)
     if not any(each.check in SERVED for each in found):
-        check_endpoint(settings.prometheus_endpoint)
+        check_endpoint(settings)
 
 
 def _effective(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from avatar_telemetry.cli.output import say, say_json
+from avatar_telemetry.config.doubts import UNUSED
 from avatar_telemetry.config.otlp import OTLP_SETTINGS
 from avatar_telemetry.config.settings import variables
 from avatar_telemetry.config.settings_table import OWN_PREFIX, SETTINGS
@@ -46,6 +47,13 @@ an endpoint it is `http://localhost:4318`, with gRPC `http://localhost:4317`. Po
 where no protocol is set and the endpoint has it, gRPC is spoken if the extra `grpc` is
 installed, else HTTP to 4318 of that host.
 """
+NOT_USED = """\
+## Known and not used
+
+Variables of OpenTelemetry that mean nothing here. Where one is set, the start warns of it once.
+
+| variable | instead |
+|---|---|"""
 OTLP_MARK = "OTLP: "
 
 
@@ -83,9 +91,11 @@ def markdown() -> str:
     own = {name: each for name, each in SETTINGS.items() if each.variable.startswith(OWN_PREFIX)}
     standard = {name: each for name, each in SETTINGS.items() if name not in own}
     sections = ((STANDARD, standard), (OWN, own), (OTLP, OTLP_SETTINGS[None]))
-    return HEAD + "".join(
+    page = HEAD + "".join(
         f"\n{text}\n" + "\n".join(_table(table)) + "\n" for text, table in sections
     )
+    unused = "\n".join(f"| `{name}` | {advice} |" for name, advice in UNUSED.items())
+    return f"{page}\n{NOT_USED}\n{unused}\n"
 
 
 def _table(table: Mapping[str, Setting]) -> Iterator[str]:

@@ -21,6 +21,39 @@ NEIGHBOURS = frozenset(
     {"OTEL_PYTHON_ASGI_EXCLUDED_URLS", _HEADERS + "CLIENT_REQUEST", _HEADERS + "CLIENT_RESPONSE"}
 )
 """Variables of other instrumentations that differ by as little from one of ours."""
+UNUSED: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"),
+        "Set the variables instead: no configuration file is read.",
+    ),
+    "OTEL_LOG_LEVEL": "Set the level of Python's logger avatar_telemetry.",
+    **dict.fromkeys(
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+        "A log record has a handful of attributes, and its text is bounded.",
+    ),
+    **dict.fromkeys(
+        ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "OTEL_EXPORTER_ZIPKIN_TIMEOUT"),
+        "Send OTLP to a collector, which can export to Zipkin.",
+    ),
+    "OTEL_PYTHON_ID_GENERATOR": "Trace ids are random.",
+    "OTEL_PYTHON_DJANGO_EXCLUDED_URLS": "Set OTEL_PYTHON_WSGI_EXCLUDED_URLS.",
+    **dict.fromkeys(
+        ("OTEL_PYTHON_LOG_CORRELATION", "OTEL_PYTHON_LOG_FORMAT", "OTEL_PYTHON_LOG_LEVEL"),
+        "Log records always have the trace; name its fields in your own format (docs/logging.md).",
+    ),
+    **dict.fromkeys(
+        (
+            "OTEL_PYTHON_TRACER_CONFIGURATOR", "OTEL_PYTHON_METER_CONFIGURATOR",
+            "OTEL_PYTHON_LOGGER_CONFIGURATOR", "OTEL_PYTHON_DISTRO", "OTEL_PYTHON_CONFIGURATOR",
+            "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED",
+            "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH",
+        ),
+        "It is for the command opentelemetry-instrument, which this package does without.",
+    ),
+}  # fmt: skip
+"""Variables of OpenTelemetry that mean nothing here, and the advice about each."""
+DEFAULTS = {"OTEL_PYTHON_ID_GENERATOR": "random"}
+"""Values of unused variables that ask for what happens anyway."""
 OPT_INS = frozenset(
     {"gen_ai_latest_experimental", "gen_ai_tool_definitions"}.union(
         *(
@@ -51,6 +84,7 @@ def doubts(environ: Mapping[str, str]) -> Iterator[Doubt]:
     """Everything that was perhaps misspelt where no other name or word is forbidden."""
     yield from _variables(environ)
     yield from _opt_ins(environ)
+    yield from _unused(environ)
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[Doubt]:
@@ -60,7 +94,7 @@ def _variables(environ: Mapping[str, str]) -> Iterator[Doubt]:
         for name in sorted(environ.keys() - ours - NEIGHBOURS)
         if name.startswith(("OTEL_", "IVATAR_", "PROMETHEUS_"))
     ]
-    known = ours | _of_opentelemetry() if strange else ours
+    known = ours | UNUSED.keys() | _of_opentelemetry() if strange else ours
     for name in (name for name in strange if name not in known):
         near = difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT)
         if near:
@@ -84,3 +118,16 @@ def _opt_ins(environ: Mapping[str, str]) -> Iterator[Doubt]:
         yield Doubt(
             "settings.opt_in", f"{setting.variable}: {word[:SHOWN_VALUE]!r} means nothing", advice
         )
+
+
+def _unused(environ: Mapping[str, str]) -> Iterator[Doubt]:
+    for name in sorted(environ.keys() & UNUSED.keys()):
+        if environ[name] and environ[name].strip().lower() != DEFAULTS.get(name):
+            yield Doubt("settings.unused", f"{name} is known and not used", UNUSED[name])
+    exporter = SETTINGS["metrics_exporters"]
+    if "prometheus" not in raw_text(environ, exporter).lower():
+        for name in ("prometheus_host", "prometheus_port"):
+            variable = SETTINGS[name].variable
+            if environ.get(variable):
+                advice = f"Set {exporter.variable}=prometheus, or OTEL_PROMETHEUS_ENDPOINT."
+                yield Doubt("settings.unused", f"{variable} is set and not used", advice)

@@ -203,6 +203,11 @@ def propagators(text: str) -> tuple[str, ...]:
     return _known(_parts(text), _installed("opentelemetry_propagator") | {"none"})
 
 
+def detectors(text: str) -> tuple[str, ...]:
+    """Names of installed resource detectors (entry points of the OpenTelemetry SDK), or ``*``."""
+    return _known(_parts(text), _installed("opentelemetry_resource_detector") | {"*"})
+
+
 def sampler(text: str) -> str:
     """A standard sampler, or one that is installed as an entry point."""
     name = text.strip()
@@ -275,6 +280,16 @@ def switched_off(*names: str) -> Callable[[str], frozenset[str]]:
     return parse
 
 
+def named_of(*names: str) -> Callable[[str], frozenset[str]]:
+    """A parser of names of which some mean something here; ``*`` is all."""
+
+    def parse(text: str) -> frozenset[str]:
+        parts = {part.lower() for part in _parts(text)}
+        return frozenset(names) if "*" in parts else frozenset(names) & parts
+
+    return parse
+
+
 def sizes(text: str) -> tuple[int, ...]:
     sizes = tuple(sorted({int(word) for word in text.split(",")}))
     if not all(0 < size <= 65_535 for size in sizes) or len(sizes) > 100:
@@ -316,6 +331,12 @@ def host_port(text: str) -> tuple[str, int] | None:
     if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[\w.-]*", host, re.ASCII):
         raise ValueError(text)
     return host.strip("[]"), int(port)
+
+
+def host(text: str) -> str:
+    """The host of an address to listen on."""
+    host_port(f"{text}:1" if text.count(":") < 2 or text.startswith("[") else f"[{text}]:1")
+    return text.strip().strip("[]")
 
 
 # A name or an address, and a port; no user, whose password would be shown.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from avatar_telemetry.config import parsing
@@ -40,9 +40,12 @@ class Settings:
     service_name: str
     environment: str
     prometheus_endpoint: tuple[str, int] | None
+    prometheus_host: str
+    prometheus_port: int
     service_version: str
     hostname: str
     resource_attributes: Pairs
+    resource_detectors: tuple[str, ...]
     multiproc_dir: str
     app: str
     profile: str
@@ -71,9 +74,11 @@ class Settings:
     batch_size: int | None
     queue_size: int
     schedule_delay: int
+    span_export_timeout: int
     log_batch_size: int
     log_queue_size: int
     log_schedule_delay: int
+    log_export_timeout: int
     metric_interval: int
     metric_timeout: int
     temporality: Temporality
@@ -89,6 +94,7 @@ class Settings:
     max_link_attributes: int | None
     hash_key: str = field(repr=False)
     probes_off: frozenset[str]
+    disabled_instrumentations: frozenset[str]
     server_timing: bool
     otlp: Mapping[Signal, Otlp]
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
@@ -131,6 +137,11 @@ class Settings:
             signal: otlp(signal, each, own_endpoint=bool(environ.get(_endpoint(signal))))
             for signal, each in parts.items()
         }
+        values["probes_off"] |= values["disabled_instrumentations"]
+        if "prometheus" in values["metrics_exporters"] and values["prometheus_endpoint"] is None:
+            values["prometheus_endpoint"] = (values["prometheus_host"], values["prometheus_port"])
+        signals["traces"] = _within(signals["traces"], values["span_export_timeout"])
+        signals["logs"] = _within(signals["logs"], values["log_export_timeout"])
         settings = cls(
             **values,
             otlp=signals,
@@ -138,6 +149,21 @@ class Settings:
             corrected=reading.corrected,
         )
         return settings, list(dict.fromkeys(reading.faults))
+
+    @property
+    def port_variable(self) -> str:
+        """The variable that the separate port is from."""
+        exporters = (self.prometheus_host, self.prometheus_port)
+        by_exporter = "prometheus" in self.metrics_exporters
+        by_exporter = by_exporter and self.prometheus_endpoint == exporters
+        return SETTINGS["prometheus_port" if by_exporter else "prometheus_endpoint"].variable
+
+
+def _within(otlp: Otlp, milliseconds: int) -> Otlp:
+    """Limit a batch by the timeout of its processor; 0 is no limit (OpenTelemetry specification,
+    Environment Variable Specification, "Timeout")."""
+    limit = milliseconds / 1000
+    return replace(otlp, timeout=min(otlp.timeout, limit)) if limit else otlp
 
 
 def variables() -> Iterator[Setting]:

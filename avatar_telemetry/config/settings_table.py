@@ -55,6 +55,14 @@ SETTINGS: Mapping[str, Setting] = {
         "OTEL_PROMETHEUS_ENDPOINT", parsing.host_port, "", "host:port, or empty for none",
         "Separate port that serves the merged metrics.", empty=True,
     ),
+    "prometheus_host": Setting(
+        "OTEL_EXPORTER_PROMETHEUS_HOST", parsing.host, "localhost", "a host name or an address",
+        "Host of the separate port with OTEL_METRICS_EXPORTER=prometheus, where"
+        " OTEL_PROMETHEUS_ENDPOINT is unset.",
+    ),
+    "prometheus_port": _count(
+        "OTEL_EXPORTER_PROMETHEUS_PORT", 1, 65_535, "9464", "Its port."
+    ),
     "service_version": Setting(
         "IVATAR_VERSION", parsing.text, "2.0", "printable text", "service.version of the resource."
     ),
@@ -65,6 +73,11 @@ SETTINGS: Mapping[str, Setting] = {
     "resource_attributes": Setting(
         "OTEL_RESOURCE_ATTRIBUTES", parsing.attributes, "", "key=value pairs, comma-separated",
         "More resource attributes; they win over all but OTEL_SERVICE_NAME.", lenient=True,
+    ),
+    "resource_detectors": Setting(
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", parsing.detectors, "",
+        "installed detectors, comma-separated, or *",
+        "What adds to the resource of spans, log records and API metrics.", lenient=True,
     ),
     "multiproc_dir": Setting(
         "PROMETHEUS_MULTIPROC_DIR", parsing.text, "", "a folder",
@@ -121,7 +134,7 @@ SETTINGS: Mapping[str, Setting] = {
     "metrics_exporters": Setting(
         "OTEL_METRICS_EXPORTER", parsing.words("otlp", "console", "prometheus", "none"), "otlp",
         "otlp, console, prometheus, none, comma-separated",
-        "Where the metrics go beside /metrics.", lenient=True,
+        "Where the metrics go beside /metrics; prometheus: the separate port.", lenient=True,
     ),
     "logs_exporters": Setting(
         "OTEL_LOGS_EXPORTER", parsing.words("otlp", "none"), "none", "otlp or none",
@@ -187,6 +200,11 @@ SETTINGS: Mapping[str, Setting] = {
         "OTEL_BSP_SCHEDULE_DELAY", 10, 600_000, "5000",
         "How long a finished span may wait for its batch.", unit="milliseconds",
     ),
+    "span_export_timeout": _count(
+        "OTEL_BSP_EXPORT_TIMEOUT", 0, 3_600_000, "30000",
+        "Time for a batch of spans, if that of OTLP is not shorter; 0: no limit of its own.",
+        unit="milliseconds",
+    ),
     "log_batch_size": _count(
         "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 1, 10_000, "512",
         "Log records sent at once.",
@@ -198,6 +216,11 @@ SETTINGS: Mapping[str, Setting] = {
     "log_schedule_delay": _count(
         "OTEL_BLRP_SCHEDULE_DELAY", 10, 600_000, "1000",
         "How long a log record may wait for its batch.", unit="milliseconds",
+    ),
+    "log_export_timeout": _count(
+        "OTEL_BLRP_EXPORT_TIMEOUT", 0, 3_600_000, "30000",
+        "Time for a batch of log records, if that of OTLP is not shorter; 0: no limit of its own.",
+        unit="milliseconds",
     ),
     "metric_interval": _count(
         "OTEL_METRIC_EXPORT_INTERVAL", 100, 3_600_000, "60000",
@@ -253,6 +276,11 @@ SETTINGS: Mapping[str, Setting] = {
     "probes_off": Setting(
         OWN_PREFIX + "PROBES", parsing.switched_off(*PROBES), "all",
         "all, none, or -NAME, comma-separated, of " + ", ".join(PROBES), "Probes to leave out.",
+    ),
+    "disabled_instrumentations": Setting(
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", parsing.named_of(*PROBES), "",
+        "names of instrumentations, comma-separated, or *",
+        "Probes of the same names to leave out; other names are ignored.",
     ),
     "server_timing": Setting(
         OWN_PREFIX + "SERVER_TIMING", parsing.boolean, "false", _TRUTH,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import (
     AlwaysOffExemplarFilter,
     AlwaysOnExemplarFilter,
+    ExemplarFilter,
     MeterProvider,
     TraceBasedExemplarFilter,
 )
@@ -32,7 +34,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.exporters import aggregation, metric_exporters, temporality
 from avatar_telemetry.guard import Guard
 
-EXEMPLAR_FILTERS = {
+EXEMPLAR_FILTERS: Mapping[str, Callable[[], ExemplarFilter]] = {
     "trace_based": TraceBasedExemplarFilter,
     "always_on": AlwaysOnExemplarFilter,
     "always_off": AlwaysOffExemplarFilter,

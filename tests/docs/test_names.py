@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar_telemetry.config.doubts import UNUSED
 from avatar_telemetry.config.settings import variables
 from tests.support.documents import literals, pages
 from tests.support.paths import REPOSITORY
@@ -20,8 +21,9 @@ METRIC = re.compile(
     r"(?<![\w:/.])(?:ivatar|gunicorn|process|avatar_telemetry)_[a-z_]+[a-z](?![\w:./(*])"
 )
 SUFFIX = re.compile(r"_(?:total|bucket|count|sum|info)\Z")
-# Of Datadog's Agent, and of django-prometheus.
+# Of Datadog's Agent, of django-prometheus, and of Kubernetes.
 KNOWN_ELSEWHERE = {
+    "AVATAR_TELEMETRY_PORT",
     "DD_OTLP_CONFIG_RECEIVER_PROTOCOLS_HTTP_ENDPOINT", "PROMETHEUS_METRICS_EXPORT_PORT_RANGE",
 }  # fmt: skip
 # Not a metric: the Python of the dashboards.
@@ -42,6 +44,7 @@ def words_of(folder: Path) -> set[str]:
 
 
 READ = {name for each in variables() for name in (each.variable, each.alias) if name}
+READ |= UNUSED.keys()
 
 
 def is_metric(name: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry import startup
+from avatar_telemetry import Settings, startup
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.startup import (
@@ -172,18 +172,28 @@ def test_all_faults_of_several_checks_are_collected() -> None:
     assert faults_of(bad("a", "b"), lambda: None, bad("b", "c")) == ["a", "b", "c"]
 
 
-def test_a_port_in_use_is_named() -> None:
+@pytest.mark.parametrize("exporter", [True, False])
+def test_a_port_in_use_is_named(exporter: bool) -> None:
     """With the variable and what the system says; a free port is free afterwards."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        address = taken.getsockname()
-        with pytest.raises(
-            SettingsError, match=f"OTEL_PROMETHEUS_ENDPOINT='127.0.0.1:{address[1]}'"
-        ):
-            check_endpoint(address)
-    check_endpoint(address)
-    check_endpoint(address)
+        host, port = taken.getsockname()
+        if exporter:
+            variable = "OTEL_EXPORTER_PROMETHEUS_PORT"
+            environ = {
+                "OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_HOST": host,
+                variable: str(port),
+            }  # fmt: skip
+        else:
+            variable = "OTEL_PROMETHEUS_ENDPOINT"
+            environ = {variable: f"{host}:{port}"}
+        settings = Settings.from_env(environ)
+        with pytest.raises(SettingsError, match=f"{variable}='{host}:{port}'"):
+            check_endpoint(settings)
+    check_endpoint(settings)
+    check_endpoint(settings)
+    check_endpoint(Settings.from_env({}))
 
 
 def test_the_demos_settings_are_checked(tmp_path: Path) -> None:

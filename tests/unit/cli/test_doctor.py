@@ -65,6 +65,10 @@ def levels(findings: list[Finding]) -> dict[str, str]:
         ),
         pytest.param({**ON, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "x"}, {}, id="somebody-elses"),
         pytest.param(
+            {**ON, "OTEL_CONFIG_FILE": "/etc/otel.yaml"}, {"settings.unused": "warning"},
+            id="unused",
+        ),
+        pytest.param(
             {**ON, "HOSTNAME": "localhost"}, {"settings.hostname": "warning"}, id="hostname"
         ),
         pytest.param(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry import environment_variables as api
+from opentelemetry.instrumentation import environment_variables as instrumentation
+from opentelemetry.sdk import environment_variables as sdk
 
-from avatar_telemetry.config.doubts import doubts
+from avatar_telemetry.config.doubts import UNUSED, doubts
+from avatar_telemetry.config.settings import variables
 
 OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
@@ -35,7 +39,9 @@ def test_told(env: dict[str, str], told: str) -> None:
         ("OTEL_ENABLED", "true"),
         ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "x"),
         ("OTEL_PYTHON_ASGI_EXCLUDED_URLS", "x"),
-        ("OTEL_PYTHON_DJANGO_EXCLUDED_URLS", "x"),
+        ("OTEL_PYTHON_ID_GENERATOR", "random"),
+        ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "flask"),
+        ("OTEL_LOG_LEVEL", ""),
         ("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST", "x"),
         ("OTEL_PYTHON_LOGGER_PROVIDER", "x"),
         ("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "x"),
@@ -47,3 +53,36 @@ def test_told(env: dict[str, str], told: str) -> None:
 def test_not_told(variable: str, text: str) -> None:
     """What is known, to whomever, is no news."""
     assert not list(doubts({variable: text}))
+
+
+@pytest.mark.parametrize("variable", UNUSED)
+def test_unused_variables_are_told(variable: str) -> None:
+    """One warning names a variable that is set and means nothing here, and says what to do."""
+    (doubt,) = doubts({variable: "something"})
+    assert doubt == ("settings.unused", f"{variable} is known and not used", UNUSED[variable])
+
+
+@pytest.mark.parametrize("name", ["HOST", "PORT"])
+def test_a_prometheus_port_without_the_exporter(name: str) -> None:
+    """The exporter's host and port do nothing where the exporter is not chosen."""
+    environ = {f"OTEL_EXPORTER_PROMETHEUS_{name}": "1"}
+    assert [each.check for each in doubts(environ)] == ["settings.unused"]
+    assert not list(doubts({**environ, "OTEL_METRICS_EXPORTER": "otlp, Prometheus"}))
+
+
+def test_every_variable_of_opentelemetry_is_known() -> None:
+    """A release of the SDK that reads another variable is noticed: it is a setting, is listed as
+    not used, or is read by OpenTelemetry's own packages in a worker."""
+    theirs = {
+        name.lstrip("_")
+        for each in (api, sdk, instrumentation)
+        for name in vars(each)
+        if name.lstrip("_").startswith("OTEL_")
+    }
+    read_by_opentelemetry = {
+        name
+        for name in theirs
+        if name.endswith(("_CREDENTIAL_PROVIDER", "_PROVIDER", "_RETRYABLE_ERROR_CODES"))
+    } | {"OTEL_PYTHON_CONTEXT", "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"}
+    settings = {each.variable for each in variables()}
+    assert theirs - settings - read_by_opentelemetry - UNUSED.keys() == set()

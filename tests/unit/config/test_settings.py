@@ -15,7 +15,7 @@ from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.parsing import Allow
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name, variables
-from avatar_telemetry.config.settings_table import SETTINGS
+from avatar_telemetry.config.settings_table import PROBES, SETTINGS
 from avatar_telemetry.config.variable import Setting
 from avatar_telemetry.errors import SettingsError
 
@@ -50,6 +50,13 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("OTEL_PROMETHEUS_ENDPOINT", "0.0.0.0:9467", "prometheus_endpoint", ("0.0.0.0", 9467)),
         ("OTEL_PROMETHEUS_ENDPOINT", "[::1]:9467", "prometheus_endpoint", ("::1", 9467)),
         ("OTEL_PROMETHEUS_ENDPOINT", ":9467", "prometheus_endpoint", ("", 9467)),
+        ("OTEL_METRICS_EXPORTER", "prometheus", "prometheus_endpoint", ("localhost", 9464)),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "9000", "prometheus_endpoint", None),
+        ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "flask, Pillow,urllib3", "probes_off",
+         frozenset({"pillow", "urllib3"})),
+        ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "*", "probes_off", frozenset(PROBES)),
+        ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "process,os", "resource_detectors",
+         ("process", "os")),
         ("OTEL_TRACES_EXPORTER", "console, otlp", "traces_exporters", ("console", "otlp")),
         ("OTEL_TRACES_SAMPLER", "TraceIdRatio", "sampler", "traceidratio"),
         ("OTEL_PROPAGATORS", "none", "propagators", ("none",)),
@@ -88,6 +95,7 @@ BAD = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:99999"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector"),
     ("OTEL_PROMETHEUS_ENDPOINT", "9467"),
+    ("OTEL_EXPORTER_PROMETHEUS_HOST", "a host"),
     ("OTEL_PROMETHEUS_ENDPOINT", "host:99999"),
     ("OTEL_SERVICE_NAME", "a\nb"),
     ("AVATAR_TELEMETRY_APP", "module"),
@@ -130,6 +138,10 @@ IGNORED = [
     ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1", "the default '128' is used"),
     ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "short", "it counts as unset"),
     ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "x", "the default 'cumulative' is used"),
+    ("OTEL_EXPORTER_PROMETHEUS_PORT", "tcp://10.0.0.1:9464", "the default '9464' is used"),
+    ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "nowhere", "it counts as unset"),
+    ("OTEL_BSP_EXPORT_TIMEOUT", "30s", "the default '30000' is used"),
+    ("OTEL_BLRP_EXPORT_TIMEOUT", "-1", "the default '30000' is used"),
     ("OTEL_METRICS_EXEMPLAR_FILTER", "bogus", "the default 'trace_based' is used"),
     (
         "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
@@ -221,6 +233,7 @@ def test_only_standard_variables_are_lenient() -> None:
     others = {
         "OTEL_EXPORT_ENABLED", "OTEL_SERVICE_NAME", "OTEL_ENVIRONMENT", "IVATAR_VERSION",
         "HOSTNAME", "PROMETHEUS_MULTIPROC_DIR", "OTEL_SEMCONV_STABILITY_OPT_IN",
+        "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
     }  # fmt: skip
     assert {
         each for each in strict if not each.startswith("AVATAR_") and not each.endswith(endings)
@@ -370,6 +383,38 @@ def test_the_help_names_every_boolean_word(setting: Setting) -> None:
     words = re.findall(r"[a-z0-9]+", setting.allowed.replace("also", "").replace("or", ""))
     assert {setting.parse(word) for word in words} == {True, False}
     assert set(words) == {"true", "false", "yes", "no", "on", "off", "1", "0"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint", "variable"),
+    [
+        pytest.param({}, ("localhost", 9464), "OTEL_EXPORTER_PROMETHEUS_PORT", id="default"),
+        pytest.param({"OTEL_EXPORTER_PROMETHEUS_HOST": "::", "OTEL_EXPORTER_PROMETHEUS_PORT": "9"},
+                     ("::", 9), "OTEL_EXPORTER_PROMETHEUS_PORT", id="of the exporter"),
+        pytest.param({"OTEL_EXPORTER_PROMETHEUS_PORT": "9", "OTEL_PROMETHEUS_ENDPOINT": "c:1"},
+                     ("c", 1), "OTEL_PROMETHEUS_ENDPOINT", id="of ivatar's document"),
+        pytest.param({"OTEL_PROMETHEUS_ENDPOINT": ""}, ("localhost", 9464),
+                     "OTEL_EXPORTER_PROMETHEUS_PORT", id="empty counts as unset"),
+    ],
+)  # fmt: skip
+def test_port_of_the_prometheus_exporter(
+    environ: dict[str, str], endpoint: tuple[str, int], variable: str
+) -> None:
+    """The exporter's host and port are those of the separate port, unless that has its own."""
+    settings = Settings.from_env({"OTEL_METRICS_EXPORTER": "prometheus", **environ})
+    assert settings.prometheus_endpoint == endpoint
+    assert settings.port_variable == variable
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2500", 2.5), ("0", 10.0), ("30000", 10.0), ("", 10.0)]
+)
+@pytest.mark.parametrize(("processor", "signal"), [("BSP", "traces"), ("BLRP", "logs")])
+def test_timeout_of_a_processor(processor: str, signal: Signal, text: str, seconds: float) -> None:
+    """A batch has the shorter of the two times; 0 is no limit, and metrics have their own."""
+    settings = Settings.from_env({f"OTEL_{processor}_EXPORT_TIMEOUT": text})
+    assert settings.otlp[signal].timeout == seconds
+    assert settings.otlp["metrics"].timeout == 10
 
 
 def test_a_signals_own_variable_wins() -> None:
