@@ -18,6 +18,7 @@ A hook of your own with the same name calls ours:
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.log import logging_to
 from avatar_telemetry.runtime import RUNTIME
 from avatar_telemetry.scrape.collector import Server
 
@@ -49,7 +51,8 @@ def on_starting(server: Arbiter) -> None:
     if server.cfg.chdir not in sys.path:
         sys.path.insert(0, server.cfg.chdir)  # as gunicorn does before it loads the application
     try:
-        RUNTIME.prepare(server.master_pid, server.cfg.uid, server.cfg.gid)
+        with logging_to(logging.getLogger("gunicorn.error")):
+            RUNTIME.prepare(server.master_pid, server.cfg.uid, server.cfg.gid)
     except SettingsError as error:
         if server.pidfile is not None:
             server.pidfile.unlink()

@@ -7,6 +7,8 @@ at level DEBUG, by the first of the three that an operator has turned on.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LOGGER = logging.getLogger("avatar_telemetry")
 ALIAS = logging.getLogger("ivatar.opentelemetry")
@@ -29,3 +31,33 @@ def debug(message: str, *args: object) -> None:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug(message, *args, stacklevel=2)
             return
+
+
+class _Forward(logging.Handler):
+    """Give each record to another logger, by the level of that."""
+
+    def __init__(self, target: logging.Logger) -> None:
+        super().__init__()
+        self._target = target
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._target.isEnabledFor(record.levelno):
+            self._target.handle(record)
+
+
+@contextmanager
+def logging_to(target: logging.Logger) -> Iterator[None]:
+    """Let our records of level INFO and above go to a server's log, unless logging is configured:
+    by default Python writes no INFO, and warnings to a standard error that nobody may keep."""
+    if LOGGER.hasHandlers():
+        yield
+        return
+    handler, level = _Forward(target), LOGGER.level
+    LOGGER.addHandler(handler)
+    if level == logging.NOTSET:
+        LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)

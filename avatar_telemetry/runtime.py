@@ -50,6 +50,7 @@ from avatar_telemetry.startup import (
     correct_environment,
     faults_of,
     load_profile,
+    log_started,
     warn_of_doubts,
     warn_of_ignored,
 )
@@ -168,6 +169,7 @@ class Runtime:
             raise SettingsError(*faults)
         self._prepare_folder(settings.multiproc_dir, upgrades, uid, gid)
         self._settings = settings
+        log_started(settings)
         load_parser()  # its workers share it, and what sends
         _load_outlets(settings)
 

@@ -15,6 +15,7 @@ from typing import Any
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import ProfileError, SettingsError
+from avatar_telemetry.export.wanted import destinations
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.port import open_server
@@ -121,6 +122,19 @@ def warn_of_ignored(settings: Settings) -> None:
     """Log each text of a standard variable that is not allowed, and what is used instead."""
     for line in settings.warnings:
         LOGGER.warning("%s", line)
+
+
+def log_started(settings: Settings) -> None:
+    """Log where the metrics are and what is sent where, in one line."""
+    places = [f"at {settings.metrics_path}"] if settings.metrics_path else []
+    if settings.prometheus_endpoint is not None:
+        host, port = settings.prometheus_endpoint
+        places.append(f"on port {port} of {host or 'all addresses'}")
+    LOGGER.info(
+        "avatar_telemetry: metrics %s; export %s; profile %s; privacy %s",
+        " and ".join(places) or "not served", destinations(settings), settings.profile,
+        settings.privacy,
+    )  # fmt: skip
 
 
 def correct_environment(environ: MutableMapping[str, str], settings: Settings) -> None:

@@ -135,6 +135,29 @@ def tell_configured(settings: Settings) -> None:
         debug("configured: %s to %s", signal, ", ".join(_described(settings, signal, exporters)))
 
 
+def destinations(settings: Settings) -> str:
+    """Return where each signal is sent, for the log."""
+    if not settings.export_enabled:
+        return "off"
+    return (
+        ", ".join(
+            f"{signal} to {' and '.join(_places(settings, signal))}"
+            for signal in SIGNALS
+            if getattr(settings, f"{signal}_exporters") != ("none",)
+        )
+        or "off"
+    )
+
+
+def _places(settings: Settings, signal: Signal) -> Iterator[str]:
+    for name in getattr(settings, f"{signal}_exporters"):
+        if name == "otlp":
+            otlp = settled(settings, signal)
+            yield f"{otlp.place} ({otlp.protocol})"
+        else:
+            yield name
+
+
 def otlp_signals(settings: Settings) -> Iterator[Signal]:
     """The signals that are sent over OTLP."""
     exporters: dict[Signal, tuple[str, ...]] = {

@@ -82,6 +82,19 @@ def test_perhaps_misspelt(serve: Serve, preload: bool) -> None:
 
 
 @pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
+def test_a_healthy_start_says_what_it_does(serve: Serve, preload: bool) -> None:
+    """One line in gunicorn's log says where metrics and export go; a value that the specification
+    ignores is a warning there, and does not switch the server off."""
+    server = serve(preload_app=preload, env={"OTEL_SDK_DISABLED": "1"})
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    lines = [line for line in server.log().splitlines() if "avatar_telemetry: metrics" in line]
+    assert len(lines) == 1
+    assert "[INFO] avatar_telemetry: metrics at /metrics; export off; profile" in lines[0]
+    assert server.log().count("[WARNING] OTEL_SDK_DISABLED='1': allowed is true or false") == 1
+
+
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_bad_settings_in_raw_env(prepare: Serve, preload: bool) -> None:
     """Variables that the configuration sets are checked like those of the environment."""
     server = prepare(preload_app=preload, raw_env=["AVATAR_TELEMETRY_METRICS_PATH=metrics"])
@@ -254,6 +267,18 @@ def test_a_hook_that_is_forgotten(serve: Serve, preload: bool) -> None:
     assert "Traceback" not in server.log()
 
 
-def test_a_propagator_that_is_not_installed(prepare: Serve) -> None:
-    """It is told by us, though OpenTelemetry would raise at its import."""
-    assert_refused(prepare(env={"OTEL_PROPAGATORS": "pigeon"}), "OTEL_PROPAGATORS='pigeon'")
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
+def test_a_propagator_that_is_not_installed(serve: Serve, preload: bool) -> None:
+    """It is ignored with one warning, though OpenTelemetry would raise at its import."""
+    server = serve(
+        preload_app=preload,
+        env={
+            "OTEL_PROPAGATORS": "pigeon", "OTEL_EXPORT_ENABLED": "true",
+            "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none",
+        },
+    )  # fmt: skip
+    server.get("/avatar/abc")
+    server.await_requests(1)
+    assert server.log().count("OTEL_PROPAGATORS='pigeon': allowed is") == 1
+    assert "internal telemetry error" not in server.log()
+    assert "failed" not in server.log()

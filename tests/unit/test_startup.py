@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -26,6 +27,7 @@ from avatar_telemetry.startup import (
     faults_of,
     load_app,
     load_profile,
+    log_started,
     warn_of_doubts,
 )
 from tests.support.forked import in_child
@@ -212,6 +214,36 @@ def test_probable_typing_errors_are_logged(caplog: pytest.LogCaptureFixture) -> 
     caplog.clear()
     warn_of_doubts({"OTEL_TRACES_SAMPLER": "always_on"})
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        pytest.param({}, "metrics at /metrics; export off; profile"
+                     " avatar_telemetry.profiles.ivatar:PROFILE; privacy balanced", id="default"),
+        pytest.param({"AVATAR_TELEMETRY_METRICS_PATH": ""}, "metrics not served;", id="no metrics"),
+        pytest.param({"OTEL_PROMETHEUS_ENDPOINT": ":9467"},
+                     "metrics at /metrics and on port 9467 of all addresses;", id="port"),
+        pytest.param({"OTEL_EXPORT_ENABLED": "true", "OTEL_LOGS_EXPORTER": "otlp",
+                      "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "https://c/l?key=hunter2",
+                      "OTEL_TRACES_EXPORTER": "console,otlp", "OTEL_METRICS_EXPORTER": "none"},
+                     "export traces to console and http://localhost:4318/v1/traces (http/protobuf),"
+                     " logs to https://c/l (http/protobuf);", id="export"),
+        pytest.param({"OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none",
+                      "OTEL_METRICS_EXPORTER": "none"}, "export off;", id="nothing to export"),
+        pytest.param({"AVATAR_TELEMETRY_PRIVACY": "off"}, "privacy off", id="privacy"),
+    ],
+)  # fmt: skip
+def test_a_start_is_one_line(
+    caplog: pytest.LogCaptureFixture, environ: dict[str, str], line: str
+) -> None:
+    """Where the metrics are, what is sent where, profile and privacy; no secret of an endpoint."""
+    with caplog.at_level(logging.INFO):
+        log_started(Settings.from_env(environ))
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert line in record.getMessage()
+    assert "hunter2" not in record.getMessage()
 
 
 def test_a_folder_that_the_workers_cannot_use_is_named(
