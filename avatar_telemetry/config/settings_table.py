@@ -174,6 +174,7 @@ SETTINGS: Mapping[str, Setting] = {
     "capture_all_methods": Setting(
         "OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS", parsing.boolean, "false", _TRUTH,
         "Put a method that is not known on the span and into its name, instead of _OTHER.",
+        lenient=True,
     ),
     "capture_request_headers": Setting(
         "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", parsing.patterns, "",

@@ -98,10 +98,10 @@ def test_errors_are_one_line(arguments: list[str], words: str) -> None:
 
 def test_a_settings_fault_stops_with_its_message() -> None:
     """A command that needs the settings names every bad variable."""
-    ran = invoke("routes", "/", AVATAR_TELEMETRY_PRIVACY="none", OTEL_BSP_MAX_QUEUE_SIZE="x")
+    ran = invoke("routes", "/", AVATAR_TELEMETRY_PRIVACY="none", AVATAR_TELEMETRY_SIZES="x")
     assert ran.status == 2
     assert "AVATAR_TELEMETRY_PRIVACY='none'" in ran.err
-    assert "OTEL_BSP_MAX_QUEUE_SIZE='x'" in ran.err
+    assert "AVATAR_TELEMETRY_SIZES='x'" in ran.err
 
 
 def test_colour_is_for_terminals_only() -> None:
