@@ -34,11 +34,6 @@ PERMANENT = (
 )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Check the tests of a run with ``-p tests.support.leaks``."""
-    config.pluginmanager.register(LeakCheck())
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """What is open at one moment."""
