@@ -13,6 +13,7 @@ import pytest
 from opentelemetry import trace
 
 from tests.support import requirements
+from tests.support.leaks import LeakCheck
 from tests.support.paths import REPOSITORY
 from tests.support.recorder import Recorder, watched
 from tests.support.requirements import unavailable
@@ -49,8 +50,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fail skips in CI; leave out slow tests unless the expression of ``-m`` names them."""
+    """Check for leaks; fail skips in CI; leave out slow tests unless ``-m`` names them."""
     config.pluginmanager.register(requirements)
+    config.pluginmanager.register(LeakCheck())
     expression = config.option.markexpr
     if "slow" not in expression:
         config.option.markexpr = f"({expression}) and not slow" if expression else "not slow"

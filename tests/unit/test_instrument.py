@@ -19,6 +19,7 @@ from waitress import wasyncore
 
 from avatar_telemetry import Profile, Settings, SettingsError, instrument
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
+from tests.support.wsgi_client import call
 
 SERVE_ONE = """
 import json, os, sys
@@ -85,11 +86,18 @@ def by_waitress(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
         # In the loop's own thread: it must not select on what another thread closes.
         server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
 
-    return int(server.effective_port), server.run, stop
+    return int(server.effective_port), lambda: (
+        server.run(), server.task_dispatcher.shutdown())[0], stop  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def started() -> None:
+    """What the first request of this process starts, and what stays until the process ends."""
+    call(instrument(application, profile=Profile("test")))
 
 
 @pytest.fixture(params=[by_wsgiref, by_waitress], ids=["wsgiref", "waitress"])
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
+def address(request: pytest.FixtureRequest, started: None) -> Iterator[str]:
     """A server with the wrapped application."""
     wrapped = instrument(application, profile=Profile("test"))
     port, run, stop = request.param(wrapped)

@@ -57,7 +57,9 @@ def test_fork(application):
         os.write(write, f"{status} {anew}".encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(read, 100) == b"200 True"
+    os.close(write)
+    with os.fdopen(read) as report:
+        assert report.read() == "200 True"
     assert application._site is site
 
 

@@ -34,6 +34,7 @@ def loggers() -> Iterator[None]:
     for each, (disabled, level, propagate) in zip(everybody, states, strict=True):
         each.disabled, each.propagate = disabled, propagate
         each.setLevel(level)
+    FAULT.__traceback__ = None  # it holds the frames, and they the recorder
 
 
 def told(recorder: Recorder, function: Callable[[], object]) -> BaseException | None:

@@ -67,7 +67,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Shop
     )
     named.install(shop.recorder.profile)
     yield shop, module
-    recorder.book.detach()
+    shop.recorder.book.detach()
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ GUNICORN = {"gunicorn__socket": object()}
 WERKZEUG = {"werkzeug__socket": object()}
 
 
-def raising(error):
+def raising(kind):
     def application(environ, start_response):
-        raise error
+        raise kind
 
     return application
 
@@ -40,8 +40,8 @@ def run(application, environ) -> None:
 @pytest.mark.parametrize(
     ("application", "environ"),
     [
-        pytest.param(raising(StopIteration()), GUNICORN, id="gunicorn"),
-        pytest.param(raising(ConnectionError()), WERKZEUG, id="werkzeug, raising"),
+        pytest.param(raising(StopIteration), GUNICORN, id="gunicorn"),
+        pytest.param(raising(ConnectionError), WERKZEUG, id="werkzeug, raising"),
         pytest.param(
             returning([b""], status="200 OK", headers=[("Content-Length", "0")]), WERKZEUG,
             id="werkzeug, empty",
@@ -67,12 +67,12 @@ def test_a_taken_socket_is_a_switch_of_protocols(traced: Recorder, application, 
 @pytest.mark.parametrize(
     ("application", "environ", "status"),
     [
-        pytest.param(raising(ValueError()), UPGRADE | GUNICORN, "500", id="another exception"),
-        pytest.param(raising(StopIteration()), GUNICORN, "500", id="no upgrade"),
-        pytest.param(raising(StopIteration()), UPGRADE, "500", id="no socket"),
-        pytest.param(raising(ConnectionRefusedError()), UPGRADE | WERKZEUG, "500",
+        pytest.param(raising(ValueError), UPGRADE | GUNICORN, "500", id="another exception"),
+        pytest.param(raising(StopIteration), GUNICORN, "500", id="no upgrade"),
+        pytest.param(raising(StopIteration), UPGRADE, "500", id="no socket"),
+        pytest.param(raising(ConnectionRefusedError), UPGRADE | WERKZEUG, "500",
                      id="connection to something else"),
-        pytest.param(raising(ConnectionError()), UPGRADE | GUNICORN, "500",
+        pytest.param(raising(ConnectionError), UPGRADE | GUNICORN, "500",
                      id="not gunicorn's exception"),
         pytest.param(returning([b"x"], status="200 OK"), UPGRADE | WERKZEUG, "200", id="ignored"),
         pytest.param(returning([], status="200 OK", headers=[("Content-Length", "0")]),
