@@ -6,9 +6,11 @@ where a dead one stopped, and the number of files is bounded by the most workers
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ LEADER_LOCK = "leader.lock"
 # the kernel that has not closed the holder's files yet. To take the next number would add files.
 RETRIES = 20
 RETRY_DELAY = 0.005
+# No other slot helps against these; to try them all would not end.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
@@ -194,19 +198,35 @@ def _try_claim(folder: Path, number: int, worker: bool) -> Slot | None:
         holder = _read_holder(path, number)
         if holder is None or is_alive(holder.pid, holder.started):
             break
-        time.sleep(RETRY_DELAY)
+        _pause()
     return None
 
 
+def _pause() -> None:
+    """Wait a moment; gevent's greenlets do not run meanwhile.
+
+    In a child that the application forked they are copies of the server's, which would accept
+    connections that the child takes with it at its end.
+    """
+    if hasattr(signal, "sigtimedwait"):
+        signal.sigtimedwait((), RETRY_DELAY)
+    else:
+        time.sleep(RETRY_DELAY)
+
+
 def _claim_locked(folder: Path, number: int, lock: int, worker: bool) -> Slot | None:
-    data = None
-    with suppress(OSError):  # something else of that name: the next slot is as good
+    try:
         data = lock_own(_data_path(folder, number), mode=0o644)
-    if data is None:
+        if data is None:
+            os.close(lock)
+            return None
+        _write_holder(lock, worker)
+        return Slot(number, lock, data)
+    except OSError as error:
         os.close(lock)
-        return None
-    _write_holder(lock, worker)
-    return Slot(number, lock, data)
+        if error.errno in EXHAUSTED:
+            raise
+        return None  # something else of that name: the next slot is as good
 
 
 def _clear_if_free(folder: Path, holder: Holder) -> None:

@@ -6,7 +6,10 @@ import fcntl
 import json
 import multiprocessing
 import os
+import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,14 +169,14 @@ def test_a_slot_that_is_just_being_freed_is_waited_for(
     path.write_text(json.dumps([os.getpid(), 1]))  # a process that had this pid before
     lock = os.open(path, os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    waits: list[float] = []
+    waits: list[None] = []
 
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
+    def pause() -> None:
+        waits.append(None)
         if len(waits) == 3:
             os.close(lock)
 
-    monkeypatch.setattr(slots_module.time, "sleep", sleep)
+    monkeypatch.setattr(slots_module, "_pause", pause)
     slot = claim_slot(tmp_path)
     assert (slot.number, len(waits)) == (0, 3)
     slot.close()
@@ -184,8 +187,48 @@ def test_a_slot_of_a_living_holder_is_not_waited_for(
 ) -> None:
     """The start of a worker takes no longer for each worker that is there."""
     first = claim_slot(tmp_path)
-    monkeypatch.setattr(slots_module.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    monkeypatch.setattr(slots_module, "_pause", lambda: pytest.fail("it waits"))
     second = claim_slot(tmp_path)
     assert (first.number, second.number) == (0, 1)
     for slot in (first, second):
         slot.close()
+
+
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, json, os, sys
+from pathlib import Path
+from avatar_telemetry.store.files import lock_own
+from avatar_telemetry.store.slots import claim_slot
+
+folder = Path(sys.argv[1])
+lock = lock_own(folder / "slot-0.lock")
+os.pwrite(lock, json.dumps([os.getpid(), 1]).encode(), 0)  # a dead process of the same pid
+ran = []
+gevent.spawn(ran.append, "another greenlet")
+assert claim_slot(folder).number == 1
+assert not ran, ran
+"""
+
+
+def test_no_greenlet_runs_while_a_slot_is_waited_for(tmp_path: Path) -> None:
+    """In a forked child the other greenlets are copies of the server's, which would accept its
+    connections."""
+    subprocess.run([sys.executable, "-c", GREENLETS, str(tmp_path)], check=True, timeout=60)
+
+
+def test_descriptors_that_run_out_end_the_search(tmp_path: Path) -> None:
+    """A worker at its limit of open files makes no lock files without end."""
+    first = claim_slot(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(tmp_path, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            claim_slot(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(list(tmp_path.glob("slot-*.lock"))) <= 2
+    first.close()
