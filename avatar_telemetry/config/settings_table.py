@@ -107,8 +107,8 @@ SETTINGS: Mapping[str, Setting] = {
         "How long a worker's exit may wait for telemetry.",
     ),
     "max_series": _count(
-        OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "10000",
-        "Ceiling on the series of a worker.",
+        OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
+        "Ceiling on the series of a worker; a histogram is one.",
     ),
     "traces_exporters": Setting(
         "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",

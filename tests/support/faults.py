@@ -176,7 +176,7 @@ STORE = (
     ),
     Fault(
         "metrics-ceiling", "store/metrics.py", "one series more than the ceiling is made",
-        "self._book.series < self._max_series", "self._book.series <= self._max_series",
+        "or excess < 0 or", "or excess <= 0 or",
     ),
     Fault(
         "metrics-first-byte-bucket", "store/metrics.py", "first bytes are in the duration's bucket",
