@@ -137,7 +137,7 @@ SETTINGS: Mapping[str, Setting] = {
         "Which headers carry the trace context.",
     ),
     "trust_incoming": Setting(
-        OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "continue",
+        OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "link",
         "continue, link or ignore", "What a caller's trace context is to ours.",
     ),
     "propagate_to": Setting(
