@@ -366,7 +366,7 @@ class Book:
 
 
 def _counts(key: str) -> bool:
-    """Return whether a value counts as a series of ours; a histogram is one with all its buckets."""
+    """Return whether a value counts as a series of ours; a histogram is one."""
     return key[2:].partition('"')[0] in OUR_METRICS and '_bucket", {' not in key
 
 

@@ -210,7 +210,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
         return self._dropped_links
 
     def without_trace_state(self) -> RecordedSpan:
-        """Return the span as it may be exported: a tracestate is a caller's, and only propagated."""
+        """Return the span as it may be exported: without a caller's tracestate."""
         if self._trace_state is None:
             return self
         bare = copy(self)
