@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as official
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
@@ -152,6 +153,29 @@ def test_any_exporter_of_the_sdk() -> None:
     sender.close()
     assert sender.send(spans(2)) == 0
     assert exporter.export([]) is SpanExportResult.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("refused", "arrived", "line"),
+    [
+        pytest.param(-5, 3, "", id="negative"),
+        pytest.param(0, 3, "", id="none"),
+        pytest.param(2, 1, "The collector refused 2 spans of 3.", id="some"),
+        pytest.param(1 << 40, 0, "The collector refused 3 spans of 3.", id="more than were sent"),
+    ],
+)
+def test_a_number_of_refused_spans_is_checked(
+    sink: OtlpSink, caplog: pytest.LogCaptureFixture, refused: int, arrived: int, line: str
+) -> None:
+    """A collector can refuse none to all of what was sent, whatever it reports."""
+    sender = make(sink)
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = refused
+    sender._export = lambda items: True  # type: ignore[method-assign]
+    sender._session.answer = response.SerializeToString()
+    assert sender.send(spans(3)) == arrived
+    assert [each.getMessage() for each in caplog.records] == [line] * bool(line)
+    sender.close()
 
 
 @pytest.mark.parametrize("exporter", ["http", "console", "grpc"])
