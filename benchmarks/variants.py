@@ -69,6 +69,7 @@ def _ours(name: str, title: str, sample: float) -> Variant:
         "OTEL_EXPORT_ENABLED": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": SINK,
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "AVATAR_TELEMETRY_TRUST_INCOMING": "continue",
         "OTEL_TRACES_SAMPLER_ARG": str(sample),
     }
     return Variant(name, title, "ours", environ, sample, 2, metrics=True, hooks=True)

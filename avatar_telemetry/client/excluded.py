@@ -1,7 +1,9 @@
 """URLs that the operator wants no spans of.
 
 ``OTEL_PYTHON_WSGI_EXCLUDED_URLS``, or else ``OTEL_PYTHON_EXCLUDED_URLS``: comma-separated regular
-expressions, searched in the URL without its query string, so that no client hides behind one.
+expressions, searched in the path, percent-encoded as it was sent. One with ``://`` in it is
+searched in the URL without its query string. So no client hides behind a query, or a Host of its
+own.
 
     excluded = ExcludedUrls(["/stats/", "healthcheck$"])
     excluded.contains(environ)
@@ -39,7 +41,8 @@ class ExcludedUrls:
     def __init__(self, patterns: Sequence[str]) -> None:
         wanted = [pattern.strip() for pattern in patterns if pattern.strip()]
         self._any = bool(wanted)
-        self._list = ExcludeList(wanted)
+        self._paths = ExcludeList([pattern for pattern in wanted if "://" not in pattern])
+        self._urls = ExcludeList([pattern for pattern in wanted if "://" in pattern])
         self._remembered = lru_cache(maxsize=1024)(self._search)
 
     def __bool__(self) -> bool:
@@ -59,4 +62,5 @@ class ExcludedUrls:
     def _search(self, scheme: str, host: str, server_name: str | None, path: str) -> bool:
         server = authority.server(scheme, host, server_name, None)
         place = f"{scheme}://{server.netloc}" if server else ""
-        return self._list.url_disabled(place + quote_path(path[:LONGEST_PATH]))
+        quoted = quote_path(path[:LONGEST_PATH])
+        return self._paths.url_disabled(quoted) or self._urls.url_disabled(place + quoted)

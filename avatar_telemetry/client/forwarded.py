@@ -9,8 +9,10 @@ stands:
    one before it, and so on. The first that is not trusted is the client.
 3. What is no address (``unknown``, an obfuscated ``_name``, garbage) ends the walk: the client is
    then the last address that was vouched for, the nearest proxy to it that is known.
-4. A proxy that writes one of the two headers often passes the other on as the client sent it. Where
-   both are there and name different clients, neither is vouched for: the client is the peer.
+4. A proxy that writes one of the two headers often passes the other on as the client sent it. A
+   header without which trusted peers have sent a request is none that the proxies write. Where both
+   are there and name different clients, the other one counts: ``X-Forwarded-For`` as long as
+   nothing else is known, and neither (the client is the peer) where both were absent already.
 
     proxies = Proxies(settings.trusted_proxies)
     proxies.client_address(environ)
@@ -61,6 +63,15 @@ class Origin(NamedTuple):
     scheme: str | None
 
 
+class _Conflict(NamedTuple):
+    """Two headers that name different clients."""
+
+    peer: str
+    by_rfc: str
+    by_custom: str
+    scheme: str | None
+
+
 class Proxies:
     """The trusted proxies of a deployment. False where there are none.
 
@@ -73,6 +84,7 @@ class Proxies:
         # Most requests of a client look alike; the cache spares them all parsing.
         self._remembered = lru_cache(REMEMBERED)(self._origin)
         self._trusts = lru_cache(REMEMBERED)(trusted.holds)
+        self._only_rfc_seen = self._only_custom_seen = False
 
     def __bool__(self) -> bool:
         return self._any
@@ -91,10 +103,21 @@ class Proxies:
         forwarded_for = get("HTTP_X_FORWARDED_FOR") or ""
         proto = get("HTTP_X_FORWARDED_PROTO") or ""
         if len(forwarded) + len(forwarded_for) + len(proto) > LONGEST_REMEMBERED:
-            return self._origin(peer, _right_end(forwarded), _right_end(forwarded_for), proto)
-        return self._remembered(peer, forwarded, forwarded_for, proto)
+            found = self._origin(peer, _right_end(forwarded), _right_end(forwarded_for), proto)
+        else:
+            found = self._remembered(peer, forwarded, forwarded_for, proto)
+        return self._settle(found) if isinstance(found, _Conflict) else found
 
-    def _origin(self, peer: str, forwarded: str, forwarded_for: str, proto: str) -> Origin:
+    def _settle(self, found: _Conflict) -> Origin:
+        if not self._only_rfc_seen:
+            return Origin(found.by_custom, found.scheme)
+        address = found.peer if self._only_custom_seen else found.by_rfc
+        return Origin(address, found.scheme)
+
+    def _origin(
+        self, peer: str, forwarded: str, forwarded_for: str, proto: str
+    ) -> Origin | _Conflict:
+        forwarded, forwarded_for = forwarded.strip(), forwarded_for.strip()
         parsed = parse_address(peer)
         address = str(parsed) if parsed else peer
         if not self._trusts(address):
@@ -103,9 +126,11 @@ class Proxies:
         plain = ((node.strip(), None) for node in reversed(forwarded_for.split(",")))
         by_custom, _ = self._walk(address, plain)
         scheme = _scheme(proto.rpartition(",")[2]) or scheme
-        if not (forwarded and forwarded_for):
-            return Origin(by_rfc if forwarded else by_custom, scheme)
-        return Origin(by_rfc if by_rfc == by_custom else address, scheme)
+        if forwarded and forwarded_for and by_rfc != by_custom:
+            return _Conflict(address, by_rfc, by_custom, scheme)
+        self._only_rfc_seen |= bool(forwarded and not forwarded_for)
+        self._only_custom_seen |= bool(forwarded_for and not forwarded)
+        return Origin(by_rfc if forwarded else by_custom, scheme)
 
     def _walk(self, address: str, hops: Iterator[tuple[str, str | None]]) -> tuple[str, str | None]:
         scheme = None

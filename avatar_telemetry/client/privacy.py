@@ -13,18 +13,19 @@ from __future__ import annotations
 import re
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_network
 from itertools import islice
+from types import CodeType
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
 from avatar_telemetry.client import scrub
 from avatar_telemetry.client.forwarded import parse_address
-from avatar_telemetry.client.scrub import REDACTED
+from avatar_telemetry.client.scrub import REDACTED, Sent
 from avatar_telemetry.config.settings import Privacy as Mode
 from avatar_telemetry.profile import PIXELS, QueryRule
 
@@ -56,6 +57,7 @@ class Privacy:
         key: what digests, e-mail addresses and names are hashed with, 1 to 64 bytes. The same in
             all workers, or the requests of one avatar cannot be joined.
         query_rules: what the profile lists of a query string.
+        sent: returns what the request in progress holds of its client, if there is one.
 
     Raises:
         ValueError: the key is empty or too long.
@@ -64,6 +66,7 @@ class Privacy:
     mode: Mode
     key: bytes = field(repr=False)
     query_rules: Mapping[str, QueryRule] = field(default_factory=dict)
+    sent: Callable[[], Sent | None] = field(default=lambda: None, repr=False, compare=False)
     _hash: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -141,17 +144,27 @@ class Privacy:
     def exception(self, error: BaseException) -> tuple[str, str | None]:
         """The type of an exception and its message, scrubbed and bounded."""
         try:
-            return error_type(error), None if self.mode == "strict" else self.message(str(error))
+            if self.mode == "strict":
+                return error_type(error), None
+            frames = deque(traceback.walk_tb(error.__traceback__), MOST_FRAMES)
+            return error_type(error), self.message(str(error), [f.f_code for f, _ in frames])
         except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
             return error_type(error), None
 
-    def message(self, text: str) -> str | None:
-        """A message that may hold anything, scrubbed and bounded."""
+    def message(self, text: str, codes: Iterable[CodeType] = ()) -> str | None:
+        """A message that may hold anything, scrubbed and bounded.
+
+        Args:
+            text: the message.
+            codes: of the program that made it.
+        """
         if self.mode == "strict":
             return None
         if self.mode == "off":
             return scrub.encodable(text[: scrub.LONGEST_MESSAGE])
-        return scrub.message(text)
+        sent = self.sent()
+        known = scrub.words_of_code(codes) if sent is not None and sent.has_form else ()
+        return scrub.message(text, sent, known)
 
     def describe(self, error: BaseException) -> dict[str, str]:
         """The attributes of an exception (semantic conventions, exceptions on spans and in logs):

@@ -7,7 +7,10 @@ knows a name when it is a plain word too; that is what the mode ``strict`` is fo
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from collections.abc import Collection, Iterable
+from types import CodeType
+from typing import NamedTuple
+from urllib.parse import unquote_plus, urlsplit
 
 from avatar_telemetry.client import authority
 
@@ -17,27 +20,81 @@ LONGEST_MESSAGE = 1_000
 LONGEST_READ = 4_000
 """Characters of a message that are looked at."""
 
-# Every repetition is bounded or followed by what it cannot match: a hostile text costs linear time.
-_EMAIL = r"[\w.+!#$&*/=?^`{|}~'-]{1,64}(?:@|%40)[\w.-]{1,255}"
+MAX_WORDS = 256
+"""Words of a request that are looked for; where there are more, no word of a message is kept."""
+MAX_SENT = 8_192
+"""Characters of a path, a query or a cookie that are looked at."""
+
+# Every repetition is bounded, followed by what it cannot match, or tried once for a run of its
+# characters: a hostile text costs linear time.
+_LOCAL = r"\w.+!#$&*/=?^`{|}~'-"
+_EMAIL = rf"(?<![{_LOCAL}])[{_LOCAL}]+(?:@|%40)[\w.-]+"
 _EMAILS = re.compile(_EMAIL)
+_OPENING = r"(?<!\w)(?:[bBrRuUfF]{1,2})?"
+# A quote inside a word is an apostrophe. A pair is sure where nothing touches it that could be
+# quoted, too.
+_QUOTES = re.compile(
+    rf"""(?P<pair>{_OPENING}(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?![\w'"]))|{_OPENING}['"]""",
+    re.DOTALL,
+)
+_MARKS = re.compile(r"""(?<!\w)['"]|['"](?!\w)""")
+_PATH = r"[^\s\"'<>]*"
+_OWN_PATH = "\ue000"
+"""Stands for the path of the request until the rest of a message is scrubbed."""
 _PERSONAL = re.compile(
     "|".join(
         (
             r"(?P<sql>\[(?:SQL|parameters): .*)",  # SQLAlchemy ends its messages with both
             r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>]*)",
-            # A quote inside a word is an apostrophe; one that never closes hides the rest.
-            r"(?<!\w)(?:[bBrRuUfF]{1,2})?'(?:[^'\\]|\\.)*(?:'|\\?\Z)",
-            r'(?<!\w)(?:[bBrRuUfF]{1,2})?"(?:[^"\\]|\\.)*(?:"|\\?\Z)',
             r"\b(?P<word>\w{0,32}(?:pass|pwd|secret|token|key|cookie|session|auth)\w{0,32}"
             r"\s{0,8}[=:])\s{0,8}[^\s,;)(]+",
             r"=\s{0,8}\([^)]*\)?",  # PostgreSQL: Key (username)=(somebody) already exists
             _EMAIL,
+            rf"(?<![\w/.])/{_PATH}",
+            # A relative path has more than one slash, or something besides letters behind it.
+            rf"(?<![\w.+=%~@-])[\w.+=%~@-]+/(?:[^\W\d]*[^\s\"'<>\w,;:!?)\]}}]|[^\W\d]*\d){_PATH}",
             r"[\w+/=%~-]{16,}",
             r"\d{5,}",
         )
     ),
     re.IGNORECASE | re.DOTALL,
 )
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_RUN = re.compile(r"\w+")
+
+
+class Sent(NamedTuple):
+    """What a request in progress holds of its client.
+
+    Args:
+        path: ``PATH_INFO`` as the application reads it.
+        template: of its route.
+        words: of its path, query and cookies.
+        has_form: whether it has a body, whose words are unknown.
+    """
+
+    path: str
+    template: str
+    words: frozenset[str]
+    has_form: bool
+
+
+def words_of(*texts: str) -> frozenset[str]:
+    """The words of three letters or more in texts, percent-encoded or not, and in lower case."""
+    found: set[str] = set()
+    for text in texts:
+        short = text[:MAX_SENT]
+        for form in {short, unquote_plus(short)}:
+            words = _WORD.findall(form)
+            # Both, since a letter may be two in lower case.
+            found.update(words, (word.lower() for word in words))
+    return frozenset(found)
+
+
+def words_of_code(codes: Iterable[CodeType]) -> frozenset[str]:
+    """The words in the texts of a program, such as the fixed parts of its messages."""
+    texts = (each for code in codes for each in code.co_consts if isinstance(each, str))
+    return words_of(*texts)
 
 
 def encodable(text: str) -> str:
@@ -50,11 +107,15 @@ def emails(text: str) -> str:
     return _EMAILS.sub(REDACTED, text) if "@" in text or "%40" in text else text
 
 
-def message(text: str) -> str:
-    """A message without addresses, quoted values, secrets, long tokens and numbers. Never raises.
+def message(text: str, sent: Sent | None = None, known: Collection[str] = ()) -> str:
+    """A message without addresses, quoted values, paths, secrets, long tokens and numbers, and
+    without the words of a request. Never raises.
 
     Args:
         text: of any length; what is far behind is not read.
+        sent: by the request that the message may be about.
+        known: words of the program, in lower case: the only ones that stay where the request has
+            a form.
 
     Returns:
         At most :data:`LONGEST_MESSAGE` characters.
@@ -62,7 +123,42 @@ def message(text: str) -> str:
     if len(text) > LONGEST_READ:
         # The word that was cut through may be too short now to be known for what it is.
         text = text[:LONGEST_READ].rpartition(" ")[0]
-    return _PERSONAL.sub(_redacted, encodable(text))[:LONGEST_MESSAGE]
+    text = encodable(text).replace(_OWN_PATH, "?")
+    if sent is not None and len(sent.path) > 1:
+        text = text.replace(sent.path, _OWN_PATH)
+    text = _PERSONAL.sub(_redacted, _without_quoted(text))
+    if sent is not None:
+        text = _without_words(text, sent, known).replace(_OWN_PATH, sent.template)
+    return text[:LONGEST_MESSAGE]
+
+
+def _without_quoted(text: str) -> str:
+    """A text without what is quoted; from the first quote to the last where not all are pairs."""
+    if all(match["pair"] for match in _QUOTES.finditer(text)):
+        return _QUOTES.sub(REDACTED, text)
+    marks = [match.start() for match in _MARKS.finditer(text)]
+    # One that never closes hides the rest.
+    end = marks[-1] + 1 if len(marks) % 2 == 0 else len(text)
+    return text[: marks[0]] + REDACTED + text[end:]
+
+
+def _without_words(text: str, sent: Sent, known: Collection[str]) -> str:
+    if len(sent.words) > MAX_WORDS:
+        return _RUN.sub(REDACTED, text)
+    words = "|".join(map(re.escape, sorted(sent.words)))
+    personal = re.compile(words, re.IGNORECASE).search if words else None
+
+    def keep(match: re.Match[str]) -> str:
+        run = match[0]
+        if run == REDACTED:
+            return run
+        if personal is not None and personal(run):
+            return REDACTED
+        if sent.has_form and any(word.lower() not in known for word in _WORD.findall(run)):
+            return REDACTED
+        return run
+
+    return _RUN.sub(keep, text)
 
 
 def _redacted(match: re.Match[str]) -> str:

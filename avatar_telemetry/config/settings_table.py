@@ -124,8 +124,8 @@ SETTINGS: Mapping[str, Setting] = {
         "How long a worker's exit may wait for telemetry.",
     ),
     "max_series": _count(
-        OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "10000",
-        "Ceiling on the series of a worker.",
+        OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
+        "Ceiling on the series of a worker; a histogram is one.",
     ),
     "traces_exporters": Setting(
         "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",
@@ -155,7 +155,7 @@ SETTINGS: Mapping[str, Setting] = {
         "Which headers carry the trace context.", lenient=True,
     ),
     "trust_incoming": Setting(
-        OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "continue",
+        OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "link",
         "continue, link or ignore", "What a caller's trace context is to ours.",
     ),
     "propagate_to": Setting(

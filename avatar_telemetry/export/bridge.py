@@ -105,7 +105,7 @@ class Bridge:
     def _counters(self, family: Family, now: int) -> Iterator[Series]:
         for name, labels, key, value in _samples(family):
             if isfinite(value):
-                mark = self._mark(key, (value,))
+                mark = self._mark(key, (value,), now)
                 point = NumberDataPoint(
                     dict(labels), mark.start, now, value - mark.values[0]
                 )  # fmt: skip
@@ -131,7 +131,7 @@ class Bridge:
     def _histogram(
         self, labels: Labels, key: str, bounds: list[float], values: Numbers, now: int
     ) -> HistogramDataPoint:
-        mark = self._mark(key, values)
+        mark = self._mark(key, values, now)
         *counts, total = map(sub, values, mark.values)
         return HistogramDataPoint(
             dict(labels), mark.start, now,
@@ -139,9 +139,11 @@ class Bridge:
             explicit_bounds=bounds[:-1], min=None, max=None,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def _mark(self, key: str, values: Numbers) -> Mark:
+    def _mark(self, key: str, values: Numbers, now: int) -> Mark:
+        """Since when a series counts, never later than now: a clock may have been set back."""
         mark = self._continuity.mark(key, values)
-        return mark if self._continuity.delta else Mark(mark.start, (0.0,) * len(values))
+        counted = mark.values if self._continuity.delta else (0.0,) * len(values)
+        return Mark(min(mark.start, now), counted)
 
     def _batch(self, some: list[Series]) -> Batch:
         metrics = [

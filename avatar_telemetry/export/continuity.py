@@ -18,6 +18,7 @@ from itertools import islice
 from operator import lt
 from pathlib import Path
 
+from avatar_telemetry.log import LOGGER
 from avatar_telemetry.store.files import open_own
 
 FILE_NAME = "pushed.state"
@@ -84,6 +85,11 @@ class Continuity:
 
     def reads(self, now: int) -> None:
         """The store is about to be read (nanoseconds since the epoch)."""
+        if now < self._read:
+            LOGGER.warning(
+                "the clock was set back by %.0f s: until it has caught up, new series are sent with"
+                " the time of the push as their start", (self._read - now) / 1e9,
+            )  # fmt: skip
         self._before, self._read = self._read, now
 
     def mark(self, key: str, values: Numbers) -> Mark:

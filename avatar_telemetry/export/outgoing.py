@@ -33,6 +33,7 @@ from urllib3.exceptions import (
     ProtocolError,
     SSLError,
 )
+from urllib3.util.connection import allowed_gai_family
 
 if TYPE_CHECKING:
     from urllib3.poolmanager import ProxyManager
@@ -260,11 +261,30 @@ class _Bounded(HTTPConnection):
     response_class = _BoundedAnswer
 
     def _new_conn(self) -> socket.socket:
-        if (left := _left()) is not None:
-            self.timeout = left
-        sock = super()._new_conn()
+        sock = super()._new_conn() if _left() is None else self._connect_within()
         _set_timeout(sock)  # for the TLS handshake
         return sock
+
+    def _connect_within(self) -> socket.socket:
+        """Try all addresses of the name within the deadline: each has its share of what is left,
+        so that one which does not answer leaves time for the others."""
+        name = self._dns_host
+        try:
+            addresses = addresses_of(name, self.port)
+        except OSError as error:
+            raise NewConnectionError(self, f"cannot resolve {name}: {error}") from error
+        try:
+            for number, address in enumerate(addresses, 1):
+                self.timeout = (_left() or 0.0) / (len(addresses) - number + 1)
+                self._dns_host = address
+                try:
+                    return super()._new_conn()
+                except (HTTPError, OSError):
+                    if number == len(addresses):
+                        raise
+            raise NewConnectionError(self, f"{name} has no address")
+        finally:
+            self._dns_host = name
 
     def send(self, data: Any) -> None:
         if not isinstance(data, bytes) or _left() is None:
@@ -289,6 +309,18 @@ class BoundedTlsPool(HTTPSConnectionPool):
 
 
 POOLS = {"http": BoundedPool, "https": BoundedTlsPool}
+
+
+def addresses_of(name: str, port: int) -> list[str]:
+    """The addresses of a name, each once.
+
+    Raises:
+        OSError: it cannot be resolved.
+    """
+    found = socket.getaddrinfo(
+        name.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM
+    )  # fmt: skip
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
 def _left() -> float | None:

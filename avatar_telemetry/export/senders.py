@@ -73,11 +73,12 @@ class OtlpSender(ExporterSender[Item]):
         """Send a batch, and try again while there is time; how many of it arrived."""
         if not self._export(items):
             return 0
-        refused = self._refused(self._session.answer)
+        # A collector may report any number: what was not sent cannot be refused.
+        refused = min(max(self._refused(self._session.answer), 0), len(items))
         if refused:
             message = "The collector refused %d %s of %d."
             self._logger.error(message, refused, self._things, len(items))
-        return max(len(items) - refused, 0)
+        return len(items) - refused
 
     def hurry(self) -> None:
         """From now on each batch has one try."""

@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 from avatar_telemetry import otel_private
 from avatar_telemetry.config.otlp import OTLP_SETTINGS, SIGNALS
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.export.foreign import Secrets, one_line
 from avatar_telemetry.export.wanted import settled
 from avatar_telemetry.store.files import open_own
 
 STAMP = "failures.stamp"
-SHORTEST_SECRET = 4
-"""Characters; a shorter value of a header is none, and stands in every other word."""
 INTERVAL = 60.0
 """Seconds between two lines."""
-NOT_SHOWN = "(not shown)"
+MAX_READ = 4_000
+"""Characters of a message that are searched for secrets."""
 RETRYING = "Transient error"
 """How a line begins that tells of one more try: the line of the end is worth more."""
 _EXPORTERS = "opentelemetry.exporter.otlp."
@@ -77,8 +77,7 @@ class Throttle(logging.Filter):
     ) -> None:
         super().__init__()
         self._stamp = folder / STAMP
-        long = (secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
-        self._secrets = sorted(long, key=len, reverse=True)
+        self._secrets = Secrets(secrets)
         self._clock = clock
         self._places = places or {}
         self._own_next = 0.0
@@ -109,10 +108,7 @@ class Throttle(logging.Filter):
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
         place = self._place(record.name, text) if record.levelno >= logging.WARNING else ""
-        for secret in self._secrets:
-            text = text.replace(secret, NOT_SHOWN)
-        text += place
-        record.msg, record.args = " ".join(text.split()), ()
+        record.msg, record.args = one_line(self._secrets.redact(text[:MAX_READ])) + place, ()
         record.exc_info = record.exc_text = record.stack_info = None
 
     def _place(self, logger: str, text: str) -> str:

@@ -7,9 +7,11 @@ formats stay as they are.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from time import time_ns
+from types import CodeType, FrameType
 
 from opentelemetry.context import get_current
 from opentelemetry.sdk.resources import Resource
@@ -115,7 +117,7 @@ class Translator:
             context=get_current(),
             severity_text=text,
             severity_number=number,
-            body=self._privacy.message(message_of(record)),
+            body=self._privacy.message(message_of(record), _codes_of(record)),
             attributes={
                 "code.file.path": scrub.encodable(record.pathname),
                 "code.line.number": record.lineno,
@@ -125,6 +127,17 @@ class Translator:
         )
         scope = InstrumentationScope(scrub.encodable(record.name))
         return ReadableLogRecord(told, self._resource, scope)
+
+
+def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:
+    """The code of the function that logs, as long as it does."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == record.pathname and code.co_name == record.funcName:
+            yield code
+            return
+        frame = frame.f_back
 
 
 def _comes_of_export(record: logging.LogRecord) -> bool:

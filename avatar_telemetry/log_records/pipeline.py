@@ -16,6 +16,7 @@ from avatar_telemetry.log_records.export import ExportHandler, Translator
 from avatar_telemetry.log_records.senders import make_log_sender
 from avatar_telemetry.otel_private import ReadableLogRecord
 from avatar_telemetry.tracing.queue import Count, ExportQueue
+from avatar_telemetry.wsgi.request import sent_by_client
 
 # Nothing in a log record is hashed.
 _UNUSED_KEY = b"unused"
@@ -48,7 +49,8 @@ class LogPipeline:
             count=count,
             guard=guard,
         )
-        self._translator = Translator(Privacy(settings.privacy, _UNUSED_KEY), resource)
+        privacy = Privacy(settings.privacy, _UNUSED_KEY, sent=sent_by_client)
+        self._translator = Translator(privacy, resource)
         self._handler = ExportHandler(self._translator, self._queue.put, guard)
 
     def attach(self) -> None:

@@ -27,6 +27,8 @@ class Instrument:
         labels: their names.
         buckets: upper bounds of a histogram, in its unit, without infinity.
         mode: how the values of several workers make one (prometheus_client's word), for gauges.
+        folds: labels whose values a client chooses, in the order in which the ceiling on series
+            makes them ``other``. An instrument without them has few series and no ceiling.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Instrument:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     mode: str = ""
+    folds: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -43,24 +46,25 @@ class Instrument:
 
 
 REQUESTS = Instrument(
-    "ivatar_requests", "counter", "HTTP requests that ended.", ("method", "status_code", "path")
-)
+    "ivatar_requests", "counter", "HTTP requests that ended.", ("method", "status_code", "path"),
+    folds=("method", "path"),
+)  # fmt: skip
 DURATION = Instrument(
     "ivatar_request_duration_seconds", "histogram",
     "Seconds from the start of a request until the end of its answer.",
-    ("method", "status_code", "path"), DURATION_BUCKETS,
+    ("method", "status_code", "path"), DURATION_BUCKETS, folds=("method", "path"),
 )  # fmt: skip
 FIRST_BYTE = Instrument(
     "ivatar_request_first_byte_seconds", "histogram",
     "Seconds from the start of a request until the first byte of its answer.",
-    ("path",), DURATION_BUCKETS,
+    ("path",), DURATION_BUCKETS, folds=("path",),
 )  # fmt: skip
 IN_PROGRESS = Instrument(
     "ivatar_requests_in_progress", "gauge", "Requests between start and finish.", mode="livesum"
 )
 AVATAR_REQUESTS = Instrument(
     "ivatar_avatar_requests", "counter", "Requests for an avatar.",
-    ("status_code", "size", "format"),
+    ("status_code", "size", "format"), folds=("size", "format"),
 )  # fmt: skip
 GENERATION = Instrument(
     "ivatar_avatar_generation_seconds", "histogram",
@@ -69,15 +73,15 @@ GENERATION = Instrument(
 )  # fmt: skip
 GENERATED = Instrument(
     "ivatar_avatars_generated", "counter", "Avatars that were made, not taken from the cache.",
-    ("size", "format", "source"),
+    ("size", "format", "source"), folds=("size", "format"),
 )  # fmt: skip
 CACHE_HITS = Instrument(
     "ivatar_avatar_cache_hits", "counter", "Look-ups that the avatar cache answered.",
-    ("size", "format"),
+    ("size", "format"), folds=("size", "format"),
 )  # fmt: skip
 CACHE_MISSES = Instrument(
     "ivatar_avatar_cache_misses", "counter", "Look-ups that the avatar cache did not answer.",
-    ("size", "format"),
+    ("size", "format"), folds=("size", "format"),
 )  # fmt: skip
 EXTERNAL_REQUESTS = Instrument(
     "ivatar_external_avatar_requests", "counter",

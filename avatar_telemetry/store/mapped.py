@@ -304,7 +304,7 @@ class Book:
                 file = self._files.get(prefix) or self._open_file(prefix)
                 is_new = key not in file.cells
                 cell = file.cell(key)
-                self.series += is_new and _is_ours(key)
+                self.series += is_new and _counts(key)
                 if is_new and prefix == "histogram":
                     _forget_other_bounds(file, key, self._opened_at)
                 if not prefix.endswith("mostrecent"):
@@ -361,12 +361,13 @@ class Book:
             path.replace(path.with_suffix(".db.corrupt"))
             file = MappedFile(path)
         self._files[prefix] = file
-        self.series += sum(map(_is_ours, file.cells))
+        self.series += sum(map(_counts, file.cells))
         return file
 
 
-def _is_ours(key: str) -> bool:
-    return key[2 : key.index('"', 2)] in OUR_METRICS
+def _counts(key: str) -> bool:
+    """Return whether a value counts as a series of ours; a histogram is one."""
+    return key[2:].partition('"')[0] in OUR_METRICS and '_bucket", {' not in key
 
 
 def _forget_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:

@@ -93,7 +93,7 @@ class Metrics:
 
     Args:
         book: where values live.
-        max_series: ceiling on the series of this process.
+        max_series: ceiling on the series of this process, from which on new ones are folded.
         tend: called at most once a second before a request, to see that the files are still there.
     """
 
@@ -265,16 +265,25 @@ class Metrics:
         return cells
 
     def _admit(self, instrument: Instrument, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """The label values, or ``other`` for each where the ceiling lets no new series in."""
-        if not labels or self._book.series < self._max_series:
+        """The label values; beyond the ceiling, ``other`` for what a client chooses of a new
+        series: first for the first of these labels, from a quarter more on for all of them.
+
+        What the application decides stays: its statuses are few, and a failure must be seen.
+        """
+        folds, excess = instrument.folds, self._book.series - self._max_series
+        if not folds or excess < 0 or _is_failure(instrument, labels):
             return labels
         suffix = "_sum" if instrument.type == "histogram" else "_total"
         if self._book.knows(instrument.prefix, _key(instrument, suffix, labels)):
             return labels
-        if instrument is not SERIES_REFUSED:
+        names = folds[:1] if excess < self._max_series // 4 else folds
+        folded = tuple(
+            OTHER if name in names else value
+            for name, value in zip(instrument.labels, labels, strict=True)
+        )
+        if folded != labels:
             self.count(SERIES_REFUSED, instrument.name)
-            return (OTHER,) * len(labels)
-        return labels
+        return folded
 
     def _cell(
         self,
@@ -284,6 +293,11 @@ class Metrics:
         bound: float | None = None,
     ) -> Cell:
         return self._book.cell(instrument.prefix, _key(instrument, suffix, labels, bound))
+
+
+def _is_failure(instrument: Instrument, labels: tuple[str, ...]) -> bool:
+    named = zip(instrument.labels, labels, strict=True)
+    return any(name == "status_code" and value[:1] == "5" for name, value in named)
 
 
 def _key(

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import ContextVar
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import SpanContext
 
 from avatar_telemetry.log import debug
@@ -37,6 +37,13 @@ PARSERS = (
 # They split at "[ \t]*,[ \t]*", which takes time as the square of a run of blanks: a tenth of a
 # second for what fits into one header.
 _BLANKS = re.compile(r"[ \t]{16}")
+BAGGAGE = "baggage"
+MAX_BAGGAGE = 8192
+"""Bytes of baggage (W3C Baggage, section 3.3.2)."""
+MAX_MEMBERS = 180
+MAX_HEADER = 512
+"""Characters of any other header: as much of a tracestate as has to be propagated (W3C Trace
+Context, section 3.3.1.5), and more than any other of these headers needs."""
 _READING: ContextVar[bool] = ContextVar("avatar_telemetry.incoming", default=False)
 """Set while a caller's headers are parsed."""
 
@@ -72,6 +79,43 @@ class Caller(NamedTuple):
 NOBODY = Caller()
 
 
+class _BoundedGetter(Getter[Mapping[str, Any]]):
+    """Gives a propagator the headers that can be parsed at a bounded cost; all others are absent.
+
+    A propagator builds a log record for each malformed member of a header, before it is filtered.
+
+    Args:
+        withheld: names of headers that are absent.
+    """
+
+    def __init__(self, withheld: Collection[str] = ()) -> None:
+        self._withheld = withheld
+
+    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
+        """Return the values of a header; WSGI has joined several into one."""
+        name = key.lower()
+        value = None if name in self._withheld else carrier.get(_environ_key(name))
+        return [value] if value is not None and _is_bounded(name, value) else None
+
+    def keys(self, carrier: Mapping[str, Any]) -> list[str]:
+        """Return the names of all headers."""
+        return [key[5:].lower().replace("_", "-") for key in carrier if key.startswith("HTTP_")]
+
+
+def _environ_key(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+def _is_bounded(name: str, value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) <= (MAX_BAGGAGE if name == BAGGAGE else MAX_HEADER)
+        and value.isascii()
+        and value.count(",") < MAX_MEMBERS
+        and not _BLANKS.search(value)
+    )
+
+
 class Incoming:
     """Reads the trace context of requests.
 
@@ -81,16 +125,14 @@ class Incoming:
     """
 
     def __init__(self, propagator: TextMapPropagator, trust: TrustIncoming) -> None:
-        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would tell.
-        from opentelemetry.instrumentation.wsgi import wsgi_getter
-
-        self._getter = wsgi_getter
+        withheld = () if trust == "continue" else (BAGGAGE,)
+        self._getter = _BoundedGetter(withheld)
         self._propagator = propagator
         self._trust = trust
         self._headers = tuple(
-            "HTTP_" + field.upper().replace("-", "_")
+            _environ_key(field)
             for field in sorted(propagator.fields)
-            if trust != "ignore"
+            if trust != "ignore" and field.lower() not in withheld
         )
 
     def caller(self, environ: WSGIEnvironment) -> Caller:
@@ -104,9 +146,9 @@ class Incoming:
             span = trace_api.get_current_span(current).get_span_context()
             if span.is_valid:
                 return Caller(span, None, current)
-        sent = [environ[header] for header in self._headers if header in environ]
-        if sent and not any(map(_BLANKS.search, sent)):
-            return self._extract(environ, current)
+        for header in self._headers:
+            if header in environ:
+                return self._extract(environ, current)
         return Caller(None, None, current) if current else NOBODY
 
     def _extract(self, environ: WSGIEnvironment, current: context_api.Context) -> Caller:
@@ -121,8 +163,13 @@ class Incoming:
         remote = trace_api.get_current_span(context).get_span_context()
         valid = remote if remote.is_valid else None
         if self._trust == "link":
-            return Caller(None, valid, current)
+            return Caller(None, _bare(valid) if valid else None, current)
         return Caller(valid, None, context)
+
+
+def _bare(remote: SpanContext) -> SpanContext:
+    """The identity without the caller's tracestate, which concerns only those who go on with it."""
+    return SpanContext(remote.trace_id, remote.span_id, True, remote.trace_flags)
 
 
 def make_propagator(names: Sequence[str]) -> TextMapPropagator:

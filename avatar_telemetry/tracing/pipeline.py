@@ -25,6 +25,7 @@ from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.queue import Count, SpanQueue
 from avatar_telemetry.tracing.sampling import make_sampling
 from avatar_telemetry.tracing.senders import batch_size, make_senders
+from avatar_telemetry.wsgi.request import sent_by_client
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 SCOPE = "avatar_telemetry"
@@ -48,7 +49,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._key = key
-        privacy = Privacy(settings.privacy, key)
+        privacy = Privacy(settings.privacy, key, sent=sent_by_client)
         self.queue = SpanQueue(
             make_senders(settings),
             batch_size=batch_size(settings),

@@ -44,6 +44,14 @@ class HttpSender(OtlpSender[RecordedSpan]):
         return export_encoded(self._exporter, encode_spans(_paced(items)))
 
 
+class SpanSender(ExporterSender[RecordedSpan]):
+    """Any exporter of spans."""
+
+    def send(self, items: Sequence[RecordedSpan]) -> int:
+        """Send a batch; how many of it arrived."""
+        return super().send([span.without_trace_state() for span in items])
+
+
 def give_way() -> None:
     """Let others run: gevent's greenlets, too, which may have patched the function by now."""
     time.sleep(PAUSE)
@@ -69,7 +77,7 @@ def make_senders(settings: Settings) -> list[Sender[RecordedSpan]]:
         otlp = settled(settings, "traces")
         senders.append(_grpc(otlp) if otlp.protocol == GRPC else HttpSender(otlp))
     if "console" in settings.traces_exporters:
-        senders.append(ExporterSender(ConsoleSpanExporter()))
+        senders.append(SpanSender(ConsoleSpanExporter()))
     return senders
 
 
@@ -88,4 +96,4 @@ def _grpc(otlp: Otlp) -> Sender[RecordedSpan]:
         OTLPSpanExporter as GrpcSpanExporter,
     )
 
-    return ExporterSender(GrpcSpanExporter(**grpc_options(otlp)))
+    return SpanSender(GrpcSpanExporter(**grpc_options(otlp)))

@@ -5,6 +5,7 @@ those of traces that are not sampled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from time import time_ns
 from types import MappingProxyType, TracebackType
@@ -207,6 +208,14 @@ class RecordedSpan(LightSpan, ReadableSpan):
     @property
     def dropped_links(self) -> int:
         return self._dropped_links
+
+    def without_trace_state(self) -> RecordedSpan:
+        """Return the span as it may be exported: without a caller's tracestate."""
+        if self._trace_state is None:
+            return self
+        bare = copy(self)
+        bare._trace_state = bare._made_context = None
+        return bare
 
     # The names that ReadableSpan.to_json reads; fields there.
 

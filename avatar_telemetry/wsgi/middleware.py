@@ -38,7 +38,8 @@ class Layer:
     def __init__(self, telemetry: Telemetry, settings: Settings, page: MetricsPage) -> None:
         self.telemetry = telemetry
         self.page = page
-        self.page_path = settings.metrics_path or None
+        # No path where the page is off: an environ may lack an empty PATH_INFO (PEP 3333).
+        self.page_path: object = settings.metrics_path or object()
         self.stale = False
         self._request = TimedRequest if settings.server_timing else AvatarRequest
         self._access = Access(settings.metrics_allow, settings.metrics_token)

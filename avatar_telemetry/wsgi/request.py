@@ -17,6 +17,8 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry.client.environ import as_text, text
+from avatar_telemetry.client.privacy import decoded
+from avatar_telemetry.client.scrub import Sent, words_of
 from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import (
@@ -49,6 +51,7 @@ ENVIRON_KEY = "avatar_telemetry.request"
 TRACE_ID_KEY = "avatar_telemetry.trace_id"
 """The trace id in the environ, 32 hexadecimal digits, for access logs."""
 SERVER_ERROR = "500"
+CHUNKED = "HTTP_TRANSFER_ENCODING"
 
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 
@@ -56,6 +59,19 @@ Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 @lru_cache(maxsize=1024)
 def _route_of(template: str) -> Route:
     return Route("", template)
+
+
+def sent_by_client() -> Sent | None:
+    """Return what the request in progress holds of its client, if there is one."""
+    request = CURRENT.get()
+    if request is None:
+        return None
+    path, template = decoded(request.path), request.route.template
+    cookie = text(request.cookie) if request.cookie else ""
+    words = words_of(path, decoded(request.query), decoded(cookie))
+    ours = words_of(template, *(route.template for route in request.telemetry.profile.routes))
+    words = frozenset(word for word in words if word.lower() not in ours)
+    return Sent(path, template, words, request.body not in (None, "", "0"))
 
 
 def current_request() -> AvatarRequest | None:
@@ -123,6 +139,8 @@ class AvatarRequest:
         self.method = labels.method(method)
         self.path: str = path
         self.query: str = query
+        self.cookie: object = environ.get("HTTP_COOKIE")
+        self.body: object = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
         self.route = route
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
@@ -369,7 +387,12 @@ class AvatarRequest:
 
     def _end_spans(self, spans: RequestSpans, duration: float) -> None:
         self._spans = self.tracer = None
+        # The message of an exception is scrubbed of what this request holds.
+        token = None if self.error is None else CURRENT.set(self)
         try:
             spans.end(self, duration)
         except Exception:  # noqa: BLE001 - a span processor of the user's may raise
             self.telemetry.guard.failed("spans")
+        finally:
+            if token is not None:
+                CURRENT.reset(token)

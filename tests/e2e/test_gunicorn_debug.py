@@ -96,6 +96,7 @@ def test_debug_tells_of_what_does_not_leave(serve: Serve, sink_process: SinkProc
     server = serve_logged(
         serve, sink_process, logging_of("DEBUG", "avatar_telemetry"),
         OTEL_BSP_MAX_QUEUE_SIZE="1", OTEL_EXPORTER_OTLP_TIMEOUT="0.3",
+        AVATAR_TELEMETRY_TRUST_INCOMING="continue",
     )  # fmt: skip
     eventually(lambda: server.get("/avatar/abc") and "1 spans dropped" in server.log())
     eventually(lambda: "1 spans failed" in server.log())

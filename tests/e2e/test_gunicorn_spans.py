@@ -25,7 +25,7 @@ def traced_server(serve: Serve, sink: OtlpSink, worker_class: str, **options: An
     env = {
         "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
         "OTEL_METRICS_EXPORTER": "none", "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "60",
-        **options.pop("env", {}),
+        "AVATAR_TELEMETRY_TRUST_INCOMING": "continue", **options.pop("env", {}),
     }  # fmt: skip
     if worker_class == "gevent":
         require("gevent")

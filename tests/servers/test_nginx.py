@@ -137,11 +137,14 @@ def test_no_spelling_of_the_path_shows_the_metrics(proxy: Proxy, path: str) -> N
     assert proxy.server.get("/metrics").status == 200
 
 
-def test_the_trace_of_the_caller_goes_on(proxy: Proxy) -> None:
-    """Trace context arrives unchanged, and stands in the access log."""
-    seen = proxy.seen("/", traceparent=TRACE, tracestate="vendor=1")
-    assert (seen["HTTP_TRACEPARENT"], seen["HTTP_TRACESTATE"]) == (TRACE, "vendor=1")
-    assert "HTTP_TRACEPARENT" not in proxy.seen("/")
+def test_what_a_stranger_sends_is_cleared(proxy: Proxy) -> None:
+    """Trace context, baggage and Forwarded do not arrive; the log has what was sent of a trace."""
+    seen = proxy.seen(
+        "/", traceparent=TRACE, tracestate="vendor=1", baggage="user=x", Forwarded="for=192.0.2.1"
+    )
+    assert "HTTP_X_FORWARDED_FOR" in seen
+    for header in ("TRACEPARENT", "TRACESTATE", "BAGGAGE", "FORWARDED"):
+        assert f"HTTP_{header}" not in seen
     eventually(lambda: f'traceparent="{TRACE}"' in proxy.log.read_text(), what="the log")
 
 

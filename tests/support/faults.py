@@ -176,7 +176,7 @@ STORE = (
     ),
     Fault(
         "metrics-ceiling", "store/metrics.py", "one series more than the ceiling is made",
-        "self._book.series < self._max_series", "self._book.series <= self._max_series",
+        "or excess < 0 or", "or excess <= 0 or",
     ),
     Fault(
         "metrics-first-byte-bucket", "store/metrics.py", "first bytes are in the duration's bucket",
@@ -496,8 +496,8 @@ EXPORT = (
         "if now - _time_in(os.pread(file, 32, 0)) < INTERVAL:",
     ),
     Fault(
-        "throttle-short-secret-first", "export/throttle.py", "the rest of a longer secret is logged",
-        "sorted(long, key=len, reverse=True)", "sorted(long, key=len)",
+        "throttle-short-secret-first", "export/foreign.py", "the rest of a longer secret is logged",
+        "sorted(found, key=len, reverse=True)", "sorted(found, key=len)", ("export/throttle",),
     ),
     Fault(
         "outgoing-redirect", "export/outgoing.py", "a redirect counts as delivered",
@@ -506,7 +506,7 @@ EXPORT = (
     ),
     Fault(
         "senders-refused", "export/senders.py", "spans that a collector refuses are exported",
-        "return max(len(items) - refused, 0)", "return len(items)", ("export/retries",),
+        "return len(items) - refused", "return len(items)", ("export/retries", "tracing/senders"),
     ),
     Fault(
         "exporters-timeout", "export/exporters.py", "a push takes longer than it may",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from avatar_telemetry.cli.checks.finding import Finding, error, warning
 from avatar_telemetry.config.otlp import PREFIX, Signal
 
+MAX_SAID = 120
+"""Characters of a collector's text that are shown."""
 HEADERS = PREFIX + "HEADERS"
 _TOKEN = f"Is the token in {HEADERS} right (Authorization=Bearer%20TOKEN, percent-encoded)?"
 _BUSY = "It is tried again by itself; give the collector more room, or record fewer traces."
@@ -100,4 +102,4 @@ def grpc_answer(signal: Signal, url: str, code: str, said: str) -> Finding:
 
 def _quoted(said: str) -> str:
     words = " ".join(said.split())
-    return f": {words[:120]}" if words and words.isprintable() else ""
+    return f": {words[:MAX_SAID]}" if words and words.isprintable() else ""

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from avatar_telemetry.export.foreign import one_line
+
 Level = Literal["good", "note", "warning", "error"]
 STATUS: dict[Level, int] = {"good": 0, "note": 0, "warning": 1, "error": 2}
 
@@ -25,6 +27,11 @@ class Finding:
     level: Level
     message: str
     advice: str = ""
+
+    def __post_init__(self) -> None:
+        # A certificate, a server or a page may have had a hand in it, and a terminal obeys escapes.
+        object.__setattr__(self, "message", one_line(self.message))
+        object.__setattr__(self, "advice", one_line(self.advice))
 
     @property
     def place(self) -> str:

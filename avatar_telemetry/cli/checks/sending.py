@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -43,18 +44,20 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from avatar_telemetry.cli.checks.answers import grpc_answer, http_answer
+from avatar_telemetry.cli.checks.answers import MAX_SAID, grpc_answer, http_answer
 from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
 from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.exporters import grpc_credentials, http_session
+from avatar_telemetry.export.foreign import Secrets, one_line
 from avatar_telemetry.export.outgoing import RefusedAnswerError
 from avatar_telemetry.scrape.collector import VERSION
 
 NAME = "avatar-telemetry doctor"
 """Of the span, and the text of the log record."""
 METRIC_NAME = "avatar_telemetry_doctor"
+MAX_READ = 4_000
 PROTOBUF = "application/x-protobuf"
 
 
@@ -158,15 +161,17 @@ def _over_http(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
         )  # fmt: skip
         return
     except requests.RequestException as fault:
+        reason = _secrets(otlp).redact(_reason(fault))
         yield error(
-            f"{signal}.failed", f"{otlp.place} gives no answer: {_reason(fault)}",
+            f"{signal}.failed", f"{otlp.place} gives no answer: {reason}",
             "Is it an OTLP receiver for HTTP? The collector's log may say more.",
         )  # fmt: skip
         return
     finally:
         session.close()
     if answer.status_code >= 300:
-        yield http_answer(signal, otlp.place, answer.status_code, _said(answer))
+        said = _secrets(otlp).redact(_said(answer))
+        yield http_answer(signal, otlp.place, answer.status_code, said)
         return
     yield _taken(signal, otlp, answer.content, answer.headers.get("Content-Type", PROTOBUF))
 
@@ -187,7 +192,8 @@ def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
         try:
             answer = export(body, timeout=timeout, metadata=metadata, compression=compression)
         except grpc.RpcError as fault:
-            yield grpc_answer(signal, otlp.place, fault.code().name, fault.details() or "")
+            said = _secrets(otlp).redact(fault.details() or "")
+            yield grpc_answer(signal, otlp.place, fault.code().name, said)
             return
     yield _taken(signal, otlp, answer, PROTOBUF)
 
@@ -203,18 +209,23 @@ def _taken(signal: Signal, otlp: Otlp, answer: bytes, content_type: str) -> Find
         partial = trial.response.FromString(readable).partial_success
     except DecodeError:
         return warning(f"{signal}.no_otlp", no_otlp, "Is it a web page instead of a collector?")
-    if getattr(partial, trial.refused):
+    said = one_line(_secrets(otlp).redact(partial.error_message[:MAX_READ]), MAX_SAID)
+    if getattr(partial, trial.refused) > 0:
         return error(
             f"{signal}.rejected",
-            f"{otlp.place} rejects the test {trial.what}: {partial.error_message}",
+            f"{otlp.place} rejects the test {trial.what}: {said}",
             "The collector's configuration and its log say why.",
         )  # fmt: skip
-    if partial.error_message:
+    if said:
         return warning(
-            f"{signal}.warned", f"{otlp.place} takes it and warns: {partial.error_message}",
+            f"{signal}.warned", f"{otlp.place} takes it and warns: {said}",
             "The collector's log may say more.",
         )  # fmt: skip
     return good(f"{signal}.sent", f"{otlp.place} took the test {trial.what} ({trial.name!r})")
+
+
+def _secrets(otlp: Otlp) -> Secrets:
+    return Secrets([*(value for _, value in otlp.headers), urlsplit(otlp.endpoint).query])
 
 
 def _request(settings: Settings, signal: Signal) -> Any:
@@ -233,7 +244,7 @@ def _said(answer: requests.Response) -> str:
     if answer.headers.get("Content-Type", "").startswith(PROTOBUF):
         try:
             message: str = Status.FromString(answer.content).message
-            return message
+            return message[:MAX_READ]
         except DecodeError:
             return ""
     if "html" in answer.headers.get("Content-Type", ""):
@@ -247,4 +258,4 @@ def _reason(fault: Exception) -> str:
     while inner.args and isinstance(inner.args[0], BaseException):
         inner = inner.args[0]
     inner = getattr(inner, "reason", None) or inner if not isinstance(inner, OSError) else inner
-    return " ".join(str(inner.args[-1] if inner.args else inner).split())[:120]
+    return one_line(str(inner.args[-1] if inner.args else inner), MAX_SAID)

@@ -121,14 +121,33 @@ def test_forwarded(header: str, client: str) -> None:
     ("rfc", "xff", "client"),
     [
         pytest.param(f"for={CLIENT}", CLIENT, CLIENT, id="same"),
-        pytest.param("for=1.1.1.1", CLIENT, INNER, id="forwarded-passed-through"),
-        pytest.param(f"for={CLIENT}", "1.1.1.1", INNER, id="x-forwarded-for-passed-through"),
-        pytest.param("garbage", CLIENT, INNER, id="garbage-passed-through"),
+        pytest.param("for=1.1.1.1", CLIENT, CLIENT, id="forwarded-passed-through"),
+        pytest.param(" ", CLIENT, CLIENT, id="blank-passed-through"),
+        pytest.param(f"for={CLIENT}", " ", CLIENT, id="blank-x-forwarded-for"),
+        pytest.param("garbage", CLIENT, CLIENT, id="garbage-passed-through"),
     ],
 )
-def test_headers_that_disagree_vouch_for_nothing(rfc: str, xff: str, client: str) -> None:
-    """A proxy knows one header and passes the other on: a client cannot forge an address by it."""
+def test_no_client_hides_behind_the_other_header(rfc: str, xff: str, client: str) -> None:
+    """Most proxies write X-Forwarded-For: a Forwarded of the client beside it changes nothing."""
     assert origin(INNER, rfc=rfc, xff=xff)[0] == client
+
+
+@pytest.mark.parametrize("long", ["", "x" * LONGEST_HEADER])
+def test_what_the_proxies_write_is_learnt(long: str) -> None:
+    """A header that was absent from a request of a proxy is none that it writes."""
+
+    def address(**headers: str) -> str:
+        more = {f"HTTP_{name}": value for name, value in headers.items()}
+        return proxies.client_address({"REMOTE_ADDR": INNER, **more})
+
+    both = {"FORWARDED": f"{long}, for={CLIENT}", "X_FORWARDED_FOR": f"{long}, 1.1.1.1"}
+    proxies = Proxies(TRUSTED)
+    assert address(FORWARDED="for=192.0.2.9") == "192.0.2.9"
+    assert address(**both) == CLIENT
+    proxies.client_address({"REMOTE_ADDR": CLIENT, "HTTP_X_FORWARDED_FOR": "1.1.1.1"})
+    assert address(**both) == CLIENT, "a peer that is not trusted teaches nothing"
+    assert address(X_FORWARDED_FOR="192.0.2.9") == "192.0.2.9"
+    assert address(**both) == INNER, "some write the one and some the other"
 
 
 def test_a_unix_socket_is_trusted_by_its_word() -> None:

@@ -40,7 +40,16 @@ DIGEST = "0123456789abcdef" * 2
             id="postgresql-detail",
         ),
         pytest.param("failed [SQL: SELECT 1]\n[parameters: (1,)]", "failed REDACTED", id="sql"),
-        pytest.param("of /accounts/profile/bob!", "of REDACTED!", id="path"),
+        pytest.param("of /accounts/profile/bob!", "of REDACTED", id="path"),
+        pytest.param("Not Found: /anna", "Not Found: REDACTED", id="short path"),
+        pytest.param("at /accounts/profile/anna.smith", "at REDACTED", id="path with a dot"),
+        pytest.param("accounts/profile/anna.smith left", "REDACTED left", id="relative path"),
+        pytest.param("profile/anna.smith left", "REDACTED left", id="short relative path"),
+        pytest.param("an image/png and/or text", "an image/png and/or text", id="no path"),
+        pytest.param("with '('anna',)' not found", "with REDACTED not found", id="in quotes"),
+        pytest.param("'a' b 'c'd' e", "REDACTED e", id="quotes that are no pairs"),
+        pytest.param("'a' b 'c d", "REDACTED", id="a pair and an open quote"),
+        pytest.param("a" * 100 + "@x.test left", "REDACTED left", id="long local part"),
     ],
 )  # fmt: skip
 def test_message(text: str, scrubbed: str) -> None:

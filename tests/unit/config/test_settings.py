@@ -39,7 +39,7 @@ def test_nothing_set_gives_the_defaults() -> None:
     assert settings.prometheus_endpoint is None
     assert settings.metrics_path == "/metrics"
     assert settings.flush_timeout == 3.0
-    assert settings.max_series == 10_000
+    assert settings.max_series == 20_000
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,24 @@ def test_series_begin_when_they_were_not_there(tmp_path: Path) -> None:
     assert again[1].start_time_unix_nano == THIRD
 
 
+@pytest.mark.parametrize("delta", [False, True])
+def test_a_clock_that_was_set_back(tmp_path: Path, delta: bool, caplog: Any) -> None:
+    """No sum starts after its own time, for a series that is known and for one that is new; the
+    log says it once."""
+    continuity = Continuity(tmp_path, 5_000, delta=delta)
+    continuity.load()
+    bridge = Bridge(Resource({}), "1", continuity)
+    for now, names in ((9_000, ["a"]), (2_000, ["a", "b"]), (3_000, ["a", "b", "c"])):
+        continuity.reads(now)
+        some = [family("a", "counter", "", [((("k", name),), now / 1_000) for name in names])]
+        for batch in bridge.batches(some, now):
+            for metric in batch.data.resource_metrics[0].scope_metrics[0].metrics:
+                for point in metric.data.data_points:
+                    assert point.start_time_unix_nano <= point.time_unix_nano == now
+            continuity.sent(batch.values)
+    assert caplog.text.count("the clock was set back") == 1
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "metric", "unit"),
     [

@@ -8,12 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
+import urllib3
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 
+from avatar_telemetry.export import outgoing
 from avatar_telemetry.export.outgoing import MAX_ANSWER, BoundedSession
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -232,6 +236,54 @@ def test_refused() -> None:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
         assert isinstance(post(url), requests.ConnectionError)
+
+
+def test_all_addresses_of_a_name_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four addresses that do not answer take no longer than one."""
+    now, waited = [100.0], []
+
+    def hang(connection: Any) -> None:
+        waited.append((connection._dns_host, connection.timeout))
+        now[0] += connection.timeout
+        raise urllib3.exceptions.ConnectTimeoutError(connection, "timed out")
+
+    addresses = [f"192.0.2.{number}" for number in range(1, 5)]
+    monkeypatch.setattr(outgoing, "addresses_of", lambda name, port: addresses)
+    monkeypatch.setattr(outgoing, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(urllib3.connection.HTTPConnection, "_new_conn", hang)
+    answer = post("http://collector.test:4318/v1/traces", timeout=8.0)
+    assert isinstance(answer, requests.ConnectionError)
+    assert [address for address, _ in waited] == addresses
+    assert sum(seconds for _, seconds in waited) == pytest.approx(8.0)
+    assert [seconds for _, seconds in waited] == pytest.approx([2.0] * 4)
+
+
+def test_an_address_that_is_dead_leaves_the_others(
+    listen: Callable[[Talk], Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next address is tried, and the name stays that of the Host header."""
+    peer = listen(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    names = []
+
+    def addresses(name: str, port: int) -> list[str]:
+        names.append(name)
+        return ["127.0.0.9", "127.0.0.1"]
+
+    monkeypatch.setattr(outgoing, "addresses_of", addresses)
+    url = peer.url.replace("127.0.0.1", "localhost")
+    answer = post(url, timeout=30)
+    assert isinstance(answer, requests.Response), answer
+    assert (answer.status_code, names) == (200, ["localhost"])
+
+
+def test_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a failed connection, as with requests."""
+
+    def fail(name: str, port: int) -> list[str]:
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(outgoing, "addresses_of", fail)
+    assert isinstance(post("http://collector.test:1/x"), requests.ConnectionError)
 
 
 def test_the_query_is_in_no_log(

@@ -132,6 +132,32 @@ def test_one_line_without_secrets(tmp_path: Path, clock: Clock) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(SECRET, id="without its scheme"),
+        pytest.param(SECRET[:-3], id="its beginning"),
+        pytest.param(SECRET[3:], id="its end"),
+        pytest.param(f"x{SECRET}x{SECRET}", id="inside of words"),
+        pytest.param("abc%2Bdef-1/2", id="percent-encoded"),
+        pytest.param("abc+def-1/2", id="decoded"),
+        pytest.param("\x1b[31m\r\nERROR forged", id="escapes and lines"),
+        pytest.param("x" * 60_000, id="long"),
+    ],
+)
+def test_a_text_of_a_collector(tmp_path: Path, clock: Clock, text: str) -> None:
+    """It is one printable line of bounded length, without any part of a secret."""
+    secrets = [f"Bearer {SECRET}", "Api-Key abc%2Bdef-1/2"]
+    failed = record(logging.ERROR, "Failed to export, reason: %s", text)
+    assert Throttle(tmp_path, secrets, clock).filter(failed)
+    line = failed.getMessage()
+    assert line.isprintable()
+    assert len(line) <= 1_000
+    assert line.startswith("Failed to export, reason: ")
+    for secret in (SECRET, "abc%2Bdef-1/2", "abc+def-1/2"):
+        assert not any(secret[at : at + 8] in line for at in range(len(secret) - 7))
+
+
 def test_record_that_cannot_be_formatted(tmp_path: Path, clock: Clock) -> None:
     """A record with wrong arguments is dropped, not raised."""
     assert not Throttle(tmp_path, [], clock).filter(record(logging.ERROR, "%d %d", "x"))

@@ -8,8 +8,8 @@ import pytest
 
 from avatar_telemetry.store import instruments as contract
 from avatar_telemetry.store.instruments import (
-    AUTH_ATTEMPTS,
     INSTRUMENTS,
+    REQUESTS,
     UPLOAD_SIZE,
     Instrument,
 )
@@ -68,13 +68,14 @@ def test_beyond_the_ceiling_labels_become_other(tmp_path: Path) -> None:
     recorder.metrics = Metrics(recorder.book, recorder.book.series + 3)
     count = recorder.metrics.count
     for number in range(50):
-        count(AUTH_ATTEMPTS, f"operation{number}", "true")
-    count(AUTH_ATTEMPTS, "operation0", "true")
-    total = recorder.value("ivatar_auth_attempts_total")
+        count(REQUESTS, "GET", "200", f"/{number}")
+    count(REQUESTS, "GET", "200", "/0")
+    total = recorder.value("ivatar_requests_total")
     assert total == 51, "nothing that was counted is lost"
-    assert recorder.value("ivatar_auth_attempts_total", operation="operation0") == 2
-    assert recorder.value("ivatar_auth_attempts_total", operation="other", success="other") >= 46
-    refused = recorder.value("avatar_telemetry_series_refused_total", metric="ivatar_auth_attempts")
+    assert recorder.value("ivatar_requests_total", path="/0") == 2
+    folded = {"method": "other", "path": "other", "status_code": "200"}
+    assert recorder.value("ivatar_requests_total", **folded) >= 46
+    refused = recorder.value("avatar_telemetry_series_refused_total", metric="ivatar_requests")
     assert refused >= 46
     assert recorder.book.series < 60
     recorder.book.detach()
@@ -84,16 +85,16 @@ def test_series_of_the_last_holder_count_against_the_ceiling(tmp_path: Path) -> 
     """A slot that is taken over brings its series with it, and may use them."""
     first = Recorder(tmp_path)
     for number in range(200):
-        first.metrics.count(AUTH_ATTEMPTS, str(number), "true")
+        first.metrics.count(REQUESTS, "GET", "200", str(number))
     first.book.detach()
     book = Book()
     book.open(tmp_path, "0")
     metrics = Metrics(book, 100)
-    metrics.count(AUTH_ATTEMPTS, "7", "true")
-    metrics.count(AUTH_ATTEMPTS, "new", "true")
+    metrics.count(REQUESTS, "GET", "200", "7")
+    metrics.count(REQUESTS, "GET", "200", "new")
     book.detach()
-    assert first.value("ivatar_auth_attempts_total", operation="7") == 2
-    assert first.value("ivatar_auth_attempts_total", operation="new") == 0
+    assert first.value("ivatar_requests_total", path="7") == 2
+    assert first.value("ivatar_requests_total", path="new") == 0
 
 
 def test_series_of_the_application_do_not_count_against_the_ceiling(tmp_path: Path) -> None:
@@ -106,12 +107,11 @@ def test_series_of_the_application_do_not_count_against_the_ceiling(tmp_path: Pa
         for number in range(200):
             make("counter", "app", "app_total", ["n"], [str(number)], "The application's.")
         metrics = Metrics(book, 100)
-        metrics.count(AUTH_ATTEMPTS, f"operation{holder}", "true")
+        metrics.count(REQUESTS, "GET", "200", f"/{holder}")
         book.detach()
     recorder = Recorder(tmp_path)
     for holder in range(2):
-        operation = f"operation{holder}"
-        assert recorder.value("ivatar_auth_attempts_total", operation=operation) == 1
+        assert recorder.value("ivatar_requests_total", path=f"/{holder}") == 1
     assert recorder.value("avatar_telemetry_series_refused_total") == 0
     recorder.book.detach()
 
@@ -135,7 +135,7 @@ def test_the_ceiling_is_the_number_of_series(tmp_path: Path) -> None:
     free = 3
     metrics = Metrics(book, book.series + free)
     for number in range(2 * free):
-        metrics.count(AUTH_ATTEMPTS, str(number), "true")
-    made = [key for key in book._files["counter"].cells if "ivatar_auth_attempts_total" in key]
+        metrics.count(REQUESTS, str(number), "200", "/")
+    made = [key for key in book._files["counter"].cells if "ivatar_requests_total" in key]
     assert len([key for key in made if '"other"' not in key]) == free
     book.detach()

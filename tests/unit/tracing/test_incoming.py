@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as context_api
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
-from avatar_telemetry.tracing.incoming import NOBODY, Incoming, make_propagator
+from avatar_telemetry.tracing.incoming import MAX_MEMBERS, NOBODY, Incoming, make_propagator
 from avatar_telemetry.tracing.sampling import make_sampling
 from tests.support.providers import Ours
 from tests.support.requirements import require
@@ -44,6 +46,7 @@ def test_link() -> None:
     assert caller.parent is None
     assert caller.link is not None
     assert f"{caller.link.trace_id:032x}" == TRACE
+    assert not caller.link.trace_state
     assert not baggage.get_all(caller.context)
 
 
@@ -82,11 +85,100 @@ def test_warnings_of_the_api_elsewhere_are_logged(caplog) -> None:
     assert "MINE" in caplog.text
 
 
-@pytest.mark.parametrize("header", ["HTTP_BAGGAGE", "HTTP_TRACESTATE"])
-def test_a_header_of_blanks_is_not_parsed(header: str) -> None:
-    """What would cost a parser a tenth of a second counts as no header."""
-    headers = {"HTTP_TRACEPARENT": SAMPLED, header: "a=b" + " \t" * 4000 + ",c=d"}
-    assert Incoming(STANDARD, "continue").caller(headers) is NOBODY
+UNBOUNDED = [
+    pytest.param("HTTP_BAGGAGE", "a=b" + " \t" * 4000 + ",c=d", id="blanks"),
+    pytest.param("HTTP_TRACESTATE", "a=b" + " \t" * 200 + ",c=d", id="blanks in the state"),
+    pytest.param("HTTP_BAGGAGE", "\xc3\xa9=1,a=b", id="not ASCII"),
+    pytest.param("HTTP_BAGGAGE", ",".join(f"k{n}=v" for n in range(181)), id="181 members"),
+    pytest.param("HTTP_BAGGAGE", "a=b,c=" + "d" * 8192, id="8198 bytes"),
+    pytest.param("HTTP_TRACESTATE", "a=" + "b" * 250 + ",c=" + "d" * 250 + ",e=" + "f" * 10,
+                 id="517 characters of state"),
+    pytest.param("HTTP_TRACESTATE", b"a=b", id="bytes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "value"), UNBOUNDED)
+def test_a_header_that_costs_too_much_is_absent(header: str, value: Any) -> None:
+    """Only that header counts as absent: the trace of the caller goes on."""
+    caller = Incoming(STANDARD, "continue").caller({"HTTP_TRACEPARENT": SAMPLED, header: value})
+    assert caller.parent is not None
+    assert f"{caller.parent.trace_id:032x}" == TRACE
+    assert (dict(caller.parent.trace_state), baggage.get_all(caller.context)) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        pytest.param("HTTP_BAGGAGE", ",".join(f"k{n}=v" for n in range(180)), id="members"),
+        pytest.param("HTTP_BAGGAGE", "a=" + "b" * 4094 + ",c=" + "d" * 4092, id="bytes"),
+        pytest.param("HTTP_TRACESTATE", "a=" + "b" * 252 + ",c=" + "d" * 255, id="state"),
+    ],
+)
+def test_the_largest_headers_are_read(header: str, value: str) -> None:
+    """The limits of W3C are what is still read."""
+    caller = Incoming(STANDARD, "continue").caller({"HTTP_TRACEPARENT": SAMPLED, header: value})
+    assert caller.parent is not None
+    read = baggage.get_all(caller.context) or caller.parent.trace_state
+    assert len(read) == value.count(",") + 1
+
+
+def records_made(headers: dict[str, str], trust: Any) -> int:
+    """How many log records are built while the headers are read, also those that are filtered."""
+    made = []
+    factory = logging.getLogRecordFactory()
+
+    def count(*args: Any, **options: Any) -> logging.LogRecord:
+        made.append(args)
+        return factory(*args, **options)
+
+    logging.setLogRecordFactory(count)
+    try:
+        Incoming(STANDARD, trust).caller(headers)
+    finally:
+        logging.setLogRecordFactory(factory)
+    return len(made)
+
+
+def calls_made(headers: dict[str, str], trust: Any) -> int:
+    """How many functions are called while the headers are read."""
+    made = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    incoming = Incoming(STANDARD, trust)
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        incoming.caller(headers)
+    finally:
+        sys.setprofile(before)
+    return made
+
+
+@pytest.mark.parametrize("header", ["HTTP_BAGGAGE", "HTTP_TRACESTATE", "HTTP_TRACEPARENT"])
+@pytest.mark.parametrize("member", ["\xe9,", "a,", "a=b,", "=,", ",", "\t,", "a=\xff,", "%=%,"])
+@pytest.mark.parametrize("trust", ["continue", "link", "ignore"])
+def test_the_work_of_a_header_is_bounded(header: str, member: str, trust: Any) -> None:
+    """Doubling a header adds work up to a bound, far below that of 8 KiB of members."""
+    sizes = [1 << power for power in range(13)]
+    sent = [{"HTTP_TRACEPARENT": SAMPLED, header: member * size} for size in sizes]
+    records = [records_made(headers, trust) for headers in sent]
+    calls = [calls_made(headers, trust) for headers in sent]
+    assert max(records) <= (MAX_MEMBERS if trust == "continue" else 1)
+    assert calls[-1] <= max(calls[:9])
+    assert max(calls) <= 100 * MAX_MEMBERS
+    if trust == "ignore":
+        assert max(records) == 0
+
+
+@pytest.mark.parametrize("trust", ["link", "ignore"])
+def test_baggage_is_not_parsed_without_trust(trust: Any) -> None:
+    """Where baggage is not used, its parser is not called, whatever else is sent."""
+    headers = {"HTTP_TRACEPARENT": SAMPLED, "HTTP_BAGGAGE": "a,b," * 40}
+    assert records_made(headers, trust) == 0
+    assert Incoming(STANDARD, trust).caller({"HTTP_BAGGAGE": "a=b"}) is NOBODY
 
 
 def test_baggage_alone() -> None:

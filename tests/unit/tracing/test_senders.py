@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as official
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.tracing import encoder, senders
 from avatar_telemetry.tracing.senders import (
     GRPC_BATCH,
     PACE,
-    ExporterSender,
     HttpSender,
+    SpanSender,
     batch_size,
     make_senders,
 )
@@ -142,7 +145,7 @@ def test_how_much_is_sent_at_once(environ: dict[str, str], expected: int) -> Non
 def test_any_exporter_of_the_sdk() -> None:
     """Another exporter gets the spans as the SDK would give them."""
     exporter = InMemorySpanExporter()
-    sender = ExporterSender(exporter)
+    sender = SpanSender(exporter)
     sender.hurry()
     sender.renew()
     assert sender.send(spans(2)) == 2
@@ -150,6 +153,59 @@ def test_any_exporter_of_the_sdk() -> None:
     sender.close()
     assert sender.send(spans(2)) == 0
     assert exporter.export([]) is SpanExportResult.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("refused", "arrived", "line"),
+    [
+        pytest.param(-5, 3, "", id="negative"),
+        pytest.param(0, 3, "", id="none"),
+        pytest.param(2, 1, "The collector refused 2 spans of 3.", id="some"),
+        pytest.param(1 << 40, 0, "The collector refused 3 spans of 3.", id="more than were sent"),
+    ],
+)
+def test_a_number_of_refused_spans_is_checked(
+    sink: OtlpSink, caplog: pytest.LogCaptureFixture, refused: int, arrived: int, line: str
+) -> None:
+    """A collector can refuse none to all of what was sent, whatever it reports."""
+    sender = make(sink)
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = refused
+    sender._export = lambda items: True  # type: ignore[method-assign]
+    sender._session.answer = response.SerializeToString()
+    assert sender.send(spans(3)) == arrived
+    assert [each.getMessage() for each in caplog.records] == [line] * bool(line)
+    sender.close()
+
+
+@pytest.mark.parametrize("exporter", ["http", "console", "grpc"])
+def test_a_callers_trace_state_is_not_exported(
+    monkeypatch: pytest.MonkeyPatch, exporter: str
+) -> None:
+    """It is propagated, also after the end of the span, and no exporter sends it."""
+    state = TraceState([("vendor", "marked")])
+    caller = SpanContext(0xA1, 0xB2, True, TraceFlags(1), state)
+    side = Ours()
+    span = side.tracer.start_root("name", SpanKind.SERVER, 1, caller)
+    child = side.tracer.start_child("child", span, 2)
+    child.end()
+    span.end()
+    for each in (span, child):
+        assert dict(each.get_span_context().trace_state) == {"vendor": "marked"}
+    if exporter == "http":
+        sent = encoder.encode_spans([span, child])
+    elif exporter == "console":
+        (sender,) = make_senders(Settings.from_env({"OTEL_TRACES_EXPORTER": "console"}))
+        text = sender._exporter.out = io.StringIO()
+        assert sender.send([span, child]) == 2
+        sent = text.getvalue().encode()
+    else:
+        inner = InMemorySpanExporter()
+        assert SpanSender(inner).send([span, child]) == 2
+        sent = official(inner.get_finished_spans()).SerializeToString()
+    assert b"child" in sent
+    assert b"vendor" not in sent
+    assert b"marked" not in sent
 
 
 def test_the_console() -> None:
@@ -160,6 +216,6 @@ def test_the_console() -> None:
     assert '"name": "name"' in text.getvalue()
     assert make_senders(Settings.from_env({"OTEL_TRACES_EXPORTER": "none"})) == []
     both = make_senders(Settings.from_env({"OTEL_TRACES_EXPORTER": "otlp,console"}))
-    assert [type(each) for each in both] == [HttpSender, ExporterSender]
+    assert [type(each) for each in both] == [HttpSender, SpanSender]
     for each in both:
         each.close()

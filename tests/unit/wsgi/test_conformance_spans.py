@@ -479,7 +479,8 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0{}"
 
 @pytest.mark.parametrize("sampled", [0, 1])
 def test_the_callers_trace(traced: Recorder, sampled: int) -> None:
-    """A caller's trace is gone on with; one that is not sampled is handed on, unrecorded."""
+    """A trusted caller's trace goes on; one that is not sampled is propagated, unrecorded."""
+    traced = traced.set(AVATAR_TELEMETRY_TRUST_INCOMING="continue")
     seen = []
 
     def application(environ: Any, start_response: Any) -> Any:
@@ -492,16 +493,15 @@ def test_the_callers_trace(traced: Recorder, sampled: int) -> None:
     assert seen[0].trace_flags.sampled == bool(sampled)
     assert len(traced.spans) == sampled
     assert traced.value("ivatar_requests_total") == 1
+    traced.book.detach()
 
 
 def test_a_link_to_the_caller(traced: Recorder) -> None:
-    """With AVATAR_TELEMETRY_TRUST_INCOMING=link the trace is ours, and points to the caller's."""
-    traced = traced.set(AVATAR_TELEMETRY_TRUST_INCOMING="link")
+    """By default the trace is ours and links to the caller's, whose flag decides nothing."""
     call(traced.wrap(answering([b"x"])), HTTP_TRACEPARENT=PARENT.format(0))
     (link,) = traced.server.links
     assert f"{link.context.trace_id:032x}" == PARENT[3:35]
     assert traced.server.parent is None
-    traced.book.detach()
 
 
 def test_captured_headers(traced: Recorder) -> None:

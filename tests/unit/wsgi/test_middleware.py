@@ -98,6 +98,17 @@ def test_who_answers_the_path_of_the_page(
     assert recorder.value(REQUESTS) == (0 if shown else 1)
 
 
+@pytest.mark.parametrize("path", ["", None])
+def test_a_page_that_is_off_is_shown_to_nobody(recorder: Recorder, path: str | None) -> None:
+    """A server may leave an empty PATH_INFO out (PEP 3333): that is no path of the page."""
+    layer = layer_of(recorder, AVATAR_TELEMETRY_METRICS_PATH="")
+    environ = make_environ("", REMOTE_ADDR="127.0.0.1")
+    if path is None:
+        del environ["PATH_INFO"]
+    answer = call(TelemetryMiddleware(application, lambda: layer), environ)
+    assert answer.content == b"fine"
+
+
 def test_the_page_of_another_host_is_the_applications(recorder: Recorder) -> None:
     """A caller who may not see the metrics gets what the application answers."""
     exchange = call(recorder.wrap(application), path="/metrics", REMOTE_ADDR="192.0.2.1")
