@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from io import BytesIO
-from wsgiref.types import WSGIEnvironment
+from typing import Any
 
 import pytest
 
@@ -66,7 +66,7 @@ class Caller:
 def sends(file, seen=None):
     """An application whose response is a file."""
 
-    def application(environ: WSGIEnvironment, start_response):
+    def application(environ: dict[str, Any], start_response):
         start_response("206 Partial Content", HEADERS)
         wrapped = environ["wsgi.file_wrapper"](file, 4096)
         if seen is not None:
