@@ -243,7 +243,7 @@ def test_a_slot_begins_without_the_requests_of_its_last_holder(environ: Environ)
         def killed() -> None:
             runtime.start_worker(server(), os.geteuid(), os.getegid())
             wrap(runtime)({}, lambda *head: lambda data: None)
-            runtime.layer(None, None).telemetry.metrics.started()
+            runtime.layer(None, None).telemetry.metrics.started(0.0)
 
         in_child(killed)
         runtime.start_worker(server(), os.geteuid(), os.getegid())
@@ -389,7 +389,7 @@ def test_gauges_of_a_dead_worker_are_cleared(environ: Environ) -> None:
 
         def worker() -> int:
             runtime.start_worker(server(), os.geteuid(), os.getegid())
-            runtime.layer(None, None).telemetry.metrics.started()
+            runtime.layer(None, None).telemetry.metrics.started(0.0)
             assert list(folder.glob("gauge_livesum_0.db"))
             return os.getpid()
 
