@@ -422,7 +422,7 @@ class Runtime:
             if self._slot is None:
                 self._take_slot()
                 metrics.renew()
-            elif not (self._slot.is_safe(folder.path) and self.book.is_whole):
+            elif not (folder.is_locked and self._slot.is_safe(folder.path) and self.book.is_whole):
                 self._go_on(folder, self._slot)
                 metrics.renew()
             elif self.book.short and self.book.recover():

@@ -114,7 +114,9 @@ def test_folder_removed(serve: Serve) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("removed", ["*.lock", "counter_*.db", "histogram_*.db", "gauge_*.db"])
+@pytest.mark.parametrize(
+    "removed", ["folder.lock", "slot-*.lock", "counter_*.db", "histogram_*.db", "gauge_*.db"]
+)
 def test_files_removed(serve: Serve, removed: str) -> None:
     """Whatever a cleaner takes from the folder is back with its values, under load too."""
     server = serve(worker_class="gthread")
@@ -132,6 +134,7 @@ def test_files_removed(serve: Serve, removed: str) -> None:
         load.await_more(20)
     server.await_requests(load.statuses[200], **AVATARS)
     metrics = server.metrics()
+    assert lock_holders(folder / "folder.lock")
     durations = total(metrics, "ivatar_request_duration_seconds_count", path="/avatar/{id}")
     assert durations == load.answered
     assert total(metrics, "ivatar_requests_in_progress") == 0
