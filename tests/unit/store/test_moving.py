@@ -141,10 +141,14 @@ CALLS = [
 
 @pytest.mark.parametrize(("call", "sample", "labels"), CALLS)
 def test_a_count_that_waits_for_a_move_goes_into_the_new_files(
-    tmp_path: Path, call: Callable[[Metrics], None], sample: str, labels: dict[str, str]
+    tmp_path: Path,
+    opened: tuple[Book, Metrics],
+    call: Callable[[Metrics], None],
+    sample: str,
+    labels: dict[str, str],
 ) -> None:
     """Another thread moves the values while this one waits for the lock; all cells are known."""
-    book, metrics = opened(tmp_path)
+    book, metrics = opened
     call(metrics)
     metrics.abandoned()
     metrics.abandoned()
@@ -155,9 +159,11 @@ def test_a_count_that_waits_for_a_move_goes_into_the_new_files(
     assert after - before == 1.0
 
 
-def test_a_request_that_ends_after_a_move_is_counted(tmp_path: Path) -> None:
+def test_a_request_that_ends_after_a_move_is_counted(
+    tmp_path: Path, opened: tuple[Book, Metrics]
+) -> None:
     """Its plan was found before the move, and is remembered after it."""
-    book, metrics = opened(tmp_path)
+    book, metrics = opened
     metrics.started(0.0)
     metrics.started(0.0)
     plan = metrics.plan(LABELS)
@@ -170,10 +176,12 @@ def test_a_request_that_ends_after_a_move_is_counted(tmp_path: Path) -> None:
     assert samples[IN_PROGRESS.name, frozenset()] == 0
 
 
-def opened(folder: Path) -> tuple[Book, Metrics]:
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[tuple[Book, Metrics]]:
     book = Book()
-    book.open(folder, "s0")
-    return book, Metrics(book, 10**6)
+    book.open(tmp_path, "s0")
+    yield book, Metrics(book, 10**6)
+    book.detach()
 
 
 def move(book: Book, metrics: Metrics, folder: Path) -> None:
