@@ -422,7 +422,7 @@ class Runtime:
             if self._slot is None:
                 self._take_slot()
                 metrics.renew()
-            elif not self._slot.is_safe(folder.path):
+            elif not (folder.is_locked and self._slot.is_safe(folder.path) and self.book.is_whole):
                 self._go_on(folder, self._slot)
                 metrics.renew()
             elif self.book.short and self.book.recover():
@@ -437,7 +437,10 @@ class Runtime:
         with acting_as(*self._user):
             self._renew_folder(folder)
             if slot.has_data(folder.path):
-                self._slot = claim_again(folder.path, slot, worker=self._is_worker()) or slot
+                if not slot.is_safe(folder.path):
+                    self._slot = claim_again(folder.path, slot, worker=self._is_worker()) or slot
+                if not self.book.is_whole:
+                    self.book.move(folder.path, slot.identifier)
                 return
             self._slot = claim_slot(folder.path, worker=self._is_worker())
             remove_live_gauges(folder.path, self._slot.number)

@@ -61,6 +61,11 @@ class RuntimeFolder:
     since: float
     key: bytes = field(repr=False)
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether the lock is on the file at its path, so that no other server takes the folder."""
+        return is_at_path(self.lock, self.path / LOCK_NAME)
+
     def renew(self) -> bool:
         """Make the folder and its lock anew where they were removed while this process runs.
 
@@ -71,7 +76,7 @@ class RuntimeFolder:
             OSError: it cannot be made, or is another server's now.
         """
         path = self.path / LOCK_NAME
-        if is_at_path(self.lock, path):
+        if self.is_locked:
             return False
         was_gone = not self.path.exists()
         self.path.mkdir(mode=0o700, exist_ok=True)
@@ -102,7 +107,7 @@ class RuntimeFolder:
             if self.path.is_dir():
                 self.renew()
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_at_path(self.lock, self.path / LOCK_NAME):
+            if self.is_locked:
                 self._remove()
         except BlockingIOError:
             return

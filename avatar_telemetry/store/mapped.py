@@ -266,6 +266,11 @@ class Book:
         """Whether it writes into files."""
         return self._location is not None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its files are still in their folder."""
+        return all(file.is_at_path() for file in self._files.values())
+
     def renew_lock(self) -> None:
         """In a forked child: the thread that may have held the lock is not there."""
         self.lock = RLock()

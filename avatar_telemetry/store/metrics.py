@@ -6,7 +6,6 @@ mapped memory, once for each combination, and a finished request into one batch 
 
 from __future__ import annotations
 
-import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable
@@ -75,8 +74,15 @@ UNRECORDED = HistogramCells(DURATION_BUCKETS, [_NOWHERE] * (len(DURATION_BUCKETS
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cells that one kind of finished request is written into."""
+    """The cells that one kind of finished request is written into.
 
+    Args:
+        labels: of the kind.
+        files: stands for the files that the cells are in, until there are others.
+    """
+
+    labels: tuple[str, ...]
+    files: object
     counters: tuple[Cell, ...]
     duration: HistogramCells
     first_byte: HistogramCells
@@ -107,7 +113,12 @@ class Metrics:
         self.renew()
 
     def renew(self) -> None:
-        """Find all cells anew: the book writes into other files from now on."""
+        """Find all cells anew: the book writes into other files from now on.
+
+        Another thread may do this while one waits for the lock of the book: a cell that was found
+        before that is a cell of a removed file, so all are found with the lock held.
+        """
+        self._files = object()
         self._plans: dict[tuple[str, ...], Plan] = {}
         self.conclusions: dict[Answer, Conclusion] = {}
         self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
@@ -116,20 +127,23 @@ class Metrics:
         self._in_progress = self._counter(IN_PROGRESS)
         self._store_errors = self._counter(INTERNAL_ERRORS, "store")
 
-    def started(self) -> None:
-        """A request began."""
-        now = time.monotonic()
+    def started(self, now: float) -> None:
+        """A request began.
+
+        Args:
+            now: seconds of a clock that never goes back.
+        """
         if now >= self._tend_at:
             self._tend_at = now + TEND_INTERVAL
             self._tend()
-        doubles, index = self._in_progress
         with self._book.lock:
+            doubles, index = self._in_progress
             doubles[index] += 1.0
 
     def abandoned(self) -> None:
         """A request that began cannot be recorded."""
-        doubles, index = self._in_progress
         with self._book.lock:
+            doubles, index = self._in_progress
             doubles[index] -= 1.0
 
     def plan(self, labels: tuple[str, ...]) -> Plan:
@@ -160,8 +174,10 @@ class Metrics:
             duration: seconds.
             first_byte: seconds.
         """
-        in_progress, at = self._in_progress
         with self._book.lock:
+            if plan.files is not self._files:
+                plan = self.plan(plan.labels)
+            in_progress, at = self._in_progress
             for doubles, index in plan.counters:
                 doubles[index] += 1.0
             plan.duration.observe(duration)
@@ -178,15 +194,14 @@ class Metrics:
 
     def add(self, instrument: Instrument, amount: float, *labels: str) -> None:
         """Add to a counter."""
-        doubles, index = self._counter(instrument, *labels)
         with self._book.lock:
+            doubles, index = self._counter(instrument, *labels)
             doubles[index] += amount
 
     def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
         """Put a value into a histogram."""
-        cells = self._histogram(instrument, *labels)
         with self._book.lock:
-            cells.observe(value)
+            self._histogram(instrument, *labels).observe(value)
 
     def timed(
         self, counter: Instrument, histogram: Instrument, seconds: float, labels: tuple[str, ...]
@@ -199,25 +214,29 @@ class Metrics:
             seconds: how long it took.
             labels: values, all from closed sets.
         """
-        pair = self._pairs.get((counter.name, labels))
-        if pair is None:
-            pair = (self._counter(counter, *labels), self._histogram(histogram, *labels))
-            self._pairs[counter.name, labels] = pair
-        (doubles, index), cells = pair
         with self._book.lock:
+            pair = self._pairs.get((counter.name, labels))
+            if pair is None:
+                pair = (self._counter(counter, *labels), self._histogram(histogram, *labels))
+                self._pairs[counter.name, labels] = pair
+            (doubles, index), cells = pair
             doubles[index] += 1.0
             cells.observe(seconds)
 
     def internal_error(self, where: str) -> None:
         """Count a failure of ours. The one of the store itself needs no new place in it."""
         if where == "store" and hasattr(self, "_store_errors"):
-            doubles, index = self._store_errors
             with self._book.lock:
+                doubles, index = self._store_errors
                 doubles[index] += 1.0
         else:
             self.count(INTERNAL_ERRORS, where)
 
     def _plan(self, labels: tuple[str, ...]) -> Plan:
+        with self._book.lock:
+            return self._make_plan(labels)
+
+    def _make_plan(self, labels: tuple[str, ...]) -> Plan:
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
         method, status, path, size, form, cache, source = labels
@@ -232,6 +251,8 @@ class Metrics:
         # After a switch of protocols they are those of a session, and no response's.
         is_response = status != SWITCHED
         plan = self._plans[labels] = Plan(
+            labels,
+            self._files,
             tuple(counters),
             self._histogram(DURATION, method, status, path) if is_response else UNRECORDED,
             self._histogram(FIRST_BYTE, path) if is_response else UNRECORDED,

@@ -144,8 +144,8 @@ class AvatarRequest:
         self.route = route
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
-        telemetry.metrics.started()
         self.started = perf_counter()
+        telemetry.metrics.started(self.started)
 
     def __str__(self) -> str:
         return operation_name(self)

@@ -11,6 +11,7 @@ import pytest
 from tests.support.gunicorn_server import (
     AVATARS,
     GunicornServer,
+    Load,
     Serve,
     eventually,
     lock_holders,
@@ -111,6 +112,33 @@ def test_folder_removed(serve: Serve) -> None:
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "removed", ["folder.lock", "slot-*.lock", "counter_*.db", "histogram_*.db", "gauge_*.db"]
+)
+def test_files_removed(serve: Serve, removed: str) -> None:
+    """Whatever a cleaner takes from the folder is back with its values, under load too."""
+    server = serve(worker_class="gthread")
+    folder = server.runtime_folder
+    with Load(lambda: server.get("/avatar/abc")) as load:
+        load.await_more(20)
+        names = {path.name for path in folder.glob(removed)}
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+
+        def is_back() -> bool:
+            return len(list(folder.glob(removed))) == len(names)
+
+        eventually(is_back, what="the files")
+        load.await_more(20)
+    server.await_requests(load.statuses[200], **AVATARS)
+    metrics = server.metrics()
+    assert lock_holders(folder / "folder.lock")
+    durations = total(metrics, "ivatar_request_duration_seconds_count", path="/avatar/{id}")
+    assert durations == load.answered
+    assert total(metrics, "ivatar_requests_in_progress") == 0
+    assert not load.failures
 
 
 def test_folder_replaced_by_a_file(serve: Serve) -> None:

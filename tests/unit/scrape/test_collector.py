@@ -56,7 +56,7 @@ def test_busy_and_idle_workers(worker: Slot, tmp_path: Path) -> None:
     other = claim_slot(tmp_path)
     server = Server(os.getpid(), lambda: ())
     try:
-        metrics.started()
+        metrics.started(0.0)
         busy = page(tmp_path, server)
         assert values(busy["gunicorn_workers"], "state") == {"busy": 1.0, "idle": 1.0}
         assert values(busy["ivatar_requests_in_progress"]) == {"": 1.0}

@@ -140,7 +140,7 @@ def test_without_a_place_the_application_goes_on(tmp_path: Path, place: str) -> 
     book.open(tmp_path / place, "0")
     metrics = Metrics(book, 1000)
     metrics.count(REQUESTS, "GET", "200", "/")
-    metrics.started()
+    metrics.started(0.0)
     metrics.finished(metrics.plan(("GET", "200", "/", "", "", "", "")), 0.1, 0.1)
     assert told
 

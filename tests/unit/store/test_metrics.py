@@ -33,7 +33,7 @@ def test_all_instruments_are_listed_and_described() -> None:
 
 def test_a_request_is_written_at_once(recorder: Recorder) -> None:
     """One finished request is in every instrument that it concerns, once."""
-    recorder.metrics.started()
+    recorder.metrics.started(0.0)
     assert recorder.value("ivatar_requests_in_progress") == 1
     recorder.metrics.finished(recorder.metrics.plan(LABELS), 0.2, 0.0009)
     assert recorder.value("ivatar_requests_in_progress") == 0
@@ -120,7 +120,7 @@ def test_what_a_client_can_make_us_remember_is_bounded(recorder: Recorder) -> No
     """Resolved combinations are forgotten before they fill the memory; counts stay right."""
     wanted = MAX_PLANS + 10
     for number in range(wanted):
-        recorder.metrics.started()
+        recorder.metrics.started(0.0)
         plan = recorder.metrics.plan((*LABELS[:3], str(number), "png", "", ""))
         recorder.metrics.finished(plan, 0.1, 0.1)
     assert len(recorder.metrics._plans) <= MAX_PLANS

@@ -6,14 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.startup import check_space
+from avatar_telemetry.store.instruments import (
+    DURATION,
+    FIRST_BYTE,
+    IN_PROGRESS,
+    INTERNAL_ERRORS,
+    REQUESTS,
+)
 from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.metrics import Metrics
 from tests.support.real_servers import unavailable
 from tests.support.samples import samples_in
 from tests.unit.store.test_merged import use_instruments
@@ -38,7 +46,7 @@ for number in range(3):
     metrics.count(REQUESTS, "GET", "200", str(number))
 assert book.short and not book.recover()
 filler.unlink()
-metrics.started()
+metrics.started(0.0)
 assert not book.short
 counter.inc(1)
 metrics.count(REQUESTS, "GET", "200", "0")
@@ -107,3 +115,77 @@ def test_values_whose_file_is_still_there_do_not_move(tmp_path: Path, value_seam
         assert [v for k, v in after.items() if k[0] == name] == [
             v for k, v in before.items() if k[0] == name
         ]
+
+
+LABELS = ("GET", "200", "/", "", "", "", "")
+CALLS = [
+    pytest.param(lambda metrics: metrics.started(0.0), IN_PROGRESS.name, {}, id="started"),
+    pytest.param(
+        lambda metrics: metrics.count(INTERNAL_ERRORS, "finish"),
+        "avatar_telemetry_internal_errors_total", {"where": "finish"}, id="count",
+    ),
+    pytest.param(
+        lambda metrics: metrics.internal_error("store"),
+        "avatar_telemetry_internal_errors_total", {"where": "store"}, id="internal-error",
+    ),
+    pytest.param(
+        lambda metrics: metrics.observe(FIRST_BYTE, 1.0, "/"),
+        f"{FIRST_BYTE.name}_sum", {"path": "/"}, id="observe",
+    ),
+    pytest.param(
+        lambda metrics: metrics.timed(REQUESTS, DURATION, 1.0, LABELS[:3]),
+        f"{DURATION.name}_sum", dict(zip(DURATION.labels, LABELS, strict=False)), id="timed",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "sample", "labels"), CALLS)
+def test_a_count_that_waits_for_a_move_goes_into_the_new_files(
+    tmp_path: Path,
+    opened: tuple[Book, Metrics],
+    call: Callable[[Metrics], None],
+    sample: str,
+    labels: dict[str, str],
+) -> None:
+    """Another thread moves the values while this one waits for the lock; all cells are known."""
+    book, metrics = opened
+    call(metrics)
+    metrics.abandoned()
+    metrics.abandoned()
+    before = samples_in(tmp_path, ("s0",))[sample, frozenset(labels.items())]
+    book.on_next_use(lambda: move(book, metrics, tmp_path))
+    call(metrics)
+    after = samples_in(tmp_path, ("s1",))[sample, frozenset(labels.items())]
+    assert after - before == 1.0
+
+
+def test_a_request_that_ends_after_a_move_is_counted(
+    tmp_path: Path, opened: tuple[Book, Metrics]
+) -> None:
+    """Its plan was found before the move, and is remembered after it."""
+    book, metrics = opened
+    metrics.started(0.0)
+    metrics.started(0.0)
+    plan = metrics.plan(LABELS)
+    book.on_next_use(lambda: move(book, metrics, tmp_path))
+    metrics.finished(plan, 1.0, 1.0)
+    metrics.finished(plan, 1.0, 1.0)
+    samples = samples_in(tmp_path, ("s1",))
+    labels = frozenset(zip(REQUESTS.labels, LABELS, strict=False))
+    assert samples[f"{REQUESTS.name}_total", labels] == 2
+    assert samples[IN_PROGRESS.name, frozenset()] == 0
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[tuple[Book, Metrics]]:
+    book = Book()
+    book.open(tmp_path, "s0")
+    yield book, Metrics(book, 10**6)
+    book.detach()
+
+
+def move(book: Book, metrics: Metrics, folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    book.move(folder, "s1")
+    metrics.renew()
