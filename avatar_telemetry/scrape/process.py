@@ -81,7 +81,7 @@ def start_time(stat: ProcessStat) -> float:
 def boot_time() -> float:
     """Seconds since the epoch at which the machine started; 0.0 where unknown."""
     try:
-        with open("/proc/stat", encoding="ascii") as file:
+        with open("/proc/stat", encoding="utf-8") as file:
             return next((float(line.split()[1]) for line in file if line.startswith("btime")), 0.0)
     except OSError:
         return 0.0
@@ -98,7 +98,7 @@ def count_open_files(pid: int) -> int | None:
 def max_open_files(pid: int) -> float | None:
     """The soft limit of open files of a process, ``None`` where it cannot be seen."""
     try:
-        with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+        with open(f"/proc/{pid}/limits", encoding="utf-8") as file:
             line = next(line for line in file if line.startswith("Max open files"))
     except (OSError, StopIteration):
         return None

@@ -8,7 +8,7 @@ NOBODY = pwd.getpwnam("nobody")
 DROP = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid}
 # The interpreter may lie where nobody cannot read (/root): what is imported late comes early.
 IMPORT_EARLY = """
-import encodings.ascii, encodings.idna, encodings.latin_1, gzip, netrc, urllib.parse
+import encodings.idna, encodings.latin_1, gzip, netrc, urllib.parse
 import gunicorn.workers.sync, gunicorn.workers.gthread, gunicorn.workers.ggevent
 import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
 """
