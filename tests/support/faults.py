@@ -50,7 +50,7 @@ STORE = (
     ),
     Fault(
         "mapped-sparse", "store/mapped.py", "a store on a full file system kills the process",
-        "os.posix_fallocate(self._descriptor, 0, size)", "os.ftruncate(self._descriptor, size)",
+        "os.posix_fallocate(descriptor, 0, size)", "os.ftruncate(descriptor, size)",
     ),
     Fault(
         "mapped-early-values-replace", "store/mapped.py",
@@ -84,7 +84,7 @@ STORE = (
     ),
     Fault(
         "mapped-series-not-reset", "store/mapped.py", "series are counted again at each open",
-        "        self._memory.clear()\n        self.series = 0\n", "        self._memory.clear()\n",
+        "        self.short = False\n        self.series = 0\n\n", "        self.short = False\n\n",
     ),
     Fault(
         "folder-stranger-removed", "store/folder.py", "root removes the folder of any user",
@@ -105,31 +105,34 @@ STORE = (
     ),
     Fault(
         "folder-unlocked", "store/folder.py", "a second server takes a named folder in use",
-        "    fcntl.flock(lock, fcntl.LOCK_SH)\n", "    fcntl.flock(lock, fcntl.LOCK_UN)\n",
+        "fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n        if is_at_path",
+        "fcntl.flock(lock, fcntl.LOCK_UN)\n        if is_at_path",
     ),
     Fault(
         "folder-refused-stays-open", "store/folder.py", "a refused folder costs a descriptor",
-        "        if strangers:\n            os.close(lock)\n", "        if strangers:\n",
+        "    except BaseException:\n        os.close(lock)\n        raise\n",
+        "    except BaseException:\n        raise\n",
     ),
     Fault(
         "folder-starting-removed", "store/folder.py",
         "a folder whose master has not written its record yet is removed",
-        "if masters and not any(", "if not any(",
+        "if masters and not alive and", "if not alive and",
     ),
     Fault(
-        "folder-public", "store/folder.py", "other users can look into a named folder",
-        "path.mkdir(mode=0o700, parents=True", "path.mkdir(parents=True",
+        "files-public", "store/files.py", "other users can look into a named folder",
+        "os.mkdir(path.name, 0o700, dir_fd=parent)", "os.mkdir(path.name, dir_fd=parent)",
+        ("store/folder",),
     ),
     Fault(
         "folder-removed-by-first", "store/folder.py",
         "the first server to leave removes the files of the other",
-        "        except OSError:\n            os.close(self.lock)\n            return\n",
-        "        except OSError:\n            pass\n",
+        "            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            with suppress(BlockingIOError):\n                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
     ),
     Fault(
         "slots-living-cleared", "store/slots.py", "gauges of a living worker are removed",
-        "if _lock(lock) and _read_holder(lock, holder.slot) == holder:",
-        "if _read_holder(lock, holder.slot) == holder:",
+        "lock = lock_own(_lock_path(folder, holder.slot), os.O_RDWR)",
+        "lock = open_own(_lock_path(folder, holder.slot), os.O_RDWR)",
     ),
     Fault(
         "slots-from-one", "store/slots.py", "slot 0 is never used",
@@ -137,11 +140,12 @@ STORE = (
     ),
     Fault(
         "slots-holder-unwritten", "store/slots.py", "nobody knows who holds a slot",
-        "            _write_holder(lock)\n", "",
+        "        _write_holder(lock, worker)\n        return", "        return",
     ),
     Fault(
-        "slots-tried-stays-open", "store/slots.py", "each slot of another worker costs a descriptor",
-        "        time.sleep(RETRY_DELAY)\n    os.close(lock)\n", "        time.sleep(RETRY_DELAY)\n",
+        "files-tried-stays-open", "store/files.py", "each slot of another worker costs a descriptor",
+        "        except BlockingIOError:\n            os.close(descriptor)\n",
+        "        except BlockingIOError:\n", ("store/slots",),
     ),
     Fault(
         "slots-no-retry", "store/slots.py", "a slot that is just being freed is left out for ever",
@@ -313,7 +317,7 @@ WSGI = (
     ),
     Fault(
         "spans-client-errors", "wsgi/request_spans.py", "a 404 is an error of the server",
-        'if request.status[:1] != "5":', 'if request.status[:1] not in "45":',
+        'if status[0] != "5"', 'if status[0] not in "45"',
     ),
     Fault(
         "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
@@ -480,7 +484,8 @@ EXPORT = (
     ),
     Fault(
         "leader-no-lock", "export/leader.py", "every worker pushes for the host",
-        "        return self._lock is not None\n", "        return True\n",
+        "self._lock = try_lead(self._folder)",
+        "self._lock = os.open(self._folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT)",
     ),
     Fault(
         "leader-lock-kept-by-child", "export/leader.py", "a child of the leader keeps its lock",
@@ -530,8 +535,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-child-keeps-slot", "runtime.py", "a forked child counts into its parent's slot",
-        "            os.close(self._slot.lock)\n            self._slot = None\n",
-        "            pass\n",
+        "            self._slot.close()\n            self._slot = None\n", "            pass\n",
     ),
     Fault(
         "runtime-worker-releases", "runtime.py", "a worker that ends removes the server's folder",
@@ -539,12 +543,11 @@ PROCESS = (
     ),
     Fault(
         "runtime-live-gauges-stay", "runtime.py", "a slot begins with its last holder's requests",
-        "            remove_live_gauges(path, self._slot.number)\n", "",
+        "                remove_live_gauges(path, slot.number)\n", "",
     ),
     Fault(
         "runtime-folder-not-given", "runtime.py", "libraries do not find the runtime folder",
-        'self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)',
-        'self._environ.setdefault("PROMETHEUS_MULTIPROC_DIR", "")',
+        "self._environ[FOLDER] = str(folder.path)", 'self._environ.setdefault(FOLDER, "")',
     ),
     Fault(
         "runtime-switched-off-writes", "runtime.py", "a worker that is off writes the master's files",
@@ -552,7 +555,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-upgrade-tries-port", "runtime.py", "an upgrade fails for the old server's port",
-        "if settings.prometheus_endpoint and not upgrades:", "if settings.prometheus_endpoint:",
+        "lambda: None if upgrades else check_endpoint(settings)", "lambda: check_endpoint(settings)",
     ),
     Fault(
         "gunicorn-release-first", "gunicorn.py", "the folder is gone before the last push",
@@ -630,8 +633,8 @@ CONFIG = (
     Fault(
         "parsing-none-and-more", "config/parsing.py",
         "none is combined with a propagator",
-        'and parts != ("none",)',
-        'and "none" not in parts',
+        "    if len(known) > 1:\n        known = tuple(each for each in known if each != \"none\")\n",
+        "",
     ),
     Fault(
         "parsing-encoded-key", "config/parsing.py",
@@ -693,8 +696,8 @@ SCRAPE = (
     Fault(
         "collector-idle", "scrape/collector.py",
         "busy workers count as idle, too",
-        "float(len(alive) - busy)",
-        "float(len(alive))",
+        "float(len(workers) - busy)",
+        "float(len(workers))",
     ),
     Fault(
         "collector-created", "scrape/collector.py",
