@@ -50,7 +50,7 @@ STORE = (
     ),
     Fault(
         "mapped-sparse", "store/mapped.py", "a store on a full file system kills the process",
-        "os.posix_fallocate(self._descriptor, 0, size)", "os.ftruncate(self._descriptor, size)",
+        "os.posix_fallocate(descriptor, 0, size)", "os.ftruncate(descriptor, size)",
     ),
     Fault(
         "mapped-early-values-replace", "store/mapped.py",
@@ -84,7 +84,7 @@ STORE = (
     ),
     Fault(
         "mapped-series-not-reset", "store/mapped.py", "series are counted again at each open",
-        "        self._memory.clear()\n        self.series = 0\n", "        self._memory.clear()\n",
+        "        self.short = False\n        self.series = 0\n\n", "        self.short = False\n\n",
     ),
     Fault(
         "folder-stranger-removed", "store/folder.py", "root removes the folder of any user",
@@ -105,31 +105,34 @@ STORE = (
     ),
     Fault(
         "folder-unlocked", "store/folder.py", "a second server takes a named folder in use",
-        "    fcntl.flock(lock, fcntl.LOCK_SH)\n", "    fcntl.flock(lock, fcntl.LOCK_UN)\n",
+        "fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n        if is_at_path",
+        "fcntl.flock(lock, fcntl.LOCK_UN)\n        if is_at_path",
     ),
     Fault(
         "folder-refused-stays-open", "store/folder.py", "a refused folder costs a descriptor",
-        "        if strangers:\n            os.close(lock)\n", "        if strangers:\n",
+        "    except BaseException:\n        os.close(lock)\n        raise\n",
+        "    except BaseException:\n        raise\n",
     ),
     Fault(
         "folder-starting-removed", "store/folder.py",
         "a folder whose master has not written its record yet is removed",
-        "if masters and not any(", "if not any(",
+        "if masters and not alive and", "if not alive and",
     ),
     Fault(
-        "folder-public", "store/folder.py", "other users can look into a named folder",
-        "path.mkdir(mode=0o700, parents=True", "path.mkdir(parents=True",
+        "files-public", "store/files.py", "other users can look into a named folder",
+        "os.mkdir(path.name, 0o700, dir_fd=parent)", "os.mkdir(path.name, dir_fd=parent)",
+        ("store/folder",),
     ),
     Fault(
         "folder-removed-by-first", "store/folder.py",
         "the first server to leave removes the files of the other",
-        "        except OSError:\n            os.close(self.lock)\n            return\n",
-        "        except OSError:\n            pass\n",
+        "            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            with suppress(BlockingIOError):\n                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
     ),
     Fault(
         "slots-living-cleared", "store/slots.py", "gauges of a living worker are removed",
-        "if _lock(lock) and _read_holder(lock, holder.slot) == holder:",
-        "if _read_holder(lock, holder.slot) == holder:",
+        "lock = lock_own(_lock_path(folder, holder.slot), os.O_RDWR)",
+        "lock = open_own(_lock_path(folder, holder.slot), os.O_RDWR)",
     ),
     Fault(
         "slots-from-one", "store/slots.py", "slot 0 is never used",
@@ -137,11 +140,12 @@ STORE = (
     ),
     Fault(
         "slots-holder-unwritten", "store/slots.py", "nobody knows who holds a slot",
-        "            _write_holder(lock)\n", "",
+        "        _write_holder(lock, worker)\n        return", "        return",
     ),
     Fault(
-        "slots-tried-stays-open", "store/slots.py", "each slot of another worker costs a descriptor",
-        "        time.sleep(RETRY_DELAY)\n    os.close(lock)\n", "        time.sleep(RETRY_DELAY)\n",
+        "files-tried-stays-open", "store/files.py", "each slot of another worker costs a descriptor",
+        "        except BlockingIOError:\n            os.close(descriptor)\n",
+        "        except BlockingIOError:\n", ("store/slots",),
     ),
     Fault(
         "slots-no-retry", "store/slots.py", "a slot that is just being freed is left out for ever",
@@ -211,6 +215,104 @@ STORE = (
     Fault(
         "family-newline", "store/family.py", "a newline in a label breaks the page",
         '.replace("\\n", "\\\\n")', "",
+    ),
+    Fault(
+        "folder-renewed-unlocked", "store/folder.py", "another server takes a folder made anew",
+        "            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n            record, found",
+        "            record, found",
+    ),
+    Fault(
+        "folder-renewed-record", "store/folder.py", "an upgrade does not find a folder made anew",
+        "            os.pwrite(lock, record, 0)\n            os.dup2", "            os.dup2",
+    ),
+    Fault(
+        "folder-renewed-stranger", "store/folder.py", "the folder of a newer server is taken back",
+        'if found not in (b"", record):', "if found is None:",
+    ),
+    Fault(
+        "folder-lock-inherited", "store/folder.py", "a program of the application keeps the folder",
+        "inheritable=False", "inheritable=True",
+    ),
+    Fault(
+        "folder-young-changed", "store/folder.py", "the last push seems to be a moment ago",
+        "ns=(now, changed)", "ns=(now, now)",
+    ),
+    Fault(
+        "folder-namespace", "store/folder.py", "a server of another container loses its folder",
+        "bool(namespace) and namespace == _pid_namespace()", "bool(namespace)",
+    ),
+    Fault(
+        "folder-lock-replaced", "store/folder.py", "two servers hold locks of one path",
+        "if is_at_path(lock, path / LOCK_NAME) and masters[-1] in", "if masters[-1] in",
+        ("store/folder_safety", "store/locks"),
+    ),
+    Fault(
+        "folder-group-writes", "store/folder.py", "a folder that others may write into is taken",
+        "stat.S_IWGRP | stat.S_IWOTH", "stat.S_IWOTH", ("store/folder_safety",),
+    ),
+    Fault(
+        "folder-users-files", "store/folder.py", "files of the operator in a named folder are removed",
+        "if OUR_FILES.fullmatch(name) and", "if OUR_FILES.match(name) and",
+    ),
+    Fault(
+        "files-second-name", "store/files.py", "a planted hard link leads to a file of root's",
+        " or status.st_nlink > 1", "", ("store/folder_safety",),
+    ),
+    Fault(
+        "files-strangers-link", "store/files.py", "root follows a link that another user has put",
+        " and (os.geteuid() != 0 or status.st_uid == 0)", "", ("store/folder_safety",),
+    ),
+    Fault(
+        "files-lock-removed", "store/files.py", "a lock on a file that was removed counts",
+        "        if is_at_path(descriptor, path):\n            return descriptor\n",
+        "        if descriptor:\n            return descriptor\n",
+        ("store/locks", "store/slots"),
+    ),
+    Fault(
+        "files-roots", "store/files.py", "a worker cannot write what the master has made",
+        "os.fchown(descriptor, owner.st_uid, owner.st_gid)", "pass", ("store/mapped",),
+    ),
+    Fault(
+        "mapped-moved-twice", "store/mapped.py", "counts double when one file is removed",
+        "if not file.is_at_path()", "if True", ("store/moving",),
+    ),
+    Fault(
+        "mapped-recover-loses", "store/mapped.py", "counts made without space are lost",
+        "                self._memory = before\n                return False\n",
+        "                return False\n", ("store/moving",),
+    ),
+    Fault(
+        "mapped-recover-stamp", "store/mapped.py", "a mostrecent gauge that moves is the oldest",
+        "                doubles[index + 1] = stamp\n", "                pass\n", ("store/moving",),
+    ),
+    Fault(
+        "mapped-moved-gauge", "store/mapped.py", "a gauge that moves is added to itself",
+        'value if prefix.startswith("gauge") else doubles[index] + value', "doubles[index] + value",
+        ("store/moving",),
+    ),
+    Fault(
+        "mapped-bounds-kept", "store/mapped.py", "values of other bounds fall into new buckets",
+        "                    _forget_other_bounds(file, key, self._opened_at)\n",
+        "                    pass\n", ("store/declarations",),
+    ),
+    Fault(
+        "mapped-lock-after-fork", "store/mapped.py", "a forked child waits for a dead thread's lock",
+        "        self.lock = RLock()\n\n    def on_next_use", "        pass\n\n    def on_next_use",
+    ),
+    Fault(
+        "slots-data-stays-open", "store/slots.py", "a slot with no lock file costs a descriptor",
+        "            os.close(lock)\n            return None\n        _write", "            return None\n        _write",
+        ("store/locks",),
+    ),
+    Fault(
+        "slots-again-stays-open", "store/slots.py", "each lock made anew costs a descriptor",
+        "    _write_holder(lock, worker)\n    os.close(slot.lock)\n",
+        "    _write_holder(lock, worker)\n", ("store/locks",),
+    ),
+    Fault(
+        "slots-led-kept", "store/slots.py", "who asks for the leader keeps others from leading",
+        "    if lock is not None:\n        os.close(lock)\n    return lock is None",
+        "    return lock is None",
     ),
 )  # fmt: skip
 
@@ -313,7 +415,7 @@ WSGI = (
     ),
     Fault(
         "spans-client-errors", "wsgi/request_spans.py", "a 404 is an error of the server",
-        'if request.status[:1] != "5":', 'if request.status[:1] not in "45":',
+        'if status[0] != "5"', 'if status[0] not in "45"',
     ),
     Fault(
         "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
@@ -323,6 +425,119 @@ WSGI = (
         "timing-list-changed", "wsgi/server_timing.py", "the application's list of headers grows",
         "response_headers = [*response_headers, (HEADER, timing)]",
         "response_headers += [(HEADER, timing)]",
+    ),
+    Fault(
+        "body-counted-twice", "wsgi/body.py", "bytes that a server reads twice count twice",
+        "            if position > self._counted:\n                self._counted = position\n                self._request",
+        "            if position:\n                self._counted = position\n                self._request",
+        ("wsgi/iteration",),
+    ),
+    Fault(
+        "body-list-counted-twice", "wsgi/body.py", "a list that is iterated twice counts twice",
+        "            if position > self._counted:\n                self._counted = position\n                request",
+        "            if position:\n                self._counted = position\n                request",
+        ("wsgi/iteration",),
+    ),
+    Fault(
+        "body-string-split", "wsgi/body.py", "a body of bytes reaches the server in single bytes",
+        "if isinstance(body, bytes):", "if body is None:", ("wsgi/iteration",),
+    ),
+    Fault(
+        "body-length-hidden", "wsgi/body.py", "servers make no Content-Length of a sized body",
+        "SizedBody(body, request) if isinstance(body, Sized) else Body(body, request)",
+        "Body(body, request)", ("wsgi/iteration",),
+    ),
+    Fault(
+        "file-first-byte", "wsgi/file_wrapper.py", "a file's first byte is its last one",
+        "    request.note_first_byte()\n", "",
+    ),
+    Fault(
+        "file-of-c-type", "wsgi/file_wrapper.py", "a file that takes no attribute never ends",
+        "        environ[END_KEY] = end\n", "        end._request.finished = True\n",
+    ),
+    Fault(
+        "file-not-restored", "wsgi/file_wrapper.py", "a file that is used again ends a former request",
+        "                self._restore(file)\n", "                pass\n",
+    ),
+    Fault(
+        "file-close-lost", "wsgi/file_wrapper.py", "files of the application stay open",
+        "                self._close()\n", "                pass\n",
+    ),
+    Fault(
+        "file-wrapped-twice", "wsgi/file_wrapper.py", "an environ that is used again nests wrappers",
+        "        wrapper = wrapper.original\n", "        pass\n",
+    ),
+    Fault(
+        "middleware-environ-again", "wsgi/middleware.py", "a second request of an environ is not counted",
+        "not outer.finished and (", "(",
+    ),
+    Fault(
+        "middleware-nested-call", "wsgi/middleware.py", "a body that calls the application is not counted",
+        "(CURRENT.get() is outer or not outer.status)", "True",
+    ),
+    Fault(
+        "middleware-switch-fails", "wsgi/middleware.py", "each WebSocket ends as an error",
+        'if "HTTP_UPGRADE" in environ and took_socket(environ, error):', "if took_socket is None:",
+        ("wsgi/switch",),
+    ),
+    Fault(
+        "switch-any-error", "wsgi/switch.py", "an error of a WebSocket view is a switch",
+        "key in environ and type(error) is kind", "key in environ",
+    ),
+    Fault(
+        "head-lines-unbounded", "wsgi/head.py", "an application fills the memory with status lines",
+        "if len(_CODES) < MOST_NAMES:", "if len(_CODES) >= 0:",
+    ),
+    Fault(
+        "head-four-digits", "wsgi/head.py", "a status of four digits is one of three",
+        'if line[3:4].strip(" ") or labels', "if labels",
+    ),
+    Fault(
+        "request-spans-twice", "wsgi/request.py", "attributes are set on spans that have ended",
+        "        self._spans = self.tracer = None\n", "",
+    ),
+    Fault(
+        "request-error-unscrubbed", "wsgi/request.py", "an exception shows the client's data",
+        "token = None if self.error is None else CURRENT.set(self)", "token = None",
+        ("wsgi/privacy_leaks", "wsgi/request_spans"),
+    ),
+    Fault(
+        "request-routes-replaced", "wsgi/request.py", "a known route is named by the application",
+        "profile.application_routes and self.route is profile.other", "profile.application_routes",
+    ),
+    Fault(
+        "request-first-byte", "wsgi/request.py", "the first byte is as late as the last",
+        "        if not self.first_byte:\n            self.first_byte = perf_counter()\n        self.sent",
+        "        self.first_byte = perf_counter()\n        self.sent", ("wsgi/conformance",),
+    ),
+    Fault(
+        "upload-tail-lost", "wsgi/upload.py", "the last bytes of a file are not measured",
+        '        self._parse(b"")\n', "",
+    ),
+    Fault(
+        "upload-observed-twice", "wsgi/upload.py", "a second request of an environ nests observers",
+        "        stream = _parts(stream)[0]\n    return _class_for", "        pass\n    return _class_for",
+    ),
+    Fault(
+        "upload-whole-buffer", "wsgi/upload.py", "an old rest of a buffer is parsed, too",
+        '.cast("B")[:result]', '.cast("B")',
+    ),
+    Fault(
+        "upload-parser-goes-on", "wsgi/upload.py", "a malformed body is parsed to its end",
+        "            self._parser = None  # a malformed body; what was seen counts\n",
+        "            pass\n",
+    ),
+    Fault(
+        "outcome-no-document", "wsgi/outcome.py", "an import that brought nothing is a success",
+        "if success and route.fetches:", "if success is None:",
+    ),
+    Fault(
+        "outcome-refused-unread", "wsgi/outcome.py", "a form that is refused unread is not counted",
+        "(success or not _is_unread(request))", "True",
+    ),
+    Fault(
+        "timing-of-no-list", "wsgi/server_timing.py", "what is no list of headers is made one",
+        "if type(response_headers) is list:", "if True:",
     ),
 )  # fmt: skip
 
@@ -444,6 +659,61 @@ TRACING = (
         "pipeline-provider-replaced", "tracing/pipeline.py", "the application's provider is replaced",
         "if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):", "if True:",
     ),
+    Fault(
+        "queue-retries-at-end", "tracing/queue.py", "a worker waits at its end for a better moment",
+        "        self._hurry()  #", "        #",
+    ),
+    Fault(
+        "queue-takes-after-end", "tracing/queue.py", "spans after the end are not counted as dropped",
+        " or self._abandoned:\n            self._count", ":\n            self._count",
+    ),
+    Fault(
+        "queue-thread-once", "tracing/queue.py", "a thread that could not start is never tried again",
+        "                    thread.start()\n                    self._thread = thread\n",
+        "                    self._thread = thread\n                    thread.start()\n",
+    ),
+    Fault(
+        "queue-one-batch", "tracing/queue.py", "one batch goes out in each delay",
+        "                due = len(self._spans)\n", "                due = 1\n",
+    ),
+    Fault(
+        "queue-traced", "tracing/queue.py", "exports are traced as requests of the application",
+        "        with suppress_instrumentation():\n            while", "        if True:\n            while",
+    ),
+    Fault(
+        "incoming-baggage", "tracing/incoming.py", "a caller who is not trusted sets our baggage",
+        'withheld = () if trust == "continue" else (BAGGAGE,)', "withheld = ()",
+    ),
+    Fault(
+        "incoming-long-header", "tracing/incoming.py", "a header of any length is parsed",
+        "and len(value) <= (MAX_BAGGAGE if name == BAGGAGE else MAX_HEADER)", "",
+    ),
+    Fault(
+        "incoming-blanks", "tracing/incoming.py", "a run of blanks costs seconds",
+        "        and not _BLANKS.search(value)\n", "",
+    ),
+    Fault(
+        "incoming-members", "tracing/incoming.py", "any number of members is parsed",
+        '        and value.count(",") < MAX_MEMBERS\n', "",
+    ),
+    Fault(
+        "incoming-linked-state", "tracing/incoming.py", "a link carries the caller's tracestate",
+        "_bare(valid) if valid else None", "valid",
+    ),
+    Fault(
+        "provider-state-lost", "tracing/provider.py", "children lose the tracestate",
+        "            if parent._trace_state is not None:\n                span._trace_state = parent._trace_state\n            return span",
+        "            return span",
+    ),
+    Fault(
+        "provider-unsampled-sent", "tracing/provider.py", "spans that are only recorded are exported",
+        "        if span._flags & TraceFlags.SAMPLED:\n            self._export(span)",
+        "        self._export(span)",
+    ),
+    Fault(
+        "sampling-empty-argument", "tracing/sampling.py", "without an argument nothing is sampled",
+        "float(argument or 1)", "float(argument or 0)",
+    ),
 )  # fmt: skip
 
 EXPORT = (
@@ -480,7 +750,8 @@ EXPORT = (
     ),
     Fault(
         "leader-no-lock", "export/leader.py", "every worker pushes for the host",
-        "        return self._lock is not None\n", "        return True\n",
+        "self._lock = try_lead(self._folder)",
+        "self._lock = os.open(self._folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT)",
     ),
     Fault(
         "leader-lock-kept-by-child", "export/leader.py", "a child of the leader keeps its lock",
@@ -521,6 +792,123 @@ EXPORT = (
         'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
         ("export/exporters",),
     ),
+    Fault(
+        "outgoing-endless", "export/outgoing.py", "an endless answer is read for ever",
+        "        self._left -= count\n", "",
+    ),
+    Fault(
+        "outgoing-trickle", "export/outgoing.py", "an answer byte by byte goes on after the deadline",
+        "    sock.settimeout(left)\n", "    sock.settimeout(max(left, 1.0))\n",
+    ),
+    Fault(
+        "outgoing-first-address", "export/outgoing.py", "a dead address of two fails the export",
+        "                    if number == len(addresses):\n                        raise\n",
+        "                    raise\n",
+    ),
+    Fault(
+        "outgoing-share-of-time", "export/outgoing.py", "a silent address takes the time of the others",
+        " / (len(addresses) - number + 1)", "",
+    ),
+    Fault(
+        "outgoing-url-logged", "export/outgoing.py", "the key in a URL is logged",
+        "return _DEADLINE.get() is None", "return True",
+    ),
+    Fault(
+        "outgoing-parents-way", "export/outgoing.py", "a child sends on its parent's connection",
+        '        self._way = None\n        self.mount("http://"', '        self._way = getattr(self, "_way", None)\n        self.mount("http://"',
+    ),
+    Fault(
+        "outgoing-compressed", "export/outgoing.py", "a compressed answer is parsed as it is",
+        'return b"" if "Content-Encoding" in response.headers else body', "return body",
+    ),
+    Fault(
+        "senders-any-number", "export/senders.py", "a collector's number makes exports negative",
+        "min(max(self._refused(self._session.answer), 0), len(items))",
+        "self._refused(self._session.answer)", ("export/retries", "tracing/senders"),
+    ),
+    Fault(
+        "speaker-pushes-beside", "export/speaker.py", "two masters push the same increments",
+        "    if lock is None:\n        return\n", "    if lock is None:\n        lock = os.dup(folder.lock)\n",
+    ),
+    Fault(
+        "speaker-lock-open", "export/speaker.py", "the last push costs a descriptor",
+        "        os.close(lock)\n", "        pass\n",
+    ),
+    Fault(
+        "outlets-hash-key", "export/outlets.py", "servers with one key make different hashes",
+        "self._settings.hash_key.encode() or self._folder.key", "self._folder.key",
+    ),
+    Fault(
+        "outlets-children", "export/outlets.py", "a child sends its parent's spans again",
+        "            self._pipeline.renew()\n", "            pass\n",
+    ),
+    Fault(
+        "outlets-stop-in-turn", "export/outlets.py", "log records wait for the spans at the end",
+        "            self._logs.begin_stop()\n", "            pass\n",
+    ),
+    Fault(
+        "leader-of-no-file", "export/leader.py", "two workers push once the lock was removed",
+        "super().wait(timeout) or not is_at_path(self._lock, self._path)", "super().wait(timeout)",
+    ),
+    Fault(
+        "leader-relock", "export/leader.py", "a leader whose lock was removed never leads again",
+        "            self._lock = None\n            os.close(lock)\n", "            pass\n",
+    ),
+    Fault(
+        "leader-as-root", "export/leader.py", "the lock is made by a worker that is still root",
+        "            self._await_drop()\n", "            pass\n",
+    ),
+    Fault(
+        "leader-duty-once", "export/leader.py", "a port that was in use is not tried again",
+        "        while not term.is_set():\n            with", "        if not term.is_set():\n            with",
+    ),
+    Fault(
+        "continuity-future", "export/continuity.py", "a push in the future delays the next for ever",
+        "return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)",
+        "return max(interval - (time.time() - self._pushed_at), 0.0)",
+    ),
+    Fault(
+        "continuity-folder-gone", "export/continuity.py", "no push after the folder was removed",
+        "        except FileNotFoundError:  # the folder", "        except KeyError:  # the folder",
+    ),
+    Fault(
+        "continuity-grows", "export/continuity.py", "the state file grows without end",
+        "if self._size > MAX_GROWTH + 4 * self._size_when_new:", "if self._size < 0:",
+    ),
+    Fault(
+        "continuity-cut-line", "export/continuity.py", "a line that was cut off stops the leaders",
+        "with suppress(ValueError, KeyError, TypeError, AttributeError):",
+        "with suppress(KeyError, TypeError, AttributeError):",
+    ),
+    Fault(
+        "pusher-unsettled", "export/pusher.py", "increments that arrived are sent again",
+        "            self._pushing.acquire(timeout=max(0.0, deadline - time.monotonic()))\n",
+        "            pass\n",
+    ),
+    Fault(
+        "throttle-retries-logged", "export/throttle.py", "each retry takes the line of the failure",
+        "not record.getMessage().startswith(RETRYING) and self._may_speak()", "self._may_speak()",
+    ),
+    Fault(
+        "throttle-traceback", "export/throttle.py", "a traceback shows the secrets",
+        "        record.exc_info = record.exc_text = record.stack_info = None\n", "",
+    ),
+    Fault(
+        "throttle-folder-gone", "export/throttle.py", "each failure is logged without a folder",
+        "self._own_next = now + INTERVAL if allowed else self._own_next", "pass",
+    ),
+    Fault(
+        "foreign-part", "export/foreign.py", "a part of a secret is logged",
+        "            if not _ENDS.search(part)\n", "            if not part\n", ("export/throttle",),
+    ),
+    Fault(
+        "meters-after-stop", "export/meters.py", "a meter after the end starts a thread",
+        "if self._thread is None and not self._stopped.is_set():", "if self._thread is None:",
+    ),
+    Fault(
+        "meters-provider-replaced", "export/meters.py", "the application's meters are replaced",
+        "if not _is_set(metrics.get_meter_provider()):", "if True:",
+    ),
 )  # fmt: skip
 
 PROCESS = (
@@ -530,8 +918,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-child-keeps-slot", "runtime.py", "a forked child counts into its parent's slot",
-        "            os.close(self._slot.lock)\n            self._slot = None\n",
-        "            pass\n",
+        "            self._slot.close()\n            self._slot = None\n", "            pass\n",
     ),
     Fault(
         "runtime-worker-releases", "runtime.py", "a worker that ends removes the server's folder",
@@ -539,12 +926,11 @@ PROCESS = (
     ),
     Fault(
         "runtime-live-gauges-stay", "runtime.py", "a slot begins with its last holder's requests",
-        "            remove_live_gauges(path, self._slot.number)\n", "",
+        "                remove_live_gauges(path, slot.number)\n", "",
     ),
     Fault(
         "runtime-folder-not-given", "runtime.py", "libraries do not find the runtime folder",
-        'self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder.path)',
-        'self._environ.setdefault("PROMETHEUS_MULTIPROC_DIR", "")',
+        "self._environ[FOLDER] = str(folder.path)", 'self._environ.setdefault(FOLDER, "")',
     ),
     Fault(
         "runtime-switched-off-writes", "runtime.py", "a worker that is off writes the master's files",
@@ -552,7 +938,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-upgrade-tries-port", "runtime.py", "an upgrade fails for the old server's port",
-        "if settings.prometheus_endpoint and not upgrades:", "if settings.prometheus_endpoint:",
+        "lambda: None if upgrades else check_endpoint(settings)", "lambda: check_endpoint(settings)",
     ),
     Fault(
         "gunicorn-release-first", "gunicorn.py", "the folder is gone before the last push",
@@ -587,6 +973,35 @@ PROCESS = (
         "log-shown-thrice", "log.py", "debug output comes once for each logger that is on",
         "            logger.debug(message, *args, stacklevel=2)\n            return\n",
         "            logger.debug(message, *args, stacklevel=2)\n",
+    ),
+    Fault(
+        "runtime-inherits-folder", "runtime.py", "an upgrade takes the old master's folder as named",
+        "            del self._environ[FOLDER]\n", "            pass\n",
+    ),
+    Fault(
+        "runtime-file-removed", "runtime.py", "what goes into a removed file is lost",
+        " and self.book.is_whole):", "):",
+    ),
+    Fault(
+        "runtime-slot-removed", "runtime.py", "two workers share a slot whose lock was removed",
+        " and self._slot.is_safe(folder.path)", "",
+    ),
+    Fault(
+        "runtime-never-young", "runtime.py", "a cleaner removes the files of a quiet server",
+        "                folder.keep_young()\n", "                pass\n",
+    ),
+    Fault(
+        "runtime-moved-twice", "runtime.py", "a slot that was lost keeps its descriptors",
+        "            self.book.move(folder.path, self._slot.identifier)\n        slot.close()\n",
+        "            self.book.move(folder.path, self._slot.identifier)\n",
+    ),
+    Fault(
+        "runtime-child-as-worker", "runtime.py", "children of the application count as workers",
+        "return not (self.managed and self._forked)", "return True",
+    ),
+    Fault(
+        "runtime-declared-late", "runtime.py", "probes of a wrapped application are not installed",
+        "(load_profile(settings.profile), *self._declared)", "(load_profile(settings.profile),)",
     ),
 )  # fmt: skip
 
@@ -630,8 +1045,8 @@ CONFIG = (
     Fault(
         "parsing-none-and-more", "config/parsing.py",
         "none is combined with a propagator",
-        'and parts != ("none",)',
-        'and "none" not in parts',
+        "    if len(known) > 1:\n        known = tuple(each for each in known if each != \"none\")\n",
+        "",
     ),
     Fault(
         "parsing-encoded-key", "config/parsing.py",
@@ -693,8 +1108,8 @@ SCRAPE = (
     Fault(
         "collector-idle", "scrape/collector.py",
         "busy workers count as idle, too",
-        "float(len(alive) - busy)",
-        "float(len(alive))",
+        "float(len(workers) - busy)",
+        "float(len(workers))",
     ),
     Fault(
         "collector-created", "scrape/collector.py",
