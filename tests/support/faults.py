@@ -374,8 +374,8 @@ WSGI = (
         "for content_type, size in files:", "for content_type, size in files[:1]:",
     ),
     Fault(
-        "outcome-rule-status", "wsgi/outcome.py", "a rule is asked with a status that is none",
-        "labels.status(request.status) != labels.OTHER", "request.status.isdecimal()",
+        "outcome-rule-status", "wsgi/outcome.py", "an upload answered with no status is not counted",
+        "labels.status(request.status) != labels.OTHER", "request.status",
     ),
     Fault(
         "request-error-kept", "wsgi/request.py", "the frames of failed requests stay in memory",
