@@ -240,11 +240,11 @@ STORE = (
     Fault(
         "folder-namespace", "store/folder.py", "a server of another container loses its folder",
         "bool(namespace) and namespace == _pid_namespace()", "bool(namespace)",
+        ("store/folder_safety",),
     ),
     Fault(
         "folder-lock-replaced", "store/folder.py", "two servers hold locks of one path",
         "if is_at_path(lock, path / LOCK_NAME) and masters[-1] in", "if masters[-1] in",
-        ("store/folder_safety", "store/locks"),
     ),
     Fault(
         "folder-group-writes", "store/folder.py", "a folder that others may write into is taken",
@@ -374,8 +374,8 @@ WSGI = (
         "for content_type, size in files:", "for content_type, size in files[:1]:",
     ),
     Fault(
-        "outcome-rule-status", "wsgi/outcome.py", "a rule is asked with a status that is none",
-        "labels.status(request.status) != labels.OTHER", "request.status.isdecimal()",
+        "outcome-rule-status", "wsgi/outcome.py", "an upload answered with no status is not counted",
+        "labels.status(request.status) != labels.OTHER", "request.status",
     ),
     Fault(
         "request-error-kept", "wsgi/request.py", "the frames of failed requests stay in memory",
@@ -533,7 +533,7 @@ WSGI = (
     ),
     Fault(
         "outcome-refused-unread", "wsgi/outcome.py", "a form that is refused unread is not counted",
-        "(success or not _is_unread(request))", "True",
+        "(success or not _is_unread(request))", "True", ("wsgi/request",),
     ),
     Fault(
         "timing-of-no-list", "wsgi/server_timing.py", "what is no list of headers is made one",

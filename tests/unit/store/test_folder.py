@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.continuity import Continuity
 from avatar_telemetry.store import folder as folder_module
+from avatar_telemetry.store.files import open_own
 from avatar_telemetry.store.folder import (
     KEY_BYTES,
     LAYOUT,
@@ -55,10 +57,11 @@ def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
     """What a dead server of ours left goes at the start; what others left stays."""
     named = base / "named"
     named.mkdir()
-    for name in ("counter_0.db", "slot-0.lock", "gauge_livesum_3.db", "notes.txt", "x.db"):
+    others = ["counter_0.db.old", "notes.txt", "x.db"]
+    for name in ("counter_0.db", "slot-0.lock", "gauge_livesum_3.db", *others):
         (named / name).touch()
     runtime = open_here(str(named))
-    assert sorted(path.name for path in named.iterdir()) == ["folder.lock", "notes.txt", "x.db"]
+    assert sorted(path.name for path in named.iterdir()) == sorted([*others, "folder.lock"])
     runtime.release()
     assert named.exists()
 
@@ -362,3 +365,80 @@ def test_a_folder_that_cannot_be_is_a_settings_error(base: Path) -> None:
     (base / "file").touch()
     with pytest.raises(SettingsError, match="PROMETHEUS_MULTIPROC_DIR"):
         open_here(str(base / "file" / "below"))
+
+
+def test_a_removed_lock_is_replaced_by_a_held_one(base: Path) -> None:
+    """Other servers are refused, the record is kept, and no program inherits the lock."""
+    runtime = open_here(str(base / "named"))
+    path = runtime.path / "folder.lock"
+    path.unlink()
+    assert not runtime.renew(), "the folder itself was still there"
+    assert runtime.is_locked
+    with path.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert living_masters(runtime.path) == [os.getpid()]
+    assert not os.get_inheritable(runtime.lock)
+    assert open_below(base) == ["named/folder.lock"]
+    runtime.release()
+
+
+def test_a_removed_folder_is_made_anew_for_its_owner_alone(base: Path) -> None:
+    """It is reported as removed, and is as private as the one before."""
+    runtime = open_here()
+    (runtime.path / "folder.lock").unlink()
+    runtime.path.rmdir()
+    assert runtime.renew()
+    assert runtime.path.stat().st_mode & 0o777 == 0o700
+    assert not runtime.renew()
+    runtime.release()
+
+
+def test_the_folder_of_a_newer_server_is_not_taken_back(base: Path) -> None:
+    """A server whose lock was removed leaves the folder to the next one that has taken it."""
+    first = open_here(str(base / "named"))
+    lock = first.path / "folder.lock"
+    lock.unlink()
+    second = open_here(str(base / "named"))
+    record = lock.read_bytes()
+    with pytest.raises(OSError, match="another server uses the folder"):
+        first.renew()
+    with pytest.raises(OSError, match="another server uses the folder"):
+        first.release()
+    assert second.is_locked
+    assert lock.read_bytes() == record
+    assert open_below(base) == ["named/folder.lock"]
+    second.release()
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock on a file without a name would exclude nobody."""
+    opened: list[str] = []
+
+    def open_and_remove(path: str, flags: int, **options: Any) -> int:
+        descriptor = open_own(path, flags, **options)
+        if not opened:
+            (base / "named" / path).unlink()
+        opened.append(path)
+        return descriptor
+
+    monkeypatch.setattr(folder_module, "open_own", open_and_remove)
+    runtime = open_here(str(base / "named"))
+    assert len(opened) == 2
+    assert runtime.is_locked
+    assert open_below(base) == ["named/folder.lock"]
+    monkeypatch.undo()
+    runtime.release()
+
+
+def test_files_look_young_without_a_change_of_their_content(base: Path) -> None:
+    """A cleaner sees a recent access; the time of the last push, a modification, stays."""
+    runtime = open_here()
+    path = runtime.path / "pushed.state"
+    path.touch()
+    os.utime(path, (1000, 1000))
+    runtime.keep_young()
+    status = path.stat()
+    assert status.st_atime > status.st_mtime == 1000
+    runtime.release()

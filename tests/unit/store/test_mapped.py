@@ -356,3 +356,13 @@ def test_a_failure_that_counts_itself_is_reported_once(tmp_path: Path) -> None:
     assert reported == [FileNotFoundError]
     book.cell("counter", "key")
     assert len(reported) == 2
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_file_that_root_makes_is_its_folder_owner_s(tmp_path: Path) -> None:
+    """The master may be root; the worker that drops its privileges writes the file next."""
+    os.chown(tmp_path, 65_534, 65_533)
+    file = MappedFile(tmp_path / "counter_0.db")
+    status = (tmp_path / "counter_0.db").stat()
+    assert (status.st_uid, status.st_gid) == (65_534, 65_533)
+    file.close()

@@ -20,7 +20,7 @@ from avatar_telemetry.store.instruments import (
     INTERNAL_ERRORS,
     REQUESTS,
 )
-from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.mapped import Book, encode_key
 from avatar_telemetry.store.metrics import Metrics
 from tests.support.real_servers import unavailable
 from tests.support.samples import samples_in
@@ -189,3 +189,20 @@ def move(book: Book, metrics: Metrics, folder: Path) -> None:
         path.unlink()
     book.move(folder, "s1")
     metrics.renew()
+
+
+def test_a_gauge_that_moves_replaces_that_of_the_last_holder(tmp_path: Path) -> None:
+    """Its value and its time stay what they were, whatever the files of the new slot hold."""
+    key = encode_key("g", "g", {}, "")
+    last, book = Book(), Book()
+    last.open(tmp_path, "s1")
+    book.open(tmp_path, "s0")
+    for each, value, stamp in ((last, 5.0, 100.0), (book, 2.0, 200.0)):
+        doubles, index = each.cell("gauge_mostrecent", key)
+        doubles[index], doubles[index + 1] = value, stamp
+    last.detach()
+    (tmp_path / "gauge_mostrecent_s0.db").unlink()
+    book.move(tmp_path, "s1")
+    doubles, index = book.cell("gauge_mostrecent", key)
+    assert (doubles[index], doubles[index + 1]) == (2.0, 200.0)
+    book.detach()

@@ -17,6 +17,7 @@ import pytest
 
 from avatar_telemetry.store import slots as slots_module
 from avatar_telemetry.store.slots import (
+    claim_again,
     claim_slot,
     clear_dead_gauges,
     holders,
@@ -232,3 +233,15 @@ def test_descriptors_that_run_out_end_the_search(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len(list(tmp_path.glob("slot-*.lock"))) <= 2
     first.close()
+
+
+def test_a_removed_lock_of_a_slot_is_made_anew(tmp_path: Path) -> None:
+    """The holder keeps its slot, is known again, and closes the lock without a name."""
+    slot = claim_slot(tmp_path)
+    (tmp_path / "slot-0.lock").unlink()
+    renewed = claim_again(tmp_path, slot)
+    assert renewed is not None
+    assert renewed.is_safe(tmp_path)
+    assert [holder.pid for holder in holders(tmp_path)] == [os.getpid()]
+    assert open_below(tmp_path) == ["counter_s0.db", "slot-0.lock"]
+    renewed.close()
