@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import drivers, real_servers
+from tests.support import real_servers
 from tests.support.drivers import Servers
 from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     authority,
@@ -28,10 +28,23 @@ from tests.support.server_fixtures import (  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    """PostgreSQL and MariaDB, each started when first used."""
-    with drivers.servers() as running:
-        yield running
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL."""
+    with real_servers.postgresql() as database:
+        yield database.url
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[str]:
+    """The URL of a MariaDB."""
+    with real_servers.mariadb() as database:
+        yield database.url
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Servers:
+    """Both, each started when first used."""
+    return Servers(request.getfixturevalue)
 
 
 @pytest.fixture(scope="session")

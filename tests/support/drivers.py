@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support import real_servers
 from tests.support.requirements import require
 
 NAMES = ("sqlite3", "psycopg2", "psycopg", "pymysql", "mysqlclient")
@@ -51,11 +50,14 @@ def load(name: str) -> ModuleType:
 
 
 class Servers:
-    """Servers that are started when first asked for."""
+    """Databases, each started when it is first asked for.
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._urls: dict[str, str] = {}
+    Args:
+        start: returns the URL of a running server; the argument is postgresql or mysql.
+    """
+
+    def __init__(self, start: Callable[[str], str]) -> None:
+        self.url = start
         self._numbers = count(1)
 
     def driver(self, name: str) -> Driver:
@@ -66,13 +68,6 @@ class Servers:
         url = self.url(system)
         engine_url = DIALECTS[name] + "://" + url.partition("://")[2]
         return Driver(name, module, arguments(name, url), engine_url)
-
-    def url(self, system: str) -> str:
-        """The URL of a server's common database; ``system`` is postgresql or mysql."""
-        if system not in self._urls:
-            start = real_servers.postgresql if system == "postgresql" else real_servers.mariadb
-            self._urls[system] = self._stack.enter_context(start()).url
-        return self._urls[system]
 
     def new_database(self, system: str) -> str:
         """The URL of an empty database."""
@@ -90,9 +85,3 @@ def arguments(name: str, url: str) -> dict[str, Any]:
     key = {"psycopg2": "dbname", "psycopg": "dbname"}.get(name, "database")
     found = {"host": parts.hostname, "port": parts.port, "user": parts.username, key: database}
     return {**found, "password": parts.password} if parts.password else found
-
-
-@contextmanager
-def servers() -> Iterator[Servers]:
-    with ExitStack() as stack:
-        yield Servers(stack)

@@ -117,9 +117,6 @@ class LeakCheck:
         yield
         if self._failed:  # its traceback holds what the test has opened
             return
-        # Databases start in the first test that uses them, and libmemcached keeps its connections.
-        if item.get_closest_marker("servers"):
-            return
         if isinstance(item, pytest.Function):
             item.funcargs.clear()  # pytest does so itself after this hook
         if left := self._left():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.cache import CacheHandler
@@ -26,4 +27,15 @@ def handler(request: pytest.FixtureRequest) -> Iterator[CacheHandler]:
     if "LibMC" in name:
         require("pylibmc")
     location = request.getfixturevalue("redis" if "redis" in name else "shared_memcached")
-    yield from used(caches_of(BACKENDS + name, location))
+    caches = caches_of(BACKENDS + name, location)
+    yield from used(caches)
+    for cache in caches.all(initialized_only=True):
+        _disconnect(cache._cache)
+
+
+def _disconnect(client: Any) -> None:
+    """Close the connections that a backend keeps as long as its process lives."""
+    for pool in getattr(client, "_pools", {}).values():
+        pool.disconnect()
+    if hasattr(client, "disconnect_all"):
+        client.disconnect_all()
