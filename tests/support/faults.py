@@ -450,6 +450,7 @@ WSGI = (
     Fault(
         "file-first-byte", "wsgi/file_wrapper.py", "a file's first byte is its last one",
         "    request.note_first_byte()\n", "",
+        ("wsgi/body",),
     ),
     Fault(
         "file-of-c-type", "wsgi/file_wrapper.py", "a file that takes no attribute never ends",
@@ -474,6 +475,7 @@ WSGI = (
     Fault(
         "middleware-nested-call", "wsgi/middleware.py", "a body that calls the application is not counted",
         "(CURRENT.get() is outer or not outer.status)", "True",
+        ("wsgi/conformance",),
     ),
     Fault(
         "middleware-switch-fails", "wsgi/middleware.py", "each WebSocket ends as an error",
@@ -491,6 +493,7 @@ WSGI = (
     Fault(
         "head-four-digits", "wsgi/head.py", "a status of four digits is one of three",
         'if line[3:4].strip(" ") or labels', "if labels",
+        ("wsgi/request_line",),
     ),
     Fault(
         "request-spans-twice", "wsgi/request.py", "attributes are set on spans that have ended",
@@ -521,11 +524,6 @@ WSGI = (
     Fault(
         "upload-whole-buffer", "wsgi/upload.py", "an old rest of a buffer is parsed, too",
         '.cast("B")[:result]', '.cast("B")',
-    ),
-    Fault(
-        "upload-parser-goes-on", "wsgi/upload.py", "a malformed body is parsed to its end",
-        "            self._parser = None  # a malformed body; what was seen counts\n",
-        "            pass\n",
     ),
     Fault(
         "outcome-no-document", "wsgi/outcome.py", "an import that brought nothing is a success",
@@ -709,6 +707,7 @@ TRACING = (
         "provider-unsampled-sent", "tracing/provider.py", "spans that are only recorded are exported",
         "        if span._flags & TraceFlags.SAMPLED:\n            self._export(span)",
         "        self._export(span)",
+        ("tracing/sampling",),
     ),
     Fault(
         "sampling-empty-argument", "tracing/sampling.py", "without an argument nothing is sampled",
@@ -798,7 +797,8 @@ EXPORT = (
     ),
     Fault(
         "outgoing-trickle", "export/outgoing.py", "an answer byte by byte goes on after the deadline",
-        "    sock.settimeout(left)\n", "    sock.settimeout(max(left, 1.0))\n",
+        "    if left <= 0:\n        raise TimeoutError(\"timed out\")\n    sock.settimeout(left)\n",
+        "    sock.settimeout(max(left, 1.0))\n",
     ),
     Fault(
         "outgoing-first-address", "export/outgoing.py", "a dead address of two fails the export",
@@ -816,10 +816,12 @@ EXPORT = (
     Fault(
         "outgoing-parents-way", "export/outgoing.py", "a child sends on its parent's connection",
         '        self._way = None\n        self.mount("http://"', '        self._way = getattr(self, "_way", None)\n        self.mount("http://"',
+        ("tracing/senders",),
     ),
     Fault(
         "outgoing-compressed", "export/outgoing.py", "a compressed answer is parsed as it is",
         'return b"" if "Content-Encoding" in response.headers else body', "return body",
+        ("tracing/senders", "export/retries",),
     ),
     Fault(
         "senders-any-number", "export/senders.py", "a collector's number makes exports negative",
@@ -849,6 +851,7 @@ EXPORT = (
     Fault(
         "leader-of-no-file", "export/leader.py", "two workers push once the lock was removed",
         "super().wait(timeout) or not is_at_path(self._lock, self._path)", "super().wait(timeout)",
+        ("store/locks",),
     ),
     Fault(
         "leader-relock", "export/leader.py", "a leader whose lock was removed never leads again",

@@ -153,3 +153,14 @@ def test_unfinished_line(tmp_path: Path, rest: bytes) -> None:
         continuity = Continuity(tmp_path, SINCE, delta=True)
         continuity.load()
         assert continuity.mark("k", (6.0,)).values == (4.0,)
+
+
+def test_push_after_the_folder_was_removed(tmp_path: Path) -> None:
+    """The state is written again where a cleaner took it, so that the next leader has it."""
+    first = leader(tmp_path)
+    first.reads(FIRST)
+    first.mark("k", (4.0,))
+    first.save()
+    (tmp_path / FILE_NAME).unlink()
+    first.save()
+    assert leader(tmp_path).mark("k", (5.0,)).start == SINCE

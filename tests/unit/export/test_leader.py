@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import pytest
 from avatar_telemetry.export import leader as leader_module
 from avatar_telemetry.export.leader import Leader
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.slots import is_led, try_lead
+from avatar_telemetry.store.slots import LEADER_LOCK, is_led, try_lead
+from tests.support.descriptors import open_below
 from tests.support.waiting import DEADLINE, eventually
 
 
@@ -139,3 +141,33 @@ def test_folder_that_is_gone_is_a_counted_failure(workers: Workers) -> None:
     workers.start(duty)
     eventually(lambda: len(workers.failures) > 2, "the failures")
     assert duty.calls == []
+
+
+def test_leader_whose_lock_is_removed_leads_again(workers: Workers) -> None:
+    """Its duties end, its lock without a name is closed, and it takes the new one."""
+    duty = Duty()
+    workers.start(duty)
+    eventually(lambda: duty.calls, "the work")
+    (workers.folder / LEADER_LOCK).unlink()
+    eventually(lambda: duty.calls == ["work", "work"], "the work under the new lock")
+    assert open_below(workers.folder) == [LEADER_LOCK]
+
+
+@pytest.mark.usefixtures("as_root")
+def test_worker_that_is_still_root_does_not_lead(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock file of root's would be closed to the workers, whose user owns the folder."""
+    os.chown(workers.folder, 65_534, 65_534)
+    user, asked, duty = [0], [], Duty()
+
+    def getuid() -> int:
+        asked.append(None)
+        return user[0]
+
+    monkeypatch.setattr(os, "getuid", getuid)
+    workers.start(duty)
+    eventually(lambda: len(asked) > 2, "the wait for the other user")
+    assert workers.tries == 0
+    user[0] = 65_534
+    eventually(lambda: duty.calls, "the work")

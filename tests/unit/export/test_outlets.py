@@ -78,3 +78,61 @@ def test_a_part_that_fails_is_counted(worker: Worker, monkeypatch: pytest.Monkey
     assert outlets.tracing(PROFILE) is None
     outlets.stop(time.monotonic(), alone=False)
     assert worker.failures == ["export"]
+
+
+class Part:
+    """A pipeline of spans or of log records, which keeps its calls in their order."""
+
+    calls: list[str]
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: self.calls.append(f"{type(self).__name__}.{name}")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls of the pipelines of spans and of log records, which export nothing."""
+    calls: list[str] = []
+    monkeypatch.setattr(outlets_module, "install_throttle", lambda *args: None)
+    for name in ("Pipeline", "LogPipeline"):
+        monkeypatch.setattr(outlets_module, name, type(name, (Part,), {"calls": calls}))
+    return calls
+
+
+EXPORTING = {
+    "OTEL_EXPORT_ENABLED": "true", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "otlp",
+}  # fmt: skip
+
+
+def test_log_records_are_sent_beside_the_spans_at_the_end(worker: Worker, calls: list[str]) -> None:
+    """The time of the end is for both: neither waits for the other to begin."""
+    worker.outlets(**EXPORTING).stop(time.monotonic(), alone=False)
+    assert calls == [
+        "Pipeline.publish", "LogPipeline.begin_stop", "Pipeline.stop", "LogPipeline.stop",
+    ]  # fmt: skip
+
+
+def test_nothing_of_the_parent_is_sent_by_a_child(worker: Worker, calls: list[str]) -> None:
+    """In a forked child both pipelines begin anew."""
+    outlets = worker.outlets(**EXPORTING)
+    calls.clear()
+    outlets.forget()
+    assert calls == ["Pipeline.renew", "LogPipeline.renew"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        pytest.param({}, b"key", id="of the folder"),
+        pytest.param({"AVATAR_TELEMETRY_HASH_KEY": "0123456789"}, b"0123456789", id="named"),
+    ],
+)
+def test_hashes_are_made_with_the_key_of_the_operator(
+    worker: Worker, calls: list[str], environ: dict[str, str], key: bytes
+) -> None:
+    """Servers that are given one key make the same hashes; the folder's key is for all others."""
+    pipeline: Any = worker.outlets(**EXPORTING, **environ)._pipeline
+    assert pipeline.args[2] == key

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry import Settings
+from avatar_telemetry.export.foreign import NOT_SHOWN, Secrets
 from avatar_telemetry.export.throttle import (
     INTERVAL,
     LOGGERS,
@@ -232,3 +233,17 @@ def test_installed_once(tmp_path: Path) -> None:
     for name in LOGGERS:
         assert [each for each in logging.getLogger(name).filters
                 if isinstance(each, Throttle)] == [latest]  # fmt: skip
+
+
+def test_retry_is_not_the_line_of_the_minute(tmp_path: Path, clock: Clock) -> None:
+    """What an exporter tries again is not logged, so that its end is."""
+    throttle = Throttle(tmp_path, [], clock)
+    assert not throttle.filter(record(logging.WARNING, "Transient error %s, retrying", "503"))
+    assert throttle.filter(record())
+
+
+def test_part_of_a_secret_is_not_shown() -> None:
+    """A collector may return a header in pieces; eight characters of it are not logged."""
+    secrets = Secrets(["Bearer abcdefghijklmnop"])
+    assert secrets.redact("token cdefghijk is unknown") == f"token {NOT_SHOWN} is unknown"
+    assert secrets.redact("cdefghi") == "cdefghi"

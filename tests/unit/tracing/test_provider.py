@@ -212,6 +212,8 @@ def test_flags_of_a_request(remote: TraceFlags | None, flags: int) -> None:
         assert child.get_span_context().trace_flags == flags
         assert child.get_span_context().trace_state == context.trace_state
         assert child.parent == context
+        below = side.tracer.start_span("below", trace.set_span_in_context(child))
+        assert below.get_span_context().trace_state == context.trace_state
 
 
 def test_a_flush_asks_the_queue_and_the_processors() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.tracing.queue import SpanQueue
@@ -356,3 +357,35 @@ def test_debug_output(gate: Gate, caplog: pytest.LogCaptureFixture, logger: str)
         (logger, logging.DEBUG, "1 spans failed"),
         (logger, logging.DEBUG, "2 spans dropped"),
     ]
+
+
+def test_all_that_waits_goes_when_a_batch_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left beside full batches does not wait for its time."""
+
+    def refuse(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sender = FakeSender()
+    bench = Bench(sender, batch_size=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        bench.put(6)
+    bench.put(2)
+    bench.await_counts(exported=8)
+    assert [len(batch) for batch in sender.batches] == [5, 3]
+    bench.queue.stop(later())
+
+
+def test_exports_are_not_instrumented() -> None:
+    """A library that traces HTTP clients makes no span of an export."""
+    enabled = []
+
+    def act(spans: Sequence[Any]) -> int:
+        enabled.append(is_instrumentation_enabled())
+        return len(spans)
+
+    bench = Bench(FakeSender(act))
+    bench.put(1)
+    bench.queue.stop(later())
+    assert enabled == [False]
+    assert is_instrumentation_enabled()

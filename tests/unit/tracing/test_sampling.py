@@ -70,6 +70,15 @@ def test_names(name: str, kind: type | None, root: str) -> None:
     assert set(SAMPLERS) >= {name}
 
 
+@pytest.mark.parametrize("name", ["traceidratio", "parentbased_traceidratio"])
+def test_without_a_share_each_trace_is_recorded(name: str) -> None:
+    """An empty OTEL_TRACES_SAMPLER_ARG means 1.0 (OpenTelemetry specification)."""
+    made = make_sampling(name, "")
+    assert "TraceIdRatioBased{1.0}" in made.sampler.get_description()
+    assert made.decide is not None
+    assert made.decide((1 << 128) - 1, None)
+
+
 def test_a_share_of_traces() -> None:
     """About as many traces are recorded as the share says."""
     side = Ours(make_sampling("traceidratio", "0.25"))

@@ -61,3 +61,13 @@ def test_names_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     request = request_of()
     observe_head(request, "200 OK", [("Content-Type", "image/png")])
     assert request.content_type == "image/png"
+
+
+def test_status_lines_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that invents reasons fills no memory, and each status is still read."""
+    monkeypatch.setattr(head, "_CODES", {})
+    request = request_of()
+    for number in range(2 * MOST_NAMES):
+        observe_head(request, f"404 {number}", [])
+        assert request.status == "404"
+    assert len(head._CODES) == MOST_NAMES

@@ -155,3 +155,11 @@ def test_the_frames_of_a_failed_request_are_freed(recorder: Recorder) -> None:
         call(recorder.wrap(failing), environ)
     assert environ[ENVIRON_KEY].error is None
     assert held[0]() is None
+
+
+def test_an_environ_of_a_request_that_ended_without_a_status(recorder: Recorder) -> None:
+    """A second request with the environ of a first one that sent no head is counted, too."""
+    environ = make_environ()
+    for _ in range(2):
+        call(recorder.wrap(lambda environ, start_response: []), environ)
+    assert recorder.value(REQUESTS) == 2

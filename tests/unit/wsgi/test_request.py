@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from avatar_telemetry.profile import Route
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request import CURRENT
@@ -301,3 +302,30 @@ def test_the_first_generator_is_the_one_of_the_span(traced: Recorder) -> None:
 
     call(traced.wrap(image(tell=tell)), path=AVATAR)
     assert traced.operation.attributes["ivatar.avatar_generator"] == GENERATOR
+
+
+def test_an_attribute_after_the_end_reaches_no_span(
+    traced: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Code that keeps a request, as a thread may, changes no span and causes no warning."""
+    kept = []
+    call(traced.wrap(image(tell=kept.append)), path=AVATAR)
+    kept[0].set_attribute("late", 1)
+    kept[0].resolved("/late", "late")
+    assert kept[0].tracer is None
+    assert not {"late", "ivatar.view"} & traced.server.attributes.keys()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(("path", "route"), [("/known", "/known"), ("/unknown", "/pattern/{id}")])
+def test_a_route_of_the_profile_stands_before_that_of_the_application(
+    recorder: Recorder, path: str, route: str
+) -> None:
+    """The pattern that the application's router found names a path that no route matches."""
+    routes = (Route(r"^/known\Z", "/known"),)
+    recorder = recorder.using(routes=routes, application_routes=True)
+    call(
+        recorder.wrap(image(tell=lambda request: request.resolved("/pattern/{id}", "v"))), path=path
+    )
+    assert recorder.value("ivatar_requests_total", path=route) == 1
+    recorder.book.detach()

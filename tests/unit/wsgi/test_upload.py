@@ -192,6 +192,20 @@ def read_into(stream) -> bytes:
     return bytes(buffer[: stream.readinto(buffer)])
 
 
+class Short(BytesIO):
+    """A reader that fills a part of the buffer, as that of a socket may."""
+
+    def readinto(self, buffer) -> int:
+        return super().readinto(memoryview(buffer)[:7])
+
+
+def read_into_one_buffer(stream) -> bytes:
+    buffer, data = bytearray(10), b""
+    while size := stream.readinto(buffer):
+        data += buffer[:size]
+    return data
+
+
 def read_into_array(stream) -> bytes:
     buffer = array("H", bytes(1000))
     size = stream.readinto1(buffer)
@@ -220,6 +234,7 @@ def read_in_a_with_block(stream) -> bytes:
         pytest.param(BytesIO, lambda stream: b"".join(stream.readlines(-1)), id="readlines"),
         pytest.param(BytesIO, lambda stream: stream.read1(1000), id="read1"),
         pytest.param(BytesIO, read_into, id="readinto"),
+        pytest.param(Short, read_into_one_buffer, id="readinto, filled in part"),
         pytest.param(lambda body: BufferedReader(BytesIO(body)), read_into_array, id="readinto1"),
         pytest.param(BytesIO, read_in_a_with_block, id="with"),
         pytest.param(lambda body: InputWrapper(BytesIO(body)), lambda stream: stream.read(1000),
