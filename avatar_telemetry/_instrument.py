@@ -50,18 +50,18 @@ def instrument(
 
 def _check(application: Any, settings: Any, profile: Any) -> None:
     """Refuse at once what would fail at every request."""
-    came = f"{_shown(application)} of type {type(application).__name__}"
     if not callable(application):
-        raise TypeError(f"instrument() takes a WSGI application, which is a callable, not {came}")
+        raise TypeError(
+            f"instrument() takes a WSGI application, which is a callable, not {_shown(application)}"
+        )
     if iscoroutinefunction(application) or iscoroutinefunction(type(application).__call__):
-        raise TypeError(f"instrument() takes a WSGI application; {came} is one of ASGI")
+        raise TypeError(
+            f"instrument() takes a WSGI application; {_shown(application)} is one of ASGI"
+        )
     for name, value, kind in (("settings", settings, Settings), ("profile", profile, Profile)):
         if value is not None and not isinstance(value, kind):
-            raise TypeError(
-                f"instrument({name}=) takes a {kind.__name__}, not {_shown(value)}"
-                f" of type {type(value).__name__}"
-            )
+            raise TypeError(f"instrument({name}=) takes a {kind.__name__}, not {_shown(value)}")
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:100]
+    return f"{repr(value)[:100]} of type {type(value).__name__}"

@@ -64,7 +64,7 @@ _RUN = re.compile(r"\w+")
 
 
 class Sent(NamedTuple):
-    """What a request in progress holds of its client.
+    """Client data of a request in progress.
 
     Args:
         path: ``PATH_INFO`` as the application reads it.

@@ -81,7 +81,7 @@ class HttpAttributes:
         mode: whose names.
         privacy: what of a client may be told.
         proxies: who may speak for the client.
-        all_methods: a method that is not known is told, instead of ``_OTHER``.
+        all_methods: record an unknown method as it is, instead of ``_OTHER``.
     """
 
     def __init__(

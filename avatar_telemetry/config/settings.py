@@ -296,7 +296,7 @@ def _drop_empty_attributes(environ: Mapping[str, str], corrected: dict[str, str]
 def _contradictions(
     environ: Mapping[str, str], parts: Mapping[Signal, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """What is allowed alone and cannot be together."""
+    """Yield a fault for values that are allowed alone but not together."""
     for signal in SIGNALS:
         pair = (OTLP_SETTINGS[signal]["client_key"], OTLP_SETTINGS[signal]["client_certificate"])
         named = [next(raw_texts(environ, each))[0] for each in pair]

@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 ATTEMPTS = 5
-"""How often a lock is tried whose file is replaced meanwhile."""
+"""Attempts to take a lock whose file is replaced meanwhile."""
 MAX_LINKS = 40
 """Symbolic links that are followed in one path, as many as Linux follows."""
 # To pass through a folder needs no right to read it.
@@ -73,9 +73,11 @@ def lock_own(
         descriptor = open_own(path, flags, mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(descriptor)
-            return None
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
         if is_at_path(descriptor, path):
             return descriptor
         os.close(descriptor)

@@ -53,6 +53,7 @@ class RuntimeFolder:
         since: when counting began in it, in seconds since the epoch. An upgrade in place (USR2)
             goes on with what was counted, so it is no new beginning.
         key: 32 random bytes that only the users of the folder know, the same for all of them.
+        owner: user id of the folder's owner.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class RuntimeFolder:
     lock: int
     since: float
     key: bytes = field(repr=False)
+    owner: int = field(default_factory=os.geteuid)
 
     @property
     def is_locked(self) -> bool:
@@ -75,12 +77,17 @@ class RuntimeFolder:
         Raises:
             OSError: it cannot be made, or is another server's now.
         """
-        path = self.path / LOCK_NAME
         if self.is_locked:
             return False
-        was_gone = not self.path.exists()
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        lock = open_own(path, os.O_RDWR | os.O_CREAT)
+        directory, made = open_directory(self.path, make=True)
+        try:
+            status = os.fstat(directory)
+            # Whoever was faster may have made it: the key must not get into a stranger's folder.
+            if _is_open(status) or status.st_uid not in (self.owner, os.geteuid()):
+                raise OSError(errno.EPERM, "another user has made the folder anew", str(self.path))
+            lock = open_own(LOCK_NAME, os.O_RDWR | os.O_CREAT, directory=directory)
+        finally:
+            os.close(directory)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             record, found = (os.pread(each, LONGEST_RECORD, 0) for each in (self.lock, lock))
@@ -90,7 +97,7 @@ class RuntimeFolder:
             os.dup2(lock, self.lock, inheritable=False)
         finally:
             os.close(lock)
-        return was_gone
+        return made
 
     def keep_young(self) -> None:
         """Keep the files from looking old to a cleaner, which goes by their times."""
@@ -149,12 +156,13 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
         try:
             made = made or not (named or inherited)
             _check_owner(path, directory, uid, gid, made=made)
+            owner = os.fstat(directory).st_uid
             lock, since, key = _join(path, directory, upgrades, uid)
         finally:
             os.close(directory)
     except OSError as error:
         raise _fault(path, error.strerror or str(error)) from error
-    return RuntimeFolder(path, private=not named, lock=lock, since=since, key=key)
+    return RuntimeFolder(path, not named, lock, since, key, owner)
 
 
 def base_folder() -> Path:
@@ -209,13 +217,18 @@ def _check_owner(path: Path, directory: int, uid: int, gid: int, *, made: bool) 
             os.fchown(directory, uid, gid)
         return
     status = os.fstat(directory)
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if _is_open(status):
         raise _fault(path, f"other users may write into it; chmod 700 {path}")
     if status.st_uid != uid and os.listdir(directory):
         raise _fault(
             path, f"it belongs to user id {status.st_uid}, not to the workers' user id {uid}, and"
             " is not empty; allowed is a folder of its own",
         )  # fmt: skip
+
+
+def _is_open(status: os.stat_result) -> bool:
+    """Return whether other users may write into a folder."""
+    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _join(path: Path, directory: int, upgrades: int, uid: int) -> tuple[int, float, bytes]:
@@ -244,39 +257,13 @@ def _try_join(
     """
     lock = open_own(LOCK_NAME, os.O_RDWR | os.O_CREAT, directory=directory)
     try:
-        if os.fstat(lock).st_uid not in (uid, os.geteuid()):
-            raise _fault(path / LOCK_NAME, "it belongs to another user")
-        masters = [master for master in _masters(lock) if is_alive(*master)]
-        strangers = [str(pid) for pid, _ in masters if pid != upgrades]
-        if strangers:
-            raise _fault(
-                path,
-                f"allowed is a folder of its own; process {', '.join(strangers)} uses this one",
-                IN_USE,
-            )
+        masters = _replaced_masters(lock, path, upgrades, uid)
         since, key = time.time(), os.urandom(KEY_BYTES)
-        joins = bool(masters)  # the one that this process replaces
-        if not joins:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _empty(directory)
-            except BlockingIOError:
-                if not (_is_of_orphans(lock) if _masters(lock) else upgrades):
-                    raise
-                joins = True  # beside workers of a dead master, or the record is damaged
-        if joins:
+        if masters or not _try_empty(lock, directory, upgrades):
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             since, key = _begun(lock, since, key)
         masters.append([os.getpid(), start_ticks(os.getpid())])
-        record = {
-            "masters": masters,
-            "layout": LAYOUT,
-            "namespace": _pid_namespace(),
-            "since": since,
-            "key": key.hex(),
-        }
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, json.dumps(record).encode(), 0)
+        _write_record(lock, masters, since, key)
         # Turning an exclusive lock into a shared one is not atomic (flock(2)): another may have
         # taken the folder in between, and its record stands there then.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -289,6 +276,54 @@ def _try_join(
         raise
     os.close(lock)
     return None
+
+
+def _replaced_masters(lock: int, path: Path, upgrades: int, uid: int) -> list[list[int]]:
+    """The living master that this process replaces, if there is one.
+
+    Raises:
+        SettingsError: the lock is another user's, or another server uses the folder.
+    """
+    if os.fstat(lock).st_uid not in (uid, os.geteuid()):
+        raise _fault(path / LOCK_NAME, "it belongs to another user")
+    masters = [master for master in _masters(lock) if is_alive(*master)]
+    strangers = [str(pid) for pid, _ in masters if pid != upgrades]
+    if strangers:
+        raise _fault(
+            path,
+            f"allowed is a folder of its own; process {', '.join(strangers)} uses this one",
+            IN_USE,
+        )
+    return masters
+
+
+def _try_empty(lock: int, directory: int, upgrades: int) -> bool:
+    """Empty the folder as its first user; false beside workers of a dead master, or where a server
+    is upgraded whose record is damaged.
+
+    Raises:
+        BlockingIOError: another server has the lock.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not (_is_of_orphans(lock) if _masters(lock) else upgrades):
+            raise
+        return False
+    _empty(directory)
+    return True
+
+
+def _write_record(lock: int, masters: list[list[int]], since: float, key: bytes) -> None:
+    record = {
+        "masters": masters,
+        "layout": LAYOUT,
+        "namespace": _pid_namespace(),
+        "since": since,
+        "key": key.hex(),
+    }
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps(record).encode(), 0)
 
 
 def _masters(lock: int) -> list[list[int]]:

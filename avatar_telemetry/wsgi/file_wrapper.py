@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
 
 END_KEY = "avatar_telemetry.end"
-"""What notices in the environ that the server has released it."""
+"""Key in the environ of the object whose deletion shows that the server has released both."""
 
 
 class WrapperFunction:

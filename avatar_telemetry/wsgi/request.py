@@ -56,6 +56,9 @@ CHUNKED = "HTTP_TRANSFER_ENCODING"
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 
 
+_words_of_template = lru_cache(maxsize=1024)(words_of)
+
+
 @lru_cache(maxsize=1024)
 def _route_of(template: str) -> Route:
     return Route("", template)
@@ -69,7 +72,8 @@ def sent_by_client() -> Sent | None:
     path, template = decoded(request.path), request.route.template
     cookie = text(request.cookie) if request.cookie else ""
     words = words_of(path, decoded(request.query), decoded(cookie))
-    ours = words_of(template, *(route.template for route in request.telemetry.profile.routes))
+    routes = request.telemetry.profile.routes
+    ours = _words_of_template(template).union(*(_words_of_template(r.template) for r in routes))
     words = frozenset(word for word in words if word.lower() not in ours)
     return Sent(path, template, words, request.body not in (None, "", "0"))
 

@@ -144,8 +144,8 @@ STORE = (
     ),
     Fault(
         "files-tried-stays-open", "store/files.py", "each slot of another worker costs a descriptor",
-        "        except BlockingIOError:\n            os.close(descriptor)\n",
-        "        except BlockingIOError:\n", ("store/slots",),
+        "        except OSError as error:\n            os.close(descriptor)\n",
+        "        except OSError as error:\n", ("store/slots",),
     ),
     Fault(
         "slots-no-retry", "store/slots.py", "a slot that is just being freed is left out for ever",

@@ -214,6 +214,19 @@ def test_what_is_no_application_is_refused_at_once(arguments, named: str) -> Non
         instrument(*arguments)
 
 
+def test_the_text_of_an_application_is_not_asked_for() -> None:
+    """An application that can be called is wrapped, though its ``repr`` raises."""
+
+    class Unprintable:
+        def __call__(self, environ, start_response):
+            raise AssertionError
+
+        def __repr__(self) -> str:
+            raise RuntimeError("not loaded yet")
+
+    assert callable(instrument(Unprintable()))
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [

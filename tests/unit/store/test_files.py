@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.files import lock_own, open_own
 from tests.support.descriptors import open_below
 
 
@@ -45,3 +46,17 @@ def test_what_is_no_regular_file_is_refused(
         open_own(path, flags)
     assert open_below(tmp_path) == []
     assert (tmp_path / "target").read_bytes() == b"as it was"
+
+
+def test_a_lock_that_cannot_be_taken_costs_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may have no locks."""
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="no locks"):
+        lock_own(tmp_path / "lock")
+    assert open_below(tmp_path) == []

@@ -225,3 +225,24 @@ def test_a_private_folder_that_vanishes_costs_nothing(
     runtime = open_folder("", 0, os.geteuid(), os.getegid())
     monkeypatch.undo()
     runtime.release()
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("owner", "mode"), [(STRANGER, 0o700), (STRANGER, 0o777), (os.geteuid(), 0o777)]
+)
+def test_a_removed_folder_that_a_stranger_made_anew_gets_no_record(
+    owner: int, mode: int, tmp_path: Path
+) -> None:
+    """The record has the key of the hashes."""
+    folder = open_folder("", 0, os.geteuid(), os.getegid())
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    folder.path.chmod(mode)
+    os.chown(folder.path, owner, -1)
+    (folder.path / "folder.lock").touch()
+    with pytest.raises(OSError, match="another user"):
+        folder.renew()
+    assert (folder.path / "folder.lock").read_bytes() == b""
+    shutil.rmtree(folder.path)
+    folder.release()
