@@ -15,6 +15,7 @@ import prometheus_client
 import pytest
 from prometheus_client import values
 
+from avatar_telemetry import runtime as runtime_module
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.export.throttle import STAMP
 from avatar_telemetry.log import LOGGER, OPENTELEMETRY
@@ -25,6 +26,7 @@ from avatar_telemetry.scrape.collector import Server
 from avatar_telemetry.store import folder as folder_module
 from avatar_telemetry.store.slots import LEADER_LOCK, holders
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
+from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 from tests.support.samples import samples_in
 from tests.support.wsgi_client import call
@@ -354,6 +356,7 @@ def test_a_child_of_the_application_counts_for_itself(environ: Environ) -> None:
             call(wrapped)
             assert parents is not None and parents.stale
             assert wrapped._layer is not parents
+            assert [each.worker for each in holders(folder)] == [True, False]
             return before, [each.slot for each in holders(folder)]
 
         slots = in_child(child)
@@ -440,3 +443,101 @@ def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) ->
         return early.profile.name, found is layer.telemetry
 
     assert in_child(work) == ["declared", True]
+
+
+def scrape(wrapped: TelemetryMiddleware) -> None:
+    call(wrapped, path="/metrics", REMOTE_ADDR="127.0.0.1")
+
+
+def test_a_removed_file_is_written_again(environ: Environ) -> None:
+    """What was counted in a removed file is in the folder with the next scrape."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        wrapped = wrap(started(environ))
+        call(wrapped)
+        (folder / "histogram_s0.db").unlink()
+        scrape(wrapped)
+        return sum(
+            value for (name, _), value in samples_in(folder).items()
+            if name == "ivatar_request_duration_seconds_count"
+        )  # fmt: skip
+
+    assert in_child(work) == 1.0
+
+
+def test_a_removed_slot_is_taken_again(environ: Environ) -> None:
+    """Without its lock file another worker could not see that the slot is held."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        wrapped = wrap(started(environ))
+        call(wrapped)
+        (folder / "slot-0.lock").unlink()
+        scrape(wrapped)
+        return [each.slot for each in holders(folder)], requests_in(folder)
+
+    assert in_child(work) == [[0], 1.0]
+
+
+def test_a_slot_whose_counters_were_removed_is_left(environ: Environ) -> None:
+    """Its counts go on in another slot, and its descriptors are closed."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        wrapped = wrap(started(environ))
+        call(wrapped)
+        (folder / "counter_s0.db").unlink()
+        scrape(wrapped)
+        return requests_in(folder), [each for each in open_below(folder) if "deleted" in each]
+
+    assert in_child(work) == [1.0, []]
+
+
+def test_the_files_of_a_quiet_server_look_young(environ: Environ) -> None:
+    """A cleaner that goes by the time of access leaves them."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> float:
+        wrapped = wrap(started(environ))
+        os.utime(folder / "folder.lock", (1000, 1000))
+        call(wrapped)
+        return (folder / "folder.lock").stat().st_atime
+
+    assert in_child(work) > 1000
+
+
+def test_an_upgrade_does_not_take_a_private_folder_for_a_named_one(
+    environ: Environ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old master has set the variable for itself; one that an operator has set stays."""
+    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+
+    def work(folder: str) -> str | None:
+        inherited = {"GUNICORN_PID": "1", "PROMETHEUS_MULTIPROC_DIR": folder}
+        Runtime(inherited).manage()
+        return inherited.get("PROMETHEUS_MULTIPROC_DIR")
+
+    private = str(tmp_path / "avatar-telemetry-abcdefgh")
+    named = environ["PROMETHEUS_MULTIPROC_DIR"]
+    assert in_child(lambda: work(private)) is None
+    assert in_child(lambda: work(named)) == named
+
+
+def test_the_probes_of_a_preloaded_application_are_installed(
+    environ: Environ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile that was given to the wrapper in the master takes effect in the worker."""
+    installed: list[str] = []
+    monkeypatch.setattr(
+        runtime_module, "install_probes", lambda profile, off: installed.append(profile.name)
+    )
+
+    def work() -> list[str]:
+        runtime = managed(environ)
+        runtime.declare(Profile("declared"))
+        assert installed == []
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        return installed
+
+    assert in_child(work) == ["ivatar", "declared"]

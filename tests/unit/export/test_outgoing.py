@@ -230,6 +230,33 @@ def test_connection_is_used_again(listen: Callable[[Talk], Peer]) -> None:
     assert peer.connections == 1
 
 
+def test_renewed_session_connects_anew(listen: Callable[[Talk], Peer]) -> None:
+    """A forked child sends nothing on the connection of its parent."""
+    peer = listen(answering(SMALL))
+    with BoundedSession() as session:
+        session.post(peer.url, data=b"x", timeout=5)
+        session.renew()
+        session.post(peer.url, data=b"x", timeout=5)
+    assert peer.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        pytest.param(b"", b"ok", id="plain"),
+        pytest.param(b"Content-Encoding: gzip\r\n", b"", id="compressed"),
+    ],
+)
+def test_body_of_an_answer_is_kept(
+    listen: Callable[[Talk], Peer], head: bytes, expected: bytes
+) -> None:
+    """It may be a partial success; a compressed one counts as empty."""
+    peer = listen(answering(OK + head + b"Content-Length: 2\r\n\r\nok"))
+    with BoundedSession() as session:
+        session.post(peer.url, data=b"x", timeout=5)
+        assert session.answer == expected
+
+
 def test_refused() -> None:
     """Nobody listens: that is a connection error, which the standard exporter knows to repeat."""
     with socket.socket() as bound:

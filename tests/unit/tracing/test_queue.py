@@ -366,7 +366,7 @@ def test_all_that_waits_goes_when_a_batch_is_full(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("can't start new thread")
 
     sender = FakeSender()
-    bench = Bench(sender, batch_size=5)
+    bench = Bench(sender, batch_size=5, delay=10 * LONG)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         bench.put(6)

@@ -17,7 +17,7 @@ from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.client.scrub import words_of
 from avatar_telemetry.log_records.export import Translator
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.wsgi.request import sent_by_client
+from avatar_telemetry.wsgi.request import ENVIRON_KEY, sent_by_client
 from tests.support.recorder import Recorder
 from tests.support.wsgi_client import call, make_environ
 
@@ -132,3 +132,20 @@ def test_the_path_of_the_request_becomes_its_template(tmp_path: Path, kept: Kept
     call(recorder.wrap(application), make_environ("/accounts/profile/anna.smith"))
     recorder.book.detach()
     assert kept.texts == ["Not Found: /accounts/profile/{user}", "Not Found: REDACTED"]
+
+
+def test_error_that_the_application_answers_by_itself(tmp_path: Path) -> None:
+    """A message is scrubbed too where the request ends outside of the application."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ[ENVIRON_KEY].application_error(ValueError("no photo of anna"))
+        start_response("500 Oh", [("Content-Type", "text/plain")])
+        return [b"sorry", b"!"]
+
+    recorder = Recorder(tmp_path, traced=True)
+    call(recorder.wrap(application), path="/accounts/profile/anna")
+    (event,) = recorder.server.events
+    recorder.book.detach()
+    message = event.attributes["exception.message"]
+    assert message.startswith("no photo of ")
+    assert "anna" not in message
