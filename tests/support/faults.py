@@ -230,6 +230,15 @@ STORE = (
         'if found not in (b"", record):', "if found is None:",
     ),
     Fault(
+        "folder-made-by-stranger", "store/folder.py", "a folder that another user made anew is used",
+        " or status.st_uid not in (self.owner, os.geteuid()):", ":", ("store/folder_safety",),
+    ),
+    Fault(
+        "folder-made-open", "store/folder.py", "a folder made anew is used though others may write",
+        "if _is_open(status) or status.st_uid not in (self", "if status.st_uid not in (self",
+        ("store/folder_safety",),
+    ),
+    Fault(
         "folder-lock-inherited", "store/folder.py", "a program of the application keeps the folder",
         "inheritable=False", "inheritable=True",
     ),
@@ -502,7 +511,7 @@ WSGI = (
     Fault(
         "request-error-unscrubbed", "wsgi/request.py", "an exception shows the client's data",
         "token = None if self.error is None else CURRENT.set(self)", "token = None",
-        ("wsgi/privacy_leaks", "wsgi/request_spans"),
+        ("wsgi/message_words",),
     ),
     Fault(
         "request-routes-replaced", "wsgi/request.py", "a known route is named by the application",
