@@ -1141,6 +1141,46 @@ SCRAPE = (
         "if self._token and not self._access.permits(environ):",
         "if not self._access.permits(environ):",
     ),
+    Fault(
+        "exposition-proxy", "scrape/exposition.py", "the whole internet reads the page by a proxy",
+        "not any(map(_tells_of_proxy, environ))\n            and self", "self",
+    ),
+    Fault(
+        "exposition-empty-token", "scrape/exposition.py", "an empty token opens the page",
+        "            bool(self._token)\n            and scheme", "            scheme",
+    ),
+    Fault(
+        "exposition-scheme", "scrape/exposition.py", "a password of the same text opens the page",
+        '            and scheme.lower() == "bearer"\n', "",
+    ),
+    Fault(
+        "exposition-eof", "scrape/exposition.py", "an OpenMetrics page that is cut off looks whole",
+        '        parts.append("# EOF\\n")\n', "        pass\n",
+    ),
+    Fault(
+        "exposition-head", "scrape/exposition.py", "a HEAD of the page has a body",
+        'return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]', "return [body]",
+    ),
+    Fault(
+        "exposition-gzip-unasked", "scrape/exposition.py", "a client without gzip gets gzip",
+        "is_valid and bool(header", "bool(header",
+    ),
+    Fault(
+        "exposition-openmetrics-refused", "scrape/exposition.py", "a format of quality 0 is sent",
+        "OPENMETRICS if openmetrics and openmetrics >= text", "OPENMETRICS if openmetrics >= text",
+    ),
+    Fault(
+        "exposition-infinity", "scrape/exposition.py", "negative infinity is a positive one",
+        'return "+Inf" if value > 0 else "-Inf"', 'return "+Inf"',
+    ),
+    Fault(
+        "collector-folder-gone", "scrape/collector.py", "a scrape fails when the folder is removed",
+        "        except OSError:\n            return []  # the folder", "        except KeyError:\n            return []  # the folder",
+    ),
+    Fault(
+        "collector-children-workers", "scrape/collector.py", "children count as idle workers",
+        "workers = [holder for holder in alive if holder.worker]", "workers = alive",
+    ),
 )  # fmt: skip
 
 PUSH = (
@@ -1308,6 +1348,149 @@ CLI = (
     ),
 )  # fmt: skip
 
+CLIENT = (
+    Fault(
+        "privacy-strict-hash", "client/privacy.py", "strict keeps a hash of the avatar",
+        '        if self.mode == "strict" or not text:\n            return None\n        if self.mode == "off":\n            return scrub',
+        '        if not text:\n            return None\n        if self.mode == "off":\n            return scrub',
+    ),
+    Fault(
+        "privacy-hash-case", "client/privacy.py", "one avatar has several hashes",
+        ".strip().lower().encode(", ".strip().encode(",
+    ),
+    Fault(
+        "privacy-whole-address", "client/privacy.py", "balanced keeps the whole address",
+        "NETWORK_BITS = {4: 24, 6: 48}", "NETWORK_BITS = {4: 32, 6: 48}",
+    ),
+    Fault(
+        "privacy-cut-email", "client/privacy.py", "an e-mail address at the bound is half kept",
+        "_without_emails(value[: 2 * LONGEST_TEXT])", "_without_emails(value[:LONGEST_TEXT])",
+    ),
+    Fault(
+        "privacy-source-lines", "client/privacy.py", "balanced keeps lines of source",
+        '        if self.mode == "balanced":\n            frames', '        if self.mode == "none":\n            frames',
+    ),
+    Fault(
+        "privacy-unlisted-value", "client/privacy.py", "any value of a listed key is kept",
+        "else value in rule", "else bool(rule)",
+    ),
+    Fault(
+        "privacy-many-fields", "client/privacy.py", "the rest of a long query is kept",
+        "islice(fields, MOST_FIELDS)", "fields",
+    ),
+    Fault(
+        "forwarded-any-peer", "client/forwarded.py", "any client names its own address",
+        "        if not self._trusts(address):\n            return Origin(address, None)\n", "",
+    ),
+    Fault(
+        "forwarded-from-left", "client/forwarded.py", "the address that the client wrote is taken",
+        "in reversed(forwarded_for", "in (forwarded_for",
+    ),
+    Fault(
+        "forwarded-hops", "client/forwarded.py", "any number of hops is walked",
+        "zip(hops, range(MOST_HOPS), strict=False)", "zip(hops, hops, strict=False)",
+    ),
+    Fault(
+        "forwarded-cut-half", "client/forwarded.py", "half an address of a long header is taken",
+        '"?" + header[-LONGEST_HEADER:]', "header[-LONGEST_HEADER:]",
+    ),
+    Fault(
+        "forwarded-any-scheme", "client/forwarded.py", "a proxy's scheme may be any text",
+        'return word if word in ("http", "https") else None', "return word or None",
+    ),
+    Fault(
+        "authority-own-port", "client/authority.py", "a host behind a proxy has the server's port",
+        "return found if found.port else found._replace(port=default)", "return found",
+    ),
+    Fault(
+        "authority-port-zero", "client/authority.py", "port 0 is one",
+        "if 0 < int(text) <=", "if 0 <= int(text) <=",
+    ),
+    Fault(
+        "authority-brackets", "client/authority.py", "what is no IPv6 address is a host",
+        "        except ValueError:\n            return None\n    return Authority(text", "        except ValueError:\n            pass\n    return Authority(text",
+    ),
+    Fault(
+        "excluded-by-query", "client/excluded.py", "a client excludes itself by its Host header",
+        'self._paths = ExcludeList([pattern for pattern in wanted if "://" not in pattern])',
+        "self._paths = ExcludeList(wanted)",
+    ),
+    Fault(
+        "excluded-blank", "client/excluded.py", "a comma at the end excludes everything",
+        "if pattern.strip()]", "]",
+    ),
+    Fault(
+        "headers-credentials", "client/headers.py", "a captured cookie is shown",
+        '*(CREDENTIALS if mode != "off" else ())', "",
+    ),
+    Fault(
+        "headers-part-of-name", "client/headers.py", "a header is captured by a part of its name",
+        "self._wanted.fullmatch(name)", "self._wanted.search(name)",
+    ),
+    Fault(
+        "headers-last-value", "client/headers.py", "of a repeated header the last value is shown",
+        "found[key] = (*found.get(key, ()), decoded", "found[key] = (decoded",
+    ),
+    Fault(
+        "scrub-half-word", "client/scrub.py", "words of a query that is encoded are kept",
+        "for form in {short, unquote_plus(short)}:", "for form in {short}:", ("wsgi/message_words",),
+    ),
+)  # fmt: skip
+
+LOGS = (
+    Fault(
+        "export-of-exports", "log_records/export.py", "a failed export exports its own failure",
+        "        if not _comes_of_export(record):\n            try", "        if record:\n            try",
+    ),
+    Fault(
+        "export-of-our-threads", "log_records/export.py", "what a library logs in an export is sent",
+        "        or threading.current_thread().name.startswith(OUR_THREADS)\n", "",
+    ),
+    Fault(
+        "export-last-resort", "log_records/export.py", "warnings vanish where no handler is",
+        "        self._stand_aside(record)\n", "",
+    ),
+    Fault(
+        "export-child-twice", "log_records/export.py", "a child exports each record twice",
+        "                root.removeHandler(other)\n", "                pass\n",
+    ),
+    Fault(
+        "export-message-raw", "log_records/export.py", "a log record shows the client's data",
+        "self._privacy.message(message_of(record), _codes_of(record))", "message_of(record)",
+    ),
+    Fault(
+        "export-info", "log_records/export.py", "each level is exported",
+        "super().__init__(LEVEL)", "super().__init__()",
+    ),
+    Fault(
+        "log-pipeline-detach", "log_records/pipeline.py", "records are taken after the end",
+        "        self._handler.detach()\n", "",  ("log_records/export",),
+    ),
+    Fault(
+        "log-pipeline-child", "log_records/pipeline.py", "a child's records bear its parent's pid",
+        "        self._translator.renew()\n", "", ("log_records/export",),
+    ),
+    Fault(
+        "correlation-extra", "log_records/correlation.py", "an application's own trace_id fails",
+        "key not in FIELDS and super().__contains__(key)", "super().__contains__(key)",
+    ),
+    Fault(
+        "correlation-own-value", "log_records/correlation.py", "an inner factory's trace_id is replaced",
+        "                fields.update(known)\n                record.__dict__ = fields\n",
+        "                record.__dict__ = CorrelatedFields({**known, **fields})\n",
+    ),
+    Fault(
+        "correlation-wrapped-twice", "log_records/correlation.py", "each reload wraps the factory again",
+        "inner = current.inner if isinstance(current, CorrelatedFactory) else current",
+        "inner = current",
+    ),
+    Fault(
+        "correlation-pickled", "log_records/correlation.py", "a record cannot be sent to another process",
+        "return dict, (dict(self),)", "return CorrelatedFields, (None,)",
+    ),
+)  # fmt: skip
+
 FAULTS = (
     *STORE, *WSGI, *TRACING, *EXPORT, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
+    *CLIENT, *LOGS,
 )  # fmt: skip
