@@ -34,7 +34,7 @@ def debug(message: str, *args: object) -> None:
 
 
 class _Forward(logging.Handler):
-    """Give each record to another logger, by the level of that."""
+    """Pass each record to another logger, as far as its level admits it."""
 
     def __init__(self, target: logging.Logger) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class _Forward(logging.Handler):
 
 @contextmanager
 def logging_to(target: logging.Logger) -> Iterator[None]:
-    """Let our records of level INFO and above go to a server's log, unless logging is configured:
-    by default Python writes no INFO, and warnings to a standard error that nobody may keep."""
+    """Pass our records of level INFO and above to a server's log, unless logging is configured: by
+    default Python writes no INFO, and warnings to a standard error that may be discarded."""
     if LOGGER.hasHandlers():
         yield
         return

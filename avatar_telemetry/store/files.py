@@ -48,7 +48,7 @@ def open_own(path: str | Path, flags: int, mode: int = 0o600, directory: int | N
 
 
 def is_at_path(descriptor: int, path: str | Path) -> bool:
-    """Whether a descriptor is of the file that has this path now.
+    """Return whether a descriptor is of the file that has this path now.
 
     A lock on a file that a cleaner has removed excludes nobody who opens the path anew.
     """

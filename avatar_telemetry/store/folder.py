@@ -65,7 +65,7 @@ class RuntimeFolder:
 
     @property
     def is_locked(self) -> bool:
-        """Whether the lock is on the file at its path, so that no other server takes the folder."""
+        """Return whether the lock is on the file at its path, and keeps other servers out."""
         return is_at_path(self.lock, self.path / LOCK_NAME)
 
     def renew(self) -> bool:
@@ -173,7 +173,7 @@ def base_folder() -> Path:
 
 
 def is_private_name(path: str) -> bool:
-    """Whether a path is one that :func:`open_folder` makes, rather than one of an operator."""
+    """Return whether a path is one that :func:`open_folder` makes, not one of an operator."""
     return bool(PRIVATE_NAME.fullmatch(Path(path).name)) and Path(path).parent == base_folder()
 
 
@@ -335,7 +335,7 @@ def _masters(lock: int) -> list[list[int]]:
 
 
 def _is_of_orphans(lock: int) -> bool:
-    """Whether masters that ``/proc`` does not show are dead: it shows those of this namespace."""
+    """Return whether masters that ``/proc`` does not show are dead: they are of this namespace."""
     try:
         namespace = json.loads(os.pread(lock, LONGEST_RECORD, 0))["namespace"]
     except (ValueError, KeyError, TypeError):

@@ -137,7 +137,7 @@ class MappedFile:
         return self.cells.get(key) or self._append(key)
 
     def is_at_path(self) -> bool:
-        """Whether the file is still in its folder."""
+        """Return whether the file is still in its folder."""
         return is_at_path(self._descriptor, self.path)
 
     def close(self) -> None:
@@ -263,12 +263,12 @@ class Book:
 
     @property
     def is_open(self) -> bool:
-        """Whether it writes into files."""
+        """Return whether it writes into files."""
         return self._location is not None
 
     @property
     def is_whole(self) -> bool:
-        """Whether all its files are still in their folder."""
+        """Return whether all its files are still in their folder."""
         return all(file.is_at_path() for file in self._files.values())
 
     def renew_lock(self) -> None:
@@ -376,8 +376,8 @@ def _counts(key: str) -> bool:
 
 
 def _forget_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:
-    """Set a histogram to zero whose declaration has a bound more than what the slot's last holder
-    declared: nobody knows how its values would have fallen into the new buckets."""
+    """Set a histogram to zero whose declaration has a bound that the slot's last holder did not
+    declare: how its values would have fallen into the new buckets is unknown."""
     metric, sample, labels, documentation = json.loads(key)
     # Of a new series it is the last to be placed, so that only those of before have it here.
     last = file.cells.get(encode_key(metric, sample, labels | {"le": "+Inf"}, documentation))

@@ -111,7 +111,7 @@ class Declarations:
         """The bounds to show of histograms that have others, too."""
 
     def keeps(self, file: KnownFile, identity: Identity) -> bool:
-        """Whether a series can be merged with those of the newest declaration."""
+        """Return whether a series can be merged with those of the newest declaration."""
         metric = identity[0]
         if metric not in self.changed:
             return True
@@ -442,7 +442,7 @@ def _bound(labels: Labels) -> float:
 
 
 def _are_whole(bounds: list[float]) -> bool:
-    """Whether these are the bounds of a histogram: ascending, numbers, up to infinity."""
+    """Return whether these are the bounds of a histogram: ascending, numbers, up to infinity."""
     return bounds[-1:] == [float("inf")] and all(map(lt, bounds, bounds[1:]))
 
 

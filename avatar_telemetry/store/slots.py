@@ -46,11 +46,11 @@ class Slot:
     data: int
 
     def is_safe(self, folder: Path) -> bool:
-        """Whether both files are still the ones in the folder."""
+        """Return whether both files are still the ones in the folder."""
         return is_at_path(self.lock, _lock_path(folder, self.number)) and self.has_data(folder)
 
     def has_data(self, folder: Path) -> bool:
-        """Whether the files of the slot are still there."""
+        """Return whether the files of the slot are still there."""
         return is_at_path(self.data, _data_path(folder, self.number))
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ class WrapperFunction:
         return getattr(self.original, name)
 
     def has_returned(self, body: object) -> bool:
-        """Whether a body is an object that this function returned."""
+        """Return whether a body is an object that this function returned."""
         return any(each is body for each in self._returned)
 
 
@@ -104,7 +104,7 @@ def watch_calls(environ: WSGIEnvironment, wrapper: Callable[..., Any]) -> None:
 
 
 def returned_by(wrapper: object, body: object) -> bool:
-    """Whether a body is one that the server knows by its file wrapper.
+    """Return whether a body is one that the server knows by its file wrapper.
 
     Args:
         wrapper: ``wsgi.file_wrapper`` after the application's call, ``None`` for none.

@@ -117,7 +117,7 @@ class TelemetryMiddleware:
 
 
 def _is_inside(outer: AvatarRequest) -> bool:
-    """Whether this call is part of a request that another wrapper records.
+    """Return whether this call is part of a request that another wrapper records.
 
     The environ of a request that has ended, or whose body is still to be read, may be used again.
     """

@@ -376,7 +376,7 @@ class AvatarRequest:
         try:
             try:
                 spans = tracing.begin(environ, self.route, self.method)
-            except (AttributeError, TypeError):  # a value that is no text
+            except (AttributeError, TypeError):  # a value that is no text; no span has begun
                 spans = tracing.begin(as_text(environ), self.route, self.method)
         except Exception:  # noqa: BLE001 - the request goes on without spans
             self.telemetry.guard.failed("spans")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
+from avatar_telemetry.client.environ import as_text
 from avatar_telemetry.client.excluded import ExcludedUrls
 from avatar_telemetry.client.headers import HeaderCapture
 from avatar_telemetry.client.privacy import Privacy, decoded
@@ -252,12 +253,18 @@ class RequestTracing:
         operation = None
         if kind in _WITH_OPERATION and (kind != "avatar" or method in _ASKS_FOR_AVATAR):
             operation = self.tracer.start_child(kind, server, now, caller.context)
-        return RequestSpans(
-            self, server, operation,
-            set_span_in_context(operation or server, caller.context),
-            self.http.start(environ, route.template),
-            self._personal(route, environ.get("PATH_INFO", "")) if route.reveals else (None, None),
-        )  # fmt: skip
+        try:
+            begun, personal = self._read(environ, route)
+        except (AttributeError, TypeError):  # a value that is no text; the spans have begun
+            begun, personal = self._read(as_text(environ), route)
+        context = set_span_in_context(operation or server, caller.context)
+        return RequestSpans(self, server, operation, context, begun, personal)
+
+    def _read(self, environ: WSGIEnvironment, route: Route) -> tuple[Values, Personal]:
+        personal: Personal = (None, None)
+        if route.reveals:
+            personal = self._personal(route, environ.get("PATH_INFO", ""))
+        return self.http.start(environ, route.template), personal
 
     def file(self, upload: Upload | None) -> tuple[str | None, int | None, str | None]:
         """Values of the file attributes, of the first file of an upload."""

@@ -22,7 +22,7 @@ ENDS = {"gunicorn.socket": StopIteration, "werkzeug.socket": ConnectionError}
 
 
 def took_socket(environ: WSGIEnvironment, error: BaseException) -> bool:
-    """Whether an exception is the end of a connection that the application took.
+    """Return whether an exception is the end of a connection that the application took.
 
     Args:
         environ: of a request with an Upgrade header.

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.client.scrub import LONGEST_MESSAGE, LONGEST_READ, REDACTED, emails, message
+from avatar_telemetry.client.scrub import (
+    LONGEST_MESSAGE,
+    LONGEST_READ,
+    MAX_WORDS,
+    REDACTED,
+    Sent,
+    emails,
+    message,
+)
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff\xe9"))
@@ -80,6 +88,25 @@ def test_long_messages(text: str) -> None:
 def test_hostile_repetition_ends(word: str) -> None:
     """No repetition of what a pattern could stumble on takes more than a moment."""
     assert len(message(word * LONGEST_READ)) <= LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize("number", [1, MAX_WORDS])
+@pytest.mark.parametrize(
+    ("word", "run"),
+    [
+        ("anna", "Joanna7"),
+        ("anna", "x" * 12 + "ANNA"),
+        ("straße", "STRASSE"),
+        ("kad\u0131n", "KADIN"),
+        ("İnci", "inci"),
+        ("σοφός", "ΣΟΦΌΣ"),
+    ],
+)
+def test_a_word_of_the_request_is_found_in_any_case(word: str, run: str, number: int) -> None:
+    """Inside a longer run, too, and whether the request has few words or many."""
+    others = (f"q{chr(0x3B1 + each % 16)}{chr(0x3B1 + each // 16)}" for each in range(number - 1))
+    sent = Sent("/", "/", frozenset((word, *others)), has_form=False)
+    assert message(f"no {run} of joan", sent) == "no REDACTED of joan"
 
 
 def test_text_without_an_address_is_itself() -> None:

@@ -14,7 +14,6 @@ from avatar_telemetry.scrape.exposition import render
 from avatar_telemetry.store.mapped import Book, MappedFile, encode_key
 from avatar_telemetry.store.merged import MergedStore
 from tests.support.samples import samples_in
-from tests.unit.store.test_merged import value_seam as value_seam
 
 
 @pytest.mark.parametrize("place", ["label", "documentation"])

@@ -17,11 +17,10 @@ from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.store import folder as folder_module
 from avatar_telemetry.store.folder import PREFIX, RuntimeFolder, open_folder, served_folders
 from tests.support.paths import REPOSITORY
-from tests.support.real_servers import unavailable
+from tests.support.requirements import unavailable
 
 WORKER = 65_534
 STRANGER = 65_533
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other users")
 SECOND_SERVER = """
 import os, sys
 from avatar_telemetry.errors import SettingsError
@@ -69,7 +68,7 @@ def assert_untouched(victim: Path) -> None:
     assert [each.name for each in victim.iterdir()] == ["counter_1.db"]
 
 
-@as_root
+@pytest.mark.usefixtures("as_root")
 def test_a_link_to_another_folder_is_refused(workers_home: Path, victim: Path) -> None:
     """A taken-over worker cannot have root give it a folder, or remove files there."""
     (workers_home / "metrics").symlink_to(victim)
@@ -78,7 +77,7 @@ def test_a_link_to_another_folder_is_refused(workers_home: Path, victim: Path) -
     assert_untouched(victim)
 
 
-@as_root
+@pytest.mark.usefixtures("as_root")
 def test_a_link_on_the_path_must_be_of_root(workers_home: Path, victim: Path) -> None:
     """A link of the workers' user above the folder leads nowhere; one of root's is followed."""
     link = workers_home / "link"
@@ -93,7 +92,7 @@ def test_a_link_on_the_path_must_be_of_root(workers_home: Path, victim: Path) ->
     runtime.release()
 
 
-@as_root
+@pytest.mark.usefixtures("as_root")
 def test_a_folder_that_is_not_the_workers_is_refused(victim: Path) -> None:
     """A folder of another user that holds something is neither given away nor emptied."""
     with pytest.raises(SettingsError, match="belongs to user id 0"):
@@ -101,7 +100,7 @@ def test_a_folder_that_is_not_the_workers_is_refused(victim: Path) -> None:
     assert_untouched(victim)
 
 
-@as_root
+@pytest.mark.usefixtures("as_root")
 def test_only_what_was_made_is_given(tmp_path: Path) -> None:
     """A new folder is the workers'; an empty one of root's stays root's; theirs is used."""
     made = open_named(tmp_path / "new" / "metrics")
@@ -117,7 +116,7 @@ def test_only_what_was_made_is_given(tmp_path: Path) -> None:
     again.release()
 
 
-@as_root
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
     "plant",
     [
@@ -190,7 +189,7 @@ def test_a_master_that_cannot_be_seen_still_holds_its_folder(
         open_named(served, os.geteuid())
 
 
-@as_root
+@pytest.mark.usefixtures("as_root")
 def test_a_server_in_another_pid_namespace(served: Path) -> None:
     """Two containers with one volume: the second one refuses to start."""
     command = ["unshare", "--pid", "--fork", "--mount-proc"]
@@ -227,7 +226,7 @@ def test_a_private_folder_that_vanishes_costs_nothing(
     runtime.release()
 
 
-@as_root
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
     ("owner", "mode"), [(STRANGER, 0o700), (STRANGER, 0o777), (os.geteuid(), 0o777)]
 )

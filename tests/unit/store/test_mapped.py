@@ -7,12 +7,11 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, values
+from prometheus_client import CollectorRegistry, Counter
 
 from avatar_telemetry.store.instruments import REQUESTS
 from avatar_telemetry.store.mapped import (
@@ -25,7 +24,6 @@ from avatar_telemetry.store.mapped import (
     encode_key,
     read_entries,
     used_bytes,
-    value_class,
 )
 from avatar_telemetry.store.metrics import Metrics
 from tests.support.descriptors import open_below
@@ -36,15 +34,6 @@ REQUEST = (
     "ivatar_requests_total",
     frozenset({("method", "GET"), ("status_code", "200"), ("path", "/")}),
 )
-
-
-@pytest.fixture
-def value_seam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
-    """prometheus_client's instruments write into this book."""
-    book = Book()
-    monkeypatch.setattr(values, "ValueClass", value_class(book))
-    yield book
-    book.detach()
 
 
 def test_a_file_grows_and_old_cells_stay(tmp_path: Path) -> None:

@@ -6,21 +6,20 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from avatar_telemetry.store.instruments import (
     DURATION,
     REQUESTS,
 )
-from avatar_telemetry.store.mapped import Book, MappedFile, encode_key, value_class
+from avatar_telemetry.store.mapped import Book, MappedFile, encode_key
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.metrics import Metrics
 from tests.support.paths import REPOSITORY
@@ -46,15 +45,6 @@ def theirs(folder: Path) -> Samples:
         for metric in collector.collect()
         for sample in metric.samples
     }
-
-
-@pytest.fixture
-def value_seam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
-    """prometheus_client's instruments write into this book."""
-    book = Book()
-    monkeypatch.setattr(values, "ValueClass", value_class(book))
-    yield book
-    book.detach()
 
 
 def use_instruments(number: int) -> None:

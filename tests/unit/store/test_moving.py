@@ -22,10 +22,9 @@ from avatar_telemetry.store.instruments import (
 )
 from avatar_telemetry.store.mapped import Book, encode_key
 from avatar_telemetry.store.metrics import Metrics
-from tests.support.real_servers import unavailable
+from tests.support.requirements import unavailable
 from tests.support.samples import samples_in
 from tests.unit.store.test_merged import use_instruments
-from tests.unit.store.test_merged import value_seam as value_seam
 
 SPACE_IS_BACK = """
 import sys

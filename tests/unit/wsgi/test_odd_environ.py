@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from tests.support.recorder import Recorder, watched
@@ -100,6 +102,31 @@ def test_what_can_be_converted_is(traced: Recorder, key, value, attribute, shown
     environ = make_environ("/avatar/abc") | {"HTTP_HOST": "", key: value}
     call(traced.wrap(fine), environ)
     assert traced.server.attributes.get(attribute) == shown
+
+
+class Counting(SpanProcessor):
+    """Counts the spans that have begun and not ended."""
+
+    unended = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.unended += 1
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.unended -= 1
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_each_span_that_begins_ends(traced: Recorder, value: object) -> None:
+    """A processor sees no span that a value which is no text has cut short."""
+    counting = Counting()
+    assert traced.provider is not None
+    traced.provider.add_span_processor(counting)
+    wrapped = traced.wrap(fine)
+    for key in KEYS:
+        environ = make_environ("/avatar/abc") | {"HTTP_HOST": "example.org", key: value}
+        assert call(wrapped, environ).content == b"fine", key
+        assert counting.unended == 0, key
 
 
 @pytest.mark.parametrize("value", VALUES)
