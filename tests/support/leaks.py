@@ -18,7 +18,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ class LeakCheck:
     def pytest_runtest_setup(self) -> Generator[None, None, None]:
         self._failed = False
         self._started.clear()
-        self._before = self._snapshot()
+        self._before = _snapshot()
         yield
 
     @pytest.hookimpl(wrapper=True)
@@ -104,9 +104,9 @@ class LeakCheck:
     ) -> Generator[None, object, object]:
         if fixturedef.scope == "function":
             return (yield)
-        before = self._snapshot()
+        before = _snapshot()
         result = yield
-        self._before |= self._snapshot() - before
+        self._before |= _snapshot() - before
         return result
 
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
@@ -122,26 +122,28 @@ class LeakCheck:
         if left := self._left():
             pytest.fail("left open:\n" + "\n".join(left), pytrace=False)
 
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(_descriptors(), frozenset(threading.enumerate()), _children(),
-                        self._folders())  # fmt: skip
-
-    def _folders(self) -> frozenset[Path]:
-        """The runtime folders of this process and of those that it started."""
-        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith("avatar-telemetry-")]
-        ours = self._started | {os.getpid()}
-        paths = (SHARED_MEMORY / name for name in names)
-        return frozenset(path for path in paths if ours & set(recorded_masters(path)))
-
     def _left(self) -> list[str]:
-        found = self._snapshot() - self._before
-        if not found:
+        if not self._new():
             return []
         complaints = _collect_garbage()
         end = time.monotonic() + self._patience
-        while (found := self._snapshot() - self._before) and time.monotonic() < end:
+        while (found := self._new()) and time.monotonic() < end:
             time.sleep(0.01)
         return complaints + _described(found)
+
+    def _new(self) -> Snapshot:
+        """What is open now and was not before. Of the new runtime folders those whose master is
+        this process or one that it started: other test processes make theirs meanwhile."""
+        found = _snapshot() - self._before
+        ours = self._started | {os.getpid()}
+        folders = (path for path in found.folders if ours & set(recorded_masters(path)))
+        return replace(found, folders=frozenset(folders))
+
+
+def _snapshot() -> Snapshot:
+    names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith("avatar-telemetry-")]
+    folders = frozenset(SHARED_MEMORY / name for name in names)
+    return Snapshot(_descriptors(), frozenset(threading.enumerate()), _children(), folders)
 
 
 def _descriptors() -> frozenset[tuple[int, str]]:
