@@ -71,6 +71,8 @@ from avatar_telemetry.wsgi.middleware import Layer
 from avatar_telemetry.wsgi.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from avatar_telemetry.export.outlets import Outlets
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -397,14 +399,22 @@ class Runtime:
             path = self._folder.path
             with acting_as(*self._user):
                 self._renew_folder(self._folder)
-                slot = claim_slot(path, worker=self._is_worker())
-                remove_live_gauges(path, slot.number)
-                self._slot = slot
+                slot = self._slot = self._claim(path)
                 self.book.open(path, slot.identifier)
         except OSError:
             if self.book.is_open:
                 self.book.detach()
             self.guard.failed("slot")
+
+    def _claim(self, path: Path) -> Slot:
+        """Take a slot, without the live gauges of its last holder."""
+        slot = claim_slot(path, worker=self._is_worker())
+        try:
+            remove_live_gauges(path, slot.number)
+        except OSError:
+            slot.close()
+            raise
+        return slot
 
     def _is_worker(self) -> bool:
         return not (self.managed and self._forked)
@@ -442,8 +452,7 @@ class Runtime:
                 if not self.book.is_whole:
                     self.book.move(folder.path, slot.identifier)
                 return
-            self._slot = claim_slot(folder.path, worker=self._is_worker())
-            remove_live_gauges(folder.path, self._slot.number)
+            self._slot = self._claim(folder.path)
             self.book.move(folder.path, self._slot.identifier)
         slot.close()
 

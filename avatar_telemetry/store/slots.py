@@ -14,7 +14,6 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from avatar_telemetry.scrape.process import is_alive, start_ticks
@@ -26,7 +25,9 @@ LEADER_LOCK = "leader.lock"
 # the kernel that has not closed the holder's files yet. To take the next number would add files.
 RETRIES = 20
 RETRY_DELAY = 0.005
-# No other slot helps against these; to try them all would not end.
+MAX_SLOTS = 4096
+"""More processes than record on one host; the search for a free slot ends there."""
+# No other slot helps against these.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 
 
@@ -103,9 +104,12 @@ def claim_slot(folder: Path, *, worker: bool = True) -> Slot:
         worker: see :class:`Holder`.
 
     Raises:
-        OSError: the folder is gone, full or read-only.
+        OSError: the folder is gone, full or read-only, or no slot in it can be taken.
     """
-    return next(slot for number in count() if (slot := _try_claim(folder, number, worker)))
+    for number in range(MAX_SLOTS):
+        if slot := _try_claim(folder, number, worker):
+            return slot
+    raise OSError(errno.EBUSY, f"none of {MAX_SLOTS} slots can be taken", str(folder))
 
 
 def claim_again(folder: Path, slot: Slot, *, worker: bool = True) -> Slot | None:

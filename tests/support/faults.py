@@ -136,7 +136,7 @@ STORE = (
     ),
     Fault(
         "slots-from-one", "store/slots.py", "slot 0 is never used",
-        "for number in count() if", "for number in count(1) if",
+        "for number in range(MAX_SLOTS)", "for number in range(1, MAX_SLOTS)",
     ),
     Fault(
         "slots-holder-unwritten", "store/slots.py", "nobody knows who holds a slot",
@@ -938,7 +938,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-live-gauges-stay", "runtime.py", "a slot begins with its last holder's requests",
-        "                remove_live_gauges(path, slot.number)\n", "",
+        "            remove_live_gauges(path, slot.number)\n", "            pass\n",
     ),
     Fault(
         "runtime-folder-not-given", "runtime.py", "libraries do not find the runtime folder",

@@ -255,6 +255,27 @@ def test_a_slot_begins_without_the_requests_of_its_last_holder(environ: Environ)
     assert in_child(work) == [0.0, 1.0]
 
 
+def test_a_slot_that_cannot_be_used_is_free_again(
+    environ: Environ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the live gauges of the last holder stay, the slot is left to the next attempt."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def fail(path: Path, slot: int) -> None:
+        raise PermissionError(path)
+
+    def work() -> Any:
+        monkeypatch.setattr(runtime_module, "remove_live_gauges", fail)
+        runtime = managed(environ)
+        for _ in range(2):
+            with pytest.raises(PermissionError):
+                runtime._claim(folder)
+        still_open = [name for name in open_below(folder) if name.startswith("slot-")]
+        return still_open, sorted(each.name for each in folder.glob("slot-*"))
+
+    assert in_child(work) == [[], ["slot-0.lock"]]
+
+
 def test_metrics_of_the_application_are_kept_in_the_store(environ: Environ) -> None:
     """What it counts while it is loaded in the master is in the worker's files."""
 

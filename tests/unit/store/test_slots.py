@@ -235,6 +235,14 @@ def test_descriptors_that_run_out_end_the_search(tmp_path: Path) -> None:
     first.close()
 
 
+def test_the_search_for_a_slot_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of whose slots none can be taken is an error, not an endless search."""
+    monkeypatch.setattr(slots_module, "MAX_SLOTS", 3)
+    monkeypatch.setattr(slots_module, "_try_claim", lambda *arguments: None)
+    with pytest.raises(OSError, match="none of 3 slots"):
+        slots_module.claim_slot(tmp_path)
+
+
 def test_a_removed_lock_of_a_slot_is_made_anew(tmp_path: Path) -> None:
     """The holder keeps its slot, is known again, and closes the lock without a name."""
     slot = claim_slot(tmp_path)
