@@ -1411,9 +1411,9 @@ CLIENT = (
         "        except ValueError:\n            return None\n    return Authority(text", "        except ValueError:\n            pass\n    return Authority(text",
     ),
     Fault(
-        "excluded-by-query", "client/excluded.py", "a client excludes itself by its Host header",
-        'self._paths = ExcludeList([pattern for pattern in wanted if "://" not in pattern])',
-        "self._paths = ExcludeList(wanted)",
+        "excluded-by-host", "client/excluded.py", "a client excludes itself by its Host header",
+        'self._urls = ExcludeList([pattern for pattern in wanted if "://" in pattern])',
+        "self._urls = ExcludeList(wanted)",
     ),
     Fault(
         "excluded-blank", "client/excluded.py", "a comma at the end excludes everything",
