@@ -323,6 +323,85 @@ STORE = (
         "    if lock is not None:\n        os.close(lock)\n    return lock is None",
         "    return lock is None",
     ),
+    Fault(
+        "merged-old-type", "store/merged.py", "series of an old type are added to the new ones",
+        "        if self._newest[metric][1] != file.prefix:\n            return False\n", "",
+        ("store/declarations",),
+    ),
+    Fault(
+        "merged-other-bounds", "store/merged.py", "histograms of other bounds are added",
+        "return own is None or own >= self.shown[metric]", "return True", ("store/declarations",),
+    ),
+    Fault(
+        "merged-late-declaration", "store/merged.py", "a reload's declaration is never the newest",
+        "if layout != self._layout or self.left_out:", "if layout != self._layout:",
+        ("store/declarations",),
+    ),
+    Fault(
+        "merged-gone-gauge", "store/merged.py", "gauges that are just cleared count as unreadable",
+        "        except FileNotFoundError:\n            return None  # the master",
+        "        except FileNotFoundError:\n            self.unreadable += 1\n            return None  # the master",
+    ),
+    Fault(
+        "merged-damaged-key", "store/merged.py", "one damaged key hides the rest of its file",
+        "                file.damaged = True\n                continue\n", "                raise\n",
+    ),
+    Fault(
+        "merged-foreign-file", "store/merged.py", "a file of another name is read as a counter",
+        "if match is None or match[1] not in MODES:", "if match is None:",
+    ),
+    Fault(
+        "merged-one-identifier", "store/merged.py", "gauges of all processes become one",
+        '"" if MODES[prefix] != "all" else identifier', '""',
+    ),
+    Fault(
+        "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
+        "            if plan.files is not self._files:\n                plan = self.plan(plan.labels)\n", "",
+        ("store/moving",),
+    ),
+    Fault(
+        "metrics-conclusions-unbounded", "store/metrics.py", "clients fill the memory with answers",
+        "if len(self.conclusions) >= MAX_PLANS:", "if len(self.conclusions) < 0:",
+        ("store/ceiling",),
+    ),
+    Fault(
+        "metrics-failure-folded", "store/metrics.py", "failures beyond the ceiling are not seen",
+        " or _is_failure(instrument, labels)", "", ("store/ceiling",),
+    ),
+    Fault(
+        "metrics-known-folded", "store/metrics.py", "a known series stops at the ceiling",
+        "        if self._book.knows(instrument.prefix, _key(instrument, suffix, labels)):\n            return labels\n",
+        "", ("store/ceiling",),
+    ),
+    Fault(
+        "metrics-folded-at-once", "store/metrics.py", "all labels are folded at the ceiling",
+        "folds[:1] if excess < self._max_series // 4 else folds", "folds", ("store/ceiling",),
+    ),
+    Fault(
+        "metrics-refused-uncounted", "store/metrics.py", "nobody sees that series were folded",
+        "        if folded != labels:\n            self.count(SERIES_REFUSED, instrument.name)\n", "",
+        ("store/ceiling",),
+    ),
+    Fault(
+        "metrics-switch-duration", "store/metrics.py", "a WebSocket of an hour is a slow response",
+        "is_response = status != SWITCHED", "is_response = True", ("wsgi/switch",),
+    ),
+    Fault(
+        "metrics-tends-always", "store/metrics.py", "each request looks at the files",
+        "            self._tend_at = now + TEND_INTERVAL\n", "",
+    ),
+    Fault(
+        "labels-subdomain", "store/labels.py", "a host with the same end is a service",
+        'name = name.partition(".")[2]', "name = name[1:]",
+    ),
+    Fault(
+        "labels-known-host-long", "store/labels.py", "a host of any length is searched",
+        '    if len(host) > LONGEST_HOST:\n        return ""\n', "",
+    ),
+    Fault(
+        "labels-method-case", "store/labels.py", "a method in lower case is another one",
+        "KNOWN_METHODS.get(name, OTHER)", "KNOWN_METHODS.get(name.upper(), OTHER)",
+    ),
 )  # fmt: skip
 
 WSGI = (
@@ -1411,9 +1490,9 @@ CLIENT = (
         "        except ValueError:\n            return None\n    return Authority(text", "        except ValueError:\n            pass\n    return Authority(text",
     ),
     Fault(
-        "excluded-by-query", "client/excluded.py", "a client excludes itself by its Host header",
-        'self._paths = ExcludeList([pattern for pattern in wanted if "://" not in pattern])',
-        "self._paths = ExcludeList(wanted)",
+        "excluded-by-host", "client/excluded.py", "a client excludes itself by its Host header",
+        'self._urls = ExcludeList([pattern for pattern in wanted if "://" in pattern])',
+        "self._urls = ExcludeList(wanted)",
     ),
     Fault(
         "excluded-blank", "client/excluded.py", "a comma at the end excludes everything",

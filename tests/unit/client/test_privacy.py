@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from avatar_telemetry.client.privacy import (
     LONGEST_TEXT,
     LONGEST_URL_PART,
+    MOST_FIELDS,
     Privacy,
     decoded,
     quote_path,
@@ -177,6 +178,11 @@ def test_path(template: str, script_name: str, path: str, private: str, off: str
 def test_query(query: str, told: str) -> None:
     """Only listed keys are told, and only listed values of them."""
     assert BALANCED.query(query) == STRICT.query(query) == told
+
+
+def test_fields_beyond_a_bound_are_left_out() -> None:
+    """Of a query with many fields the first ones are kept, the rest not even redacted."""
+    assert BALANCED.query("&".join(["s=80"] * 100)) == "&".join(["s=80"] * MOST_FIELDS)
 
 
 @pytest.mark.parametrize(

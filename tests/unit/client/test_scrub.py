@@ -14,6 +14,7 @@ from avatar_telemetry.client.scrub import (
     Sent,
     emails,
     message,
+    words_of,
 )
 
 # With lone surrogates, which no bytes decode to and nothing can encode.
@@ -122,3 +123,8 @@ def test_secrets_do_not_pass(before: str, after: str) -> None:
     assert "secret.name" not in scrubbed
     assert DIGEST not in scrubbed
     assert len(scrubbed.encode()) <= 4 * LONGEST_MESSAGE
+
+
+def test_words_of_a_text_that_is_percent_encoded() -> None:
+    """An application decodes what a client has encoded, so that both forms may be in a message."""
+    assert {"änna", "Änna", "smith"} <= words_of("q=%C3%84nna+smith")

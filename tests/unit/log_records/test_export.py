@@ -77,8 +77,11 @@ def body(log: ReceivedLog) -> str:
     return log.proto.body.string_value
 
 
-def test_what_arrives_of_a_record(export: Any, sink: OtlpSink) -> None:
-    """Severity, message, place, logger and service of a record arrive."""
+def test_what_arrives_of_a_record(
+    export: Any, sink: OtlpSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Severity, message, place, logger and service of a warning or worse arrive."""
+    caplog.set_level(logging.INFO, LOGGER.name)
     exported = export()
     LOGGER.info("too quiet")
     LOGGER.warning("no picture in %s steps", 3)

@@ -69,6 +69,17 @@ def test_busy_and_idle_workers(worker: Slot, tmp_path: Path) -> None:
         book.detach()
 
 
+def test_child_of_the_application_is_no_worker(worker: Slot, tmp_path: Path) -> None:
+    """It holds a slot, and serves no requests."""
+    child = claim_slot(tmp_path, worker=False)
+    try:
+        seen = page(tmp_path, Server(os.getpid(), lambda: ()))
+    finally:
+        child.close()
+    assert values(seen["gunicorn_workers"], "state") == {"busy": 0.0, "idle": 1.0}
+    assert values(seen["avatar_telemetry_slots_in_use"]) == {"": 2.0}
+
+
 def test_processes_by_worker(worker: Slot, tmp_path: Path) -> None:
     """Each worker is shown by its slot, and the master beside them."""
     seen = page(tmp_path, Server(os.getppid(), lambda: ()))

@@ -21,6 +21,7 @@ from tests.support.wsgi_client import call, make_environ
 FAMILIES = [
     family("requests", "counter", 'back\\slash "quoted"\nline', [((("path", '/a"\\\n'),), 3.0)]),
     family("load", "gauge", "", [((), float("inf")), ((("x", "ü"),), -1.5e-9)]),
+    family("low", "gauge", "", [((), float("-inf"))]),
     family("target", "info", "who", [((("service_name", "ivatar"),), 1.0)]),
 ]
 TOKEN = "sesame-open"
@@ -46,6 +47,7 @@ def test_the_page_parses_to_what_it_was_made_of(openmetrics: bool, parse) -> Non
     parsed = samples(parse(render(FAMILIES, openmetrics=openmetrics).decode()))
     assert parsed["requests_total", (("path", '/a"\\\n'),)] == 3.0
     assert parsed["load", ()] == float("inf")
+    assert parsed["low", ()] == float("-inf")
     assert parsed["load", (("x", "ü"),)] == -1.5e-9
     assert parsed["target_info", (("service_name", "ivatar"),)] == 1.0
 

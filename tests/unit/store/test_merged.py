@@ -170,6 +170,30 @@ def test_what_is_no_file_is_skipped(tmp_path: Path) -> None:
     assert store.unreadable == 3  # what does not exist is no file
 
 
+def test_a_gauge_of_an_unknown_mode_hides_no_other_file(tmp_path: Path) -> None:
+    """Another program, or a version to come, may write one."""
+    for prefix in ("gauge_sum", "gauge_median"):
+        file = MappedFile(tmp_path / f"{prefix}_1.db")
+        doubles, index = file.cell(encode_key("g", "g", {}, ""))
+        doubles[index] = 2.0
+        file.close()
+    store = MergedStore(tmp_path)
+    assert [list(each.values) for each in store.read([])] == [[2.0]]
+    assert store.unreadable == 1
+
+
+def test_a_damaged_key_hides_no_other(tmp_path: Path) -> None:
+    """The other series of its file count, and the file counts as unreadable."""
+    file = MappedFile(tmp_path / "counter_1.db")
+    for key in (encode_key("a", "a_total", {}, ""), "no JSON", encode_key("b", "b_total", {}, "")):
+        doubles, index = file.cell(key)
+        doubles[index] = 2.0
+    file.close()
+    store = MergedStore(tmp_path)
+    assert [each.name for each in store.read([])] == ["a", "b"]
+    assert store.unreadable == 1
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return filled(tmp_path_factory.mktemp("whole"))
