@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.gunicorn_server import Serve, eventually
+from tests.support.gunicorn_server import HOST, Serve, eventually
 from tests.support.otlp_sink import OtlpSink
 from tests.support.rows import PRELOAD, by_default
 
@@ -39,5 +39,5 @@ def test_before_any_request(sink: OtlpSink, serve: Serve, preload: bool) -> None
         spans = [span for span in sink.spans() if span.name == "avatar.warm_up"]
         return {span.resource["service.instance.id"] for span in spans}
 
-    wanted = {f"unknown/{slot}" for slot in range(3)}
+    wanted = {f"{HOST}/{slot}" for slot in range(3)}
     eventually(lambda: instances() == wanted, what="a span of each worker")

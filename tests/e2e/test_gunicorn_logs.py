@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gunicorn_server import GunicornServer, Serve, eventually
+from tests.support.gunicorn_server import HOST, GunicornServer, Serve, eventually
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import DOCS
@@ -140,7 +140,7 @@ def test_records_of_all_workers_arrive(sink: OtlpSink, serve: Serve) -> None:
     assert Counter(log.proto.trace_id.hex() for log in logs) == Counter(traces)
     assert {log.proto.span_id.hex() for log in logs} <= {span.span_id for span in sink.spans()}
     assert {log.resource["service.name"] for log in logs} == {"pictures"}
-    assert all(log.resource["service.instance.id"].startswith("unknown/") for log in logs)
+    assert all(log.resource["service.instance.id"].startswith(f"{HOST}/") for log in logs)
 
 
 def test_a_collector_that_hangs_delays_no_exit(sink: OtlpSink, serve: Serve) -> None:

@@ -25,6 +25,10 @@ from tests.support.paths import APPS
 from tests.support.waiting import eventually as eventually
 
 SHARED_MEMORY = Path("/dev/shm")
+START = "avatar_telemetry: metrics at"
+"""The beginning of the line that a healthy start logs."""
+HOST = "a-host"
+"""Instance that servers report, unless a test names another."""
 DEADLINE = 60.0
 """Seconds after which something that should have come is given up; never a measurement."""
 HOOKS = "child_exit, on_exit, on_starting, post_fork, worker_exit"
@@ -574,6 +578,6 @@ def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
         if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "COV_"))
     }  # fmt: skip
     kept["AVATAR_TELEMETRY_PROFILE"] = "avatar_telemetry.profiles.generic:PROFILE"
-    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(APPS)}
+    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(APPS), "HOSTNAME": HOST}
     kept |= {name: value for name, value in changes.items() if value is not None}
     return {name: value for name, value in kept.items() if changes.get(name, "") is not None}
