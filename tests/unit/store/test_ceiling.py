@@ -83,7 +83,7 @@ def test_a_histogram_is_one_series(tmp_path: Path) -> None:
     recorder.book.detach()
 
 
-@pytest.mark.parametrize("ceiling", ["100", "20000"])
+@pytest.mark.parametrize("ceiling", ["100", pytest.param("20000", marks=pytest.mark.slow)])
 def test_a_flood_hides_no_failure(tmp_path: Path, ceiling: str) -> None:
     """After every method on every route, answered in two ways, each crash and each failed login is
     counted as such, by this worker and by the next one in its slot."""
