@@ -68,7 +68,9 @@ class Pair:
 
 
 def _as_seen(answer: Answer, server: GunicornServer) -> tuple[object, ...]:
-    headers = {name: value for name, value in answer.headers.items() if name != "Date"}
+    # The two are asked one after the other, perhaps in different seconds.
+    times = dict.fromkeys({"Date", "Expires"} & answer.headers.keys(), "a time")
+    headers = {**answer.headers, **times}
     text = repr((headers, answer.cookies, answer.body)).replace(str(server.path), "")
     return answer.status, SECRET.sub(r"\1", text)
 
