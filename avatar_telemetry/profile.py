@@ -68,7 +68,7 @@ PIXELS: Literal["pixels"] = "pixels"
 QueryRule = frozenset[str] | Literal["pixels"]
 """The values of a query key that may be told: these words, or any number of up to 5 digits."""
 PERSONAL = ("digest", "email")
-LONGEST_PERSONAL = 255
+MAX_PERSONAL_LENGTH = 255
 
 Search = Callable[[str], "re.Match[str] | None"]
 Candidates = tuple[tuple[Search, Route], ...]
@@ -165,7 +165,7 @@ class Profile:
         found = search(_decoded(path)) if search is not None else None
         if found is None or found.lastgroup is None:
             return None
-        return found.lastgroup, found[found.lastgroup][:LONGEST_PERSONAL]
+        return found.lastgroup, found[found.lastgroup][:MAX_PERSONAL_LENGTH]
 
     def _search(self, path: str) -> Route:
         path = _decoded(path)

@@ -16,7 +16,7 @@ from avatar_telemetry.cli.web import WebError
 if TYPE_CHECKING:
     from avatar_telemetry.cli.top import Watched
 
-MOST_ROUTES = 12
+MAX_ROUTES = 12
 WIDTH_WITHOUT_TERMINAL = 110
 BAD_ERRORS = 0.01
 """Share of answers of 5xx that is shown in red."""
@@ -97,7 +97,7 @@ def _routes(seen: Look) -> Table:
     table = Table("slowest routes", box=None, pad_edge=False, padding=(0, 2), header_style="bold")
     for name in ("req/s", "errors", "p50", "p95", "p99"):
         table.add_column(name, justify="right")
-    for route in seen.routes[:MOST_ROUTES]:
+    for route in seen.routes[:MAX_ROUTES]:
         style = "red" if route.errors > BAD_ERRORS else ""
         table.add_row(
             Text(route.path), f"{route.rate:.1f}", Text(f"{route.errors:.1%}", style=style),

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-LONGEST_LINE = 100
+MAX_LINE_LENGTH = 100
 
 
 def colours() -> bool:

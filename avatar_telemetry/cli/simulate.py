@@ -15,8 +15,8 @@ from avatar_telemetry.cli.output import say, say_json, say_table
 from avatar_telemetry.cli.traffic import Visitor
 from avatar_telemetry.cli.web import Site, WebError
 
-MOST_REQUESTS = 1_000_000
-MOST_VISITORS = 64
+MAX_REQUESTS = 1_000_000
+MAX_VISITORS = 64
 GIVE_UP = 20
 """Requests without an answer, one after the other, after which the server is taken to be away."""
 LOOK = 0.05
@@ -63,13 +63,13 @@ class Tally:
 @click.command("simulate")
 @click.argument("url")
 @click.option(
-    "--requests", "-n", default=1000, type=click.IntRange(1, MOST_REQUESTS), show_default=True
+    "--requests", "-n", default=1000, type=click.IntRange(1, MAX_REQUESTS), show_default=True
 )
 @click.option(
     "--concurrency",
     "-c",
     default=4,
-    type=click.IntRange(1, MOST_VISITORS),
+    type=click.IntRange(1, MAX_VISITORS),
     show_default=True,
     help="Visitors at once.",
 )

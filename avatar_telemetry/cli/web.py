@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from avatar_telemetry.errors import AvatarTelemetryError
 
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 """Of an answer: a page of 10,000 series has about 1 MB."""
 
 
@@ -89,7 +89,7 @@ class Site:
                 method, self.path + path, body, {"Connection": "close", **(headers or {})}
             )
             response = connection.getresponse()
-            data = response.read(MOST_BYTES)
+            data = response.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise WebError(f"{self.url} {explain(error)}") from error
         finally:

@@ -12,8 +12,8 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 # RFC 1035, section 2.3.4.
-LONGEST_NAME = 255
-LONGEST = LONGEST_NAME + len("[]:65535")
+MAX_NAME_LENGTH = 255
+MAX_LENGTH = MAX_NAME_LENGTH + len("[]:65535")
 LARGEST_PORT = 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -41,7 +41,7 @@ def parse(text: str) -> Authority | None:
         ``None`` where the text is anything else. A name that is not ASCII is something else: in a
         Host header it stands in its ASCII form (RFC 5890).
     """
-    return _parse(text) if len(text) <= LONGEST else None
+    return _parse(text) if len(text) <= MAX_LENGTH else None
 
 
 def server(

@@ -23,8 +23,8 @@ from avatar_telemetry.client.privacy import quote_path
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-LONGEST_PATH = 2048
-LONGEST_REMEMBERED = 512
+MAX_PATH_LENGTH = 2048
+MAX_REMEMBERED_LENGTH = 512
 
 
 class ExcludedUrls:
@@ -55,12 +55,12 @@ class ExcludedUrls:
         get = environ.get
         path = (get("SCRIPT_NAME") or "") + (get("PATH_INFO") or "")
         host = get("HTTP_HOST") or ""
-        short = len(path) + len(host) <= LONGEST_REMEMBERED
+        short = len(path) + len(host) <= MAX_REMEMBERED_LENGTH
         search = self._remembered if short else self._search
         return search(get("wsgi.url_scheme") or "", host, get("SERVER_NAME"), path)
 
     def _search(self, scheme: str, host: str, server_name: str | None, path: str) -> bool:
         server = authority.server(scheme, host, server_name, None)
         place = f"{scheme}://{server.netloc}" if server else ""
-        quoted = quote_path(path[:LONGEST_PATH])
+        quoted = quote_path(path[:MAX_PATH_LENGTH])
         return self._paths.url_disabled(quoted) or self._urls.url_disabled(place + quoted)

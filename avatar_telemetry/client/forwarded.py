@@ -31,12 +31,12 @@ from avatar_telemetry.config.parsing import Allow, ip
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-LONGEST_HEADER = 4096
+MAX_HEADER_LENGTH = 4096
 """Characters at the right end of a header that are read."""
-MOST_HOPS = 32
-LONGEST_NODE = 128
+MAX_HOPS = 32
+MAX_NODE_LENGTH = 128
 REMEMBERED = 1024
-LONGEST_REMEMBERED = 256
+MAX_REMEMBERED_LENGTH = 256
 
 # Not from the middle of a run of backslashes: that would take time as the square of its length.
 _QUOTE_OR_COMMA = re.compile(r'(?<!\\)\\*"|,')
@@ -102,7 +102,7 @@ class Proxies:
         forwarded = get("HTTP_FORWARDED") or ""
         forwarded_for = get("HTTP_X_FORWARDED_FOR") or ""
         proto = get("HTTP_X_FORWARDED_PROTO") or ""
-        if len(forwarded) + len(forwarded_for) + len(proto) > LONGEST_REMEMBERED:
+        if len(forwarded) + len(forwarded_for) + len(proto) > MAX_REMEMBERED_LENGTH:
             found = self._origin(peer, _right_end(forwarded), _right_end(forwarded_for), proto)
         else:
             found = self._remembered(peer, forwarded, forwarded_for, proto)
@@ -134,7 +134,7 @@ class Proxies:
 
     def _walk(self, address: str, hops: Iterator[tuple[str, str | None]]) -> tuple[str, str | None]:
         scheme = None
-        for (node, proto), _ in zip(hops, range(MOST_HOPS), strict=False):
+        for (node, proto), _ in zip(hops, range(MAX_HOPS), strict=False):
             scheme = proto or scheme
             parsed = parse_address(node)
             if parsed is None:
@@ -151,7 +151,7 @@ def parse_address(node: str) -> IPv4Address | IPv6Address | None:
     Returns:
         As :func:`avatar_telemetry.config.parsing.ip` has it.
     """
-    if len(node) > LONGEST_NODE:
+    if len(node) > MAX_NODE_LENGTH:
         return None
     host, port = node, ""
     if node[:1] == "[":
@@ -202,7 +202,7 @@ def _scheme(text: str) -> str | None:
 
 
 def _right_end(header: str) -> str:
-    if len(header) <= LONGEST_HEADER:
+    if len(header) <= MAX_HEADER_LENGTH:
         return header
     # The mark spoils the element that was cut through: half an address can be an address.
-    return "?" + header[-LONGEST_HEADER:]
+    return "?" + header[-MAX_HEADER_LENGTH:]

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 CREDENTIALS = (
     r"^authorization$", r"^proxy-authorization$", r"^cookie$", r"^set-cookie$",
 )  # fmt: skip
-LONGEST_VALUE = 1024
-LONGEST_NAME = 128
-MOST_VALUES = 64
+MAX_VALUE_LENGTH = 1024
+MAX_NAME_LENGTH = 128
+MAX_VALUES = 64
 _NORMALISE = {"request": normalise_request_header_name, "response": normalise_response_header_name}
 
 
@@ -86,11 +86,11 @@ class HeaderCapture:
         if not self._any:
             return found
         for name, value in headers:
-            known = isinstance(name, str) and len(name) <= LONGEST_NAME
+            known = isinstance(name, str) and len(name) <= MAX_NAME_LENGTH
             key = self._key(name) if known else None
-            if key is not None and len(found.get(key, ())) < MOST_VALUES:
+            if key is not None and len(found.get(key, ())) < MAX_VALUES:
                 shown = self._sanitize.sanitize_header_value(name, text(value))
-                found[key] = (*found.get(key, ()), decoded(shown[:LONGEST_VALUE]))
+                found[key] = (*found.get(key, ()), decoded(shown[:MAX_VALUE_LENGTH]))
         return found
 
     def _find_key(self, name: str) -> str | None:

@@ -30,14 +30,14 @@ from avatar_telemetry.config.settings import Privacy as Mode
 from avatar_telemetry.profile import PIXELS, QueryRule
 
 DIGEST_BYTES = 8
-LONGEST_KEY = blake2b.MAX_KEY_SIZE
-LONGEST_NAME = 255
+MAX_KEY_LENGTH = blake2b.MAX_KEY_SIZE
+MAX_NAME_LENGTH = 255
 """Characters of a digest, a name or a file name."""
-LONGEST_TEXT = 256
-LONGEST_URL_PART = 4096
-LONGEST_STACK = 16_384
-MOST_FRAMES = 32
-MOST_FIELDS = 32
+MAX_TEXT_LENGTH = 256
+MAX_URL_PART_LENGTH = 4096
+MAX_STACK_LENGTH = 16_384
+MAX_FRAMES = 32
+MAX_FIELDS = 32
 NETWORK_BITS = {4: 24, 6: 48}
 
 # RFC 3986: what a path segment, and a query, may hold besides letters and digits.
@@ -45,7 +45,7 @@ _PATH_SAFE = "/:@!$&'()*+,;=~"
 _QUERY_SAFE = _PATH_SAFE + "?%"
 _EXTENSION = re.compile(r".\.([A-Za-z0-9]{1,7})\Z", re.DOTALL)
 _PIXELS = re.compile(r"[0-9]{1,5}")
-_LONGEST_ESCAPED = 3 * 32
+_MAX_ESCAPED_LENGTH = 3 * 32
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Privacy:
     _hash: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.key) <= LONGEST_KEY:
-            raise ValueError(f"a privacy key has 1 to {LONGEST_KEY} bytes, not {len(self.key)}")
+        if not 0 < len(self.key) <= MAX_KEY_LENGTH:
+            raise ValueError(f"a privacy key has 1 to {MAX_KEY_LENGTH} bytes, not {len(self.key)}")
         object.__setattr__(self, "_hash", blake2b(digest_size=DIGEST_BYTES, key=self.key))
 
     def digest(self, text: str) -> str | None:
@@ -83,17 +83,17 @@ class Privacy:
         if self.mode == "strict" or not text:
             return None
         if self.mode == "off":
-            return scrub.encodable(text[:LONGEST_NAME])
+            return scrub.encodable(text[:MAX_NAME_LENGTH])
         hashed = self._hash.copy()
-        hashed.update(text[:LONGEST_NAME].strip().lower().encode("utf-8", "replace"))
+        hashed.update(text[:MAX_NAME_LENGTH].strip().lower().encode("utf-8", "replace"))
         digest: str = hashed.hexdigest()
         return digest
 
     def address(self, ip: str) -> str | None:
         """A client's address: its network of 24 bits, of 48 for IPv6."""
         if self.mode == "balanced":
-            return _network(ip[:LONGEST_NAME])
-        return None if self.mode == "strict" else scrub.encodable(ip[:LONGEST_NAME]) or None
+            return _network(ip[:MAX_NAME_LENGTH])
+        return None if self.mode == "strict" else scrub.encodable(ip[:MAX_NAME_LENGTH]) or None
 
     def text(self, value: str) -> str | None:
         """What a program says of itself, such as a user agent: without e-mail addresses.
@@ -104,15 +104,15 @@ class Privacy:
         if self.mode == "strict" or not value:
             return None
         if self.mode == "off":
-            return decoded(value[:LONGEST_TEXT])
+            return decoded(value[:MAX_TEXT_LENGTH])
         # An address that crosses the bound is known as one only when it is seen whole.
-        return _without_emails(value[: 2 * LONGEST_TEXT])
+        return _without_emails(value[: 2 * MAX_TEXT_LENGTH])
 
     def file_name(self, name: str) -> str | None:
         """The name of an uploaded file: its extension alone."""
         if self.mode == "off":
-            return scrub.encodable(name[:LONGEST_NAME]) or None
-        found = _EXTENSION.search(name[-LONGEST_NAME:]) if self.mode == "balanced" else None
+            return scrub.encodable(name[:MAX_NAME_LENGTH]) or None
+        found = _EXTENSION.search(name[-MAX_NAME_LENGTH:]) if self.mode == "balanced" else None
         return f".{found[1].lower()}" if found else None
 
     def path(self, template: str, script_name: str, path: str) -> str:
@@ -138,15 +138,15 @@ class Privacy:
             return ""
         if self.mode == "off":
             return _quote(query, _QUERY_SAFE)
-        fields = query[:LONGEST_URL_PART].split("&", MOST_FIELDS)
-        return "&".join(filter(None, map(self._query_field, islice(fields, MOST_FIELDS))))
+        fields = query[:MAX_URL_PART_LENGTH].split("&", MAX_FIELDS)
+        return "&".join(filter(None, map(self._query_field, islice(fields, MAX_FIELDS))))
 
     def exception(self, error: BaseException) -> tuple[str, str | None]:
         """The type of an exception and its message, scrubbed and bounded."""
         try:
             if self.mode == "strict":
                 return error_type(error), None
-            frames = deque(traceback.walk_tb(error.__traceback__), MOST_FRAMES)
+            frames = deque(traceback.walk_tb(error.__traceback__), MAX_FRAMES)
             return error_type(error), self.message(str(error), [f.f_code for f, _ in frames])
         except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
             return error_type(error), None
@@ -161,7 +161,7 @@ class Privacy:
         if self.mode == "strict":
             return None
         if self.mode == "off":
-            return scrub.encodable(text[: scrub.LONGEST_MESSAGE])
+            return scrub.encodable(text[: scrub.MAX_MESSAGE_LENGTH])
         sent = self.sent()
         known = scrub.words_of_code(codes) if sent is not None and sent.has_form else ()
         return scrub.message(text, sent, known)
@@ -183,15 +183,15 @@ class Privacy:
         if self.mode == "strict":
             return None
         if self.mode == "balanced":
-            frames = deque(traceback.walk_tb(error.__traceback__), MOST_FRAMES)
+            frames = deque(traceback.walk_tb(error.__traceback__), MAX_FRAMES)
             places = (f'File "{f.f_code.co_filename}", line {line}, in {f.f_code.co_name}'
                       for f, line in frames)  # fmt: skip
-            return scrub.encodable("\n".join(places))[-LONGEST_STACK:] or None
+            return scrub.encodable("\n".join(places))[-MAX_STACK_LENGTH:] or None
         try:
             lines = traceback.format_exception(type(error), error, error.__traceback__)
         except Exception:  # noqa: BLE001 - it formats what the application made
             return None
-        return scrub.encodable("".join(lines))[-LONGEST_STACK:]
+        return scrub.encodable("".join(lines))[-MAX_STACK_LENGTH:]
 
     def _query_field(self, text: str) -> str:
         key, _, value = text.partition("=")
@@ -231,7 +231,7 @@ def quote_path(path: str) -> str:
 
 
 def _quote(text: str, safe: str) -> str:
-    return quote(_bytes(text[:LONGEST_URL_PART]), safe)
+    return quote(_bytes(text[:MAX_URL_PART_LENGTH]), safe)
 
 
 def _bytes(text: str) -> bytes:
@@ -240,7 +240,7 @@ def _bytes(text: str) -> bytes:
 
 def _plain(text: str) -> str:
     """A key or value without its percent-encoding; a long one can be nothing that is listed."""
-    return "" if len(text) > _LONGEST_ESCAPED else unquote_plus(text)
+    return "" if len(text) > _MAX_ESCAPED_LENGTH else unquote_plus(text)
 
 
 @lru_cache(maxsize=2048)
@@ -254,4 +254,4 @@ def _network(ip: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _without_emails(text: str) -> str:
-    return scrub.emails(decoded(text))[:LONGEST_TEXT]
+    return scrub.emails(decoded(text))[:MAX_TEXT_LENGTH]

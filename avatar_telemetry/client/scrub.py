@@ -15,9 +15,9 @@ from urllib.parse import unquote_plus, urlsplit
 from avatar_telemetry.client import authority
 
 REDACTED = "REDACTED"
-LONGEST_MESSAGE = 1_000
+MAX_MESSAGE_LENGTH = 1_000
 """Characters of a scrubbed message."""
-LONGEST_READ = 4_000
+MAX_READ_LENGTH = 4_000
 """Characters of a message that are looked at."""
 
 MAX_WORDS = 256
@@ -120,18 +120,18 @@ def message(text: str, sent: Sent | None = None, known: Collection[str] = ()) ->
             a form.
 
     Returns:
-        At most :data:`LONGEST_MESSAGE` characters.
+        At most :data:`MAX_MESSAGE_LENGTH` characters.
     """
-    if len(text) > LONGEST_READ:
+    if len(text) > MAX_READ_LENGTH:
         # The word that was cut through may be too short now to be known for what it is.
-        text = text[:LONGEST_READ].rpartition(" ")[0]
+        text = text[:MAX_READ_LENGTH].rpartition(" ")[0]
     text = encodable(text).replace(_OWN_PATH, "?")
     if sent is not None and len(sent.path) > 1:
         text = text.replace(sent.path, _OWN_PATH)
     text = _PERSONAL.sub(_redacted, _without_quoted(text))
     if sent is not None:
         text = _without_words(text, sent, known).replace(_OWN_PATH, sent.template)
-    return text[:LONGEST_MESSAGE]
+    return text[:MAX_MESSAGE_LENGTH]
 
 
 def _without_quoted(text: str) -> str:

@@ -60,7 +60,7 @@ RESPONSE_NAMES: dict[Semconv, tuple[str, ...]] = {
 }
 
 OTHER_METHOD = "_OTHER"
-LONGEST_METHOD = 32
+MAX_METHOD_LENGTH = 32
 _VERSIONS = {
     "HTTP/0.9": "0.9", "HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2": "2", "HTTP/2.0": "2",
     "HTTP/3": "3", "HTTP/3.0": "3",
@@ -68,9 +68,9 @@ _VERSIONS = {
 ASTERISK = "*"
 """The target of a request for the server as a whole (RFC 9112, section 3.2.4)."""
 _SCHEMES = {"http": "http", "https": "https"}
-LONGEST_COUNT = 18
+MAX_COUNT_LENGTH = 18
 """Digits of a Content-Length that is believed: more than an int64 of OTLP holds is none."""
-LONGEST_REMEMBERED = 512
+MAX_REMEMBERED_LENGTH = 512
 """Characters of what a client sent that are worth a place in a cache."""
 
 
@@ -158,7 +158,7 @@ class HttpAttributes:
             known,
             None
             if known == method != OTHER_METHOD
-            else privacy.text(text(method)[:LONGEST_METHOD]),
+            else privacy.text(text(method)[:MAX_METHOD_LENGTH]),
             place.scheme,
             place.path,
             place.query,
@@ -181,7 +181,9 @@ class HttpAttributes:
         method = text(environ.get("REQUEST_METHOD"))
         if method in KNOWN_METHODS:
             return method
-        captured = self._privacy.text(method[:LONGEST_METHOD].upper()) if self.all_methods else ""
+        captured = (
+            self._privacy.text(method[:MAX_METHOD_LENGTH].upper()) if self.all_methods else ""
+        )
         return captured or OTHER_METHOD
 
     def _origin(self, environ: WSGIEnvironment, scheme: str) -> tuple[str, str]:
@@ -196,7 +198,7 @@ class HttpAttributes:
         place: Callable[..., Place] = self._place
         if template[:1] != "/" and get("PATH_INFO") == ASTERISK:
             path = ASTERISK
-        elif self._shows_path or len(host) + len(query) > LONGEST_REMEMBERED:
+        elif self._shows_path or len(host) + len(query) > MAX_REMEMBERED_LENGTH:
             path = get("PATH_INFO") or ""
             place = self._find_place
         return place(
@@ -254,6 +256,6 @@ class Place(NamedTuple):
 
 
 def _count(digits: str | None) -> int | None:
-    if not digits or len(digits) > LONGEST_COUNT or not (digits.isascii() and digits.isdigit()):
+    if not digits or len(digits) > MAX_COUNT_LENGTH or not (digits.isascii() and digits.isdigit()):
         return None
     return int(digits)

@@ -19,7 +19,7 @@ from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import PrivateTracerProvider
 
 # MySQL's drivers say "as many as there may be" before they have read the rows.
-MOST_ROWS = 1 << 62
+MAX_ROWS = 1 << 62
 RETURNED_ROWS = "db.response.returned_rows"
 AFFECTED_ROWS = "ivatar.db.rows_affected"
 
@@ -53,7 +53,7 @@ def note_rows(span: trace.Span, cursor: Any) -> None:
     """Put the number of rows on a span, where the driver knows it. Never raises."""
     try:
         rows = cursor.rowcount
-        if isinstance(rows, int) and 0 <= rows < MOST_ROWS:
+        if isinstance(rows, int) and 0 <= rows < MAX_ROWS:
             key = AFFECTED_ROWS if cursor.description is None else RETURNED_ROWS
             span.set_attribute(key, rows)
     except Exception:  # noqa: BLE001 - a cursor that its own method has closed

@@ -14,7 +14,7 @@ from typing import Any
 from avatar_telemetry.probes.patching import Call, surround, when_imported
 from avatar_telemetry.wsgi.request import CURRENT
 
-LONGEST_TEMPLATE = 200
+MAX_TEMPLATE_LENGTH = 200
 ANY = "{any}"
 
 _QUANTIFIER = r"(?:[*+?]|\{\d*,?\d*\})*\??"
@@ -80,7 +80,7 @@ def route_template(route: str) -> str:
             piece = ANY if token["some"] else token["escaped"] or token["literal"] or ""
         pieces.append(piece)
     text = "".join(pieces).replace(ANY + ANY, ANY)
-    return ("/" + text.lstrip("/"))[:LONGEST_TEMPLATE]
+    return ("/" + text.lstrip("/"))[:MAX_TEMPLATE_LENGTH]
 
 
 def _group(route: str, start: int) -> tuple[str, int]:

@@ -23,7 +23,7 @@ from avatar_telemetry.probes.patching import (
 from avatar_telemetry.store.labels import OTHER
 from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
-MOST_SPANS = 32
+MAX_SPANS = 32
 """Of one request: an animation may have hundreds of frames, each scaled for itself."""
 
 _FORMATS = {form.upper(): form for form in ("png", "gif", "webp", "avif")} | {"JPEG": "jpg"}
@@ -50,7 +50,7 @@ def _around(step: str) -> Around:
             request = CURRENT.get()
             if request is None or INSIDE.get():
                 return original(*args, **kwargs)
-            shown = request.image_steps < MOST_SPANS
+            shown = request.image_steps < MAX_SPANS
             token = INSIDE.set(True)
             try:
                 with child_span(request, name, {}) if shown else NOTHING as span:

@@ -23,10 +23,10 @@ and have no span."""
 SYSTEMS = ("postgresql", "mysql", "sqlite", "other")
 """Values of the ``system`` label."""
 
-LONGEST = 2048
+MAX_LENGTH = 2048
 """Characters of a text that are given at most."""
 READ = 16_384
-"""Characters of a text that are looked at: enough to fill LONGEST."""
+"""Characters of a text that are looked at: enough to fill MAX_LENGTH."""
 
 _OPERATIONS = {word: word for word in OPERATIONS[:-1]} | {"START": "BEGIN", "END": "COMMIT"}
 _SYSTEMS = {name: name for name in SYSTEMS} | {"mariadb": "mysql", "postgres": "postgresql"}
@@ -96,7 +96,7 @@ def without_literals(statement: str, system: str) -> str:
         system: one of :data:`SYSTEMS`; each quotes in its own way.
 
     Returns:
-        At most :data:`LONGEST` characters; the operation alone where the text is ambiguous.
+        At most :data:`MAX_LENGTH` characters; the operation alone where the text is ambiguous.
     """
     return _without_literals(statement[:READ], system)
 
@@ -115,9 +115,9 @@ def _without_literals(text: str, system: str) -> str:
             continue
         parts.append(shown)
         length += len(shown)
-        if length >= LONGEST:
+        if length >= MAX_LENGTH:
             break
-    return "".join(parts).strip()[:LONGEST]
+    return "".join(parts).strip()[:MAX_LENGTH]
 
 
 def _shown(match: re.Match[str], system: str, before: str) -> str:

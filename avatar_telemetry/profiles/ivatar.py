@@ -32,9 +32,9 @@ from avatar_telemetry.profile import PIXELS, Kind, Profile, Route, SuccessRule
 DEFAULT_SIZE = 80
 LARGEST_SIZE = 512
 # Django's DATA_UPLOAD_MAX_NUMBER_FIELDS: a query with more fields is answered with 400.
-MOST_FIELDS = 1000
+MAX_FIELDS = 1000
 # "size" with every letter percent-encoded; a longer key can be neither "s" nor "size".
-LONGEST_KEY = len("%73%69%7A%65")
+MAX_KEY_LENGTH = len("%73%69%7A%65")
 
 OPERATIONS = (
     "login", "logout", "register", "password_reset", "password_reset_confirm", "password_change",
@@ -61,13 +61,13 @@ def size(query: str) -> int:
         return DEFAULT_SIZE
     if not query.isascii():
         query = _as_django_decodes(query)
-    fields = query.split("&", MOST_FIELDS)
-    if len(fields) > MOST_FIELDS:
+    fields = query.split("&", MAX_FIELDS)
+    if len(fields) > MAX_FIELDS:
         return DEFAULT_SIZE
     short = long = None
     for each in fields:
         key, _, value = each.partition("=")
-        if "%" in key and len(key) <= LONGEST_KEY:
+        if "%" in key and len(key) <= MAX_KEY_LENGTH:
             key = unquote(key)
         if key == "s":
             short = value

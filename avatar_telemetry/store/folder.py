@@ -29,7 +29,7 @@ PRIVATE_NAME = re.compile(PREFIX + r"[a-z0-9_]{8}", re.ASCII)
 LOCK_NAME = "folder.lock"
 KEY_BYTES = 32
 IN_USE = "the runtime folder is in use"
-LONGEST_RECORD = 65_536
+MAX_RECORD_LENGTH = 65_536
 LOCK_WAIT = 5.0
 """Seconds that another process's lock is waited for: its workers may be about to end."""
 LOCK_POLL = 0.05
@@ -90,7 +90,7 @@ class RuntimeFolder:
             os.close(directory)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            record, found = (os.pread(each, LONGEST_RECORD, 0) for each in (self.lock, lock))
+            record, found = (os.pread(each, MAX_RECORD_LENGTH, 0) for each in (self.lock, lock))
             if found not in (b"", record):
                 raise OSError(errno.EBUSY, "another server uses the folder", str(self.path))
             os.pwrite(lock, record, 0)
@@ -328,7 +328,7 @@ def _write_record(lock: int, masters: list[list[int]], since: float, key: bytes)
 
 def _masters(lock: int) -> list[list[int]]:
     try:
-        record = json.loads(os.pread(lock, LONGEST_RECORD, 0))
+        record = json.loads(os.pread(lock, MAX_RECORD_LENGTH, 0))
         return [[int(pid), int(started)] for pid, started in record["masters"]]
     except (ValueError, KeyError, TypeError):
         return []
@@ -337,7 +337,7 @@ def _masters(lock: int) -> list[list[int]]:
 def _is_of_orphans(lock: int) -> bool:
     """Return whether masters that ``/proc`` does not show are dead: they are of this namespace."""
     try:
-        namespace = json.loads(os.pread(lock, LONGEST_RECORD, 0))["namespace"]
+        namespace = json.loads(os.pread(lock, MAX_RECORD_LENGTH, 0))["namespace"]
     except (ValueError, KeyError, TypeError):
         return False
     return bool(namespace) and namespace == _pid_namespace()
@@ -353,7 +353,7 @@ def _pid_namespace() -> int:
 def _begun(lock: int, since: float, key: bytes) -> tuple[float, bytes]:
     """When counting began and the key, as the first user has recorded them."""
     try:
-        record = json.loads(os.pread(lock, LONGEST_RECORD, 0))
+        record = json.loads(os.pread(lock, MAX_RECORD_LENGTH, 0))
         return float(record["since"]), bytes.fromhex(record["key"])
     except (ValueError, KeyError, TypeError):
         return since, key
@@ -389,7 +389,7 @@ def _folder_of(master: int, uid: int) -> str | None:
 def _read_record(path: Path) -> bytes:
     lock = open_own(path / LOCK_NAME, os.O_RDONLY)
     try:
-        return os.pread(lock, LONGEST_RECORD, 0)
+        return os.pread(lock, MAX_RECORD_LENGTH, 0)
     finally:
         os.close(lock)
 

@@ -29,9 +29,9 @@ SOURCES = ("uploaded", "generated", "external", OTHER)
 AUTH_OPERATIONS = ("login", "logout", "register", "password_reset", "openid")
 
 # What follows the last dot of a long name is more likely text than a suffix.
-LONGEST_SUFFIX = 5
+MAX_SUFFIX_LENGTH = 5
 # RFC 1035, section 2.3.4; also bounds the walk through the labels of a name.
-LONGEST_HOST = 255
+MAX_HOST_LENGTH = 255
 
 KNOWN_METHODS = {method: method for method in METHODS[:-1]}
 _STATUSES: dict[int | str, str] = {
@@ -76,7 +76,7 @@ def image_format(content_type: str) -> str:
 def suffix_format(path: str) -> str:
     """``format`` that the suffix of a path asks for: one of :data:`FORMATS`."""
     name, dot, suffix = path[path.rfind("/") + 1 :].rpartition(".")
-    if not (name and dot and 0 < len(suffix) <= LONGEST_SUFFIX):
+    if not (name and dot and 0 < len(suffix) <= MAX_SUFFIX_LENGTH):
         return NONE
     return _FORMATS_BY_SUFFIX.get(suffix.lower(), OTHER)
 
@@ -115,7 +115,7 @@ def service(host: str, services: Mapping[str, str]) -> str:
 
 def known_host(host: str, services: Mapping[str, str]) -> str:
     """The nearest host of ``services`` that a host is or is below; empty where there is none."""
-    if len(host) > LONGEST_HOST:
+    if len(host) > MAX_HOST_LENGTH:
         return ""
     name = host.lower().removesuffix(".")
     while name and name not in services:

@@ -36,7 +36,7 @@ INFINITE = float("inf")
 MAX_PLANS = 4096
 TEND_INTERVAL = 1.0
 # A longer query is rather a stranger's invention than a page's picture.
-LONGEST_QUERY = 64
+MAX_QUERY_LENGTH = 64
 
 
 class HistogramCells:

@@ -27,7 +27,7 @@ from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 # with every request.
 KEPT = 4096
 # Longer values are not worth a place.
-LONGEST_KEPT = 256
+MAX_KEPT_LENGTH = 256
 
 _times = struct.Struct("<BQBQ")
 _fixed64 = struct.Struct("<Q")
@@ -213,7 +213,7 @@ class _AttributeCache(dict[Any, bytes]):
 
     def __missing__(self, value: Any) -> bytes:
         encoded = _key_value(0x4A, self._key, value)
-        if len(encoded) <= LONGEST_KEPT:
+        if len(encoded) <= MAX_KEPT_LENGTH:
             if len(self) >= KEPT:
                 self.clear()
                 self[None] = b""
@@ -229,7 +229,7 @@ def _caches(keys: tuple[str, ...]) -> tuple[_AttributeCache, ...]:
 def _free(key: str, value: Any) -> bytes:
     """An attribute set by hand. Zero and minus zero are equal, so no float is kept."""
     kind = type(value)
-    if kind is int or kind is bool or (kind is str and len(value) <= LONGEST_KEPT):
+    if kind is int or kind is bool or (kind is str and len(value) <= MAX_KEPT_LENGTH):
         return _kept(key, value)
     return _key_value(0x4A, key, value)
 

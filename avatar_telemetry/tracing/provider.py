@@ -36,7 +36,7 @@ Scrub = Callable[[str], "str | None"]
 Export = Callable[[RecordedSpan], None]
 
 # An attribute limit below this may cut what our own layer sets, which is never more.
-MOST_KNOWN = 64
+MAX_KNOWN = 64
 RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
 SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 
@@ -287,7 +287,7 @@ class LightTracerProvider(sdk.TracerProvider):
         """Whether limits can cut the attributes that our own layer sets."""
         most = self.limits.max_span_attributes
         return self.limits.max_span_attribute_length is not None or (
-            most is not None and most < MOST_KNOWN
+            most is not None and most < MAX_KNOWN
         )
 
     def get_tracer(

@@ -15,7 +15,7 @@ _MEANINGS: dict[str, str] = {}
 _CODES: dict[str, str] = {}
 """Status line -> code, of the lines that applications send."""
 _LOOKED_AT = ("content-length", "content-type", "location")
-MOST_NAMES = 256
+MAX_NAMES = 256
 
 
 def observe_head(request: AvatarRequest, status: str, headers: list[tuple[str, str]]) -> None:
@@ -56,7 +56,7 @@ def _code(status: str) -> str:
     code = line[:3]
     if line[3:4].strip(" ") or labels.status(code) == labels.OTHER:
         return labels.OTHER
-    if len(_CODES) < MOST_NAMES:
+    if len(_CODES) < MAX_NAMES:
         _CODES[status] = code
     return code
 
@@ -64,6 +64,6 @@ def _code(status: str) -> str:
 def _meaning(name: str) -> str:
     lower = name.lower()
     meaning = lower if lower in _LOOKED_AT else ""
-    if len(_MEANINGS) < MOST_NAMES:
+    if len(_MEANINGS) < MAX_NAMES:
         _MEANINGS[name] = meaning
     return meaning

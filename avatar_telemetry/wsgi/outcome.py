@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, IMPORTS, UPLOAD_SIZE, UPLOADS
-from avatar_telemetry.store.metrics import LONGEST_QUERY, Plan
+from avatar_telemetry.store.metrics import MAX_QUERY_LENGTH, Plan
 
 if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
@@ -38,7 +38,7 @@ def plan_of(request: AvatarRequest) -> Plan:
         return plan
     plan = _conclude(request)
     # Where no picture was given, the path has its say.
-    if labels.image_format(request.content_type) and len(request.query) <= LONGEST_QUERY:
+    if labels.image_format(request.content_type) and len(request.query) <= MAX_QUERY_LENGTH:
         metrics.remember(answer, (request.size, request.picture, request.source, plan))
     return plan
 

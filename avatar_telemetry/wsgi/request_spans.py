@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 Personal = tuple["str | None", "str | None"]
 """Attribute values of a digest and of an e-mail address."""
 ERROR = Status(StatusCode.ERROR)
-MOST_REMEMBERED = 1024
+MAX_REMEMBERED = 1024
 """Paths whose personal part is kept as it is told."""
-LONGEST_REMEMBERED = 128
+MAX_REMEMBERED_LENGTH = 128
 """Characters of such a path; an avatar's has 72."""
 SERVER_NAMES = (
     "ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format", "ivatar.avatar_digest",
@@ -275,12 +275,12 @@ class RequestTracing:
         return self.privacy.file_name(decoded(upload.first_name)), first.size, first.content_type
 
     def _personal(self, route: Route, path: str) -> Personal:
-        if len(path) > LONGEST_REMEMBERED:
+        if len(path) > MAX_REMEMBERED_LENGTH:
             return self._find_personal(route, path)
         found = self._personal_of.get(path)
         if found is None:
             # The pictures of a page are of a few people, and some are asked for all day.
-            if len(self._personal_of) >= MOST_REMEMBERED:
+            if len(self._personal_of) >= MAX_REMEMBERED:
                 self._personal_of.clear()
             found = self._personal_of[path] = self._find_personal(route, path)
         return found

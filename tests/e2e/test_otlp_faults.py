@@ -30,7 +30,7 @@ from tests.support.rows import WORKER_CLASSES, by_default
 
 PATIENCE = 20.0
 """Seconds on top of what is promised: a busy machine is not what is measured here."""
-MOST_GROWTH = 8 * 2**20
+MAX_GROWTH = 8 * 2**20
 """Bytes; a queue of spans that were not dropped would be more."""
 PATIENT = Case("patient", Fault.BLACKHOLE, refuses=False, patience=120.0)
 """Nothing fails in the time of a test: whoever ends did not wait for that."""
@@ -56,7 +56,7 @@ def test_nobody_notices(case: Case, worker_class: str, tmp_path: Path, bare: Run
     run = run_case(case, tmp_path, worker_class)
     assert run.replies == bare.replies
     assert_ends_are_bounded(run, bare)
-    assert run.growth < MOST_GROWTH
+    assert run.growth < MAX_GROWTH
     assert len(run.not_gunicorns) <= 1 + run.lasted // 60, run.not_gunicorns
     assert run.results is not None and sum(run.results.values()) == run.ended
     assert run.arrived == BACK
@@ -103,7 +103,7 @@ def test_the_queue_bounds_the_memory(serve: Serve, sink_process: SinkProcess) ->
     before = dropped()
     _send(server.get, 1000)
     assert dropped() - before == 2000
-    assert resident(worker) - full < MOST_GROWTH / 4
+    assert resident(worker) - full < MAX_GROWTH / 4
 
 
 def test_the_page_shows_every_fault() -> None:

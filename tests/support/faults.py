@@ -202,7 +202,7 @@ STORE = (
     ),
     Fault(
         "labels-long-suffix", "store/labels.py", "a suffix of five letters is none",
-        "0 < len(suffix) <= LONGEST_SUFFIX", "0 < len(suffix) < LONGEST_SUFFIX",
+        "0 < len(suffix) <= MAX_SUFFIX_LENGTH", "0 < len(suffix) < MAX_SUFFIX_LENGTH",
     ),
     Fault(
         "files-link-followed", "store/files.py", "a planted link leads to a file of root's",
@@ -396,7 +396,7 @@ STORE = (
     ),
     Fault(
         "labels-known-host-long", "store/labels.py", "a host of any length is searched",
-        '    if len(host) > LONGEST_HOST:\n        return ""\n', "",
+        '    if len(host) > MAX_HOST_LENGTH:\n        return ""\n', "",
     ),
     Fault(
         "labels-method-case", "store/labels.py", "a method in lower case is another one",
@@ -446,11 +446,11 @@ WSGI = (
     ),
     Fault(
         "head-names-unbounded", "wsgi/head.py", "an application fills the memory with header names",
-        "if len(_MEANINGS) < MOST_NAMES:", "if len(_MEANINGS) >= 0:",
+        "if len(_MEANINGS) < MAX_NAMES:", "if len(_MEANINGS) >= 0:",
     ),
     Fault(
         "outcome-long-query", "wsgi/outcome.py", "clients fill the memory with queries",
-        " and len(request.query) <= LONGEST_QUERY", "",
+        " and len(request.query) <= MAX_QUERY_LENGTH", "",
     ),
     Fault(
         "outcome-answer-of-another", "wsgi/outcome.py", "two applications share size labels",
@@ -499,7 +499,7 @@ WSGI = (
     ),
     Fault(
         "spans-personal-unbounded", "wsgi/request_spans.py", "clients fill the memory with paths",
-        "if len(self._personal_of) >= MOST_REMEMBERED:", "if len(self._personal_of) < 0:",
+        "if len(self._personal_of) >= MAX_REMEMBERED:", "if len(self._personal_of) < 0:",
     ),
     Fault(
         "spans-client-errors", "wsgi/request_spans.py", "a 404 is an error of the server",
@@ -576,7 +576,7 @@ WSGI = (
     ),
     Fault(
         "head-lines-unbounded", "wsgi/head.py", "an application fills the memory with status lines",
-        "if len(_CODES) < MOST_NAMES:", "if len(_CODES) >= 0:",
+        "if len(_CODES) < MAX_NAMES:", "if len(_CODES) >= 0:",
     ),
     Fault(
         "head-four-digits", "wsgi/head.py", "a status of four digits is one of three",
@@ -630,7 +630,7 @@ WSGI = (
 TRACING = (
     Fault(
         "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
-        "if len(encoded) <= LONGEST_KEPT:", "if encoded:",
+        "if len(encoded) <= MAX_KEPT_LENGTH:", "if encoded:",
     ),
     Fault(
         "encoder-truth-is-one", "tracing/encoder.py", "True is sent as 1 after a 1",
@@ -1341,7 +1341,7 @@ PROBES = (
     Fault(
         "cursor-unread-rows", "probes/cursor_spans.py",
         "a number of rows that is not known is noted",
-        "0 <= rows < MOST_ROWS",
+        "0 <= rows < MAX_ROWS",
         "0 <= rows",
     ),
     Fault(
@@ -1443,7 +1443,7 @@ CLIENT = (
     ),
     Fault(
         "privacy-cut-email", "client/privacy.py", "an e-mail address at the bound is half kept",
-        "_without_emails(value[: 2 * LONGEST_TEXT])", "_without_emails(value[:LONGEST_TEXT])",
+        "_without_emails(value[: 2 * MAX_TEXT_LENGTH])", "_without_emails(value[:MAX_TEXT_LENGTH])",
     ),
     Fault(
         "privacy-source-lines", "client/privacy.py", "balanced keeps lines of source",
@@ -1455,7 +1455,7 @@ CLIENT = (
     ),
     Fault(
         "privacy-many-fields", "client/privacy.py", "the rest of a long query is kept",
-        "islice(fields, MOST_FIELDS)", "fields",
+        "islice(fields, MAX_FIELDS)", "fields",
     ),
     Fault(
         "forwarded-any-peer", "client/forwarded.py", "any client names its own address",
@@ -1467,11 +1467,11 @@ CLIENT = (
     ),
     Fault(
         "forwarded-hops", "client/forwarded.py", "any number of hops is walked",
-        "zip(hops, range(MOST_HOPS), strict=False)", "zip(hops, hops, strict=False)",
+        "zip(hops, range(MAX_HOPS), strict=False)", "zip(hops, hops, strict=False)",
     ),
     Fault(
         "forwarded-cut-half", "client/forwarded.py", "half an address of a long header is taken",
-        '"?" + header[-LONGEST_HEADER:]', "header[-LONGEST_HEADER:]",
+        '"?" + header[-MAX_HEADER_LENGTH:]', "header[-MAX_HEADER_LENGTH:]",
     ),
     Fault(
         "forwarded-any-scheme", "client/forwarded.py", "a proxy's scheme may be any text",

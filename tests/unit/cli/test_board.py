@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from avatar_telemetry.cli.board import MOST_ROUTES, draw
+from avatar_telemetry.cli.board import MAX_ROUTES, draw
 from avatar_telemetry.cli.rates import Look, RouteLook, WorkerLook
 
 NOTHING = (None, None, None)
@@ -60,7 +60,7 @@ def test_slowest_routes() -> None:
     """Only the first routes are shown, and markup in a path is text."""
     routes = [RouteLook(f"/[red]{number}/", 1.0, 0.0, NOTHING) for number in range(20)]
     picture = shown(replace(EMPTY, routes=routes))
-    assert picture.count("/[red]") == MOST_ROUTES
+    assert picture.count("/[red]") == MAX_ROUTES
     assert RED not in picture
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.client.forwarded import (
-    LONGEST_HEADER,
-    MOST_HOPS,
+    MAX_HEADER_LENGTH,
+    MAX_HOPS,
     Proxies,
     elements,
     parse_address,
@@ -132,7 +132,7 @@ def test_no_client_hides_behind_the_other_header(rfc: str, xff: str, client: str
     assert origin(INNER, rfc=rfc, xff=xff)[0] == client
 
 
-@pytest.mark.parametrize("long", ["", "x" * LONGEST_HEADER])
+@pytest.mark.parametrize("long", ["", "x" * MAX_HEADER_LENGTH])
 def test_what_the_proxies_write_is_learnt(long: str) -> None:
     """A header that was absent from a request of a proxy is none that it writes."""
 
@@ -190,18 +190,18 @@ def test_without_trusted_proxies_the_peer_is_as_it_is() -> None:
     "header",
     [
         pytest.param(f"{CLIENT}," + ", ".join([INNER] * 1000), id="more-hops"),
-        pytest.param(f"{CLIENT}," + " " * LONGEST_HEADER + INNER, id="longer-header"),
+        pytest.param(f"{CLIENT}," + " " * MAX_HEADER_LENGTH + INNER, id="longer-header"),
     ],
 )
 def test_work_is_bounded(header: str) -> None:
     """What is further away than the bounds is not read; the last hop read is the client."""
     assert origin(INNER, xff=header)[0] == INNER
-    assert origin(INNER, xff=", ".join([CLIENT] + [INNER] * (MOST_HOPS - 1)))[0] == CLIENT
+    assert origin(INNER, xff=", ".join([CLIENT] + [INNER] * (MAX_HOPS - 1)))[0] == CLIENT
 
 
 def test_half_an_address_is_none() -> None:
     """An address that the bound cuts through is not taken for a shorter one."""
-    rest = ", 10.9.9.9" + " " * (LONGEST_HEADER - len("3.0.113.7, 10.9.9.9"))
+    rest = ", 10.9.9.9" + " " * (MAX_HEADER_LENGTH - len("3.0.113.7, 10.9.9.9"))
     assert origin(INNER, xff=f"{CLIENT}{rest}")[0] == "10.9.9.9"
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.client.privacy import (
-    LONGEST_TEXT,
-    LONGEST_URL_PART,
-    MOST_FIELDS,
+    MAX_FIELDS,
+    MAX_TEXT_LENGTH,
+    MAX_URL_PART_LENGTH,
     Privacy,
     decoded,
     quote_path,
@@ -98,7 +98,7 @@ def test_address(ip: str, network: str | None) -> None:
         pytest.param("bot (me@bot.example)", "bot (REDACTED)", "bot (me@bot.example)", id="e-mail"),
         pytest.param("\xc3\xa9", "é", "é", id="utf-8"),
         pytest.param("\xe9", "\ufffd", "\ufffd", id="not-utf-8"),
-        pytest.param("x" * 999, "x" * LONGEST_TEXT, "x" * LONGEST_TEXT, id="long"),
+        pytest.param("x" * 999, "x" * MAX_TEXT_LENGTH, "x" * MAX_TEXT_LENGTH, id="long"),
         pytest.param("", None, None, id="empty"),
     ],
 )
@@ -182,7 +182,7 @@ def test_query(query: str, told: str) -> None:
 
 def test_fields_beyond_a_bound_are_left_out() -> None:
     """Of a query with many fields the first ones are kept, the rest not even redacted."""
-    assert BALANCED.query("&".join(["s=80"] * 100)) == "&".join(["s=80"] * MOST_FIELDS)
+    assert BALANCED.query("&".join(["s=80"] * 100)) == "&".join(["s=80"] * MAX_FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_no_text_can_harm(privacy: Privacy, text: str, path: str, query: str) ->
     ):  # fmt: skip
         assert told is None or len(told.encode()) <= 4000
     url = privacy.path(TEMPLATE, text, path) + privacy.query(query)
-    assert url.isascii() and len(url) <= 3 * 4 * LONGEST_URL_PART
+    assert url.isascii() and len(url) <= 3 * 4 * MAX_URL_PART_LENGTH
     assert not set(url) & set(string.whitespace + "#<>\"")  # fmt: skip
 
 

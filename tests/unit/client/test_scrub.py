@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.client.scrub import (
-    LONGEST_MESSAGE,
-    LONGEST_READ,
+    MAX_MESSAGE_LENGTH,
+    MAX_READ_LENGTH,
     MAX_WORDS,
     REDACTED,
     Sent,
@@ -69,16 +69,16 @@ def test_message(text: str, scrubbed: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("x" * (LONGEST_READ - 5) + "deadbeefdeadbeef", id="one-word"),
-        pytest.param(" " * (LONGEST_READ - 5) + "deadbeefdeadbeef", id="cut-through-a-token"),
+        pytest.param("x" * (MAX_READ_LENGTH - 5) + "deadbeefdeadbeef", id="one-word"),
+        pytest.param(" " * (MAX_READ_LENGTH - 5) + "deadbeefdeadbeef", id="cut-through-a-token"),
         pytest.param(("x" * 199 + " ") * 20 + "deadbeefdeadbeef", id="whole-words-only"),
         pytest.param(("x" * 199 + " ") * 19 + "y" * 190 + " deadbeefdeadbeef", id="short-rest"),
-        pytest.param("a " * LONGEST_READ, id="many-words"),
+        pytest.param("a " * MAX_READ_LENGTH, id="many-words"),
     ],
 )
 def test_long_messages(text: str) -> None:
     """A message is bounded, and the end of what is read shows no part of a token."""
-    assert len(message(text)) <= LONGEST_MESSAGE
+    assert len(message(text)) <= MAX_MESSAGE_LENGTH
     assert "dead" not in message(text)
 
 
@@ -88,7 +88,7 @@ def test_long_messages(text: str) -> None:
 )  # fmt: skip
 def test_hostile_repetition_ends(word: str) -> None:
     """No repetition of what a pattern could stumble on takes more than a moment."""
-    assert len(message(word * LONGEST_READ)) <= LONGEST_MESSAGE
+    assert len(message(word * MAX_READ_LENGTH)) <= MAX_MESSAGE_LENGTH
 
 
 @pytest.mark.parametrize("number", [1, MAX_WORDS])
@@ -122,7 +122,7 @@ def test_secrets_do_not_pass(before: str, after: str) -> None:
     scrubbed = message(f"{before} secret.name@example.org {DIGEST} {after}")
     assert "secret.name" not in scrubbed
     assert DIGEST not in scrubbed
-    assert len(scrubbed.encode()) <= 4 * LONGEST_MESSAGE
+    assert len(scrubbed.encode()) <= 4 * MAX_MESSAGE_LENGTH
 
 
 def test_words_of_a_text_that_is_percent_encoded() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.probes import django as probe
-from avatar_telemetry.probes.django import LONGEST_TEMPLATE, route_template
+from avatar_telemetry.probes.django import MAX_TEMPLATE_LENGTH, route_template
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from tests.support.django_setup import set_up
 from tests.support.recorder import Recorder
@@ -91,7 +91,7 @@ def test_a_resolver_of_the_applications_own(tmp_path) -> None:
         pytest.param(r"a/(?:en|de)?/", "/a/{any}/", id="alternatives"),
         pytest.param(r"a/(b[c", "/a/{any}", id="no end"),
         pytest.param("robots.txt", "/robots.txt", id="plain"),
-        pytest.param("x" * 999, "/" + "x" * (LONGEST_TEMPLATE - 1), id="long"),
+        pytest.param("x" * 999, "/" + "x" * (MAX_TEMPLATE_LENGTH - 1), id="long"),
     ],
 )
 def test_what_stands_for_a_pattern(route: str, template: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from avatar_telemetry.probes import named, pillow
-from avatar_telemetry.probes.pillow import MOST_SPANS
+from avatar_telemetry.probes.pillow import MAX_SPANS
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.traced import Spans, traced
@@ -147,12 +147,12 @@ def test_an_animation_has_an_end(recorder: Recorder) -> None:
     def work() -> None:
         with traced(spans):
             image = Image.open(photo())
-            for _ in range(2 * MOST_SPANS):
+            for _ in range(2 * MAX_SPANS):
                 image.resize((2, 2))
             image.save(BytesIO(), "PNG")
 
     within(recorder, work)
-    assert len(spans.ended) == MOST_SPANS
+    assert len(spans.ended) == MAX_SPANS
     assert recorder.value(MADE, source="uploaded") == 1
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar_telemetry.probes.sql import (
-    LONGEST,
+    MAX_LENGTH,
     OPERATIONS,
     SYSTEMS,
     operation,
@@ -117,14 +117,14 @@ def test_any_text(text: str) -> None:
     assert operation(text) in OPERATIONS
     for system in SYSTEMS:
         shown = without_literals(text, system)
-        assert len(shown) <= LONGEST
+        assert len(shown) <= MAX_LENGTH
 
 
 @pytest.mark.parametrize("unit", ["(", "/*", "/**/", "'", '"', "[", "$", "$a", "--", "-- \n", "1"])
 def test_long_texts(unit: str) -> None:
     """A text of any length is answered; the work stays within the part that is looked at."""
     for system in SYSTEMS:
-        assert len(without_literals(unit * 100_000, system)) <= LONGEST
+        assert len(without_literals(unit * 100_000, system)) <= MAX_LENGTH
     assert operation(unit * 100_000) == "other"
 
 

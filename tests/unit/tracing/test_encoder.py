@@ -232,7 +232,7 @@ def test_caches_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "kept"), [(encoder.LONGEST_KEPT // 2, True), (encoder.LONGEST_KEPT, False)]
+    ("length", "kept"), [(encoder.MAX_KEPT_LENGTH // 2, True), (encoder.MAX_KEPT_LENGTH, False)]
 )
 def test_a_long_value_is_encoded_and_not_kept(length: int, kept: bool) -> None:
     """A known attribute that is long takes no place; its encoding is right all the same."""
@@ -250,7 +250,7 @@ def test_a_long_value_set_by_hand_is_not_kept() -> None:
     sizes = []
     for extra in (0, 1):
         span = Ours().tracer.start_span("name")
-        span.set_attribute("by hand, long", "w" * (encoder.LONGEST_KEPT + extra))
+        span.set_attribute("by hand, long", "w" * (encoder.MAX_KEPT_LENGTH + extra))
         span.end()
         before = encoder._kept.cache_info().misses
         assert encode_spans([span]) == official_bytes([span])

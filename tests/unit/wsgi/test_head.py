@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.wsgi import head
-from avatar_telemetry.wsgi.head import MOST_NAMES, observe_head
+from avatar_telemetry.wsgi.head import MAX_NAMES, observe_head
 
 
 def request_of(method: str = "GET") -> Any:
@@ -55,9 +55,9 @@ def test_a_length_that_is_no_number_is_none(value: str) -> None:
 def test_names_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """An application that invents header names fills no memory, and known names go on to count."""
     monkeypatch.setattr(head, "_MEANINGS", {})
-    for number in range(2 * MOST_NAMES):
+    for number in range(2 * MAX_NAMES):
         observe_head(request_of(), "200 OK", [(f"X-{number}", "")])
-    assert len(head._MEANINGS) == MOST_NAMES
+    assert len(head._MEANINGS) == MAX_NAMES
     request = request_of()
     observe_head(request, "200 OK", [("Content-Type", "image/png")])
     assert request.content_type == "image/png"
@@ -67,7 +67,7 @@ def test_status_lines_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -
     """An application that invents reasons fills no memory, and each status is still read."""
     monkeypatch.setattr(head, "_CODES", {})
     request = request_of()
-    for number in range(2 * MOST_NAMES):
+    for number in range(2 * MAX_NAMES):
         observe_head(request, f"404 {number}", [])
         assert request.status == "404"
-    assert len(head._CODES) == MOST_NAMES
+    assert len(head._CODES) == MAX_NAMES

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.store.metrics import LONGEST_QUERY
+from avatar_telemetry.store.metrics import MAX_QUERY_LENGTH
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.wsgi_client import call
 
@@ -24,7 +24,7 @@ def image(environ: Any, start_response: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("length", "remembered"), [(LONGEST_QUERY, True), (LONGEST_QUERY + 1, False)]
+    ("length", "remembered"), [(MAX_QUERY_LENGTH, True), (MAX_QUERY_LENGTH + 1, False)]
 )
 def test_a_long_query_is_not_remembered(recorder: Recorder, length: int, remembered: bool) -> None:
     """A query that no page has written takes no place, and its request counts all the same."""

@@ -18,8 +18,8 @@ from avatar_telemetry.store.labels import METHODS
 from avatar_telemetry.wsgi import request_spans
 from avatar_telemetry.wsgi.request import CURRENT, TRACE_ID_KEY
 from avatar_telemetry.wsgi.request_spans import (
-    LONGEST_REMEMBERED,
-    MOST_REMEMBERED,
+    MAX_REMEMBERED,
+    MAX_REMEMBERED_LENGTH,
     OPERATION_NAMES,
     SERVER_NAMES,
 )
@@ -348,7 +348,7 @@ def test_everybody_has_a_hash_of_their_own(
 ) -> None:
     """However many are asked for, and in whatever order: what is remembered of one is never told
     of another."""
-    monkeypatch.setattr(request_spans, "MOST_REMEMBERED", 4)
+    monkeypatch.setattr(request_spans, "MAX_REMEMBERED", 4)
     privacy = Privacy("balanced", b"key")
     digests = [f"{number:032x}" for number in (1, 2, 1, 3, 4, 5, 6, 2, 1)]
     for digest in digests:
@@ -361,11 +361,11 @@ def test_everybody_has_a_hash_of_their_own(
 def test_what_is_remembered_is_bounded(traced: Recorder) -> None:
     """A client's paths take no more than a little memory."""
     tracing = traced.telemetry.tracing
-    for number in range(MOST_REMEMBERED + 10):
+    for number in range(MAX_REMEMBERED + 10):
         tracing._personal(IVATAR.route("/avatar/x"), f"/avatar/{number:032x}")
-    assert len(tracing._personal_of) <= MOST_REMEMBERED
+    assert len(tracing._personal_of) <= MAX_REMEMBERED
     before = len(tracing._personal_of)
-    tracing._personal(IVATAR.route("/avatar/x"), "/avatar/" + "0" * LONGEST_REMEMBERED)
+    tracing._personal(IVATAR.route("/avatar/x"), "/avatar/" + "0" * MAX_REMEMBERED_LENGTH)
     assert len(tracing._personal_of) == before
 
 
