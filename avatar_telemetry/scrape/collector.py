@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import prometheus_client
@@ -19,7 +18,7 @@ from prometheus_client.registry import Collector as ClientCollector
 
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import pushes_metrics
+from avatar_telemetry.config.destinations import pushes_metrics
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.scrape import process
 from avatar_telemetry.scrape.process import TICKS_PER_SECOND
@@ -34,6 +33,7 @@ from avatar_telemetry.store.family import (
 from avatar_telemetry.store.instruments import IN_PROGRESS
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.slots import Holder, holders, is_led, last_holders
+from avatar_telemetry.version import VERSION
 
 MASTER = "master"
 # struct tcp_info of linux/tcp.h: on a listening socket tcpi_unacked is the accept queue.
@@ -286,17 +286,6 @@ def _backlog(listener: socket.socket) -> int | None:
             info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_FORMAT.size)
             return int(TCP_INFO_FORMAT.unpack(info)[TCP_INFO_UNACKED])
     return None
-
-
-def _installed_version() -> str:
-    try:
-        return version("avatar-telemetry")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-# Read in the master: a worker that acts as another user may not reach the installation.
-VERSION = _installed_version()
 
 
 def _build_info() -> Family:

@@ -19,7 +19,7 @@ from avatar_telemetry.client.semconv import HttpAttributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.version import VERSION
 from avatar_telemetry.tracing.incoming import Incoming, make_propagator
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.queue import Count, SpanQueue

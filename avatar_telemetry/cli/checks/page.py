@@ -12,7 +12,7 @@ from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.version import VERSION
 from avatar_telemetry.scrape.port import CHALLENGE
 
 MUCH_MEMORY = 512 << 20

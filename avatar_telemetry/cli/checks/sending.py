@@ -52,7 +52,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export.exporters import grpc_credentials, http_session
 from avatar_telemetry.export.foreign import Secrets, one_line
 from avatar_telemetry.export.outgoing import RefusedAnswerError
-from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.version import VERSION
 
 NAME = "avatar-telemetry doctor"
 """Of the span, and the text of the log record."""

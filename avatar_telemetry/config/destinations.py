@@ -1,15 +1,9 @@
-"""What the settings ask to be sent: found out without importing what sends.
-
-The SDK and the exporters weigh more than all the rest of a worker. With the export off, which is
-the default, nothing of them is imported.
-"""
+"""Which exporters the settings switch on, and where each signal is sent. Imports no exporter."""
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 from avatar_telemetry.config.otlp import (
@@ -26,15 +20,6 @@ from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.log import LOGGER, debug
 
 GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
-# Each of them knows ssl or reads OTEL_PROPAGATORS when it is imported; see load_transport().
-TRANSPORT = "avatar_telemetry.export.outgoing"
-LATER = (
-    "netrc",  # requests looks into it with the first request
-    "opentelemetry.instrumentation.utils",
-    "opentelemetry.instrumentation.wsgi",
-    "opentelemetry.propagate",
-)
-
 
 def sends(settings: Settings) -> bool:
     """Whether anything leaves by itself, or a separate port is served."""
@@ -82,45 +67,6 @@ def grpc_installed() -> bool:
         return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
     except ModuleNotFoundError:
         return False
-
-
-def load_transport(settings: Settings) -> None:
-    """In a new worker: import what sends, while it can still be read.
-
-    A worker that acts as another user may not reach the installation later, and the master must
-    not import it (:mod:`avatar_telemetry.export.outgoing`), but where it has the application.
-    """
-    spoken = _spoken(settings)
-    if spoken - {GRPC}:
-        importlib.import_module(TRANSPORT)
-    if GRPC in spoken:
-        importlib.import_module(f"{GRPC_PACKAGE}.exporter")
-
-
-def load_early(settings: Settings) -> frozenset[str]:
-    """In a master that has imported the application: all that its workers would import, too.
-
-    Their start is then short, and they share it. It is for workers that patch nothing after the
-    fork. gRPC is none of it: its library is not to be imported before a fork.
-
-    Returns:
-        The modules that knew ``ssl`` too early, if a worker patches it after all.
-    """
-    before = set(sys.modules)
-    if _spoken(settings) - {GRPC}:
-        for name in (*LATER, TRANSPORT):  # the last one: what follows of it is told
-            importlib.import_module(name)
-    return frozenset(
-        name
-        for name in sys.modules.keys() - before
-        if name == TRANSPORT or name.partition(".")[0] in ("requests", "urllib3")
-    )
-
-
-def unload(modules: Iterable[str]) -> None:
-    """Let modules be imported anew."""
-    for name in modules:
-        sys.modules.pop(name, None)
 
 
 def tell_configured(settings: Settings) -> None:
@@ -172,11 +118,6 @@ def otlp_signals(settings: Settings) -> Iterator[Signal]:
 
 def _exports(settings: Settings) -> bool:
     return settings.export_enabled and not settings.sdk_disabled
-
-
-def _spoken(settings: Settings) -> set[str]:
-    """The protocols of everything that is sent over OTLP."""
-    return {settled(settings, signal).protocol for signal in otlp_signals(settings)}
 
 
 def _described(settings: Settings, signal: Signal, exporters: tuple[str, ...]) -> Iterator[str]:

@@ -1,14 +1,9 @@
-"""The exporters: made from the settings alone, and bounded whatever a collector does.
-
-Make them in a worker, after its fork.
-"""
+"""The SDK's exporters of metrics, made from the settings alone."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -22,10 +17,8 @@ from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogr
 
 from avatar_telemetry.config.otlp import GRPC, Otlp
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import settled
-
-if TYPE_CHECKING:
-    import requests
+from avatar_telemetry.config.destinations import settled
+from avatar_telemetry.exporter.session import open_session
 
 _DELTA = {
     "cumulative": (),
@@ -39,16 +32,6 @@ _INSTRUMENTS = (
 )  # fmt: skip
 
 
-def http_session(otlp: Otlp) -> requests.Session:
-    """A session for an OTLP exporter over HTTP that ends whatever the collector does."""
-    # Not at the top: gevent patches ssl after the master has imported this module, and urllib3
-    # must not have seen ssl before.
-    from avatar_telemetry.export.outgoing import BoundedSession
-
-    client = (otlp.client_certificate, otlp.client_key) if otlp.client_certificate else None
-    return BoundedSession(otlp.certificate, client)
-
-
 def http_options(otlp: Otlp) -> dict[str, Any]:
     """What each standard exporter over HTTP is made with."""
     return {
@@ -59,13 +42,12 @@ def http_options(otlp: Otlp) -> dict[str, Any]:
         "headers": dict(otlp.headers),
         "timeout": otlp.timeout,
         "compression": Compression(otlp.compression),
-        "session": http_session(otlp),
+        "session": open_session(otlp),
     }
 
 
 def grpc_options(otlp: Otlp) -> dict[str, Any]:
     """What each standard exporter over gRPC is made with."""
-    _befriend_gevent()
     return {
         "endpoint": otlp.endpoint,
         "insecure": not otlp.endpoint.startswith("https:"),
@@ -74,17 +56,6 @@ def grpc_options(otlp: Otlp) -> dict[str, Any]:
         "timeout": otlp.timeout,
         "compression": grpc_compression(otlp),
     }
-
-
-@lru_cache(maxsize=1)
-def _befriend_gevent() -> None:
-    """Before a channel of gRPC is made: its calls wait in C, where no other greenlet would get its
-    turn, so that a silent collector would hold the whole worker up."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("socket"):
-        from grpc.experimental import gevent
-
-        gevent.init_gevent()
 
 
 def grpc_credentials(otlp: Otlp) -> Any:
@@ -98,7 +69,7 @@ def grpc_credentials(otlp: Otlp) -> Any:
 
 
 def grpc_compression(otlp: Otlp) -> Any:
-    """How gRPC packs what is sent. Without a word from us the exporter would read the variable
+    """How gRPC packs what is sent. By default the exporter would read the variable
     again, and take no other value than ``gzip``."""
     import grpc
 

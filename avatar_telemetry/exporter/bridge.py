@@ -32,7 +32,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from avatar_telemetry.export.continuity import Continuity, Mark, Numbers
+from avatar_telemetry.exporter.continuity import Continuity, Mark, Numbers
 from avatar_telemetry.store.family import Family, Labels
 
 POINTS = 500

@@ -1,0 +1,76 @@
+"""First code of the exporter's process: detach, drop what was inherited, import the package.
+
+Run by path as ``python -I -S bootstrap.py``, so it may import nothing but the standard library until
+``sys.path`` is that of the server. See :func:`avatar_telemetry.exporter.launch.command` for the
+arguments.
+"""
+
+import json
+import os
+import sys
+
+DETACH = "detach"
+
+
+def detach() -> None:
+    """Leave the process group of the server; the process that was spawned ends here.
+
+    Its parent waits for that one, and init adopts this one: gunicorn's master never sees the exit
+    of a child that is not a worker (25.1 takes its status for a worker's).
+    """
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+
+
+def close_inherited(keep: int) -> None:
+    """Close every descriptor but the standard ones and one more; read nothing from the terminal.
+
+    gunicorn's listening sockets are inheritable (USR2): kept open they would hold the port.
+    """
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.closerange(3, keep)
+    os.closerange(max(keep + 1, 3), os.sysconf("SC_OPEN_MAX"))
+
+
+def import_path(server: "list[str]") -> "list[str]":
+    """Return the ``sys.path`` of the server with the current folder last.
+
+    There the application's own modules are, which may have the names of libraries.
+    """
+    here = os.getcwd()
+    own = [each for each in server if each and os.path.abspath(each) != here]
+    return [*own, here]
+
+
+def main() -> None:
+    """Become the exporter; never returns an exit status that gunicorn gives a meaning (3, 4)."""
+    folder, lock, uid, gid, *options = sys.argv[3:]
+    if DETACH in options:
+        detach()
+    os.set_inheritable(int(lock), False)
+    close_inherited(int(lock))
+    with open(os.path.join(folder, "exporter.json"), encoding="utf-8") as file:
+        record = json.load(file)
+    import site
+
+    site.main()
+    sys.path[:] = import_path(record["path"])
+    load_package(record["package"])
+    from avatar_telemetry.exporter.process import run
+
+    run(folder, int(lock), int(uid), int(gid))
+
+
+def load_package(folder: str) -> None:
+    """Let imports find the very ``avatar_telemetry`` that the server runs, wherever ``sys.path``
+    leads. Its face is not executed: that would import all that serves requests."""
+    from types import ModuleType
+
+    package = sys.modules["avatar_telemetry"] = ModuleType("avatar_telemetry")
+    package.__path__ = [folder]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What the exporter is given by the server: its settings, where to import from, whom it serves.
+
+It stands in the runtime folder, so that whoever starts an exporter starts it with the newest one: a
+worker of before a reload, too. An exporter that finds another one than its own begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from avatar_telemetry.store.files import give_to_owner, open_own
+
+FILE_NAME = "exporter.json"
+PACKAGE = str(Path(__file__).resolve().parent.parent)
+MAX_LENGTH = 1 << 20
+# The environment of the application holds secrets that are none of the exporter's.
+PREFIXES = ("OTEL_", "AVATAR_TELEMETRY_", "GRPC_", "LC_")
+NAMES = frozenset({
+    "IVATAR_VERSION", "HOSTNAME", "PROMETHEUS_MULTIPROC_DIR", "PATH", "HOME", "LANG", "TZ", "TMPDIR",
+    "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Record:
+    """See above; every field is one of JSON.
+
+    Args:
+        environ: the variables that the exporter reads.
+        path: ``sys.path`` of the server.
+        package: folder of this package.
+        master: pid of gunicorn's master, 0 without one.
+        listeners: inodes of the listening TCP sockets.
+        since: seconds of the monotonic clock at which the process that wrote it started.
+        ends_at: seconds of the monotonic clock by which the exporter must have ended; 0.0 where
+            the server goes on.
+    """
+
+    environ: Mapping[str, str]
+    path: tuple[str, ...]
+    package: str
+    master: int
+    listeners: tuple[int, ...]
+    since: float
+    ends_at: float = 0.0
+
+    @property
+    def program(self) -> tuple[object, ...]:
+        """What makes another exporter necessary when it changes."""
+        return dict(self.environ), self.path, self.package
+
+
+def make_record(
+    environ: Mapping[str, str], master: int = 0, listeners: Iterable[int] = (), since: float = 0.0
+) -> Record:
+    """Make the record of this process.
+
+    Args:
+        environ: such as ``os.environ``.
+        master: see :class:`Record`.
+        listeners: see :class:`Record`.
+        since: see :class:`Record`; now, where it is 0.0.
+    """
+    taken = {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(PREFIXES) or name.upper() in NAMES
+    }
+    path = tuple(os.path.abspath(each) for each in sys.path if isinstance(each, str))
+    return Record(
+        taken, path, PACKAGE, master, tuple(listeners), since or time.monotonic()
+    )
+
+
+def read_record(folder: Path) -> Record | None:
+    """Return the record of a runtime folder, ``None`` where there is none that can be read."""
+    try:
+        with open(open_own(folder / FILE_NAME, os.O_RDONLY), "rb") as file:
+            values = json.loads(file.read(MAX_LENGTH))
+        values |= {name: tuple(values[name]) for name in ("path", "listeners")}
+        return Record(**values)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Leave a record, unless a process that started later has left one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    found = read_record(folder)
+    if found is not None and not found.ends_at:
+        if found.since > record.since or found == replace(record, since=found.since):
+            return
+    new = folder / f"exporter-{os.getpid()}.new"
+    with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+        give_to_owner(file.fileno(), folder)
+        file.write(json.dumps(asdict(record)).encode())
+    os.replace(new, folder / FILE_NAME)
+
+
+def end_by(folder: Path, deadline: float) -> None:
+    """Ask the exporter to send what is there and to end.
+
+    Args:
+        folder: the runtime folder.
+        deadline: seconds of the monotonic clock.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    found = read_record(folder)
+    if found is not None:
+        write_record(folder, replace(found, ends_at=deadline))

@@ -1,0 +1,248 @@
+"""The exporter: all threads that send and serve for a host, and the loop that watches over them.
+
+It runs in a process of its own (:mod:`avatar_telemetry.exporter.process`) or, where none can be had,
+in a thread of one worker. Whoever holds the lock of ``exporter.lock`` runs it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from prometheus_client.registry import Collector as ClientCollector
+
+from avatar_telemetry.config.destinations import pushes_metrics, settled, signal_exporters
+from avatar_telemetry.config.otlp import GRPC, Signal
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.counts import Counts
+from avatar_telemetry.exporter.page import PageServer
+from avatar_telemetry.exporter.record import Record, read_record
+from avatar_telemetry.exporter.wake import Wakeup
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import LOGGER
+from avatar_telemetry.scrape.collector import Collector, Server
+from avatar_telemetry.scrape.exposition import Access, MetricsPage
+from avatar_telemetry.scrape.port import OpenPage, Port
+from avatar_telemetry.store.files import is_at_path
+from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS, Instrument
+from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
+
+if False:  # pragma: no cover
+    from avatar_telemetry.exporter.pusher import Pusher
+    from avatar_telemetry.exporter.signals import SignalExporter
+
+POLL_INTERVAL = 0.5
+"""Seconds between two looks at the runtime folder."""
+IDLE = 3.0
+"""Seconds without any worker after which the server has ended: a reload may replace all at once."""
+DRAIN_SHARE = 0.7
+"""Share of the time at the end that spans and log records have; the last push has the rest."""
+BATCH = 512
+"""Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
+GRPC_BATCH = 512
+
+ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
+
+
+class Exporter:
+    """Everything that one process per host does.
+
+    Args:
+        folder: the runtime folder.
+        lock: descriptor of the lock on ``exporter.lock``; it stays the caller's.
+        settings: of the exporters and of the separate port.
+        record: whom it serves, as the runtime folder says.
+        since: seconds since the epoch at which counting began in the folder.
+        registry: metrics that live in this process alone, to stand on the page.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: int,
+        settings: Settings,
+        record: Record,
+        since: float,
+        registry: ClientCollector | None = None,
+    ) -> None:
+        self._folder = folder
+        self._lock = lock
+        self._settings = settings
+        self._record = record
+        self._since = since
+        self._guard = Guard()
+        self._counts = Counts(folder, self._guard)
+        self._guard.count = self._counts.internal_error
+        self._collector = Collector(folder, settings, _server(record), registry)
+        self._page = MetricsPage(self._collector.collect, self._guard)
+        self._wakeup = Wakeup(folder)
+        self._signals: list[SignalExporter] = []
+        self._pusher: Pusher | None = None
+        self._port: tuple[threading.Thread, threading.Event] | None = None
+        self._page_server: PageServer | None = None
+        self._asked_to_end = threading.Event()
+        self._seen_at = time.monotonic()
+
+    def ask_to_end(self) -> None:
+        """End as soon as no worker is there; may be called by a signal handler."""
+        self._asked_to_end.set()
+
+    def run(self) -> str:
+        """Send and serve until the server has ended.
+
+        Returns:
+            Why it ended: ``ended``, ``replaced`` (another process has the lock), ``changed`` (the
+            settings did; what was running has stopped, nothing is lost).
+        """
+        self._start()
+        reason = ""
+        try:
+            while not reason:
+                if self._wakeup.wait(POLL_INTERVAL):
+                    for each in self._signals:
+                        each.wake()
+                reason = self._reason_to_stop()
+        finally:
+            self._stop(reason)
+        return reason
+
+    def _start(self) -> None:
+        with self._guard.at("scrape"):
+            self._page_server = PageServer(self._folder, self._page, self._guard)
+            self._page_server.start()
+        if self._settings.prometheus_endpoint:
+            self._start_port(self._settings.prometheus_endpoint)
+        with self._guard.at("export"):
+            self._start_signals()
+        with self._guard.at("export"):
+            self._start_pusher()
+
+    def _start_port(self, address: tuple[str, int]) -> None:
+        access = Access(self._settings.metrics_allow, self._settings.metrics_token)
+        page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
+        stopped = threading.Event()
+        port = Port(address, page)
+
+        def serve() -> None:
+            while not stopped.is_set():
+                with self._guard.at("port"):
+                    port.work(stopped)
+                stopped.wait(1.0)
+
+        thread = threading.Thread(target=serve, name="avatar-telemetry-port", daemon=True)
+        thread.start()
+        self._port = thread, stopped
+
+    def _start_signals(self) -> None:
+        settings = self._settings
+        exported = signal_exporters(settings)
+        if not exported:
+            return
+        # Not at the top: with the export off nothing that sends is imported.
+        from avatar_telemetry.exporter.clients import Client, ConsoleClient, make_client
+        from avatar_telemetry.exporter.failures import FailureLog, places_of, secrets_of
+        from avatar_telemetry.exporter.ring import LOGS, SPANS as SPAN_FRAMES
+        from avatar_telemetry.exporter.rings import Rings
+        from avatar_telemetry.exporter.signals import SignalExporter
+
+        kinds = {"traces": SPAN_FRAMES, "logs": LOGS}
+        names = {"traces": "spans", "logs": "log records"}
+        instruments = {"traces": SPANS, "logs": LOG_RECORDS}
+        sizes = {"traces": settings.batch_size or BATCH, "logs": settings.log_batch_size}
+        delays = {"traces": settings.schedule_delay, "logs": settings.log_schedule_delay}
+        rings = Rings(
+            self._folder, tuple(kinds[each] for each in exported),
+            partial(self._guard.failed, "ring"),
+        )  # fmt: skip
+        places = places_of(settings)
+        for signal, exporters in exported.items():
+            otlp = settled(settings, signal)
+            clients: list[Client] = []
+            if "otlp" in exporters:
+                clients.append(make_client(signal, otlp))
+            if "console" in exporters:
+                clients.append(ConsoleClient(signal))
+            thread = SignalExporter(
+                names[signal], kinds[signal], rings, clients,
+                batch_size=sizes[signal],
+                delay=delays[signal] / 1000,
+                timeout=otlp.timeout,
+                count=partial(self._counts.add, instruments[signal]),
+                log=FailureLog(names[signal], places[signal], secrets_of(settings)),
+                guard=self._guard,
+            )  # fmt: skip
+            thread.start()
+            self._signals.append(thread)
+
+    def _start_pusher(self) -> None:
+        if not pushes_metrics(self._settings):
+            return
+        from avatar_telemetry.exporter.continuity import Continuity
+        from avatar_telemetry.exporter.failures import FailureLog, filter_sdk, places_of, secrets_of
+        from avatar_telemetry.exporter.pusher import Pusher
+
+        settings = self._settings
+        filter_sdk(FailureLog("metrics", places_of(settings)["metrics"], secrets_of(settings)))
+        continuity = Continuity(
+            self._folder, int(self._since * 1e9), delta=settings.temporality != "cumulative"
+        )
+        self._pusher = Pusher(
+            settings, self._collector, continuity,
+            lambda result: self._counts.add(METRIC_PUSHES, result, 1), self._guard,
+        )  # fmt: skip
+        self._pusher.start()
+
+    def _reason_to_stop(self) -> str:
+        if not is_at_path(self._lock, self._folder / EXPORTER_LOCK):
+            return REPLACED
+        now = time.monotonic()
+        record = read_record(self._folder)
+        if record is not None and record != self._record:
+            if record.program != self._record.program and not record.ends_at:
+                return CHANGED
+            self._record = record
+            self._collector.server = _server(record)
+        if self._record.ends_at:
+            return ENDED
+        try:
+            if holders(self._folder):
+                self._seen_at = now
+        except OSError:
+            return REPLACED  # the folder was removed
+        idle = now - self._seen_at
+        return ENDED if idle > (0.0 if self._asked_to_end.is_set() else IDLE) else ""
+
+    def _stop(self, reason: str) -> None:
+        """Stop all threads: at the end of the server after what is left was sent."""
+        now = time.monotonic()
+        deadline = now
+        if reason == ENDED:
+            deadline = self._record.ends_at or now + self._settings.flush_timeout
+        drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
+        if self._port is not None:
+            self._port[1].set()
+        for each in self._signals:
+            each.stop(drained_by)
+        # What is under way when the settings change is not cut off: it would be sent twice.
+        patience = drained_by if reason == ENDED else now + self._settings.flush_timeout
+        _join(self._signals, patience)
+        if self._pusher is not None:
+            self._pusher.stop(deadline if reason == ENDED else now)
+            _join([self._pusher], deadline if reason == ENDED else patience)
+        if self._page_server is not None:
+            self._page_server.stop()
+        self._counts.close()
+        self._wakeup.close()
+
+
+def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
+    for each in threads:
+        each.join(max(0.0, deadline - time.monotonic()))
+
+
+def _server(record: Record) -> Server | None:
+    return Server(record.master, record.listeners) if record.master else None

@@ -1,0 +1,140 @@
+"""Send the spans, or the log records, of all rings: batch after batch, each until it is accepted."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from threading import Event, Thread
+
+from avatar_telemetry.exporter.clients import Client, Outcome
+from avatar_telemetry.exporter.failures import FailureLog
+from avatar_telemetry.exporter.rings import Portion, Rings, encode_request, items_of
+from avatar_telemetry.guard import Guard
+
+MIN_BACKOFF = 1.0
+MAX_BACKOFF = 5.0
+"""Seconds between two attempts, unless the collector asks for more: an outage ends at any moment,
+and the rings fill meanwhile."""
+MIN_TIMEOUT = 0.1
+
+Count = Callable[[str, int], None]
+"""Counts items by result: exported, failed."""
+
+
+class SignalExporter(Thread):
+    """A thread that sends one signal.
+
+    Args:
+        name: ``spans`` or ``log records``.
+        kind: of their frames.
+        rings: where they are.
+        clients: each gets every batch.
+        batch_size: spans or log records that are sent at once.
+        delay: seconds that they may wait for a batch to fill.
+        timeout: seconds of one attempt.
+        count: counts what became of them.
+        log: logs failures.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: int,
+        rings: Rings,
+        clients: Sequence[Client],
+        *,
+        batch_size: int,
+        delay: float,
+        timeout: float,
+        count: Count,
+        log: FailureLog,
+        guard: Guard,
+    ) -> None:
+        super().__init__(name=f"avatar-telemetry-{name.partition(' ')[0]}", daemon=True)
+        self.signal = name
+        self._kind = kind
+        self._rings = rings
+        self._clients = clients
+        self._batch_size = batch_size
+        self._delay = delay
+        self._timeout = timeout
+        self._count = count
+        self._log = log
+        self._guard = guard
+        self._wake = Event()
+        self._stopped = Event()
+        self._deadline = 0.0
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            self._wake.wait(self._delay)
+            self._wake.clear()
+            with self._guard.at("export"):
+                self._drain()
+        with self._guard.at("export"):
+            self._drain()
+        for client in self._clients:
+            with self._guard.at("export"):
+                client.close()
+
+    def wake(self) -> None:
+        """Send what is there now."""
+        self._wake.set()
+
+    def stop(self, deadline: float) -> None:
+        """Send what is there with one attempt for each batch, and end; does not wait.
+
+        Args:
+            deadline: seconds of the monotonic clock, after which nothing is sent.
+        """
+        self._deadline = deadline
+        self._stopped.set()
+        self._wake.set()
+
+    def _drain(self) -> None:
+        self._rings.refresh()
+        while portions := self._rings.take(self._kind, self._batch_size):
+            if not self._deliver(portions):
+                return
+
+    def _deliver(self, portions: list[Portion]) -> bool:
+        """Send a batch until each client has taken or refused it; false where the time is over."""
+        request, number = encode_request(portions), items_of(portions)
+        refused = 0
+        for client in self._clients:
+            outcome = self._send(client, request, number)
+            if outcome is None:
+                return False
+            refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)
+        # In this order: what a process that dies in between sends again was sent twice.
+        for result, amount in (("exported", number - refused), ("failed", refused)):
+            if amount:
+                self._count(result, amount)
+        self._rings.settle(self._kind, portions)
+        return True
+
+    def _send(self, client: Client, request: bytes, number: int) -> Outcome | None:
+        backoff, attempts = MIN_BACKOFF, 0
+        while True:
+            timeout = self._remaining()
+            if timeout is None:
+                return None
+            outcome = client.send(request, timeout)
+            attempts += 1
+            if outcome.accepted or not outcome.retry:
+                self._log.outcome(outcome, number)
+                return outcome
+            self._log.retrying(outcome, attempts, self._rings.waiting())
+            if self._stopped.is_set():
+                return None
+            self._stopped.wait(max(outcome.wait, backoff * random.uniform(0.8, 1.2)))  # noqa: S311
+            backoff = min(2 * backoff, MAX_BACKOFF)
+
+    def _remaining(self) -> float | None:
+        """Return the seconds for the next attempt, ``None`` where there are none."""
+        if not self._stopped.is_set():
+            return self._timeout
+        left = self._deadline - time.monotonic()
+        return min(left, self._timeout) if left > MIN_TIMEOUT else None
