@@ -38,7 +38,7 @@ LOCK_POLL = 0.05
 LAYOUT = 2
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
-    r"|pushed\.(state|new)|failures\.stamp"
+    r"|pushed\.(state|new)|failures\.stamp|spans-\d+\.ring(\.new|\.corrupt)?"
 )
 
 

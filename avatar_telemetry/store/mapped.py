@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from avatar_telemetry.store.files import give_to_owner, is_at_path, open_own
+from avatar_telemetry.store.files import give_to_owner, is_at_path, open_own, reserve
 from avatar_telemetry.store.instruments import INSTRUMENTS
 
 OUR_METRICS = frozenset(instrument.name for instrument in INSTRUMENTS)
@@ -81,21 +81,6 @@ def used_bytes(data: bytes | mmap.mmap, size: int) -> int:
 def encode_key(metric: str, sample: str, labels: dict[str, str], documentation: str) -> str:
     """The key of a value, the same text that prometheus_client makes of it."""
     return json.dumps([metric, sample, labels, documentation], sort_keys=True)
-
-
-def reserve(descriptor: int, size: int) -> None:
-    """Take space for a file.
-
-    A sparse file on a full file system would kill the process by SIGBUS at the first store; space
-    that is reserved cannot run out later.
-
-    Raises:
-        OSError: there is none.
-    """
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-    else:
-        os.ftruncate(descriptor, size)
 
 
 class MappedFile:

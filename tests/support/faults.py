@@ -49,8 +49,9 @@ STORE = (
         "while end > size:", "while end >= size:",
     ),
     Fault(
-        "mapped-sparse", "store/mapped.py", "a store on a full file system kills the process",
+        "files-sparse", "store/files.py", "a store on a full file system kills the process",
         "os.posix_fallocate(descriptor, 0, size)", "os.ftruncate(descriptor, size)",
+        ("store/mapped",),
     ),
     Fault(
         "mapped-early-values-replace", "store/mapped.py",

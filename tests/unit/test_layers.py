@@ -17,6 +17,7 @@ LAYERS = (
         "wsgi",
         "scrape",
         "export",
+        "exporter",
         "log_records",
         "client/authority",
         "log_records/correlation",

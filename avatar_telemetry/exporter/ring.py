@@ -1,0 +1,524 @@
+"""The ring of a slot: a worker writes frames into mapped memory, the exporter reads them.
+
+There is one writer (the holder of the slot) and one reader. Neither waits for the other, and either
+may be killed at any instruction: a frame counts from the store of ``written`` on, and is gone from
+the store of ``read`` on. The next holder of a slot goes on where the last one stopped.
+
+    writer = RingWriter(folder, 0, 1 << 20, 2048, resource=encoded)
+    writer.put(SPANS, 2, payload)
+
+    reader = RingReader(ring_path(folder, 0))
+    batch = reader.read(1 << 20, 512)
+    reader.advance(batch.end)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import get_ident
+from typing import Any, NamedTuple
+
+from avatar_telemetry.exporter.ring_file import (
+    AREA,
+    COUNT_BITS,
+    DATA,
+    DROPPED_LOGS,
+    DROPPED_SPANS,
+    GENERATION,
+    HEADER,
+    LOGS,
+    MAX_ITEMS,
+    MAX_POSITION,
+    MAX_RESOURCE,
+    NEEDS_CHECKSUM,
+    PADDING,
+    PID,
+    READ,
+    RESOURCE,
+    SET_ASIDE,
+    SPANS,
+    STARTED,
+    TORN,
+    UNKNOWN,
+    WRITTEN,
+    CorruptRing,
+    RingFile,
+    capacity_of,
+    checksum_of,
+    ring_path,
+    rings,
+    set_aside,
+)
+from avatar_telemetry.log import LOGGER
+from avatar_telemetry.scrape.process import start_ticks
+
+__all__ = [
+    "LOGS", "MAX_RESOURCE", "PADDING", "RESOURCE", "SPANS", "Batch", "CorruptRing", "Frame",
+    "RingReader", "RingWriter", "ring_path", "rings",
+]  # fmt: skip
+
+REFUSED, STORED, HALF_FULL = range(3)
+ATTEMPTS = 20
+"""Reads of a frame that does not match its checksum: its stores may be under way."""
+RETRY_DELAY = 0.001
+
+
+class Frame(NamedTuple):
+    """What one ``put`` wrote.
+
+    Args:
+        kind: ``SPANS`` or ``LOGS``.
+        items: how many spans or records it has.
+        payload: sections of ``<II`` lengths, scope part, items part.
+        resource: the encoded ``Resource`` of its writer.
+    """
+
+    kind: int
+    items: int
+    payload: bytes
+    resource: bytes
+
+
+class Batch(NamedTuple):
+    """Frames that were read and still are in the ring.
+
+    Args:
+        frames: in the order of their writing; may be empty although there is something to pass.
+        end: for :meth:`RingReader.advance`.
+        items: how many spans and records the frames have.
+    """
+
+    frames: list[Frame]
+    end: int
+    items: int
+
+
+class RingWriter:
+    """The writing side of the ring of a slot, for its holder alone.
+
+    A ring of an earlier holder is continued. One of another size is replaced where nothing in it
+    waits, and kept otherwise. A corrupt one is set aside and counted.
+
+    A forked child has its parent's ring and must :meth:`detach` before it writes anything.
+
+    Args:
+        folder: the runtime folder.
+        number: of the slot.
+        size: bytes for frames; no frame may be larger than half of it.
+        max_items: spans and records that may wait. Where none waits, a frame of more is accepted.
+        resource: the encoded ``Resource`` of what this process writes.
+        lock: needed where several threads write.
+        wake: called each time that the ring comes to be more than half full; must not block.
+        checksum: whether the frames of a new ring carry one.
+
+    Attributes:
+        put: ``put(kind, items, payload)`` writes a frame and returns whether it did; otherwise the
+            items are counted as dropped. Never raises, waits for nothing but the lock.
+
+    Raises:
+        OSError: the ring cannot be opened or made.
+        ValueError: the resource is longer than ``MAX_RESOURCE``.
+    """
+
+    __slots__ = (
+        "_capacity", "_data", "_due", "_file", "_half", "_half_items", "_head", "_lock",
+        "_max_items", "_owner", "_wake", "_words", "put",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        folder: Path,
+        number: int,
+        size: int,
+        max_items: int,
+        *,
+        resource: bytes,
+        lock: AbstractContextManager[Any] | None = None,
+        wake: Callable[[], object] = lambda: None,
+        checksum: bool = NEEDS_CHECKSUM,
+    ) -> None:
+        if len(resource) > MAX_RESOURCE:
+            raise ValueError(f"a resource of {len(resource)} bytes; allowed are {MAX_RESOURCE}")
+        self._file = _continued(ring_path(folder, number), size, checksum)
+        self._words = self._file.words
+        self._data = self._file.data
+        self._capacity = self._file.capacity
+        self._head = self._file.head
+        self._max_items = min(max_items, MAX_ITEMS)
+        self._lock = lock
+        self._wake = wake
+        self._owner = 0
+        self._words[GENERATION] += 1
+        self._words[PID] = os.getpid()
+        self._words[STARTED] = start_ticks(os.getpid())
+        self._due: bytes | None = resource
+        # Until its resource is written, every frame takes the slow path.
+        self._half = self._half_items = -1
+        self._store_resource()
+        self.put: Callable[[int, int, bytes], bool] = (
+            self._put_alone if lock is None else self._put_locked
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Items that were not read yet."""
+        return self._file.waiting
+
+    @property
+    def dropped(self) -> int:
+        """Items that were dropped, by all holders of the slot."""
+        return self._words[DROPPED_SPANS] + self._words[DROPPED_LOGS]
+
+    @property
+    def written(self) -> int:
+        """The position up to which frames were written, which only grows."""
+        return self._words[WRITTEN] >> COUNT_BITS
+
+    @property
+    def read(self) -> int:
+        """The position up to which frames were read: that of a flush once this reached it."""
+        return self._words[READ] >> COUNT_BITS
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of the longest payload that can be put."""
+        return (self._capacity // 2 - self._head) * 8
+
+    def is_in_place(self) -> bool:
+        """Return whether the ring is still the file at its path."""
+        return self._file.is_in_place()
+
+    def close(self) -> None:
+        """Leave the ring to the next holder. What is put from now on is not even counted."""
+        self.put = _put_nowhere
+        self._file.close()
+
+    def detach(self) -> None:
+        """Leave the ring to the parent, in a forked child; takes no lock."""
+        self.close()
+
+    def _put_alone(self, kind: int, items: int, payload: bytes) -> bool:
+        if self._owner:  # a signal handler or a finalizer that runs amidst another put
+            return self._refuse(kind, items) != REFUSED
+        stored = REFUSED
+        try:
+            self._owner = 1
+            stored = self._store(kind, items, payload)
+        except Exception:  # noqa: BLE001 - closed meanwhile, or no payload: nothing was written
+            self._refuse(kind, items)
+        finally:
+            self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _put_locked(self, kind: int, items: int, payload: bytes) -> bool:
+        thread = get_ident()
+        if self._owner == thread:  # else it would wait for itself
+            return self._refuse(kind, items) != REFUSED
+        stored = REFUSED
+        with self._lock:  # type: ignore[union-attr]
+            try:
+                self._owner = thread
+                stored = self._store(kind, items, payload)
+            except Exception:  # noqa: BLE001 - as above
+                self._refuse(kind, items)
+            finally:
+                self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _store(self, kind: int, items: int, payload: bytes) -> int:
+        """Write a frame: payload, word, mark.
+
+        The marks are read from the file each time: an exception of a signal handler can come
+        between the store of one and that of a copy.
+        """
+        words = self._words
+        capacity = self._capacity
+        head = self._head
+        length = len(payload)
+        written = words[WRITTEN]
+        read = words[READ]
+        position = written >> COUNT_BITS
+        offset = position % capacity
+        units = (length + 7 >> 3) + head
+        end = position + units
+        if offset + units > capacity:
+            end += capacity - offset
+        filled = end - (read >> COUNT_BITS)
+        waiting = (written - read) & MAX_ITEMS
+        result = STORED
+        if filled > self._half or waiting + items > self._half_items:
+            if self._due is not None and kind != RESOURCE:
+                if not self._store_resource():
+                    return self._refuse(kind, items)
+                return self._store(kind, items, payload)
+            before = position - (read >> COUNT_BITS)
+            if not self._fits(units, filled, waiting if before else 0, items):
+                return self._refuse(kind, items)
+            if before <= self._half and waiting <= self._half_items:
+                result = HALF_FULL
+        if end - position > units:
+            self._store_padding(position, capacity - offset)
+            offset = 0
+        start = DATA + offset + head << 3
+        word = length | kind << 32 | items << 40
+        self._data[start : start + length] = payload
+        if head > 1:
+            words[DATA + offset + 1] = checksum_of(end - units, word, payload)
+        words[DATA + offset] = word
+        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        return result
+
+    def _fits(self, units: int, filled: int, waiting: int, items: int) -> bool:
+        # A frame of more than half of an empty ring could fit at no position of its end.
+        if filled > self._capacity or units * 2 > self._capacity or items > MAX_ITEMS:
+            return False
+        return not waiting or waiting + items <= self._max_items
+
+    def _store_padding(self, position: int, units: int) -> None:
+        if units < self._head:
+            return
+        index = DATA + position % self._capacity
+        word = (units - self._head) * 8 | PADDING << 32
+        if self._head > 1:
+            self._words[index + 1] = checksum_of(position, word, b"")
+        self._words[index] = word
+
+    def _store_resource(self) -> bool:
+        """Write the frame that comes before all others of this holder."""
+        if self._due is None or self._store(RESOURCE, 0, self._due) == REFUSED:
+            return False
+        self._due = None
+        self._half = self._capacity // 2
+        self._half_items = self._max_items // 2
+        return True
+
+    def _refuse(self, kind: int, items: int) -> int:
+        try:
+            self._words[DROPPED_LOGS if kind == LOGS else DROPPED_SPANS] += items
+        except Exception:  # noqa: BLE001 - closed, or no number: there is nothing to count
+            return REFUSED
+        return REFUSED
+
+    def _notify(self) -> None:
+        try:
+            self._wake()
+        except Exception:  # noqa: BLE001 - the reader comes by itself, only later
+            LOGGER.debug("the exporter was not woken", exc_info=True)
+
+
+def _put_nowhere(kind: int, items: int, payload: bytes) -> bool:
+    return False
+
+
+def _continued(path: Path, size: int, checksum: bool) -> RingFile:
+    """Open the ring of the last holder, or make one."""
+    ring = None
+    try:
+        ring = RingFile(path)
+        waiting = ring.check_frames()
+    except FileNotFoundError:
+        return RingFile.make(path, size, checksum)
+    except CorruptRing as error:
+        set_aside(path, error)
+        return _replacement(path, size, checksum, ring, corrupt=1)
+    same = ring.capacity * 8 == capacity_of(size) and (ring.head > 1) == checksum
+    # Positions end after some 140 TB; a ring is replaced long before.
+    if waiting or (same and ring.words[WRITTEN] >> COUNT_BITS < MAX_POSITION // 2):
+        return ring
+    return _replacement(path, size, checksum, ring, corrupt=0)
+
+
+def _replacement(
+    path: Path, size: int, checksum: bool, ring: RingFile | None, corrupt: int
+) -> RingFile:
+    made = RingFile.make(path, size, checksum, ring)
+    made.words[SET_ASIDE] += corrupt
+    if ring is not None:
+        ring.close()
+    return made
+
+
+class RingReader:
+    """The reading side of a ring. There is at most one of a ring at a time.
+
+    Args:
+        path: of the ring.
+
+    Raises:
+        OSError: it cannot be opened.
+        CorruptRing: it is no ring, or its header is impossible; see :meth:`set_aside`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = RingFile(path)
+        self._words = self._file.words
+        self._frame = self._settled if self._file.head > 1 else self._file.frame
+        self._batch: Batch | None = None
+        self._start = 0
+        self._torn = 0
+        self._passed: tuple[int, bytes] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Items that are in the ring."""
+        return self._file.waiting
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read, not even the resource of a new holder."""
+        return self._words[READ] >> COUNT_BITS == self._words[WRITTEN] >> COUNT_BITS
+
+    @property
+    def dropped(self) -> int:
+        """Items that were dropped, by all holders of the slot."""
+        return self.dropped_spans + self.dropped_logs
+
+    @property
+    def dropped_spans(self) -> int:
+        """Spans that were dropped."""
+        return self._words[DROPPED_SPANS]
+
+    @property
+    def dropped_logs(self) -> int:
+        """Log records that were dropped."""
+        return self._words[DROPPED_LOGS]
+
+    @property
+    def torn(self) -> int:
+        """Frames that were skipped because they did not match their checksum."""
+        return self._words[TORN]
+
+    @property
+    def corrupt(self) -> int:
+        """Rings of this slot that a writer set aside."""
+        return self._words[SET_ASIDE]
+
+    @property
+    def generation(self) -> int:
+        """How many processes have held the ring."""
+        return self._words[GENERATION]
+
+    @property
+    def writer(self) -> tuple[int, int]:
+        """The process that holds the ring or held it last: pid and start in clock ticks."""
+        return self._words[PID], self._words[STARTED]
+
+    def is_in_place(self) -> bool:
+        """Return whether this is still the file at its path: a writer may have replaced it."""
+        return self._file.is_in_place()
+
+    def read(self, max_bytes: int, max_items: int) -> Batch:
+        """Read frames without removing them: until :meth:`advance` they are read again.
+
+        Args:
+            max_bytes: of payload; one frame is read whatever its size.
+            max_items: of spans and records; one frame is read however many it has.
+
+        Raises:
+            CorruptRing: nothing of the ring can be trusted any more.
+        """
+        read, written = self._file.bounds()
+        position, last = read >> COUNT_BITS, written >> COUNT_BITS
+        resource = self._resource_in_force(read >> COUNT_BITS)
+        self._passed, self._torn, self._start = None, 0, read
+        frames: list[Frame] = []
+        size = total = 0
+        while position < last:
+            kind, items, payload, units = self._frame(position, last)
+            if payload is None:
+                self._torn += 1
+            elif kind == RESOURCE:
+                resource = payload
+                self._passed = position + units, payload
+            elif kind != PADDING:
+                if frames and (size + len(payload) > max_bytes or total + items > max_items):
+                    break
+                frames.append(Frame(kind, items, payload, resource))
+                size += len(payload)
+                total += items
+            position += units
+        # At the end the writer's own count is taken, so that no fault in one lasts.
+        end = written if position == last else position << COUNT_BITS | (read + total) & MAX_ITEMS
+        self._batch = Batch(frames, end, total)
+        return self._batch
+
+    def advance(self, end: int) -> None:
+        """Remove the frames of a batch.
+
+        Args:
+            end: of the batch that was read last.
+
+        Raises:
+            CorruptRing: somebody else has moved ``read`` meanwhile.
+            ValueError: it is the end of another batch.
+        """
+        if self._batch is None or end != self._batch.end:
+            raise ValueError("not the end of the batch that was read last")
+        if self._words[READ] != self._start:
+            raise CorruptRing("read was moved by somebody else")
+        if self._passed is not None:
+            self._keep(*self._passed)
+        self._words[TORN] += self._torn
+        self._words[READ] = end
+        self._batch = None
+
+    def set_aside(self, reason: object) -> None:
+        """Rename the ring, unless a writer has replaced it already.
+
+        Its writer sees with ``is_in_place`` that it needs a new one.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        if self.is_in_place():
+            set_aside(self.path, reason)
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        self._file.close()
+
+    def _settled(self, position: int, last: int) -> tuple[int, int, bytes | None, int]:
+        """Read a frame whose stores may become visible after that of ``written``."""
+        for _ in range(ATTEMPTS):
+            try:
+                found = self._file.frame(position, last)
+                if found[2] is not None:
+                    return found
+            except CorruptRing:
+                pass
+            time.sleep(RETRY_DELAY)
+        return self._file.frame(position, last)
+
+    def _resource_in_force(self, position: int) -> bytes:
+        index = HEADER // 8 + self._area_in_force(position) * (AREA // 8)
+        length = self._words[index + 1]
+        if length > MAX_RESOURCE:
+            raise CorruptRing(f"a resource of {length} bytes")
+        return self._file.data[(index + 2) * 8 : (index + 2) * 8 + length]
+
+    def _area_in_force(self, position: int) -> int:
+        """Return the context area with the largest position up to this one."""
+        since = [self._words[(HEADER + area * AREA) // 8] for area in (0, 1)]
+        past = [each for each in since if each <= position]
+        if not past:
+            raise CorruptRing("no resource is in force")
+        return since.index(max(past))
+
+    def _keep(self, position: int, resource: bytes) -> None:
+        """Write the resource in force from a position on into the area that is not needed now."""
+        if len(resource) > MAX_RESOURCE:
+            raise CorruptRing(f"a resource of {len(resource)} bytes")
+        index = HEADER // 8 + (1 - self._area_in_force(self._start >> COUNT_BITS)) * (AREA // 8)
+        self._words[index] = UNKNOWN  # not in force, should the process be killed here
+        self._words[index + 1] = len(resource)
+        self._file.data[(index + 2) * 8 : (index + 2) * 8 + len(resource)] = resource
+        self._words[index] = position
