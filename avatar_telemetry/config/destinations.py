@@ -21,6 +21,7 @@ from avatar_telemetry.log import LOGGER, debug
 
 GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
 
+
 def sends(settings: Settings) -> bool:
     """Whether anything leaves by itself, or a separate port is served."""
     return _exports(settings) or bool(settings.prometheus_endpoint and not settings.sdk_disabled)
@@ -106,14 +107,19 @@ def _places(settings: Settings, signal: Signal) -> Iterator[str]:
 
 def otlp_signals(settings: Settings) -> Iterator[Signal]:
     """The signals that are sent over OTLP."""
-    exporters: dict[Signal, tuple[str, ...]] = {
+    for signal in SIGNALS:
+        if _exports(settings) and "otlp" in getattr(settings, f"{signal}_exporters"):
+            yield signal
+
+
+def ring_signals(settings: Settings) -> dict[Signal, tuple[str, ...]]:
+    """Return the signals that workers write into their rings, each with its exporters."""
+    both: dict[Signal, tuple[str, ...]] = {
         "traces": settings.traces_exporters,
-        "metrics": settings.metrics_exporters,
         "logs": settings.logs_exporters,
     }
-    for signal, names in exporters.items():
-        if _exports(settings) and "otlp" in names:
-            yield signal
+    wanted = both.items() if _exports(settings) else ()
+    return {signal: exporters for signal, exporters in wanted if exporters != ("none",)}
 
 
 def _exports(settings: Settings) -> bool:

@@ -22,6 +22,7 @@ Privacy = Literal["strict", "balanced", "off"]
 TrustIncoming = Literal["continue", "link", "ignore"]
 Semconv = Literal["old", "stable", "both"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
+ExporterHost = Literal["auto", "process", "thread", "none"]
 ExemplarFilter = Literal["trace_based", "always_on", "always_off"]
 HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]
 
@@ -56,6 +57,7 @@ class Settings:
     trusted_proxies: Allow
     sizes: tuple[int, ...]
     flush_timeout: float
+    exporter: ExporterHost
     max_series: int
     traces_exporters: tuple[str, ...]
     metrics_exporters: tuple[str, ...]

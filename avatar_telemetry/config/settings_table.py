@@ -123,6 +123,12 @@ SETTINGS: Mapping[str, Setting] = {
         OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
         "How long a worker's exit may wait for telemetry.",
     ),
+    "exporter": Setting(
+        OWN_PREFIX + "EXPORTER", parsing.one_of("auto", "process", "thread", "none"), "auto",
+        "auto, process, thread or none",
+        "Where the exporter runs: a process of its own, a thread of one worker, or not at all;"
+        " auto: a process under gunicorn, else a thread.",
+    ),
     "max_series": _count(
         OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
         "Ceiling on the series of a worker; a histogram is one.",

@@ -7,27 +7,26 @@ so that there is no moment in which a second one could start.
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.registry import Collector as ClientCollector
 
-from avatar_telemetry.config.destinations import exports, sends
+from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter import bootstrap
-from avatar_telemetry.exporter.record import Record, end_by, read_record, write_record
+from avatar_telemetry.exporter.record import Record, read_record, write_record
 from avatar_telemetry.exporter.wake import wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.store.files import lock_own
-from avatar_telemetry.store.folder import read_since
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 
 POLL = 0.01
@@ -137,15 +136,15 @@ class Supervisor:
             if self._hosted is None or self._hosted.lock != lock:
                 os.close(lock)
 
-    def stop(self, deadline: float, *, last: bool) -> None:
-        """In a process that ends: stop an exporter that it hosts.
+    def stop(self, deadline: float) -> None:
+        """In a process that ends: end an exporter that it hosts.
 
         Args:
-            deadline: seconds of the monotonic clock.
-            last: whether no other process goes on, so that what is left is sent now.
+            deadline: seconds of the monotonic clock by which all that is left is sent; of the past
+                where other processes go on, one of which takes over.
         """
         if self._hosted is not None:
-            self._hosted.stop(deadline if last else 0.0)
+            self._hosted.end_by(deadline)
 
     def forget(self) -> None:
         """In a forked child: the thread is the parent's, and so is the lock."""
@@ -174,7 +173,7 @@ class Supervisor:
 
 
 class _Hosted(threading.Thread):
-    """The exporter in a thread of this process."""
+    """The exporter in a thread of this process; closes the descriptor of the lock at its end."""
 
     def __init__(
         self,
@@ -182,13 +181,13 @@ class _Hosted(threading.Thread):
         lock: int,
         settings: Settings,
         record: Record,
-        registry: ClientCollector | None,
+        registry: ClientCollector | None = None,
     ) -> None:
         from avatar_telemetry.exporter.service import Exporter
 
         super().__init__(name="avatar-telemetry-exporter", daemon=True)
         self.lock = lock
-        self._exporter = Exporter(folder, lock, settings, record, begun(folder), registry)
+        self._exporter = Exporter(folder, lock, settings, record, registry)
 
     def run(self) -> None:
         try:
@@ -196,26 +195,46 @@ class _Hosted(threading.Thread):
         finally:
             os.close(self.lock)
 
-    def stop(self, deadline: float) -> None:
-        self._exporter.end(deadline)
+    def end_by(self, deadline: float) -> None:
+        self._exporter.end_by(deadline)
         self.join(max(deadline - time.monotonic(), 0.0))
 
 
-def wait_for_end(folder: Path, deadline: float) -> bool:
-    """At the end of the server: let the exporter send what is left, and wait for its end.
+def finish(
+    folder: Path, settings: Settings, record: Record, user: tuple[int, int], deadline: float
+) -> bool:
+    """In the master, when all workers have ended: let everything be sent that is left.
 
     Args:
         folder: the runtime folder.
+        settings: those of now.
+        record: for an exporter that has to be started.
+        user: the workers' user and group.
         deadline: seconds of the monotonic clock.
 
     Returns:
-        Whether it has ended.
+        Whether that was done by then.
 
     Raises:
-        OSError: the folder is gone.
+        OSError: the folder is gone, or no exporter can be started.
     """
-    end_by(folder, deadline)
+    record = replace(read_record(folder) or record, ends_at=deadline)
+    write_record(folder, record)
     wake(folder)
+    lock = lock_own(folder / EXPORTER_LOCK)
+    if lock is not None and not sends(settings):
+        os.close(lock)
+        return True
+    if lock is not None and settings.exporter == "process":
+        try:
+            spawn(folder, lock, dict(record.environ), *user)
+        finally:
+            os.close(lock)
+    elif lock is not None:
+        hosted = _Hosted(folder, lock, settings, record)
+        hosted.start()
+        hosted.join(max(deadline - time.monotonic(), 0.0))
+        return not hosted.is_alive()
     while time.monotonic() < deadline:
         lock = lock_own(folder / EXPORTER_LOCK)
         if lock is not None:

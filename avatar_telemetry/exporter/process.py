@@ -11,9 +11,9 @@ from pathlib import Path
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporter.launch import begun, command
+from avatar_telemetry.exporter.launch import command
 from avatar_telemetry.exporter.record import read_record
-from avatar_telemetry.exporter.service import CHANGED, Exporter
+from avatar_telemetry.exporter.service import CHANGED, Exporter, load
 from avatar_telemetry.log import LOGGER
 
 FAILED = 1
@@ -35,7 +35,17 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT, datefmt=DATES)
     for name in ("urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    _load()
+    record = read_record(Path(folder))
+    if record is None:
+        return  # the folder is gone
+    os.environ.clear()
+    os.environ.update(record.environ)
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as error:
+        LOGGER.error("%s", error)
+        sys.exit(FAILED)
+    load(settings)
     _become(uid, gid)
     with suppress(OSError):
         Path("/proc/self/comm").write_text(NAME, encoding="ascii")
@@ -50,20 +60,22 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, ask)
-    record = read_record(Path(folder))
-    if record is None:
-        return  # the folder is gone
-    os.environ.clear()
-    os.environ.update(record.environ)
-    try:
-        settings = Settings.from_env(os.environ)
-    except SettingsError as error:
-        LOGGER.error("%s", error)
-        sys.exit(FAILED)
-    exporter = Exporter(Path(folder), lock, settings, record, begun(Path(folder)))
+    exporter = Exporter(Path(folder), lock, settings, record)
     if asked:
         exporter.ask_to_end()
     if exporter.run() == CHANGED:
         os.set_inheritable(lock, True)
         arguments = command(folder, lock, os.getuid(), os.getgid())
         os.execve(sys.executable, arguments, os.environ)  # noqa: S606 - the same program again
+
+
+def _become(uid: int, gid: int) -> None:
+    """Drop the privileges of root: the files are the workers' user's."""
+    if os.getuid() != 0:
+        return
+    os.seteuid(0)  # the process that started this one may have acted as the user
+    os.setegid(0)
+    if uid != 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)

@@ -105,18 +105,3 @@ def write_record(folder: Path, record: Record) -> None:
         give_to_owner(file.fileno(), folder)
         file.write(json.dumps(asdict(record)).encode())
     os.replace(new, folder / FILE_NAME)
-
-
-def end_by(folder: Path, deadline: float) -> None:
-    """Ask the exporter to send what is there and to end.
-
-    Args:
-        folder: the runtime folder.
-        deadline: seconds of the monotonic clock.
-
-    Raises:
-        OSError: it cannot be asked.
-    """
-    found = read_record(folder)
-    if found is not None:
-        write_record(folder, replace(found, ends_at=deadline))

@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector as ClientCollector
 
-from avatar_telemetry.config.destinations import pushes_metrics, settled, signal_exporters
-from avatar_telemetry.config.otlp import GRPC, Signal
+from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, settled
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
 from avatar_telemetry.exporter.record import Record, read_record
-from avatar_telemetry.exporter.wake import Wakeup
+from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.log import LOGGER
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
 from avatar_telemetry.scrape.port import OpenPage, Port
 from avatar_telemetry.store.files import is_at_path
-from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS, Instrument
+from avatar_telemetry.store.folder import counting_since
+from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS
 from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 
-if False:  # pragma: no cover
+if TYPE_CHECKING:
     from avatar_telemetry.exporter.pusher import Pusher
     from avatar_telemetry.exporter.signals import SignalExporter
 
@@ -43,7 +42,6 @@ DRAIN_SHARE = 0.7
 """Share of the time at the end that spans and log records have; the last push has the rest."""
 BATCH = 512
 """Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
-GRPC_BATCH = 512
 
 ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
 
@@ -56,7 +54,6 @@ class Exporter:
         lock: descriptor of the lock on ``exporter.lock``; it stays the caller's.
         settings: of the exporters and of the separate port.
         record: whom it serves, as the runtime folder says.
-        since: seconds since the epoch at which counting began in the folder.
         registry: metrics that live in this process alone, to stand on the page.
     """
 
@@ -66,14 +63,13 @@ class Exporter:
         lock: int,
         settings: Settings,
         record: Record,
-        since: float,
         registry: ClientCollector | None = None,
     ) -> None:
         self._folder = folder
         self._lock = lock
         self._settings = settings
         self._record = record
-        self._since = since
+        self._ends_at = 0.0
         self._guard = Guard()
         self._counts = Counts(folder, self._guard)
         self._guard.count = self._counts.internal_error
@@ -90,6 +86,15 @@ class Exporter:
     def ask_to_end(self) -> None:
         """End as soon as no worker is there; may be called by a signal handler."""
         self._asked_to_end.set()
+
+    def end_by(self, deadline: float) -> None:
+        """End now, whether workers are there or not.
+
+        Args:
+            deadline: seconds of the monotonic clock, until which what is left is sent.
+        """
+        self._ends_at = deadline
+        wake(self._folder)
 
     def run(self) -> str:
         """Send and serve until the server has ended.
@@ -139,7 +144,7 @@ class Exporter:
 
     def _start_signals(self) -> None:
         settings = self._settings
-        exported = signal_exporters(settings)
+        exported = ring_signals(settings)
         if not exported:
             return
         # Not at the top: with the export off nothing that sends is imported.
@@ -188,7 +193,7 @@ class Exporter:
         settings = self._settings
         filter_sdk(FailureLog("metrics", places_of(settings)["metrics"], secrets_of(settings)))
         continuity = Continuity(
-            self._folder, int(self._since * 1e9), delta=settings.temporality != "cumulative"
+            self._folder, int(counting_since(self._folder) * 1e9), delta=settings.temporality != "cumulative"
         )
         self._pusher = Pusher(
             settings, self._collector, continuity,
@@ -206,7 +211,8 @@ class Exporter:
                 return CHANGED
             self._record = record
             self._collector.server = _server(record)
-        if self._record.ends_at:
+        self._ends_at = self._ends_at or self._record.ends_at
+        if self._ends_at:
             return ENDED
         try:
             if holders(self._folder):
@@ -221,7 +227,7 @@ class Exporter:
         now = time.monotonic()
         deadline = now
         if reason == ENDED:
-            deadline = self._record.ends_at or now + self._settings.flush_timeout
+            deadline = self._ends_at or now + self._settings.flush_timeout
         drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
         if self._port is not None:
             self._port[1].set()
@@ -246,3 +252,12 @@ def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
 
 def _server(record: Record) -> Server | None:
     return Server(record.master, record.listeners) if record.master else None
+
+
+def load(settings: Settings) -> None:
+    """Import what the settings need, while it can be read: the exporter's user may not be allowed
+    to read the installation."""
+    if ring_signals(settings):
+        from avatar_telemetry.exporter import clients, failures, rings, session, signals  # noqa: F401
+    if pushes_metrics(settings):
+        from avatar_telemetry.exporter import pusher  # noqa: F401

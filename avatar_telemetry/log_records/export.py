@@ -1,4 +1,4 @@
-"""Log records of a worker on their way to the collector: what is taken of one, and what is told.
+"""Take the log records of a worker for export, and encode them.
 
 The handler stands on the root logger beside those of the application, whose levels, handlers and
 formats stay as they are.
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 from time import time_ns
 from types import CodeType, FrameType
 
-from opentelemetry.context import get_current
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import get_current_span
 
 from avatar_telemetry.client import scrub
 from avatar_telemetry.client.privacy import Privacy
-from avatar_telemetry.config.resource import of_child
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.log_records.encoder import encode_record
 from avatar_telemetry.logs import message_of
-from avatar_telemetry.otel_private import LogRecord, ReadableLogRecord, SeverityNumber
+from avatar_telemetry.tracing.encoder import encode_scope
+from avatar_telemetry.tracing.writer import pack_section
 
 LEVEL = logging.WARNING
 OUR_THREADS = "avatar-telemetry"
@@ -30,26 +30,30 @@ OUR_THREADS = "avatar-telemetry"
 _NEVER = ("avatar_telemetry", "opentelemetry", "urllib3", "requests", "grpc")
 _NEVER_EITHER = ("ivatar.opentelemetry",)
 _SEVERITIES = (
-    (logging.CRITICAL, "FATAL", SeverityNumber.FATAL),
-    (logging.ERROR, "ERROR", SeverityNumber.ERROR),
-    (LEVEL, "WARN", SeverityNumber.WARN),
+    (logging.CRITICAL, "FATAL", 21),
+    (logging.ERROR, "ERROR", 17),
+    (LEVEL, "WARN", 13),
 )
+"""Name and number of each severity (OpenTelemetry, logs data model, "Field: SeverityNumber")."""
 
 
 class ExportHandler(logging.Handler):
     """Hands records of level ``WARNING`` and above on, but those that an export may cause.
 
     Args:
-        translator: makes of a record what is exported.
+        encode: makes of a record a frame's payload.
         put: takes it; must not block or raise.
-        guard: told of failures of ours.
+        guard: counts failures of ours.
     """
 
     def __init__(
-        self, translator: Translator, put: Callable[[ReadableLogRecord], None], guard: Guard
+        self,
+        encode: Callable[[logging.LogRecord], bytes],
+        put: Callable[[bytes], object],
+        guard: Guard,
     ) -> None:
         super().__init__(LEVEL)
-        self._translate = translator.translate
+        self._encode = encode
         self._put = put
         self._guard = guard
 
@@ -57,7 +61,7 @@ class ExportHandler(logging.Handler):
         """Take a record. Never raises."""
         if not _comes_of_export(record):
             try:
-                self._put(self._translate(record))
+                self._put(self._encode(record))
             except Exception:  # noqa: BLE001 - what is logged is the application's
                 self._guard.failed("logs")
         self._stand_aside(record)
@@ -89,34 +93,29 @@ class ExportHandler(logging.Handler):
             logger = logger.parent if logger.propagate else None
 
 
-class Translator:
-    """Makes of Python's log records those of OpenTelemetry, with what the privacy mode lets out.
+class Encoder:
+    """Encodes Python's log records as a frame of one OTLP record, with what the privacy mode lets
+    out.
 
     Args:
-        privacy: what may be told.
-        resource: what they are of.
+        privacy: what may leave the process.
     """
 
-    def __init__(self, privacy: Privacy, resource: Resource) -> None:
+    def __init__(self, privacy: Privacy) -> None:
         self._privacy = privacy
-        self._resource = resource
 
-    def renew(self) -> None:
-        """In a forked child: the pid is another."""
-        self._resource = of_child(self._resource)
-
-    def translate(self, record: logging.LogRecord) -> ReadableLogRecord:
-        """The record, with the trace that is current now. What ``extra`` gave is not told."""
+    def encode(self, record: logging.LogRecord) -> bytes:
+        """Return the payload of a frame, with the trace that is current now. What ``extra`` gave
+        is left out."""
         _, text, number = next(
             (each for each in _SEVERITIES if record.levelno >= each[0]), _SEVERITIES[-1]
         )
         error = record.exc_info[1] if record.exc_info else None
-        told = LogRecord(
-            timestamp=int(record.created * 1e9),
-            observed_timestamp=time_ns(),
-            context=get_current(),
+        encoded = encode_record(
+            time=int(record.created * 1e9),
+            observed=time_ns(),
+            severity=number,
             severity_text=text,
-            severity_number=number,
             body=self._privacy.message(message_of(record), _codes_of(record)),
             attributes={
                 "code.file.path": scrub.encodable(record.pathname),
@@ -124,9 +123,10 @@ class Translator:
                 "code.function.name": scrub.encodable(record.funcName or ""),
                 **(self._privacy.describe(error) if error is not None else {}),
             },
+            context=get_current_span().get_span_context(),
         )
-        scope = InstrumentationScope(scrub.encodable(record.name))
-        return ReadableLogRecord(told, self._resource, scope)
+        scope = encode_scope(InstrumentationScope(scrub.encodable(record.name)))
+        return pack_section(len(scope), len(encoded)) + scope + encoded
 
 
 def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:

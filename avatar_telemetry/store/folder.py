@@ -37,8 +37,8 @@ LOCK_POLL = 0.05
 # of the old one only if both write the same.
 LAYOUT = 2
 OUR_FILES = re.compile(
-    r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
-    r"|pushed\.(state|new)|failures\.stamp|spans-\d+\.ring(\.new|\.corrupt)?"
+    r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|exporter|folder)\.lock"
+    r"|pushed\.(state|new)|exporter\.(json|wake|sock)|exporter-\d+\.new|spans-\d+\.ring(\.new|\.corrupt)?"
 )
 
 
@@ -182,6 +182,15 @@ def served_folders() -> Iterator[Path]:
     for path in sorted(_private_folders()):
         if living_masters(path):
             yield path
+
+
+def counting_since(path: Path) -> float:
+    """Return when counting began in a folder in use, in seconds since the epoch; now where that
+    cannot be read."""
+    try:
+        return float(json.loads(_read_record(path))["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return time.time()
 
 
 def living_masters(path: Path) -> list[int]:
