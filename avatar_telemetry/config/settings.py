@@ -57,6 +57,7 @@ class Settings:
     sizes: tuple[int, ...]
     flush_timeout: float
     max_series: int
+    ring_size: int
     traces_exporters: tuple[str, ...]
     metrics_exporters: tuple[str, ...]
     logs_exporters: tuple[str, ...]
