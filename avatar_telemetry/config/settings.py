@@ -59,6 +59,7 @@ class Settings:
     flush_timeout: float
     exporter: ExporterHost
     max_series: int
+    ring_size: int
     traces_exporters: tuple[str, ...]
     metrics_exporters: tuple[str, ...]
     logs_exporters: tuple[str, ...]

@@ -133,6 +133,11 @@ SETTINGS: Mapping[str, Setting] = {
         OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
         "Ceiling on the series of a worker; a histogram is one.",
     ),
+    "ring_size": _count(
+        OWN_PREFIX + "RING_SIZE", 1 << 16, 1 << 30, "1048576",
+        "Shared memory in which spans and log records of a worker wait for the exporter;"
+        " when it is full, the newest are dropped, counted.", unit="bytes",
+    ),
     "traces_exporters": Setting(
         "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",
         "otlp, console, none, comma-separated", "Where spans go.", lenient=True,
