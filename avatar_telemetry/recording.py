@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry.config.resource import worker_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.exporter.ring import RingWriter
+from avatar_telemetry.exporter.ring import LOGS, RingWriter
 from avatar_telemetry.exporter.wake import Waker
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log_records.pipeline import LogPipeline
@@ -37,32 +37,29 @@ class Recording:
     Args:
         settings: of traces and logs.
         folder: the runtime folder.
-        slot: of this worker.
+        claim: returns the slot of this process, which it takes where it has none.
         metrics: count what is dropped.
         guard: counts failures of ours.
-
-    Raises:
-        OSError: the ring cannot be made.
     """
 
     def __init__(
         self,
         settings: Settings,
         folder: RuntimeFolder,
-        slot: int,
+        claim: Callable[[], int],
         metrics: Metrics,
         guard: Guard,
     ) -> None:
         self._settings = settings
         self._folder = folder.path
-        self._slot = slot
+        self._claim = claim
         self._metrics = metrics
         self._guard = guard
         self._waker = Waker(folder.path)
-        self._resource = Resource.create(
-            {"process.pid": os.getpid(), **worker_attributes(settings, slot)}
-        )
-        self._ring = self._open_ring()
+        self._ring: RingWriter | None = None
+        self._opening = threading.RLock()
+        with guard.at("ring"):
+            self._open_ring()
         self._pipeline: Pipeline | None = None
         self._logs: LogPipeline | None = None
         with guard.at("export"):
@@ -95,8 +92,9 @@ class Recording:
         Returns:
             Whether it had by then.
         """
-        target = self._ring.written
-        while self._ring.read < target:
+        ring = self._ring
+        target = ring.written if ring is not None else 0
+        while ring is not None and ring.read < target:
             self._waker()
             if time.monotonic() >= deadline:
                 return False
@@ -109,10 +107,11 @@ class Recording:
         Raises:
             OSError: it cannot be made.
         """
-        if not self._ring.is_in_place():
-            before, self._ring = self._ring, self._open_ring()
-            before.close()
+        ring = self._ring
+        if ring is not None and not ring.is_in_place():
             self._waker.open(self._folder)
+            self._open_ring()
+            ring.close()
 
     def stop(self, deadline: float) -> None:
         """In a process that ends: shut the user's span processors down by the deadline. What is in
@@ -123,26 +122,38 @@ class Recording:
             self._pipeline.stop(deadline)
 
     def forget(self) -> None:
-        """In a forked child: the ring is the parent's."""
-        self._ring.detach()
-        self._waker.close()
+        """In a forked child: the ring is the parent's. One of its own is made for its first span."""
+        self._opening = threading.RLock()
+        if self._ring is not None:
+            self._ring.detach()
+            self._ring = None
         if self._logs is not None:
             self._logs.detach()
         if self._pipeline is not None:
             self._pipeline.renew()
 
     def _put(self, kind: int, items: int, payload: bytes) -> bool:
-        stored = self._ring.put(kind, items, payload)
+        ring = self._ring or self._late_ring()
+        stored = ring is not None and ring.put(kind, items, payload)
         if not stored:
             self._metrics.add(LOG_RECORDS if kind == LOGS else SPANS, float(items), "dropped")
         return stored
 
-    def _open_ring(self) -> RingWriter:
-        settings = self._settings
-        return RingWriter(
-            self._folder, self._slot, settings.ring_size,
+    def _late_ring(self) -> RingWriter | None:
+        with self._guard.at("ring"), self._opening:
+            if self._ring is None:
+                self._open_ring()
+        return self._ring
+
+    def _open_ring(self) -> None:
+        settings, slot = self._settings, self._claim()
+        resource = Resource.create(
+            {"process.pid": os.getpid(), **worker_attributes(settings, slot)}
+        )
+        self._ring = RingWriter(
+            self._folder, slot, settings.ring_size,
             max(settings.queue_size, settings.log_queue_size),
-            resource=encode_resource_entry(self._resource),
+            resource=encode_resource_entry(resource),
             lock=threading.Lock(),
             wake=self._waker,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.settings_table import DEFAULT_APP
 from avatar_telemetry.config.variable import Setting
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.wanted import check_exporters
+from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.startup import (
     app_fault,
     check_apart,
