@@ -355,9 +355,6 @@ def _replacement(
     return made
 
 
-# !!! FROM THE MAIN SESSION: /tmp/iface15.md has a NEW last section (one read position per kind;
-# read(kind, max_bytes, max_items), advance(kind, end), RingReader(path, kinds=...)). Please build it now
-# and delete this comment. The main session builds on that API.
 class RingReader:
     """The reading side of a ring. There is at most one of a ring at a time.
 
