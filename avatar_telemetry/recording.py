@@ -1,6 +1,6 @@
-"""What a worker records spans and log records with: its ring, its tracer provider, its log handler.
+"""Record the spans and log records of a worker: its rings, tracer provider and log handler.
 
-Nothing here sends: the exporter reads the ring.
+Nothing here sends: the exporter reads the rings.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from opentelemetry.sdk.resources import Resource
 
@@ -20,7 +21,7 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.log_records.pipeline import LogPipeline
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.store.folder import RuntimeFolder
-from avatar_telemetry.store.instruments import LOG_RECORDS, SPANS
+from avatar_telemetry.store.instruments import LOG_RECORDS, SPANS, Instrument
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.encoder import encode_resource_entry
 from avatar_telemetry.tracing.pipeline import Pipeline
@@ -29,6 +30,65 @@ from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 FLUSH_POLL = 0.005
 """Seconds between two looks whether a flush is done."""
+
+
+class SlotRing:
+    """The ring of one signal, made when it is first needed and again where it is gone.
+
+    Args:
+        make: opens the ring of this process.
+        dropped: counts items that are not written.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self, make: Callable[[], RingWriter], dropped: Callable[[int], None], guard: Guard
+    ) -> None:
+        self._make = make
+        self._dropped = dropped
+        self._guard = guard
+        self._ring: RingWriter | None = None
+        self._opening = threading.RLock()
+
+    def put(self, kind: int, items: int, payload: bytes) -> bool:
+        """Write a frame, or count its items as dropped. Never waits for a reader, never raises."""
+        ring = self._ring
+        if ring is None:
+            ring = self.open()
+        stored = ring is not None and ring.put(kind, items, payload)
+        if not stored:
+            self._dropped(items)
+        return stored
+
+    def open(self) -> RingWriter | None:
+        """Open the ring, if it is not open; ``None`` where it cannot be opened."""
+        with self._guard.at("ring"), self._opening:
+            if self._ring is None:
+                self._ring = self._make()
+        return self._ring
+
+    def check(self) -> None:
+        """Open another ring where this one is no longer in its folder, or was set aside."""
+        ring = self._ring
+        if ring is not None and not ring.is_in_place():
+            self._ring = None
+            self.open()
+            ring.close()
+
+    def is_read(self) -> Callable[[], bool]:
+        """Return a function that returns whether what is in the ring now was read."""
+        ring = self._ring
+        if ring is None:
+            return lambda: True
+        target = ring.written
+        return lambda: ring.read >= target
+
+    def forget(self) -> None:
+        """In a forked child: the ring is the parent's, and so may be the lock of its opening."""
+        self._opening = threading.RLock()
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            ring.detach()
 
 
 class Recording:
@@ -47,29 +107,36 @@ class Recording:
         settings: Settings,
         folder: RuntimeFolder,
         claim: Callable[[], int],
-        metrics: Metrics,
+        metrics: Callable[[], Metrics | None],
         guard: Guard,
     ) -> None:
         self._settings = settings
         self._folder = folder.path
         self._claim = claim
-        self._metrics = metrics
         self._guard = guard
         self._waker = Waker(folder.path)
-        self._ring: RingWriter | None = None
-        self._opening = threading.RLock()
-        with guard.at("ring"):
-            self._open_ring()
+        self._rings: list[SlotRing] = []
         self._pipeline: Pipeline | None = None
         self._logs: LogPipeline | None = None
+
+        def dropped(instrument: Instrument, items: int) -> None:
+            counters = metrics()
+            if counters is not None:
+                with guard.at("ring"):
+                    counters.add(instrument, float(items), "dropped")
+
         with guard.at("export"):
+            put = None
+            if settings.traces_exporters != ("none",):
+                put = self._ring("spans", settings.queue_size, partial(dropped, SPANS)).put
+            sink = SpanWriter(put or _discard)
             key = settings.hash_key.encode() or folder.key
-            sink = SpanWriter(self._put) if settings.traces_exporters != ("none",) else None
-            self._pipeline = Pipeline(settings, self._resource, key, guard, sink, self.flush)
+            self._pipeline = Pipeline(settings, self._resource(), key, guard, sink, self.flush)
             self._pipeline.publish()
         if settings.logs_exporters != ("none",):
             with guard.at("logs"):
-                self._logs = LogPipeline(settings, self._put, guard)
+                ring = self._ring("logs", settings.log_queue_size, partial(dropped, LOG_RECORDS))
+                self._logs = LogPipeline(settings, partial(ring.put, LOGS, 1), guard)
 
     def tracing(self, profile: Profile) -> RequestTracing | None:
         """Return what requests begin their spans with, ``None`` where spans are not recorded."""
@@ -84,7 +151,7 @@ class Recording:
             self._logs.attach()
 
     def flush(self, deadline: float) -> bool:
-        """Wait until the exporter has taken what is in the ring.
+        """Wait until the exporter has taken what is in the rings.
 
         Args:
             deadline: seconds of the monotonic clock.
@@ -92,68 +159,52 @@ class Recording:
         Returns:
             Whether it had by then.
         """
-        ring = self._ring
-        target = ring.written if ring is not None else 0
-        while ring is not None and ring.read < target:
-            self._waker()
+        read = [ring.is_read() for ring in self._rings]
+        while not all(is_read() for is_read in read):
             if time.monotonic() >= deadline:
                 return False
+            self._waker()
             time.sleep(FLUSH_POLL)
         return True
 
     def check(self) -> None:
-        """Open the ring anew where it is no longer in its folder, or was set aside.
-
-        Raises:
-            OSError: it cannot be made.
-        """
-        ring = self._ring
-        if ring is not None and not ring.is_in_place():
-            self._waker.open(self._folder)
-            self._open_ring()
-            ring.close()
+        """Open rings anew that are no longer in their folder, or were set aside."""
+        for ring in self._rings:
+            ring.check()
 
     def stop(self, deadline: float) -> None:
         """In a process that ends: shut the user's span processors down by the deadline. What is in
-        the ring stays there for the exporter."""
+        the rings stays there for the exporter."""
         if self._logs is not None:
             self._logs.detach()
         if self._pipeline is not None:
             self._pipeline.stop(deadline)
 
     def forget(self) -> None:
-        """In a forked child: the ring is the parent's. One of its own is made for its first span."""
-        self._opening = threading.RLock()
-        if self._ring is not None:
-            self._ring.detach()
-            self._ring = None
-        if self._logs is not None:
-            self._logs.detach()
+        """In a forked child: rings of its own are made for its first span and log record."""
+        for ring in self._rings:
+            ring.forget()
         if self._pipeline is not None:
             self._pipeline.renew()
 
-    def _put(self, kind: int, items: int, payload: bytes) -> bool:
-        ring = self._ring or self._late_ring()
-        stored = ring is not None and ring.put(kind, items, payload)
-        if not stored:
-            self._metrics.add(LOG_RECORDS if kind == LOGS else SPANS, float(items), "dropped")
-        return stored
+    def _ring(self, signal: str, max_items: int, dropped: Callable[[int], None]) -> SlotRing:
+        def make() -> RingWriter:
+            resource = encode_resource_entry(self._resource())
+            self._waker.open(self._folder)
+            return RingWriter(
+                self._folder, self._claim(), self._settings.ring_size, max_items,
+                resource=resource, lock=threading.Lock(), wake=self._waker, signal=signal,
+            )  # fmt: skip
 
-    def _late_ring(self) -> RingWriter | None:
-        with self._guard.at("ring"), self._opening:
-            if self._ring is None:
-                self._open_ring()
-        return self._ring
+        ring = SlotRing(make, dropped, self._guard)
+        ring.open()
+        self._rings.append(ring)
+        return ring
 
-    def _open_ring(self) -> None:
-        settings, slot = self._settings, self._claim()
-        resource = Resource.create(
-            {"process.pid": os.getpid(), **worker_attributes(settings, slot)}
-        )
-        self._ring = RingWriter(
-            self._folder, slot, settings.ring_size,
-            max(settings.queue_size, settings.log_queue_size),
-            resource=encode_resource_entry(resource),
-            lock=threading.Lock(),
-            wake=self._waker,
-        )  # fmt: skip
+    def _resource(self) -> Resource:
+        attributes = worker_attributes(self._settings, self._claim())
+        return Resource.create({"process.pid": os.getpid(), **attributes})
+
+
+def _discard(kind: int, items: int, payload: bytes) -> bool:
+    return True

@@ -56,7 +56,12 @@ from avatar_telemetry.startup import (
     warn_of_ignored,
 )
 from avatar_telemetry.store.family import Family
-from avatar_telemetry.store.folder import RuntimeFolder, is_private_name, living_masters, open_folder
+from avatar_telemetry.store.folder import (
+    RuntimeFolder,
+    is_private_name,
+    living_masters,
+    open_folder,
+)
 from avatar_telemetry.store.mapped import Book, value_class
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.store.slots import (
@@ -91,8 +96,8 @@ NOT_PREPARED = (
     " or call it from your own"
 )
 NOT_ALL_SENT = (
-    "the exporter had not sent everything after %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); what was left"
-    " is lost"
+    "the exporter had not sent everything after %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
+    " lost"
 )
 LATER = (
     "opentelemetry.instrumentation.utils",
@@ -395,7 +400,7 @@ class Runtime:
                 from avatar_telemetry.recording import Recording
 
                 self._recording = Recording(
-                    settings, self._folder, self._slot_number, metrics, self.guard
+                    settings, self._folder, self._slot_number, lambda: self._metrics, self.guard
                 )
             self._supervise(settings, self._folder)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from avatar_telemetry.config.destinations import destinations
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import ProfileError, SettingsError
-from avatar_telemetry.config.destinations import destinations
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.port import open_server

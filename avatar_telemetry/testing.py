@@ -65,7 +65,7 @@ class Recording:
         self._kept = KeptSpans()
         self._pipeline = Pipeline(
             settings, Resource(worker_attributes(settings, 0)), settings.hash_key.encode(),
-            guard, lambda result, number: None, self._kept,
+            guard, self._kept,
         )  # fmt: skip
         sizes = {size: str(size) for size in settings.sizes}
         tracing = self._pipeline.tracing(profile)

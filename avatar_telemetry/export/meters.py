@@ -31,7 +31,7 @@ from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry.config.resource import worker_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.exporters import aggregation, metric_exporters, temporality
+from avatar_telemetry.exporter.metric_exporters import aggregation, metric_exporters, temporality
 from avatar_telemetry.guard import Guard
 
 EXEMPLAR_FILTERS: Mapping[str, Callable[[], ExemplarFilter]] = {

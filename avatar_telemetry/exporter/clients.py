@@ -255,7 +255,7 @@ def _retry_delay(error: Any) -> float | None:
                 delay = RetryInfo.FromString(value).retry_delay
             except DecodeError:
                 return None
-            return min(max(delay.seconds + delay.nanos / 1e9, 0.0), MAX_WAIT)
+            return min(max(float(delay.seconds) + delay.nanos / 1e9, 0.0), MAX_WAIT)
     return None
 
 

@@ -69,7 +69,7 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
     os.set_inheritable(lock, True)
     arguments = command(str(folder), lock, uid, gid, bootstrap.DETACH)
     pid = _original("posix_spawn")(sys.executable, arguments, environ)
-    # It forks and ends: no zombie is left, and gunicorn's master has no child that it does not know.
+    # It forks and ends, so that no zombie is left.
     _, status = _original("waitpid")(pid, 0)
     if os.waitstatus_to_exitcode(status) != 0:
         raise OSError(f"{sys.executable} ended with status {os.waitstatus_to_exitcode(status)}")
@@ -114,7 +114,7 @@ class Supervisor:
         self._hosted: _Hosted | None = None
 
     def start(self) -> None:
-        """Leave the record of this process, and start an exporter if there is none. Never raises."""
+        """Leave this process's record, and start an exporter if there is none. Never raises."""
         with self._guard.at("exporter"):
             write_record(self._folder, self._record)
             self.check()

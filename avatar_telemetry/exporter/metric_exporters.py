@@ -15,9 +15,9 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
 
+from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.otlp import GRPC, Otlp
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.exporter.session import open_session
 
 _DELTA = {

@@ -57,9 +57,7 @@ class PageServer:
         except BaseException:
             self._socket.close()
             raise
-        self._thread = threading.Thread(
-            target=self._run, name="avatar-telemetry-page", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="avatar-telemetry-page", daemon=True)
 
     def start(self) -> None:
         """Serve from now on, in a thread of its own."""

@@ -18,7 +18,6 @@ from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.exporter.metric_exporters import metric_exporters
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import debug
-from avatar_telemetry.version import VERSION
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.version import VERSION
 

@@ -22,8 +22,9 @@ MAX_LENGTH = 1 << 20
 # The environment of the application holds secrets that are none of the exporter's.
 PREFIXES = ("OTEL_", "AVATAR_TELEMETRY_", "GRPC_", "LC_")
 NAMES = frozenset({
-    "IVATAR_VERSION", "HOSTNAME", "PROMETHEUS_MULTIPROC_DIR", "PATH", "HOME", "LANG", "TZ", "TMPDIR",
-    "NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE",
+    "IVATAR_VERSION", "HOSTNAME", "PROMETHEUS_MULTIPROC_DIR",
+    "PATH", "HOME", "LANG", "TZ", "TMPDIR", "NETRC",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
 })  # fmt: skip
 
@@ -74,9 +75,7 @@ def make_record(
         if name.startswith(PREFIXES) or name.upper() in NAMES
     }
     path = tuple(os.path.abspath(each) for each in sys.path if isinstance(each, str))
-    return Record(
-        taken, path, PACKAGE, master, tuple(listeners), since or time.monotonic()
-    )
+    return Record(taken, path, PACKAGE, master, tuple(listeners), since or time.monotonic())
 
 
 def read_record(folder: Path) -> Record | None:
@@ -98,7 +97,8 @@ def write_record(folder: Path, record: Record) -> None:
     """
     found = read_record(folder)
     if found is not None and not found.ends_at:
-        if found.since > record.since or found == replace(record, since=found.since):
+        same = replace(record, since=found.since)
+        if found.since > record.since or found == same:
             return
     new = folder / f"exporter-{os.getpid()}.new"
     with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:

@@ -114,6 +114,7 @@ class RingWriter:
         lock: needed where several threads write.
         wake: called each time that the ring comes to be more than half full; must not block.
         checksum: whether the frames of a new ring carry one.
+        signal: ``spans`` or ``logs``.
 
     Attributes:
         put: ``put(kind, items, payload)`` writes a frame and returns whether it did; otherwise the
@@ -140,10 +141,11 @@ class RingWriter:
         lock: AbstractContextManager[Any] | None = None,
         wake: Callable[[], object] = lambda: None,
         checksum: bool = NEEDS_CHECKSUM,
+        signal: str = "spans",
     ) -> None:
         if len(resource) > MAX_RESOURCE:
             raise ValueError(f"a resource of {len(resource)} bytes; allowed are {MAX_RESOURCE}")
-        self._file = _continued(ring_path(folder, number), size, checksum)
+        self._file = _continued(ring_path(folder, number, signal), size, checksum)
         self._words = self._file.words
         self._data = self._file.data
         self._capacity = self._file.capacity

@@ -49,7 +49,7 @@ FORMAT = int.from_bytes(b"avtring\x01", "big")
 CHECKSUM_FLAG = 0x80
 NEEDS_CHECKSUM = platform.machine() not in ("x86_64", "AMD64", "i686", "i386")
 """Whether another processor may see stores in another order than they were made in."""
-RING_NAME = re.compile(r"spans-(\d+)\.ring", re.ASCII)
+RING_NAME = re.compile(r"(spans|logs)-(\d+)\.ring", re.ASCII)
 # Errors of the open that mean: something else than a file of ours has this name.
 FOREIGN = frozenset({errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
@@ -58,20 +58,21 @@ class CorruptRing(AvatarTelemetryError):
     """A ring does not hold what its format says."""
 
 
-def ring_path(folder: Path, number: int) -> Path:
-    """Return the path of the ring of a slot."""
-    return folder / f"spans-{number}.ring"
+def ring_path(folder: Path, number: int, signal: str = "spans") -> Path:
+    """Return the path of the ring of a slot; each signal has one of its own (``spans``, ``logs``),
+    since a collector of one that is down must not hold the other up."""
+    return folder / f"{signal}-{number}.ring"
 
 
-def rings(folder: Path) -> dict[int, Path]:
-    """Return the rings of a folder by slot, in the order of the slots.
+def rings(folder: Path, signal: str = "spans") -> dict[int, Path]:
+    """Return the rings of a signal by slot, in the order of the slots.
 
     Raises:
         OSError: the folder is gone.
     """
     names = map(RING_NAME.fullmatch, os.listdir(folder))
-    numbers = sorted(int(name[1]) for name in names if name)
-    return {number: ring_path(folder, number) for number in numbers}
+    numbers = sorted(int(name[2]) for name in names if name and name[1] == signal)
+    return {number: ring_path(folder, number, signal) for number in numbers}
 
 
 def capacity_of(size: int) -> int:

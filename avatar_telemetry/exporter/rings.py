@@ -1,13 +1,13 @@
-"""The rings of all slots as one source: batches of frames, and the OTLP request that carries them."""
+"""The rings of all slots as one source: batches of frames, and the OTLP request of a batch."""
 
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from avatar_telemetry.exporter.ring import Batch, CorruptRing, RingReader, ring_paths, set_aside
+from avatar_telemetry.exporter.ring import Batch, CorruptRing, RingReader, rings
+from avatar_telemetry.exporter.ring_file import set_aside
 
 MAX_BYTES = 4 << 20
 """Bytes of a batch: collectors refuse more than 4 MiB over gRPC."""
@@ -30,93 +30,110 @@ class Portion:
 
 
 class Rings:
-    """The rings of a runtime folder. Safe for several threads.
+    """The rings of one signal in a runtime folder. For one thread.
 
     Args:
         folder: the runtime folder.
-        kinds: the kinds of frames that are wanted; others are skipped.
-        corrupt: called for each ring that had to be set aside, in the ``except`` block.
+        signal: ``spans`` or ``logs``.
+        failed: called in the ``except`` block for each ring that had to be set aside.
     """
 
-    def __init__(self, folder: Path, kinds: tuple[int, ...], corrupt: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, signal: str, failed: Callable[[], None]) -> None:
         self._folder = folder
-        self._kinds = kinds
-        self._corrupt = corrupt
+        self._signal = signal
+        self._failed = failed
         self._readers: dict[Path, RingReader] = {}
-        self._lock = threading.Lock()
 
     def refresh(self) -> None:
-        """Find the rings of new slots, and forget those that are gone."""
-        with self._lock:
-            found = set(ring_paths(self._folder))
-            for path in [path for path in self._readers if path not in found]:
-                self._readers.pop(path).close()
-            for path, reader in list(self._readers.items()):
-                if not reader.is_in_place():
-                    self._readers.pop(path).close()
-            for path in found - self._readers.keys():
+        """Find the rings of new slots, and forget those that are gone.
+
+        Raises:
+            OSError: the folder is gone.
+        """
+        found = rings(self._folder, self._signal).values()
+        for path, reader in list(self._readers.items()):
+            if not reader.is_in_place():
+                del self._readers[path]
+                reader.close()
+        for path in found:
+            if path not in self._readers:
                 try:
-                    self._readers[path] = RingReader(path, kinds=self._kinds)
+                    self._readers[path] = RingReader(path)
                 except FileNotFoundError:
                     continue
-                except (CorruptRing, OSError):
-                    self._set_aside(path)
+                except CorruptRing as error:
+                    self._set_aside(path, error)
 
-    def take(self, kind: int, max_items: int) -> list[Portion]:
-        """Return the oldest frames of a kind that no collector has taken; they stay where they are.
+    def take(self, max_items: int) -> list[Portion]:
+        """Return the oldest frames that no collector has taken; they stay where they are.
 
         Args:
-            kind: of the frames.
             max_items: spans or log records; one frame is taken even if it has more.
         """
-        portions = []
+        portions: list[Portion] = []
         left, room = max_items, MAX_BYTES
-        with self._lock:
-            for path, reader in list(self._readers.items()):
-                if left <= 0 or room <= 0:
-                    break
-                try:
-                    batch = reader.read(kind, max_bytes=room, max_items=left)
-                except CorruptRing:
-                    self._set_aside(path)
-                    continue
-                if batch.frames:
-                    portions.append(Portion(reader, batch))
-                    left -= sum(frame.items for frame in batch.frames)
-                    room -= sum(len(frame.payload) for frame in batch.frames)
-                else:
-                    reader.advance(kind, batch.end)
+        for path, reader in list(self._readers.items()):
+            if left <= 0 or room <= 0:
+                break
+            try:
+                batch = reader.read(room, left)
+            except CorruptRing as error:
+                self._set_aside(path, error)
+                continue
+            if batch.items:
+                portions.append(Portion(reader, batch))
+                left -= batch.items
+                room -= sum(len(frame.payload) for frame in batch.frames)
+            elif not reader.is_empty:
+                self._advance(path, reader, batch.end)
+        self._start_after(portions)
         return portions
 
-    def settle(self, kind: int, portions: Iterable[Portion]) -> None:
+    def settle(self, portions: Iterable[Portion]) -> None:
         """Move on: a collector has accepted or refused these frames."""
-        with self._lock:
-            for portion in portions:
-                portion.reader.advance(kind, portion.batch.end)
+        for portion in portions:
+            self._advance(portion.reader.path, portion.reader, portion.batch.end)
 
     def waiting(self) -> int:
-        """Return how many items of all kinds no collector has taken."""
-        with self._lock:
-            return sum(reader.waiting for reader in self._readers.values())
+        """Return how many items no collector has taken."""
+        return sum(reader.waiting for reader in self._readers.values())
 
     def close(self) -> None:
         """Unmap the rings."""
-        with self._lock:
-            for reader in self._readers.values():
-                reader.close()
-            self._readers.clear()
-
-    def _set_aside(self, path: Path) -> None:
-        self._corrupt()
-        reader = self._readers.pop(path, None)
-        if reader is not None:
+        for reader in self._readers.values():
             reader.close()
-        set_aside(path)
+        self._readers.clear()
+
+    def _advance(self, path: Path, reader: RingReader, end: int) -> None:
+        try:
+            reader.advance(end)
+        except CorruptRing as error:
+            self._set_aside(path, error)
+
+    def _start_after(self, portions: list[Portion]) -> None:
+        """Begin the next batch with another ring, so that a busy one keeps no other waiting."""
+        if portions:
+            last = portions[-1].reader.path
+            paths = list(self._readers)
+            first = paths.index(last) + 1
+            self._readers = {path: self._readers[path] for path in paths[first:] + paths[:first]}
+
+    def _set_aside(self, path: Path, error: CorruptRing) -> None:
+        self._failed()
+        reader = self._readers.pop(path, None)
+        try:
+            if reader is None:
+                set_aside(path, error)
+            else:
+                reader.set_aside(error)
+        finally:
+            if reader is not None:
+                reader.close()
 
 
 def items_of(portions: Iterable[Portion]) -> int:
     """Return the number of spans or log records in a batch."""
-    return sum(frame.items for portion in portions for frame in portion.batch.frames)
+    return sum(portion.batch.items for portion in portions)
 
 
 def encode_request(portions: Iterable[Portion]) -> bytes:

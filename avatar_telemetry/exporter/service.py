@@ -1,7 +1,7 @@
 """The exporter: all threads that send and serve for a host, and the loop that watches over them.
 
-It runs in a process of its own (:mod:`avatar_telemetry.exporter.process`) or, where none can be had,
-in a thread of one worker. Whoever holds the lock of ``exporter.lock`` runs it.
+It runs in a process of its own (:mod:`avatar_telemetry.exporter.process`) or, where none can be
+had, in a thread of one worker. Whoever holds the lock of ``exporter.lock`` runs it.
 """
 
 from __future__ import annotations
@@ -150,19 +150,14 @@ class Exporter:
         # Not at the top: with the export off nothing that sends is imported.
         from avatar_telemetry.exporter.clients import Client, ConsoleClient, make_client
         from avatar_telemetry.exporter.failures import FailureLog, places_of, secrets_of
-        from avatar_telemetry.exporter.ring import LOGS, SPANS as SPAN_FRAMES
         from avatar_telemetry.exporter.rings import Rings
         from avatar_telemetry.exporter.signals import SignalExporter
 
-        kinds = {"traces": SPAN_FRAMES, "logs": LOGS}
+        files = {"traces": "spans", "logs": "logs"}
         names = {"traces": "spans", "logs": "log records"}
         instruments = {"traces": SPANS, "logs": LOG_RECORDS}
         sizes = {"traces": settings.batch_size or BATCH, "logs": settings.log_batch_size}
         delays = {"traces": settings.schedule_delay, "logs": settings.log_schedule_delay}
-        rings = Rings(
-            self._folder, tuple(kinds[each] for each in exported),
-            partial(self._guard.failed, "ring"),
-        )  # fmt: skip
         places = places_of(settings)
         for signal, exporters in exported.items():
             otlp = settled(settings, signal)
@@ -172,7 +167,9 @@ class Exporter:
             if "console" in exporters:
                 clients.append(ConsoleClient(signal))
             thread = SignalExporter(
-                names[signal], kinds[signal], rings, clients,
+                names[signal],
+                Rings(self._folder, files[signal], partial(self._guard.failed, "ring")),
+                clients,
                 batch_size=sizes[signal],
                 delay=delays[signal] / 1000,
                 timeout=otlp.timeout,
@@ -193,7 +190,9 @@ class Exporter:
         settings = self._settings
         filter_sdk(FailureLog("metrics", places_of(settings)["metrics"], secrets_of(settings)))
         continuity = Continuity(
-            self._folder, int(counting_since(self._folder) * 1e9), delta=settings.temporality != "cumulative"
+            self._folder,
+            int(counting_since(self._folder) * 1e9),
+            delta=settings.temporality != "cumulative",
         )
         self._pusher = Pusher(
             settings, self._collector, continuity,

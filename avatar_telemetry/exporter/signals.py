@@ -1,4 +1,4 @@
-"""Send the spans, or the log records, of all rings: batch after batch, each until it is accepted."""
+"""Send the spans, or the log records, of all rings: each batch until a collector takes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class SignalExporter(Thread):
 
     Args:
         name: ``spans`` or ``log records``.
-        kind: of their frames.
         rings: where they are.
         clients: each gets every batch.
         batch_size: spans or log records that are sent at once.
@@ -41,7 +40,6 @@ class SignalExporter(Thread):
     def __init__(
         self,
         name: str,
-        kind: int,
         rings: Rings,
         clients: Sequence[Client],
         *,
@@ -54,7 +52,6 @@ class SignalExporter(Thread):
     ) -> None:
         super().__init__(name=f"avatar-telemetry-{name.partition(' ')[0]}", daemon=True)
         self.signal = name
-        self._kind = kind
         self._rings = rings
         self._clients = clients
         self._batch_size = batch_size
@@ -75,6 +72,7 @@ class SignalExporter(Thread):
                 self._drain()
         with self._guard.at("export"):
             self._drain()
+        self._rings.close()
         for client in self._clients:
             with self._guard.at("export"):
                 client.close()
@@ -95,7 +93,7 @@ class SignalExporter(Thread):
 
     def _drain(self) -> None:
         self._rings.refresh()
-        while portions := self._rings.take(self._kind, self._batch_size):
+        while portions := self._rings.take(self._batch_size):
             if not self._deliver(portions):
                 return
 
@@ -112,7 +110,7 @@ class SignalExporter(Thread):
         for result, amount in (("exported", number - refused), ("failed", refused)):
             if amount:
                 self._count(result, amount)
-        self._rings.settle(self._kind, portions)
+        self._rings.settle(portions)
         return True
 
     def _send(self, client: Client, request: bytes, number: int) -> Outcome | None:

@@ -1,6 +1,6 @@
 """The log export of one worker, put together.
 
-logs = LogPipeline(settings, ring.put, guard, count)
+logs = LogPipeline(settings, put, guard)
 logs.attach()                      # when the application has configured its logging
 logs.detach()
 """
@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.exporter.ring import LOGS
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log_records.export import Encoder, ExportHandler
 from avatar_telemetry.wsgi.request import sent_by_client
@@ -25,24 +24,13 @@ class LogPipeline:
 
     Args:
         settings: of logs.
-        put: of the worker's ring.
+        put: writes the payload of a frame into the ring.
         guard: counts failures of ours.
-        dropped: called for each record that finds no room.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        put: Callable[[int, int, bytes], bool],
-        guard: Guard,
-        dropped: Callable[[], None],
-    ) -> None:
-        def write(payload: bytes) -> None:
-            if not put(LOGS, 1, payload):
-                dropped()
-
+    def __init__(self, settings: Settings, put: Callable[[bytes], bool], guard: Guard) -> None:
         privacy = Privacy(settings.privacy, _UNUSED_KEY, sent=sent_by_client)
-        self._handler = ExportHandler(Encoder(privacy).encode, write, guard)
+        self._handler = ExportHandler(Encoder(privacy).encode, put, guard)
 
     def attach(self) -> None:
         """Take records from now on. Not before the application has configured its logging:

@@ -13,9 +13,9 @@ import prometheus_client
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as ClientCollector
 
+from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.scrape import process
 from avatar_telemetry.scrape.process import TICKS_PER_SECOND
@@ -132,7 +132,7 @@ class Collector:
         if self._wants_exporter:
             yield family(
                 "avatar_telemetry_leader", "gauge",
-                "Whether an exporter runs, which sends what is recorded and serves the separate port.",
+                "Whether an exporter runs, which sends all that is recorded and serves the port.",
                 [((), float(self._has_exporter()))],
             )  # fmt: skip
 

@@ -38,7 +38,7 @@ LOCK_POLL = 0.05
 LAYOUT = 2
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|exporter|folder)\.lock"
-    r"|pushed\.(state|new)|exporter\.(json|wake|sock)|exporter-\d+\.new|spans-\d+\.ring(\.new|\.corrupt)?"
+    r"|pushed\.(state|new)|exporter\.(json|wake|sock)|exporter-\d+\.new|(spans|logs)-\d+\.ring(\.new|\.corrupt)?"
 )
 
 

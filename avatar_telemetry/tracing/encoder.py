@@ -95,6 +95,11 @@ def encode_resource(resource: Resource) -> bytes:
     return b"".join(_key_value(0x0A, key, value) for key, value in resource.attributes.items())
 
 
+def encode_resource_entry(resource: Resource) -> bytes:
+    """Return a ``ResourceSpans`` without its scopes; that of ``ResourceLogs`` is the same."""
+    return _field(0x0A, encode_resource(resource)) + _text(0x1A, resource.schema_url)
+
+
 def _resource_spans(
     resource: Resource, scopes: Mapping[InstrumentationScope | None, list[bytes]]
 ) -> list[bytes]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from avatar_telemetry.client.environ import text
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.scrape.exposition import Access, MetricsPage
+from avatar_telemetry.scrape.exposition import Access
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
 from avatar_telemetry.wsgi.request import CURRENT, ENVIRON_KEY, AvatarRequest
@@ -35,7 +35,7 @@ class Layer:
         page: answers a scrape.
     """
 
-    def __init__(self, telemetry: Telemetry, settings: Settings, page: MetricsPage) -> None:
+    def __init__(self, telemetry: Telemetry, settings: Settings, page: WSGIApplication) -> None:
         self.telemetry = telemetry
         self.page = page
         # No path where the page is off: an environ may lack an empty PATH_INFO (PEP 3333).

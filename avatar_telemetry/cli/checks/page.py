@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.samples import Samples, read_samples
 from avatar_telemetry.cli.web import Answer, Site, WebError
+from avatar_telemetry.config.destinations import pushes_metrics
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.version import VERSION
 from avatar_telemetry.scrape.port import CHALLENGE
+from avatar_telemetry.version import VERSION
 
 MUCH_MEMORY = 512 << 20
 HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound

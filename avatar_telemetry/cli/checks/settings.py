@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.environment import load_chosen_profile
+from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import check_exporters
 from avatar_telemetry.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
