@@ -81,8 +81,8 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
     """In a worker that ends. gunicorn calls it in the master, too, for one that was gone."""
     if worker.pid == os.getpid():
         RUNTIME.stop_worker()
-        # The end of the interpreter collects garbage, while the next worker waits for the processor.
-        # The kernel frees all of it at once.
+        # The end of the interpreter collects garbage, while the next worker waits for the
+        # processor. The kernel frees all of it at once.
         gc.freeze()
 
 

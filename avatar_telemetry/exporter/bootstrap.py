@@ -1,7 +1,7 @@
 """First code of the exporter's process: detach, drop what was inherited, import the package.
 
 Run by path as ``python -I -S bootstrap.py``, so it may import nothing but the standard library
-until ``sys.path`` is that of the server. See :func:`avatar_telemetry.exporter.launch.command` for the
+until ``sys.path`` is that of the server. :func:`avatar_telemetry.exporter.launch.command` makes the
 arguments.
 """
 

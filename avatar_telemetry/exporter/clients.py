@@ -255,7 +255,8 @@ def _retry_delay(error: Any) -> float | None:
                 delay = RetryInfo.FromString(value).retry_delay
             except DecodeError:
                 return None
-            return min(max(float(delay.seconds) + delay.nanos / 1e9, 0.0), MAX_WAIT)
+            seconds = float(delay.seconds + delay.nanos / 1e9)
+            return min(max(seconds, 0.0), MAX_WAIT)
     return None
 
 
