@@ -95,6 +95,10 @@ NOT_PREPARED = (
     "nothing is recorded: the hook on_starting did not run; import it in gunicorn's configuration,"
     " or call it from your own"
 )
+ALONE = (
+    "no gunicorn hooks in this process: its metrics are of it alone; PROMETHEUS_MULTIPROC_DIR names a"
+    " folder that the processes of one server share"
+)
 NOT_ALL_SENT = (
     "the exporter had not sent everything after %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
     " lost"
@@ -373,10 +377,12 @@ class Runtime:
         """No hook has started this process: it is one that a worker forked, or serves alone."""
         settings = settings or self._settings or Settings.from_env(self._environ)
         if self._folder is None:
-            # Under gunicorn it is a mistake, under another server it is how things are.
-            level = logging.WARNING if "gunicorn.arbiter" in sys.modules else logging.INFO
-            LOGGER.log(level, "no gunicorn hooks in this process: its metrics are of it alone")
-            self._take_folder("", 0, os.geteuid(), os.getegid())
+            named = settings.multiproc_dir
+            if not named:
+                # Under gunicorn it is a mistake, under another server it is how things are.
+                level = logging.WARNING if "gunicorn.arbiter" in sys.modules else logging.INFO
+                LOGGER.log(level, ALONE)
+            self._take_folder(named, 0, os.geteuid(), os.getegid(), shared=bool(named))
             atexit.register(self.stop_worker)
         self._start(settings)
 
@@ -442,8 +448,10 @@ class Runtime:
             raise OSError("this process has no slot")
         return self._slot.number
 
-    def _take_folder(self, named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
-        folder = self._folder = open_folder(named, upgrades, uid, gid)
+    def _take_folder(
+        self, named: str, upgrades: int, uid: int, gid: int, *, shared: bool = False
+    ) -> RuntimeFolder:
+        folder = self._folder = open_folder(named, upgrades, uid, gid, shared=shared)
         self._folder_owner = os.getpid()
         atexit.register(self.release)  # on_exit does not come where the start itself fails
         return folder

@@ -22,7 +22,13 @@ from prometheus_client.registry import Collector as ClientCollector
 from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter import bootstrap
-from avatar_telemetry.exporter.record import Record, read_record, write_record
+from avatar_telemetry.exporter.record import (
+    Record,
+    early_ends,
+    note_start,
+    read_record,
+    write_record,
+)
 from avatar_telemetry.exporter.wake import wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
@@ -30,6 +36,10 @@ from avatar_telemetry.store.files import lock_own
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 
 POLL = 0.01
+MAX_STARTS = 3
+"""Processes that may end early, one after the other, before a thread does their work."""
+MAX_PAUSE = 60.0
+"""Seconds between two starts of a process that ends early."""
 NO_PROCESS = (
     "the exporter cannot run as a process of its own (%s): it runs in a thread of this worker"
     " (AVATAR_TELEMETRY_EXPORTER=thread says so without trying)"
@@ -156,8 +166,14 @@ class Supervisor:
     def _start(self, lock: int) -> None:
         if read_record(self._folder) is None:
             write_record(self._folder, self._record)
+        starts, age = early_ends(lock)
+        if not self._in_thread and age < min(2.0**starts - 1.0, MAX_PAUSE):
+            return
         if not self._in_thread:
             try:
+                if starts >= MAX_STARTS and self._settings.exporter == "auto":
+                    raise OSError(f"{starts} processes have ended early; see the log above")
+                note_start(lock, starts + 1)
                 spawn(self._folder, lock, dict(self._record.environ), *self._user)
                 return
             except OSError as error:

@@ -105,3 +105,21 @@ def write_record(folder: Path, record: Record) -> None:
         give_to_owner(file.fileno(), folder)
         file.write(json.dumps(asdict(record)).encode())
     os.replace(new, folder / FILE_NAME)
+
+
+def early_ends(lock: int) -> tuple[int, float]:
+    """Return how many exporters of a folder have ended early, one after the other, and the seconds
+    since the last one was started.
+
+    Args:
+        lock: descriptor of the lock file, whose content is that number.
+    """
+    text = os.pread(lock, 16, 0)
+    age = time.time() - os.fstat(lock).st_mtime
+    return (int(text) if text.isdigit() else 0), max(age, 0.0)
+
+
+def note_start(lock: int, starts: int) -> None:
+    """Note a start, or with 0 that the last one was a success."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(starts).encode(), 0)

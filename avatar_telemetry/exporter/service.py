@@ -19,7 +19,7 @@ from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, s
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
-from avatar_telemetry.exporter.record import Record, read_record
+from avatar_telemetry.exporter.record import Record, note_start, read_record
 from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
@@ -106,14 +106,20 @@ class Exporter:
         self._start()
         reason = ""
         try:
+            self._watch_once()
+            reason = self._reason_to_stop()
+            note_start(self._lock, 0)  # that far it is no early end
             while not reason:
-                if self._wakeup.wait(POLL_INTERVAL):
-                    for each in self._signals:
-                        each.wake()
+                self._watch_once()
                 reason = self._reason_to_stop()
         finally:
             self._stop(reason)
         return reason
+
+    def _watch_once(self) -> None:
+        if self._wakeup.wait(POLL_INTERVAL):
+            for each in self._signals:
+                each.wake()
 
     def _start(self) -> None:
         with self._guard.at("scrape"):
