@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from avatar_telemetry.config.settings import Settings, sdk_disabled, service_nam
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.exporter.launch import Supervisor, finish
 from avatar_telemetry.exporter.page import RelayedPage
-from avatar_telemetry.exporter.record import Record, make_record
+from avatar_telemetry.exporter.record import Record, make_record, read_record, write_record
 from avatar_telemetry.exporter.wake import make_pipe
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER, debugging
@@ -96,8 +96,8 @@ NOT_PREPARED = (
     " or call it from your own"
 )
 ALONE = (
-    "no gunicorn hooks in this process: its metrics are of it alone; PROMETHEUS_MULTIPROC_DIR names a"
-    " folder that the processes of one server share"
+    "no gunicorn hooks in this process: its metrics are of it alone; PROMETHEUS_MULTIPROC_DIR names"
+    " a folder that the processes of one server share"
 )
 NOT_ALL_SENT = (
     "the exporter had not sent everything after %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
@@ -137,6 +137,7 @@ class Runtime:
         self._keep_young_at = 0.0
         self._server: Server | None = None
         self._shares_page = False
+        self._usable_environ: Mapping[str, str] = environ
         self._started_at = 0.0
         self._metrics: Metrics | None = None
         self._page: WSGIApplication | None = None
@@ -238,7 +239,7 @@ class Runtime:
                 return  # an upgrade in place: the exporter goes on for the other server
             settings = self._renewed_settings()  # a reload may have named another collector
             deadline = time.monotonic() + settings.flush_timeout
-            record = make_record(self._environ, os.getpid())
+            record = make_record(self._usable_environ, os.getpid())
             if not finish(folder.path, settings, record, self._user, deadline):
                 LOGGER.warning(NOT_ALL_SENT, settings.flush_timeout)
 
@@ -424,6 +425,10 @@ class Runtime:
 
     def _supervise(self, settings: Settings, folder: RuntimeFolder) -> None:
         if settings.exporter == "none" or not (sends(settings) or self._shares_page):
+            if read_record(folder.path) is not None:
+                # An exporter of before a reload has to know that it is no longer wanted.
+                with self.guard.at("exporter"):
+                    write_record(folder.path, self._record())
             return
         registry = None if self.managed else prometheus_client.REGISTRY
         supervisor = self._supervisor = Supervisor(
@@ -434,7 +439,7 @@ class Runtime:
     def _record(self) -> Record:
         server = self._server
         master, listeners = (server.master, server.listeners) if server else (0, ())
-        return make_record(self._environ, master, listeners, self._started_at)
+        return make_record(self._usable_environ, master, listeners, self._started_at)
 
     def _slot_number(self) -> int:
         """The slot of this process, which takes one where it has none.
@@ -537,7 +542,9 @@ class Runtime:
     def _renewed_settings(self) -> Settings:
         """The settings as ``raw_env`` of a reloaded configuration has them, if they can be used."""
         try:
-            return Settings.from_env(self._environ)
+            settings = Settings.from_env(self._environ)
+            self._usable_environ = dict(self._environ)
+            return settings
         except SettingsError as error:
             LOGGER.error("%s\n  going on with the settings of the start", error)
             return self._settings or DEFAULTS

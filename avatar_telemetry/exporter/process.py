@@ -45,6 +45,8 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     except SettingsError as error:
         LOGGER.error("%s", error)
         sys.exit(FAILED)
+    if settings.exporter in ("none", "thread"):
+        return
     load(settings)
     _become(uid, gid)
     with suppress(OSError):
@@ -73,8 +75,6 @@ def _become(uid: int, gid: int) -> None:
     """Drop the privileges of root: the files are the workers' user's."""
     if os.getuid() != 0:
         return
-    os.seteuid(0)  # the process that started this one may have acted as the user
-    os.setegid(0)
     if uid != 0:
         os.setgroups([])
         os.setgid(gid)

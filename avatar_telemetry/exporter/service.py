@@ -230,20 +230,19 @@ class Exporter:
     def _stop(self, reason: str) -> None:
         """Stop all threads: at the end of the server after what is left was sent."""
         now = time.monotonic()
-        deadline = now
+        deadline = now + self._settings.flush_timeout
         if reason == ENDED:
-            deadline = self._ends_at or now + self._settings.flush_timeout
+            deadline = self._ends_at or deadline
         drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
         if self._port is not None:
             self._port[1].set()
         for each in self._signals:
-            each.stop(drained_by)
-        # What is under way when the settings change is not cut off: it would be sent twice.
-        patience = drained_by if reason == ENDED else now + self._settings.flush_timeout
-        _join(self._signals, patience)
+            each.stop(now if reason == REPLACED else drained_by)
+        # What is under way is not cut off: it would be sent twice.
+        _join(self._signals, drained_by)
         if self._pusher is not None:
             self._pusher.stop(deadline if reason == ENDED else now)
-            _join([self._pusher], deadline if reason == ENDED else patience)
+            _join([self._pusher], deadline)
         if self._page_server is not None:
             self._page_server.stop()
         self._counts.close()
