@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import get_ident
@@ -61,6 +61,8 @@ __all__ = [
     "RingReader", "RingWriter", "ring_path", "rings",
 ]  # fmt: skip
 
+# Indexed by kind; that of padding and of an unknown kind fail.
+KIND_BITS: Sequence[Any] = (None, RESOURCE << 32, SPANS << 32, LOGS << 32)
 REFUSED, STORED, HALF_FULL = range(3)
 MAX_RETRIES = 20
 """Of a batch, for frames that do not match their checksum: their stores may be under way."""
@@ -252,7 +254,7 @@ class RingWriter:
             return self._store_checked(kind, items, payload)
         index = position - self._base
         start = index + head << 3
-        word = length | kind << 32 | items << 40
+        word = length | KIND_BITS[kind] | items << 40
         self._data[start : start + length] = payload
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
