@@ -23,13 +23,11 @@ from threading import get_ident
 from typing import Any, NamedTuple
 
 from avatar_telemetry.exporter.ring_file import (
-    AREA,
     COUNT_BITS,
     DATA,
     DROPPED_LOGS,
     DROPPED_SPANS,
     GENERATION,
-    HEADER,
     LOGS,
     MAX_ITEMS,
     MAX_POSITION,
@@ -43,7 +41,6 @@ from avatar_telemetry.exporter.ring_file import (
     SPANS,
     STARTED,
     TORN,
-    UNKNOWN,
     WRITTEN,
     CorruptRing,
     RingFile,
@@ -334,7 +331,7 @@ def _continued(path: Path, size: int, checksum: bool) -> RingFile:
     ring = None
     try:
         ring = RingFile(path)
-        waiting = ring.check_frames()
+        waiting = ring.check()
     except FileNotFoundError:
         return RingFile.make(path, size, checksum)
     except CorruptRing as error:
@@ -440,7 +437,7 @@ class RingReader:
         """
         read, written = self._file.bounds()
         position, last = read >> COUNT_BITS, written >> COUNT_BITS
-        resource = self._resource_in_force(read >> COUNT_BITS)
+        resource = self._file.resource_in_force(read >> COUNT_BITS)
         self._passed, self._torn, self._start = None, 0, read
         self._retries = MAX_RETRIES
         frames: list[Frame] = []
@@ -450,8 +447,6 @@ class RingReader:
             if payload is None:
                 self._torn += 1
             elif kind == RESOURCE:
-                if len(payload) > MAX_RESOURCE:
-                    raise CorruptRing(f"a resource of {len(payload)} bytes")
                 resource = payload
                 self._passed = position + units, payload
             elif kind != PADDING:
@@ -481,7 +476,7 @@ class RingReader:
         if self._words[READ] != self._start:
             raise CorruptRing("read was moved by somebody else")
         if self._passed is not None:
-            self._keep(*self._passed)
+            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
         self._words[TORN] += self._torn
         self._words[READ] = end
         self._batch = None
@@ -513,26 +508,3 @@ class RingReader:
             self._retries -= 1
             time.sleep(RETRY_DELAY)
         return self._file.frame(position, last)
-
-    def _resource_in_force(self, position: int) -> bytes:
-        index = HEADER // 8 + self._area_in_force(position) * (AREA // 8)
-        length = self._words[index + 1]
-        if length > MAX_RESOURCE:
-            raise CorruptRing(f"a resource of {length} bytes")
-        return self._file.data[(index + 2) * 8 : (index + 2) * 8 + length]
-
-    def _area_in_force(self, position: int) -> int:
-        """Return the context area with the largest position up to this one."""
-        since = [self._words[(HEADER + area * AREA) // 8] for area in (0, 1)]
-        past = [each for each in since if each <= position]
-        if not past:
-            raise CorruptRing("no resource is in force")
-        return since.index(max(past))
-
-    def _keep(self, position: int, resource: bytes) -> None:
-        """Write the resource in force from a position on into the area that is not needed now."""
-        index = HEADER // 8 + (1 - self._area_in_force(self._start >> COUNT_BITS)) * (AREA // 8)
-        self._words[index] = UNKNOWN  # not in force, should the process be killed here
-        self._words[index + 1] = len(resource)
-        self._file.data[(index + 2) * 8 : (index + 2) * 8 + len(resource)] = resource
-        self._words[index] = position
