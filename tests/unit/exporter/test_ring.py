@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from avatar_telemetry.exporter import ring as ring_module
-from avatar_telemetry.exporter import ring_file
+from avatar_telemetry.exporter import ring_file, ring_reader
 from avatar_telemetry.exporter.ring import (
     LOGS,
     MAX_RESOURCE,
@@ -776,7 +775,7 @@ def test_a_batch_waits_only_once_for_frames_that_do_not_match(
 ) -> None:
     """A ring full of them must not stop the reader of all others."""
     pauses: list[float] = []
-    monkeypatch.setattr(ring_module.time, "sleep", pauses.append)
+    monkeypatch.setattr(ring_reader.time, "sleep", pauses.append)
     writer, reader = checked.writer(), checked.reader()
     drain(reader)
     offset = DATA + writer.written
@@ -787,14 +786,14 @@ def test_a_batch_waits_only_once_for_frames_that_do_not_match(
         file.words[offset + 3 * number + 2] ^= 1
     assert drain(reader) == []
     assert reader.torn == 100
-    assert len(pauses) == ring_module.MAX_RETRIES
+    assert len(pauses) == ring_reader.MAX_RETRIES
 
 
 def test_a_frame_of_the_round_before_is_not_taken_for_a_new_one(
     checked: Sides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is whole and matches; only its position is another."""
-    monkeypatch.setattr(ring_module, "RETRY_DELAY", 0)
+    monkeypatch.setattr(ring_reader, "RETRY_DELAY", 0)
     writer, reader = checked.writer(), checked.reader()
     drain(reader)
     capacity = MIN_SIZE // 8

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from avatar_telemetry.exporter import ring as ring_module
+from avatar_telemetry.exporter import ring_reader, ring_writer
 from avatar_telemetry.exporter.ring import (
     LOGS,
     SPANS,
@@ -32,6 +32,7 @@ from avatar_telemetry.exporter.ring_file import (
     HEADER,
     MAX_ITEMS,
     MIN_SIZE,
+    WRITTEN,
     RingFile,
 )
 from avatar_telemetry.log import LOGGER
@@ -54,7 +55,8 @@ class Kills(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self.stores = Stores()
         self.patched = pytest.MonkeyPatch()
-        self.patched.setattr(ring_module, "RingFile", watched_rings(self.stores))
+        for side in (ring_reader, ring_writer):
+            self.patched.setattr(side, "RingFile", watched_rings(self.stores))
         self.frames: list[Frame] = []
         self.batch: Batch | None = None
         self.writer: RingWriter | None = None
@@ -121,7 +123,7 @@ class Kills(RuleBasedStateMachine):
 
     def written(self) -> int:
         assert self.writer is not None
-        return int(self.writer._words[ring_module.WRITTEN])
+        return int(self.writer._words[WRITTEN])
 
     def waits_for_reader(self) -> bool:
         """Resources of many takeovers can fill a ring as well."""
@@ -193,7 +195,7 @@ TestKillsWithChecksums = machine(KillsWithChecksums)
 def quick_and_quiet() -> Iterator[None]:
     """What does not match is not waited for, and hundreds of corrupt rings are not logged."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ring_module, "RETRY_DELAY", 0)
+        patched.setattr(ring_reader, "RETRY_DELAY", 0)
         patched.setattr(LOGGER, "disabled", True)
         yield
 
