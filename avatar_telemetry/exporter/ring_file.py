@@ -217,7 +217,7 @@ class RingFile:
             Kind, items, payload (``None``: it does not match its checksum), units.
 
         Raises:
-            CorruptRing: it leads out of the ring or of what was written, or is of no known kind.
+            CorruptRing: it leads out of the ring or of what was written, or is impossible.
         """
         offset = position % self.capacity
         room = self.capacity - offset
@@ -230,20 +230,67 @@ class RingFile:
         units = (length + 7 >> 3) + head
         if units > room or units > last - position or kind > LOGS or (not kind and units != room):
             raise CorruptRing(f"frame {word:#x} at unit {offset} of {self.capacity}")
+        if kind == RESOURCE and length > MAX_RESOURCE:
+            raise CorruptRing(f"a resource of {length} bytes")
         start = DATA + offset + head << 3
         payload = self.data[start : start + length] if kind else b""
         if head > 1 and checksum_of(position, word, payload) != self.words[DATA + offset + 1]:
             return kind, word >> 40, None, units
         return kind, word >> 40, payload, units
 
-    def check_frames(self) -> int:
-        """Check all frames that wait, and return how many items they have.
+    def resource_in_force(self, position: int) -> bytes:
+        """Return the resource of the frames from a position on.
+
+        Raises:
+            CorruptRing: there is none.
+        """
+        index = (HEADER + self.area_in_force(position) * AREA) // 8
+        length = self.words[index + 1]
+        if length > MAX_RESOURCE:
+            raise CorruptRing(f"a resource of {length} bytes")
+        return self.data[(index + 2) * 8 : (index + 2) * 8 + length]
+
+    def area_in_force(self, position: int) -> int:
+        """Return the number of the context area with the largest position up to this one.
+
+        Raises:
+            CorruptRing: there is none.
+        """
+        since = [self.words[(HEADER + area * AREA) // 8] for area in (0, 1)]
+        past = [each for each in since if each <= position]
+        if not past:
+            raise CorruptRing("no resource is in force")
+        return since.index(max(past))
+
+    def keep_resource(self, read: int, position: int, resource: bytes) -> None:
+        """Write a resource into the context area that is not needed now.
+
+        Args:
+            read: the position that has been read up to.
+            position: from which on the resource is in force.
+            resource: encoded.
+
+        Raises:
+            CorruptRing: no resource is in force.
+        """
+        index = (HEADER + (1 - self.area_in_force(read)) * AREA) // 8
+        self.words[index] = UNKNOWN  # not in force, should the process be killed here
+        self.words[index + 1] = len(resource)
+        self.data[(index + 2) * 8 : (index + 2) * 8 + len(resource)] = resource
+        self.words[index] = position
+
+    def check(self) -> int:
+        """Check the resource in force and all frames that wait.
+
+        Returns:
+            How many items the frames have.
 
         Raises:
             CorruptRing: see :meth:`frame`.
         """
         read, written = self.bounds()
         position, last = read >> COUNT_BITS, written >> COUNT_BITS
+        self.resource_in_force(position)
         total = 0
         while position < last:
             _, items, _, units = self.frame(position, last)
