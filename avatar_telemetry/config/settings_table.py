@@ -121,7 +121,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "flush_timeout": Setting(
         OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
-        "How long a worker's exit may wait for telemetry.",
+        "How long the end of the server waits until everything is sent.",
     ),
     "exporter": Setting(
         OWN_PREFIX + "EXPORTER", parsing.one_of("auto", "process", "thread", "none"), "auto",
@@ -148,7 +148,8 @@ SETTINGS: Mapping[str, Setting] = {
         "Where the metrics go beside /metrics; prometheus: the separate port.", lenient=True,
     ),
     "logs_exporters": Setting(
-        "OTEL_LOGS_EXPORTER", parsing.words("otlp", "none"), "none", "otlp or none",
+        "OTEL_LOGS_EXPORTER", parsing.words("otlp", "console", "none"), "none",
+        "otlp, console, none, comma-separated",
         "Where log records of level WARNING and above, made in a worker, go.", lenient=True,
     ),
     "sampler": Setting(
@@ -202,11 +203,11 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "batch_size": Setting(
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", parsing.optional(parsing.count(1, 10_000)), "",
-        "a number from 1 to 10000", "Spans sent at once; unset: 512, over gRPC 64.", lenient=True,
+        "a number from 1 to 10000", "Spans sent at once; unset: 512.", lenient=True,
     ),
     "queue_size": _count(
         "OTEL_BSP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
-        "Finished spans a worker keeps; more are dropped, counted.",
+        "Ended spans that the ring of a worker holds; more are dropped and counted.",
     ),
     "schedule_delay": _count(
         "OTEL_BSP_SCHEDULE_DELAY", 10, 600_000, "5000",
@@ -223,7 +224,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "log_queue_size": _count(
         "OTEL_BLRP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
-        "Log records a worker keeps; more are dropped, counted.",
+        "Log records that the ring of a worker holds; more are dropped and counted.",
     ),
     "log_schedule_delay": _count(
         "OTEL_BLRP_SCHEDULE_DELAY", 10, 600_000, "1000",
