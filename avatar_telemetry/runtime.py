@@ -266,6 +266,9 @@ class Runtime:
         self.book.renew_lock()  # the slot is taken here, not when something is first recorded
         if sdk_disabled(self._environ):
             self.book.detach()  # the master's, of a start with the telemetry on
+            if self._folder is not None:
+                with self.guard.at("exporter"), acting_as(uid, gid):
+                    write_record(self._folder.path, make_record(self._environ))
             return
         if self.managed and self._folder is None:
             self.off = True

@@ -323,7 +323,7 @@ def _unwanted_none(values: Mapping[str, Any]) -> Iterator[str]:
         return
     name = SETTINGS["exporter"].variable
     if values["export_enabled"]:
-        yield f"{name}='none': nothing would be sent; set {SETTINGS['export_enabled'].variable}=false"
+        yield f"{name}='none': nothing would be sent with OTEL_EXPORT_ENABLED=true"
     if values["prometheus_endpoint"] is not None:
         yield f"{name}='none': nothing would serve the separate port; unset it, or use auto"
 

@@ -234,7 +234,8 @@ def finish(
     Raises:
         OSError: the folder is gone, or no exporter can be started.
     """
-    record = replace(read_record(folder) or record, ends_at=deadline)
+    ends_at = deadline if sends(settings) else time.monotonic()  # a reload may have said so
+    record = replace(read_record(folder) or record, ends_at=ends_at)
     write_record(folder, record)
     wake(folder)
     lock = lock_own(folder / EXPORTER_LOCK)

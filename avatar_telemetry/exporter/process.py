@@ -45,7 +45,7 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     except SettingsError as error:
         LOGGER.error("%s", error)
         sys.exit(FAILED)
-    if settings.exporter in ("none", "thread"):
+    if settings.sdk_disabled or settings.exporter in ("none", "thread"):
         return
     load(settings)
     _become(uid, gid)

@@ -387,9 +387,9 @@ class GunicornServer:
         self.signal(number, master)
         eventually(lambda: master not in self._reap(), what="the end of a master")
 
-    def leader(self) -> int:
-        """Wait until a worker leads; its pid."""
-        (pid,) = eventually(lambda: lock_holders(self.runtime_folder / "leader.lock"))
+    def exporter(self) -> int:
+        """Wait until an exporter runs; its pid."""
+        (pid,) = eventually(lambda: lock_holders(self.runtime_folder / "exporter.lock"))
         return pid
 
     def everybody(self) -> list[int]:
