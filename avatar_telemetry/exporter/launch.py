@@ -11,8 +11,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
         raise OSError(f"sys.executable is no Python: {sys.executable!r}")
     os.set_inheritable(lock, True)
     arguments = command(str(folder), lock, uid, gid, bootstrap.DETACH)
-    pid = _original("posix_spawn")(sys.executable, arguments, environ)
+    with _as_root():
+        pid = _original("posix_spawn")(sys.executable, arguments, environ)
     # It forks and ends, so that no zombie is left.
     _, status = _original("waitpid")(pid, 0)
     if os.waitstatus_to_exitcode(status) != 0:
@@ -259,6 +260,21 @@ def finish(
             return True
         time.sleep(POLL)
     return False
+
+
+@contextmanager
+def _as_root() -> Iterator[None]:
+    """Where a process of root acts as the workers' user: start programs as root, which that user
+    may not be allowed to read. The exporter drops its privileges itself."""
+    user = os.geteuid()
+    if os.getuid() != 0 or user == 0:
+        yield
+        return
+    os.seteuid(0)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def _original(name: str) -> Callable[..., Any]:

@@ -139,7 +139,7 @@ def listener_inodes(sockets: Iterable[socket.socket]) -> tuple[int, ...]:
 
 def _listening(table: str) -> Iterator[list[str]]:
     try:
-        with open(table, encoding="ascii", errors="replace") as file:
+        with open(table, encoding="utf-8", errors="replace") as file:
             for line in file:
                 fields = line.split()
                 if fields[3] == LISTENING:

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGTERM
 from threading import Event, Lock, Thread
@@ -388,8 +389,8 @@ class GunicornServer:
         eventually(lambda: master not in self._reap(), what="the end of a master")
 
     def exporter(self) -> int:
-        """Wait until an exporter runs; its pid."""
-        (pid,) = eventually(lambda: lock_holders(self.runtime_folder / "exporter.lock"))
+        """Wait until the exporter's process runs; its pid."""
+        (pid,) = eventually(lambda: exporters(self.runtime_folder), what="the exporter")
         return pid
 
     def everybody(self) -> list[int]:
@@ -517,6 +518,17 @@ class Background:
             self.answer = self._ask()
         except (OSError, http.client.HTTPException) as error:
             self.error = error
+
+
+def exporters(folder: Path) -> list[int]:
+    """The exporters of a runtime folder: processes whose command line says so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode().split("\0")
+            if words[4:7] == ["avatar-telemetry", "exporter", str(folder)]:
+                found.append(int(path.parent.name))
+    return found
 
 
 def lock_holders(path: Path, locks: list[list[str]] | None = None) -> list[int]:
