@@ -43,8 +43,6 @@ MIN_SIZE = 1 << 16
 COUNT_BITS = 20
 MAX_ITEMS = (1 << COUNT_BITS) - 1
 MAX_POSITION = (1 << 64 - COUNT_BITS) - 1
-UNKNOWN = (1 << 64) - 1
-"""The position of a context area that is being written."""
 FORMAT = int.from_bytes(b"avtring\x01", "big")
 CHECKSUM_FLAG = 0x80
 NEEDS_CHECKSUM = platform.machine() not in ("x86_64", "AMD64", "i686", "i386")
@@ -265,6 +263,9 @@ class RingFile:
     def keep_resource(self, read: int, position: int, resource: bytes) -> None:
         """Write a resource into the context area that is not needed now.
 
+        A kill amidst it leaves an area that no position between ``read`` and the next call of this
+        method makes the one in force.
+
         Args:
             read: the position that has been read up to.
             position: from which on the resource is in force.
@@ -274,7 +275,6 @@ class RingFile:
             CorruptRing: no resource is in force.
         """
         index = (HEADER + (1 - self.area_in_force(read)) * AREA) // 8
-        self.words[index] = UNKNOWN  # not in force, should the process be killed here
         self.words[index + 1] = len(resource)
         self.data[(index + 2) * 8 : (index + 2) * 8 + len(resource)] = resource
         self.words[index] = position

@@ -211,8 +211,9 @@ class RingWriter:
     def _store_checked(self, kind: int, items: int, payload: bytes) -> int:
         """Write a frame where the ring may be full or end, and set what needs no check after it."""
         if self._due is not None and kind != RESOURCE:
-            stored = self._store_resource() and self._store(kind, items, payload)
-            return stored or self._refuse(kind, items)
+            if not self._store_resource():
+                return self._refuse(kind, items)
+            return self._store(kind, items, payload)
         capacity, half, half_items = self._capacity, self._capacity // 2, self._max_items // 2
         written, read = self._words[WRITTEN], self._words[READ] >> COUNT_BITS
         position = written >> COUNT_BITS

@@ -1597,7 +1597,188 @@ LOGS = (
     ),
 )  # fmt: skip
 
+RINGS = ("exporter/ring", "exporter/ring_kills")
+
+RING = (
+    Fault(
+        "ring-mark-first", "exporter/ring_writer.py", "a kill amidst a put leaves half a frame",
+        """        self._data[start : start + length] = payload
+        if head > 1:
+            words[index + 1] = checksum_of(position, word, payload)
+        words[index] = word
+        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+""",
+        """        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        self._data[start : start + length] = payload
+        if head > 1:
+            words[index + 1] = checksum_of(position, word, payload)
+        words[index] = word
+""",
+        RINGS,
+    ),
+    Fault(
+        "ring-overwrites", "exporter/ring_writer.py", "a full ring loses its oldest frames",
+        "if end - read > capacity or units > half", "if units > half", RINGS,
+    ),
+    Fault(
+        "ring-items-unbounded", "exporter/ring_writer.py", "OTEL_BSP_MAX_QUEUE_SIZE is no bound",
+        "if waiting and waiting + items > self._max_items:", "if False:", RINGS,
+    ),
+    Fault(
+        "ring-large-frame-never", "exporter/ring_writer.py",
+        "with a small queue, a request of more spans is never recorded",
+        "if waiting and waiting + items > self._max_items:",
+        "if waiting + items > self._max_items:", RINGS,
+    ),
+    Fault(
+        "ring-longest-by-chance", "exporter/ring_writer.py",
+        "a long frame is kept or dropped by its position",
+        " or units > half or items", " or items", RINGS,
+    ),
+    Fault(
+        "ring-padding-length", "exporter/ring_writer.py", "a ring is corrupt after one round",
+        "word = (units - self._head) * 8 |", "word = units * 8 |", RINGS,
+    ),
+    Fault(
+        "ring-padding-too-short", "exporter/ring_writer.py",
+        "with checksums, nothing is written where one word is left",
+        "        if units < self._head:\n            return\n", "", RINGS,
+    ),
+    Fault(
+        "ring-padding-alone", "exporter/ring_writer.py", "a frame is stored over its padding",
+        "            self._words[WRITTEN] = position + room << COUNT_BITS | written & MAX_ITEMS\n", "",
+        RINGS,
+    ),
+    Fault(
+        "ring-wrong-resource", "exporter/ring_writer.py",
+        "in a full ring, a worker's spans bear the resource of the last one",
+        "if self._due is not None and kind != RESOURCE:", "if False:", RINGS,
+    ),
+    Fault(
+        "ring-put-amidst-put", "exporter/ring_writer.py", "a signal handler's log record ruins a frame",
+        "if self._owner:  #", "if False:  #", RINGS,
+    ),
+    Fault(
+        "ring-owner-kept", "exporter/ring_writer.py", "after an exit amidst a put nothing is recorded",
+        """        finally:
+            self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _put_locked(""",
+        """        else:
+            self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _put_locked(""",
+        RINGS,
+    ),
+    Fault(
+        "ring-wakes-each-time", "exporter/ring_writer.py", "above half, each request wakes the exporter",
+        "HALF_FULL if is_half and not was_half else", "HALF_FULL if is_half else", RINGS,
+    ),
+    Fault(
+        "ring-wake-by-bytes-only", "exporter/ring_writer.py",
+        "many small spans are dropped before the exporter is woken",
+        "is_half = end - read > half or waiting + items > half_items", "is_half = end - read > half",
+        RINGS,
+    ),
+    Fault(
+        "ring-kind-unchecked", "exporter/ring_writer.py", "an unknown kind makes a ring corrupt",
+        "KIND_BITS[kind]", "kind << 32", RINGS,
+    ),
+    Fault(
+        "ring-waiting-replaced", "exporter/ring_writer.py", "another RING_SIZE loses what waits",
+        "    if waiting or (same", "    if (same", RINGS,
+    ),
+    Fault(
+        "ring-worn-kept", "exporter/ring_writer.py", "after 140 TB a slot records nothing any more",
+        "ring.words[WRITTEN] >> COUNT_BITS < MAX_POSITION // 2", "True",
+        RINGS,
+    ),
+    Fault(
+        "ring-child-writes", "exporter/ring_writer.py", "a forked child writes into its parent's ring",
+        "takes no lock.\"\"\"\n        self.close()\n", "takes no lock.\"\"\"\n", RINGS,
+    ),
+    Fault(
+        "ring-named-early", "exporter/ring_file.py", "a reader meets a ring that is being made",
+        'path_made = path.with_name(f"{path.name}.new")', "path_made = path", RINGS,
+    ),
+    Fault(
+        "ring-counts-forgotten", "exporter/ring_file.py", "counters of dropped spans go back",
+        "for index in (GENERATION, SET_ASIDE, DROPPED_SPANS, DROPPED_LOGS, TORN):",
+        "for index in (GENERATION, SET_ASIDE):", RINGS,
+    ),
+    Fault(
+        "ring-shortage-is-corruption", "exporter/ring_file.py",
+        "a process without descriptors sets aside a good ring",
+        "if error.errno in FOREIGN:", "if error.errno:", RINGS,
+    ),
+    Fault(
+        "ring-checksum-anywhere", "exporter/ring_file.py",
+        "a frame of the round before is sent a second time",
+        "(position ^ word ^ word >> 32)", "(word ^ word >> 32)", RINGS,
+    ),
+    Fault(
+        "ring-frame-unbounded", "exporter/ring_file.py", "a corrupt length reads beyond what was written",
+        " or units > last - position or", " or", RINGS,
+    ),
+    Fault(
+        "ring-resource-replaced", "exporter/ring_file.py",
+        "a reader that is killed leaves spans with a wrong resource",
+        "(1 - self.area_in_force(read))", "self.area_in_force(read)", RINGS,
+    ),
+    Fault(
+        "ring-resource-unchecked", "exporter/ring_file.py",
+        "a worker goes on with a ring that no exporter can read",
+        "        self.resource_in_force(position)\n", "", RINGS,
+    ),
+    Fault(
+        "ring-advanced-first", "exporter/ring_reader.py",
+        "a reader that is killed leaves spans without their resource",
+        """        if self._passed is not None:
+            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+        self._words[TORN] += self._torn
+        self._words[READ] = end
+""",
+        """        self._words[READ] = end
+        if self._passed is not None:
+            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+        self._words[TORN] += self._torn
+""",
+        RINGS,
+    ),
+    Fault(
+        "ring-two-readers", "exporter/ring_reader.py", "a second reader moves the position back",
+        "if self._words[READ] != self._start:", "if False:", RINGS,
+    ),
+    Fault(
+        "ring-batch-unbounded", "exporter/ring_reader.py", "a batch has more spans than were asked for",
+        " or total + items > max_items)", ")", RINGS,
+    ),
+    Fault(
+        "ring-count-drifts", "exporter/ring_reader.py", "one wrong count drops spans for ever",
+        "end = written if position == last else position", "end = position", RINGS,
+    ),
+    Fault(
+        "ring-not-awaited", "exporter/ring_reader.py",
+        "without x86's order of stores, good frames are skipped",
+        "while self._retries:", "while False:", RINGS,
+    ),
+    Fault(
+        "ring-torn-counted-twice", "exporter/ring_reader.py", "a torn frame is counted at each read",
+        "                self._torn += 1\n", "                self._words[TORN] += 1\n", RINGS,
+    ),
+    Fault(
+        "folder-rings-left", "store/folder.py", "spans of a server before are sent by the next one",
+        r"|spans-\d+\.ring(\.new|\.corrupt)?", "",
+    ),
+)  # fmt: skip
+
 FAULTS = (
-    *STORE, *WSGI, *TRACING, *EXPORT, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
+    *STORE, *WSGI, *TRACING, *EXPORT, *RING, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
     *CLIENT, *LOGS,
 )  # fmt: skip

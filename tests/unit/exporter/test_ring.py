@@ -367,8 +367,12 @@ def test_frames_wait_for_their_resource(sides: Sides) -> None:
         pass
     first.close()
     second, reader = sides.writer(resource=b"second"), sides.reader()
+    dropped = reader.dropped
     assert not second.put(SPANS, 1, b"too early")
+    assert reader.dropped == dropped + 1
     drain(reader)
+    assert not second.put(SPANS, 1, b"x" * MIN_SIZE)
+    assert reader.dropped == dropped + 2
     assert second.put(SPANS, 1, b"late")
     assert second.put(SPANS, 1, b"later")
     frames = reader.read(ALL, ALL).frames
