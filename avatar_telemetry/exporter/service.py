@@ -6,6 +6,7 @@ had, in a thread of one worker. Whoever holds the lock of ``exporter.lock`` runs
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector as ClientCollector
 
-from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, settled
+from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, sends, settled
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
@@ -23,7 +24,7 @@ from avatar_telemetry.exporter.record import Record, note_start, read_record
 from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
-from avatar_telemetry.scrape.exposition import Access, MetricsPage
+from avatar_telemetry.scrape.exposition import Access, MetricsPage, load_parser
 from avatar_telemetry.scrape.port import OpenPage, Port
 from avatar_telemetry.store.files import is_at_path
 from avatar_telemetry.store.folder import counting_since
@@ -42,6 +43,9 @@ DRAIN_SHARE = 0.7
 """Share of the time at the end that spans and log records have; the last push has the rest."""
 BATCH = 512
 """Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
+
+LATE = ("encodings.idna", "encodings.latin_1", "netrc", "google.rpc.error_details_pb2")
+"""Imported by libraries with their first connection or request."""
 
 ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
 
@@ -106,20 +110,15 @@ class Exporter:
         self._start()
         reason = ""
         try:
-            self._watch_once()
-            reason = self._reason_to_stop()
             note_start(self._lock, 0)  # that far it is no early end
             while not reason:
-                self._watch_once()
+                if self._wakeup.wait(POLL_INTERVAL):
+                    for each in self._signals:
+                        each.wake()
                 reason = self._reason_to_stop()
         finally:
             self._stop(reason)
         return reason
-
-    def _watch_once(self) -> None:
-        if self._wakeup.wait(POLL_INTERVAL):
-            for each in self._signals:
-                each.wake()
 
     def _start(self) -> None:
         with self._guard.at("scrape"):
@@ -259,9 +258,12 @@ def _server(record: Record) -> Server | None:
 
 
 def load(settings: Settings) -> None:
-    """Import what the settings need, while it can be read: the exporter's user may not be allowed
-    to read the installation."""
+    """Import everything that the settings need, while it can be read: the workers' user may not be
+    allowed to read the installation."""
+    load_parser()
     if ring_signals(settings):
         from avatar_telemetry.exporter import clients, failures, rings, session, signals  # noqa: F401
     if pushes_metrics(settings):
         from avatar_telemetry.exporter import pusher  # noqa: F401
+    for name in LATE if sends(settings) else LATE[:2]:
+        importlib.import_module(name)

@@ -12,11 +12,11 @@ from tests.support.gunicorn_server import (
     Serve,
     await_port,
     eventually,
-    scrape_port,
+    exporters,
     total,
 )
 from tests.support.otlp_sink import OtlpSink
-from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY
+from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY, can_start_python
 from tests.support.pushed_metrics import assert_goes_on, environment, pushed
 from tests.support.rows import MATRIX, by_default
 
@@ -62,7 +62,8 @@ def test_exporter_of_dropped_workers(serve: Serve, port: int) -> None:
         config=IMPORT_EARLY, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}, **DROP
     )
     lock = server.runtime_folder / "exporter.lock"
-    for _ in range(3):
+    # A worker that has dropped its privileges starts the next one, if it may run Python.
+    for _ in range(3 if can_start_python() else 1):
         await_port(port)
         exporter = server.exporter()
         uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
@@ -71,7 +72,8 @@ def test_exporter_of_dropped_workers(serve: Serve, port: int) -> None:
         assert f"Gid:\t{gid}\t{gid}\t{gid}\t{gid}" in status
         assert "Groups:\t \n" in status
         server.signal(signal.SIGKILL, exporter)
-        eventually(lambda: server.reachable() and scrape_port(port)[0] == 200)
+        eventually(lambda dead=exporter: dead not in exporters(server.runtime_folder))
+        assert server.get("/metrics").status == 200
     assert lock.stat().st_uid == NOBODY.pw_uid
     assert server.value("avatar_telemetry_internal_errors_total") == 0
 
@@ -79,11 +81,11 @@ def test_exporter_of_dropped_workers(serve: Serve, port: int) -> None:
 def test_dropped_workers_push(serve: Serve, sink: OtlpSink) -> None:
     """The exporter pushes as the workers' user, and the next one goes on from what it left."""
     server = serve(config=IMPORT_EARLY, env=environment(sink.url), **DROP)
-    for number in (1, 2, 3):
+    for number in (1, 2, 3) if can_start_python() else (1,):
+        if number > 1:
+            server.signal(signal.SIGKILL, server.exporter())
         server.get("/avatar/abc")
         pushed(sink, number)
-        server.signal(signal.SIGKILL, server.exporter())
-    eventually(lambda: server.reachable() and server.exporter())
     state = server.runtime_folder / "pushed.state"
     assert state.stat().st_uid == NOBODY.pw_uid
     assert server.value("avatar_telemetry_internal_errors_total") == 0
