@@ -112,7 +112,7 @@ class TelemetryMiddleware:
         finally:
             request.leave(entered)
         if "HTTP_UPGRADE" in environ:
-            observe_switch(request, environ)
+            observe_switch(request, environ, body)
         return observe_body(body, request, environ)
 
 
