@@ -136,6 +136,8 @@ class ObservedInput:
         vars(self).update(_ObservedInput__stream=stream, _ObservedInput__upload=upload)
 
     def __getattr__(self, name: str) -> Any:
+        if name in OWN:
+            raise AttributeError(name)  # made without __init__, as copy and pickle do
         value = getattr(self.__stream, name)
         see = READS.get(name)
         if see is None:
@@ -176,6 +178,9 @@ def _exit(observed: Any, *args: Any) -> Any:
 
 SPECIAL = {"__iter__": _iter, "__next__": _next, "__enter__": _enter, "__exit__": _exit}
 """Special methods, which Python looks up on the class."""
+
+
+OWN = ("_ObservedInput__stream", "_ObservedInput__upload")
 
 
 def _parts(observed: Any) -> tuple[Any, Upload]:
