@@ -199,7 +199,7 @@ class Runtime:
         """A worker is gone; what it had in progress is not."""
         if self._folder is not None:
             with self.guard.at("child_exit"), acting_as(*self._user):
-                self._renew_folder(self._folder)
+                self._tend_master(self._folder)
                 clear_dead_gauges(self._folder.path, pid)
 
     def push_last(self) -> None:
@@ -209,6 +209,8 @@ class Runtime:
         if folder is None or os.getpid() != self._folder_owner:
             return
         with self.guard.at("leader"):
+            with acting_as(*self._user):
+                self._tend_master(folder)
             settings = self._renewed_settings()  # a reload may have named another collector
             if pushes_metrics(settings):
                 from avatar_telemetry.export import speaker  # with the export off nobody needs it
@@ -391,8 +393,11 @@ class Runtime:
         return folder
 
     def _take_slot(self) -> None:
-        if self._slot is not None:
-            return
+        with self.guard.holding(self.book.lock):
+            if self._slot is None:  # taking the lock for the first time in a child may have done it
+                self._try_to_take_slot()
+
+    def _try_to_take_slot(self) -> None:
         try:
             if self._folder is None:
                 raise FileNotFoundError("no runtime folder")
@@ -421,14 +426,20 @@ class Runtime:
 
     def _renew_folder(self, folder: RuntimeFolder) -> None:
         if folder.renew():
-            LOGGER.warning(FOLDER_GONE, folder.path)
+            self.guard.warn(FOLDER_GONE, folder.path)
+
+    def _tend_master(self, folder: RuntimeFolder) -> None:
+        """In the master: see that it still writes into files that are on the page."""
+        self._renew_folder(folder)
+        if not self.book.is_whole:
+            self.book.move(folder.path, MASTER_IDENTIFIER)
 
     def _tend(self) -> None:
         """See that this process still writes into files that are on the page. Never raises."""
         metrics, folder = self._metrics, self._folder
         if metrics is None or folder is None:
             return
-        with self.guard.at("slot"), self.book.lock:
+        with self.guard.at("slot"), self.guard.holding(self.book.lock):
             if self._slot is None:
                 self._take_slot()
                 metrics.renew()
