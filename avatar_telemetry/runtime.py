@@ -55,7 +55,8 @@ from avatar_telemetry.startup import (
     warn_of_ignored,
 )
 from avatar_telemetry.store.family import Family
-from avatar_telemetry.store.folder import RuntimeFolder, is_private_name, open_folder
+from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.folder import ONCE, RuntimeFolder, is_private_name, open_folder
 from avatar_telemetry.store.mapped import Book, value_class
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.store.slots import (
@@ -276,6 +277,21 @@ class Runtime:
             if faults:
                 raise SettingsError(*faults)
             _load_outlets(settings)  # not with the first request, which would wait for it
+
+    def is_first(self, name: str) -> bool:
+        """Return whether no other process of this server has asked this before.
+
+        Args:
+            name: of what is to be done once.
+        """
+        if self._folder is not None and self.managed:
+            with suppress(OSError):
+                path = self._folder.path / f"{name}{ONCE}"
+                try:
+                    os.close(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    return False
+        return True
 
     def declare(self, profile: Profile | None) -> None:
         """An application was wrapped with this profile: its probes are wanted in the worker."""
