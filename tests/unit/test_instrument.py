@@ -173,6 +173,26 @@ def test_the_folder_of_a_lone_process_goes_with_it() -> None:
     assert not Path(path).exists()
 
 
+@pytest.mark.parametrize("handled", [True, False])
+def test_the_folder_of_a_lone_process_that_is_terminated(handled: bool) -> None:
+    """With the documented handler it goes at SIGTERM, else with the next start."""
+    program = SERVE_ONE + (
+        "import signal\n"
+        f"if {handled}: signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())\n"
+        "wrapped = instrument(application, profile=Profile('test'))\n"
+        "environ = {}; setup_testing_defaults(environ)\n"
+        "list(wrapped(environ, lambda *a: None))\n"
+        "from avatar_telemetry.runtime import RUNTIME\n"
+        "print(RUNTIME._folder.path, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    path = Path(run_python(program).stdout.strip())
+    assert path.name.startswith("avatar-telemetry-")
+    assert path.exists() is not handled
+    test_the_folder_of_a_lone_process_goes_with_it()
+    assert not path.exists()
+
+
 def test_spans_and_metrics_of_a_lone_process_leave(sink: OtlpSink) -> None:  # noqa: F811
     """Without hooks the first request starts the export, and the end of the process sends all."""
     program = SERVE_ONE + (
