@@ -27,12 +27,14 @@ is_demo = (app, profile) == (DEFAULT_APP, DEFAULT_PROFILE)
 
 
 def end(message: str, error: BaseException | None = None) -> NoReturn:
-    """End this process. The first of a server's workers says why; the others wait to be ended, for
-    gunicorn's master meets a second one that fails by itself with a traceback.
+    """End this process.
+
+    The first of a server's workers reports why. The others wait to be ended: gunicorn's master logs
+    a traceback of its own where a second one fails.
 
     Args:
         message: for the operator.
-        error: one of the application's own, whose traceback says where it failed.
+        error: one of the application's own, printed with its traceback.
     """
     if not RUNTIME.is_first("boot-failure"):
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)

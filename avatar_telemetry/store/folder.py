@@ -37,7 +37,7 @@ LOCK_POLL = 0.05
 # of the old one only if both write the same.
 LAYOUT = 2
 ONCE = ".once"
-"""The end of the name of a file that says that something was done."""
+"""The suffix of a marker file of something that is done once for a server."""
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
     r"|pushed\.(state|new)|failures\.stamp|[a-z-]+\.once"

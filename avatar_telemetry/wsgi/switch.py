@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 UPGRADE = "upgrade"
 EMPTY = (list, tuple, bytes, str)
-"""What an application returns that has nothing more to say; it is empty then."""
+"""Types of a body that is complete when it is returned."""
 ENDS = {"gunicorn.socket": StopIteration, "werkzeug.socket": ConnectionError}
 """Key of the socket in the environ -> what an application that took it raises."""
 

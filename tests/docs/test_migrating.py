@@ -1,4 +1,4 @@
-"""What the page of migrating says of other packages is so."""
+"""Statements of the migration page about other packages."""
 
 from __future__ import annotations
 

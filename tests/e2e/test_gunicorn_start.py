@@ -243,8 +243,8 @@ def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
 def test_what_cannot_be_served(
     prepare: Serve, env: dict[str, str], message: str, preload: bool
 ) -> None:
-    """A wrong application, or a bad variable of the demo, is told once by name, whatever number of
-    workers meets it, and the server ends."""
+    """A wrong application, or a bad variable of the demo, is reported once by name, however many
+    workers meet it, and the server ends."""
     server = prepare(
         "wsgi:application",
         workers=3,

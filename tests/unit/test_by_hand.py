@@ -244,7 +244,7 @@ def test_a_call_that_a_probe_has_seen_is_not_counted_again(steps, expected) -> N
         assert recorded.value(OUTSIDE) == sum(expected.values())
 
 
-def test_a_call_counts_as_the_profile_says_of_the_route() -> None:
+def test_a_call_counts_by_the_kind_of_its_route() -> None:
     """Only a request for an avatar fetches one; elsewhere it is another outside call."""
     with recording(IVATAR) as recorded:
         for path in (AVATAR, "/openid/complete/", "/accounts/import_photo/"):

@@ -136,7 +136,7 @@ def test_settings_that_stop_the_start(env: dict[str, str]) -> None:
 
 
 def test_faults_hide_no_other_finding_of_the_variables() -> None:
-    """What is ignored or perhaps misspelt is told beside what stops the start."""
+    """Ignored and misspelt variables are reported beside those that stop the start."""
     settings, findings = check_settings(
         {
             "AVATAR_TELEMETRY_PRIVACY": "none", "OTEL_BSP_MAX_QUEUE_SIZE": "x",
