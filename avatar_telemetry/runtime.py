@@ -55,7 +55,8 @@ from avatar_telemetry.startup import (
     warn_of_ignored,
 )
 from avatar_telemetry.store.family import Family
-from avatar_telemetry.store.folder import RuntimeFolder, is_private_name, open_folder
+from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.folder import ONCE, RuntimeFolder, is_private_name, open_folder
 from avatar_telemetry.store.mapped import Book, value_class
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.store.slots import (
@@ -199,7 +200,7 @@ class Runtime:
         """A worker is gone; what it had in progress is not."""
         if self._folder is not None:
             with self.guard.at("child_exit"), acting_as(*self._user):
-                self._renew_folder(self._folder)
+                self._tend_master(self._folder)
                 clear_dead_gauges(self._folder.path, pid)
 
     def push_last(self) -> None:
@@ -209,6 +210,8 @@ class Runtime:
         if folder is None or os.getpid() != self._folder_owner:
             return
         with self.guard.at("leader"):
+            with acting_as(*self._user):
+                self._tend_master(folder)
             settings = self._renewed_settings()  # a reload may have named another collector
             if pushes_metrics(settings):
                 from avatar_telemetry.export import speaker  # with the export off nobody needs it
@@ -274,6 +277,21 @@ class Runtime:
             if faults:
                 raise SettingsError(*faults)
             _load_outlets(settings)  # not with the first request, which would wait for it
+
+    def is_first(self, name: str) -> bool:
+        """Return whether no other process of this server has asked this before.
+
+        Args:
+            name: of what is to be done once.
+        """
+        if self._folder is not None and self.managed:
+            with suppress(OSError):
+                path = self._folder.path / f"{name}{ONCE}"
+                try:
+                    os.close(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    return False
+        return True
 
     def declare(self, profile: Profile | None) -> None:
         """An application was wrapped with this profile: its probes are wanted in the worker."""
@@ -391,8 +409,11 @@ class Runtime:
         return folder
 
     def _take_slot(self) -> None:
-        if self._slot is not None:
-            return
+        with self.guard.holding(self.book.lock):
+            if self._slot is None:  # taking the lock for the first time in a child may have done it
+                self._try_to_take_slot()
+
+    def _try_to_take_slot(self) -> None:
         try:
             if self._folder is None:
                 raise FileNotFoundError("no runtime folder")
@@ -421,14 +442,20 @@ class Runtime:
 
     def _renew_folder(self, folder: RuntimeFolder) -> None:
         if folder.renew():
-            LOGGER.warning(FOLDER_GONE, folder.path)
+            self.guard.warn(FOLDER_GONE, folder.path)
+
+    def _tend_master(self, folder: RuntimeFolder) -> None:
+        """In the master: see that it still writes into files that are on the page."""
+        self._renew_folder(folder)
+        if not self.book.is_whole:
+            self.book.move(folder.path, MASTER_IDENTIFIER)
 
     def _tend(self) -> None:
         """See that this process still writes into files that are on the page. Never raises."""
         metrics, folder = self._metrics, self._folder
         if metrics is None or folder is None:
             return
-        with self.guard.at("slot"), self.book.lock:
+        with self.guard.at("slot"), self.guard.holding(self.book.lock):
             if self._slot is None:
                 self._take_slot()
                 metrics.renew()

@@ -138,7 +138,8 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "logs_exporters": Setting(
         "OTEL_LOGS_EXPORTER", parsing.words("otlp", "none"), "none", "otlp or none",
-        "Where log records of level WARNING and above, made in a worker, go.", lenient=True,
+        "Where log records of level WARNING and above, made in a worker, go; console is ignored"
+        " with a warning.", lenient=True,
     ),
     "sampler": Setting(
         "OTEL_TRACES_SAMPLER", parsing.sampler, "parentbased_always_on",

@@ -36,9 +36,11 @@ LOCK_POLL = 0.05
 # The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
 # of the old one only if both write the same.
 LAYOUT = 2
+ONCE = ".once"
+"""The suffix of a marker file of something that is done once for a server."""
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
-    r"|pushed\.(state|new)|failures\.stamp"
+    r"|pushed\.(state|new)|failures\.stamp|[a-z-]+\.once"
 )
 
 
