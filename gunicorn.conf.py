@@ -2,13 +2,15 @@
 
 import os
 
+from avatar_telemetry import gunicorn as telemetry
 from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks by their names
     child_exit,
     on_exit,
-    on_starting,
     post_fork,
     worker_exit,
 )
+
+PROFILE = "AVATAR_TELEMETRY_PROFILE"
 
 bind = os.environ.get("GUNICORN_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
@@ -20,3 +22,10 @@ max_requests_jitter = 1_000
 
 # All servers of a user would share one control socket, and a second take it from the first.
 control_socket_disable = True
+
+
+def on_starting(server):
+    """wsgi.py serves the demo, with its own profile, where no application is named."""
+    if not os.environ.get("AVATAR_TELEMETRY_APP") and not os.environ.get(PROFILE):
+        os.environ[PROFILE] = "avatar_telemetry.profiles.demo:PROFILE"
+    telemetry.on_starting(server)

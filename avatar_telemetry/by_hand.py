@@ -25,6 +25,8 @@ from avatar_telemetry.store.instruments import (
     EXTERNAL_REQUESTS,
     GENERATED,
     GENERATION,
+    OUTSIDE_DURATION,
+    OUTSIDE_REQUESTS,
     UPLOAD_SIZE,
     UPLOADS,
     Instrument,
@@ -127,7 +129,8 @@ class AvatarMetrics:
         self, service: str, success: bool, seconds: float | None = None
     ) -> None:
         """An outside service was called. A call that a probe has seen in this request is not
-        counted once more.
+        counted once more. In a request for anything but an avatar it counts in
+        ``ivatar_external_requests_total``.
 
         Args:
             service: its name in the profile, or its host.
@@ -144,8 +147,12 @@ class AvatarMetrics:
             return
         if request is not None:
             request.outside_calls += 1
-        _count(EXTERNAL_REQUESTS, label, _truth(success))
-        _observe(EXTERNAL_DURATION, seconds, label)
+        if request is None or request.route.kind == "avatar":
+            calls, duration = EXTERNAL_REQUESTS, EXTERNAL_DURATION
+        else:
+            calls, duration = OUTSIDE_REQUESTS, OUTSIDE_DURATION
+        _count(calls, label, _truth(success))
+        _observe(duration, seconds, label)
 
     @_inert
     def record_file_upload(self, size: int, content_type: str, success: bool) -> None:

@@ -47,6 +47,8 @@ class Route:
         operation: for ``auth`` and ``import``, the value of the ``operation`` label.
         succeeded: for ``upload``, ``import`` and ``auth``, derives success from the response alone.
         fetches: an attempt on this route succeeds only if an outside service returned a document.
+        fields: an attempt on this route succeeds only if these fields of its multipart form were
+            sent with content, as a ticked checkbox is.
         cached: the avatar cache is asked on this route.
         service: the outside service that the route fetches from, if it is a proxy of one.
         reveals: regular expression with one group, named ``digest`` or ``email``, around what of
@@ -62,6 +64,7 @@ class Route:
     service: str = ""
     reveals: str = ""
     fetches: bool = False
+    fields: frozenset[str] = frozenset()
 
 
 PIXELS: Literal["pixels"] = "pixels"

@@ -18,6 +18,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.ring import LOGS, RingWriter
 from avatar_telemetry.exporter.wake import Waker
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import debug
 from avatar_telemetry.log_records.pipeline import LogPipeline
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.store.folder import RuntimeFolder
@@ -28,6 +29,7 @@ from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.tracing.writer import SpanWriter
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
+NAMES = {SPANS.name: "spans", LOG_RECORDS.name: "log records"}
 FLUSH_POLL = 0.005
 """Seconds between two looks whether a flush is done."""
 
@@ -120,6 +122,7 @@ class Recording:
         self._logs: LogPipeline | None = None
 
         def dropped(instrument: Instrument, items: int) -> None:
+            debug("%d %s dropped", items, NAMES[instrument.name])
             counters = metrics()
             if counters is not None:
                 with guard.at("ring"):

@@ -56,7 +56,9 @@ from avatar_telemetry.startup import (
     warn_of_ignored,
 )
 from avatar_telemetry.store.family import Family
+from avatar_telemetry.store.files import open_own
 from avatar_telemetry.store.folder import (
+    ONCE,
     RuntimeFolder,
     is_private_name,
     living_masters,
@@ -225,7 +227,7 @@ class Runtime:
         """A worker is gone; what it had in progress is not."""
         if self._folder is not None:
             with self.guard.at("child_exit"), acting_as(*self._user):
-                self._renew_folder(self._folder)
+                self._tend_master(self._folder)
                 clear_dead_gauges(self._folder.path, pid)
 
     def finish(self) -> None:
@@ -235,6 +237,8 @@ class Runtime:
         if folder is None or os.getpid() != self._folder_owner:
             return
         with self.guard.at("exporter"):
+            with acting_as(*self._user):
+                self._tend_master(folder)
             if living_masters(folder.path) != [os.getpid()]:
                 return  # an upgrade in place: the exporter goes on for the other server
             settings = self._renewed_settings()  # a reload may have named another collector
@@ -313,6 +317,21 @@ class Runtime:
                 raise SettingsError(*faults)
             _load_recording(settings)  # not with the first request, which would wait for it
 
+    def is_first(self, name: str) -> bool:
+        """Return whether no other process of this server has asked this before.
+
+        Args:
+            name: of what is to be done once.
+        """
+        if self._folder is not None and self.managed:
+            with suppress(OSError):
+                path = self._folder.path / f"{name}{ONCE}"
+                try:
+                    os.close(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    return False
+        return True
+
     def declare(self, profile: Profile | None) -> None:
         """An application was wrapped with this profile: its probes are wanted in the worker."""
         if profile is not None:
@@ -344,6 +363,8 @@ class Runtime:
         install_correlation(resource_attributes(settings)["service.name"])
         if debugging():
             tell_configured(settings)
+            if self._supervisor is not None:
+                self._supervisor.log_debug()
         if self._recording is not None:
             self._recording.take_logs()
 
@@ -465,8 +486,11 @@ class Runtime:
         return folder
 
     def _take_slot(self) -> None:
-        if self._slot is not None:
-            return
+        with self.guard.holding(self.book.lock):
+            if self._slot is None:  # taking the lock for the first time in a child may have done it
+                self._try_to_take_slot()
+
+    def _try_to_take_slot(self) -> None:
         try:
             if self._folder is None:
                 raise FileNotFoundError("no runtime folder")
@@ -495,14 +519,20 @@ class Runtime:
 
     def _renew_folder(self, folder: RuntimeFolder) -> None:
         if folder.renew():
-            LOGGER.warning(FOLDER_GONE, folder.path)
+            self.guard.warn(FOLDER_GONE, folder.path)
+
+    def _tend_master(self, folder: RuntimeFolder) -> None:
+        """In the master: see that it still writes into files that are on the page."""
+        self._renew_folder(folder)
+        if not self.book.is_whole:
+            self.book.move(folder.path, MASTER_IDENTIFIER)
 
     def _tend(self) -> None:
         """See that this process still writes into files that are on the page. Never raises."""
         metrics, folder = self._metrics, self._folder
         if metrics is None or folder is None:
             return
-        with self.guard.at("slot"), self.book.lock:
+        with self.guard.at("slot"), self.guard.holding(self.book.lock):
             if self._slot is None:
                 self._take_slot()
                 metrics.renew()

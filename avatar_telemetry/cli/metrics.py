@@ -18,7 +18,7 @@ from avatar_telemetry.store.folder import living_masters, served_folders
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--openmetrics", is_flag=True, help="OpenMetrics instead of the text format 0.0.4.")
 def metrics(folder: Path | None, openmetrics: bool) -> None:
-    """Print the merged metrics of a runtime FOLDER, of a server that runs or one that has ended.
+    """Print the merged metrics of a runtime FOLDER, of a server that runs or one that was killed.
 
     Without FOLDER it is PROMETHEUS_MULTIPROC_DIR, or the private folder of the one server that
     runs. The server is not asked; what only it knows (its sockets, its exporter) is not there.
@@ -35,6 +35,10 @@ def metrics(folder: Path | None, openmetrics: bool) -> None:
             f"{path} is no folder that this user can read; see PROMETHEUS_MULTIPROC_DIR"
         )
     masters = living_masters(path)
+    if not masters and not any(path.glob("*.db")):
+        raise click.UsageError(
+            f"no server runs in {path}, and its metrics are gone: a server that ends removes them"
+        )
     server = Server(masters[-1]) if masters else None
     # Asking for the exporter tries its lock, which is the workers' alone.
     quiet = replace(settings, prometheus_endpoint=None, export_enabled=False)

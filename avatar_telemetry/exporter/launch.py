@@ -130,6 +130,12 @@ class Supervisor:
             write_record(self._folder, self._record)
             self.check()
 
+    def log_debug(self) -> None:
+        """Let the exporter log at level DEBUG. Never raises."""
+        with self._guard.at("exporter"):
+            self._record = replace(self._record, debug=True)
+            write_record(self._folder, self._record)
+
     def check(self) -> None:
         """Start an exporter if there is none: three system calls where there is one.
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.exporter.launch import command
-from avatar_telemetry.exporter.record import read_record
+from avatar_telemetry.exporter.record import Record, read_record
 from avatar_telemetry.exporter.service import CHANGED, Exporter, load
 from avatar_telemetry.log import LOGGER
 
@@ -35,40 +37,52 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT, datefmt=DATES)
     for name in ("urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    record = read_record(Path(folder))
-    if record is None:
-        return  # the folder is gone
-    os.environ.clear()
-    os.environ.update(record.environ)
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(NAME, encoding="utf-8")
+    asked = Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, lambda number, frame: asked.set())
+    path, reason = Path(folder), CHANGED
+    code: object = None
+    while reason == CHANGED:
+        record = read_record(path)
+        if record is None:
+            return  # the folder is gone
+        if code is not None and record.code != code and os.access(sys.executable, os.X_OK):
+            os.set_inheritable(lock, True)
+            arguments = command(folder, lock, os.getuid(), os.getgid())
+            os.execve(sys.executable, arguments, dict(record.environ))  # noqa: S606 - itself
+        code = record.code
+        os.environ.clear()
+        os.environ.update(record.environ)
+        settings = _settings()
+        if settings.sdk_disabled or settings.exporter in ("none", "thread"):
+            return
+        is_readable = os.getuid() != 0 or uid == 0 or _can_read(uid, sys.executable)
+        load(settings, everything=not is_readable)
+        _become(uid, gid)
+        reason = Exporter(path, lock, settings, record, asked_to_end=asked, apply=_apply).run()
+
+
+def _settings() -> Settings:
     try:
-        settings = Settings.from_env(os.environ)
+        return Settings.from_env(os.environ)
     except SettingsError as error:
         LOGGER.error("%s", error)
         sys.exit(FAILED)
-    if settings.sdk_disabled or settings.exporter in ("none", "thread"):
-        return
-    load(settings)
-    _become(uid, gid)
-    with suppress(OSError):
-        Path("/proc/self/comm").write_text(NAME, encoding="ascii")
-    exporter: Exporter | None = None
-    asked = False
 
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        if exporter is not None:
-            exporter.ask_to_end()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, ask)
-    exporter = Exporter(Path(folder), lock, settings, record)
-    if asked:
-        exporter.ask_to_end()
-    if exporter.run() == CHANGED:
-        os.set_inheritable(lock, True)
-        arguments = command(folder, lock, os.getuid(), os.getgid())
-        os.execve(sys.executable, arguments, os.environ)  # noqa: S606 - the same program again
+def _apply(record: Record) -> None:
+    """Log as much as the workers do."""
+    LOGGER.setLevel(logging.DEBUG if record.debug else logging.INFO)
+
+
+def _can_read(uid: int, path: str) -> bool:
+    """Return whether a user can reach a file, by the modes of its folders for others."""
+    folders = Path(os.path.realpath(path)).parents
+    return all(
+        folder.stat().st_mode & stat.S_IXOTH or folder.stat().st_uid == uid for folder in folders
+    )
 
 
 def _become(uid: int, gid: int) -> None:

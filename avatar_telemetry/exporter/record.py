@@ -42,6 +42,7 @@ class Record:
         since: seconds of the monotonic clock at which the process that wrote it started.
         ends_at: seconds of the monotonic clock by which the exporter must have ended; 0.0 where
             the server goes on.
+        debug: whether a worker logs at level DEBUG.
     """
 
     environ: Mapping[str, str]
@@ -51,6 +52,12 @@ class Record:
     listeners: tuple[int, ...]
     since: float
     ends_at: float = 0.0
+    debug: bool = False
+
+    @property
+    def code(self) -> tuple[object, ...]:
+        """Where the modules are imported from."""
+        return self.path, self.package
 
     @property
     def program(self) -> tuple[object, ...]:

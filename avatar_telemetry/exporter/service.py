@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,8 @@ class Exporter:
         settings: of the exporters and of the separate port.
         record: whom it serves, as the runtime folder says.
         registry: metrics that live in this process alone, to stand on the page.
+        asked_to_end: set where the exporter is to end as soon as no worker is there.
+        apply: called with the record at the start and whenever it changes.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Exporter:
         settings: Settings,
         record: Record,
         registry: ClientCollector | None = None,
+        asked_to_end: threading.Event | None = None,
+        apply: Callable[[Record], None] = lambda record: None,
     ) -> None:
         self._folder = folder
         self._lock = lock
@@ -84,12 +88,10 @@ class Exporter:
         self._pusher: Pusher | None = None
         self._port: tuple[threading.Thread, threading.Event] | None = None
         self._page_server: PageServer | None = None
-        self._asked_to_end = threading.Event()
+        self._asked_to_end = asked_to_end or threading.Event()
+        self._apply = apply
+        apply(record)
         self._seen_at = time.monotonic()
-
-    def ask_to_end(self) -> None:
-        """End as soon as no worker is there; may be called by a signal handler."""
-        self._asked_to_end.set()
 
     def end_by(self, deadline: float) -> None:
         """End now, whether workers are there or not.
@@ -214,6 +216,7 @@ class Exporter:
             if record.program != self._record.program and not record.ends_at:
                 return CHANGED
             self._record = record
+            self._apply(record)
             self._collector.server = _server(record)
         self._ends_at = self._ends_at or self._record.ends_at
         if self._ends_at:
@@ -257,13 +260,18 @@ def _server(record: Record) -> Server | None:
     return Server(record.master, record.listeners) if record.master else None
 
 
-def load(settings: Settings) -> None:
-    """Import everything that the settings need, while it can be read: the workers' user may not be
-    allowed to read the installation."""
+def load(settings: Settings, *, everything: bool = False) -> None:
+    """Import what the settings need.
+
+    Args:
+        settings: of the exporters.
+        everything: whether to import what another reload may need, too: the workers' user, whom
+            this process becomes, cannot read the installation.
+    """
     load_parser()
-    if ring_signals(settings):
+    if everything or ring_signals(settings):
         from avatar_telemetry.exporter import clients, failures, rings, session, signals  # noqa: F401
-    if pushes_metrics(settings):
+    if everything or pushes_metrics(settings):
         from avatar_telemetry.exporter import pusher  # noqa: F401
-    for name in LATE if sends(settings) else LATE[:2]:
+    for name in LATE if everything or sends(settings) else LATE[:2]:
         importlib.import_module(name)

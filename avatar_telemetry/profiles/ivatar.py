@@ -17,6 +17,8 @@ Attempts are told from the answer alone:
   not even begin.
 * ``/accounts/confirm_openid/`` answers the same to success, failure and a change of mind. It is a
   page, not a guess.
+* The upload of an exported file needs the fields of its form, since the form drawn again has the
+  status of a success.
 * An import of a photo redirects to the profile page whether the other side had a picture or not; it
   succeeded where an outside service returned a document. The import of an exported file succeeded
   once ivatar carried it out.
@@ -46,6 +48,9 @@ IMPORTS = ("photo", "export")
 DEFAULTS = frozenset({
     "404", "mm", "mp", "mmng", "monsterid", "robohash", "retro", "pagan", "identicon", "wavatar",
 })  # fmt: skip
+
+EXPORT_FIELDS = frozenset({"export_file", "not_porn", "can_distribute"})
+"""The fields that ``UploadLibravatarExportForm`` requires; without one it is drawn again."""
 
 FOUND = 302
 LOGIN_PAGE = "/accounts/login/"
@@ -87,7 +92,7 @@ def photo_uploaded(method: str, status: int, location: str) -> bool | None:
 def export_read(method: str, status: int, location: str) -> bool | None:
     """A file that was read is shown to choose from; one that was not leads back to its form.
 
-    The form redrawn for want of a tick is a 200 too; browsers do not send it.
+    The form drawn again for want of a file or a tick is a 200 too: see :data:`EXPORT_FIELDS`.
     """
     return status == 200 if method == "POST" else None
 
@@ -237,7 +242,7 @@ _ACCOUNT_ROUTES = (
     _account(r"raw_image/\d", "raw_image/{id}"),
     _account(r"crop_photo/\d", "crop_photo/{id}"),
     _exact("/accounts/pref/"),
-    _exact("/accounts/upload_export/", "upload", "", export_read),
+    replace(_exact("/accounts/upload_export/", "upload", "", export_read), fields=EXPORT_FIELDS),
     _exact("/accounts/upload_export/save", "import", "export", redirected),
     _account(r"resend_confirmation_mail/\d", "resend_confirmation_mail/{id}"),
 )  # fmt: skip

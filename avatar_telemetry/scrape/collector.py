@@ -83,7 +83,7 @@ class Collector:
         self._wants_exporter = sends(settings)
         self._registry_failed = False
         self._conflicting: set[str] = set()
-        self._absent: set[str] = set()
+        self._named_absent = False
         self._fixed = (_build_info(), _target_info(settings))
 
     def collect(self) -> list[Family]:
@@ -96,8 +96,9 @@ class Collector:
                 families += self._gunicorn(self.server, alive)
             families += self._registered()
             self._warn_of_conflicts()
-            if self._registry is None:
-                self._warn_of_single_process()
+            if self._registry is None and not self._named_absent:
+                self._named_absent = True
+                _warn_of_single_process()
         # A metric of the application may have a name that another one has, too: the first stands.
         unique = {each.name: each for each in reversed(families)}
         return [unique[name] for name in sorted(unique)]
@@ -242,15 +243,16 @@ class Collector:
                 self._conflicting.add(name)
                 LOGGER.warning(CONFLICT, name, number)
 
-    def _warn_of_single_process(self) -> None:
-        """Log which Info and Enum of prometheus_client are absent: they are of one process each."""
-        registered = getattr(prometheus_client.REGISTRY, "_collector_to_names", {})
-        for metric in list(registered):
-            if isinstance(metric, prometheus_client.Info | prometheus_client.Enum):
-                name = metric._name
-                if name not in self._absent:
-                    self._absent.add(name)
-                    LOGGER.warning(ABSENT, name, type(metric).__name__)
+
+def _warn_of_single_process() -> None:
+    """Log which Info and Enum of prometheus_client are absent: they are of one process each."""
+    # prometheus_client lists what is registered by collecting all of it, the application's own
+    # collectors included.
+    registered = getattr(prometheus_client.REGISTRY, "_collector_to_names", {})
+    for metric in list(registered):
+        if isinstance(metric, prometheus_client.Info | prometheus_client.Enum):
+            (described,) = metric.describe()
+            LOGGER.warning(ABSENT, described.name, type(metric).__name__)
 
 
 def _registered_family(metric: Metric) -> Family:

@@ -35,10 +35,13 @@ LOCK_WAIT = 5.0
 LOCK_POLL = 0.05
 # The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
 # of the old one only if both write the same.
-LAYOUT = 2
+LAYOUT = 3
+ONCE = ".once"
+"""The suffix of a marker file of something that is done once for a server."""
 OUR_FILES = re.compile(
-    r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|exporter|folder)\.lock"
-    r"|pushed\.(state|new)|exporter\.(json|wake|sock)|exporter-\d+\.new|(spans|logs)-\d+\.ring(\.new|\.corrupt)?"
+    r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?"
+    r"|(slot-\d+|exporter|folder)\.lock|exporter\.(json|wake|sock)|exporter-\d+\.new"
+    r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?|pushed\.(state|new)|[a-z-]+\.once"
 )
 
 

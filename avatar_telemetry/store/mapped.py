@@ -363,15 +363,20 @@ def _counts(key: str) -> bool:
 def _forget_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:
     """Set a histogram to zero whose declaration has a bound that the slot's last holder did not
     declare: how its values would have fallen into the new buckets is unknown."""
+    if '"le": "' not in key:
+        return
     metric, sample, labels, documentation = json.loads(key)
     # Of a new series it is the last to be placed, so that only those of before have it here.
     last = file.cells.get(encode_key(metric, sample, labels | {"le": "+Inf"}, documentation))
     if "le" not in labels or last is None or last[0][last[1] + 1] in (opened_at, 0.0):
         return
     series = _series_of(key)
+    begin = json.dumps([metric])[:-1]
     for each, (doubles, index) in file.cells.items():
-        if _series_of(each) == series:
+        if each.startswith(begin) and _series_of(each) == series:
             doubles[index] = 0.0
+    # Once for a declaration: its other bounds find that this was done.
+    last[0][last[1] + 1] = opened_at
 
 
 def _series_of(key: str) -> tuple[str, dict[str, str]]:
@@ -399,6 +404,60 @@ class _FirstUse:
         return self._book.lock.__exit__(*error)
 
 
+class MappedValue:
+    """A value of prometheus_client that a book keeps; the arguments are prometheus_client's."""
+
+    _multiprocess = True
+    _book: Book
+
+    def __init__(
+        self,
+        typ: str,
+        metric_name: str,
+        name: str,
+        labelnames: Sequence[str],
+        labelvalues: Sequence[str],
+        help_text: str,
+        multiprocess_mode: str = "",
+        **kwargs: object,
+    ) -> None:
+        self.prefix = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
+        self.stamped = self.prefix.endswith("mostrecent")
+        labels = dict(zip(labelnames, labelvalues, strict=True))
+        self.key = encode_key(metric_name, name, labels, help_text)
+        self._book.adopt(self)
+
+    def place(self, doubles: memoryview[float], index: int) -> None:
+        """Write into another cell from now on."""
+        self._doubles = doubles
+        self._index = index
+
+    def inc(self, amount: float) -> None:
+        """Add to the value."""
+        with self._book.lock:
+            self._doubles[self._index] += amount
+            if self.stamped:
+                self._doubles[self._index + 1] = 0.0
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        """Replace the value."""
+        with self._book.lock:
+            self._doubles[self._index] = value
+            if self.stamped:
+                self._doubles[self._index + 1] = timestamp or 0.0
+
+    def get(self) -> float:
+        """Return the value."""
+        with self._book.lock:
+            return float(self._doubles[self._index])
+
+    def set_exemplar(self, exemplar: object) -> None:
+        """Exemplars are not kept over several processes, as in prometheus_client."""
+
+    def get_exemplar(self) -> None:
+        """Return ``None``: there are none."""
+
+
 def value_class(book: Book) -> type:
     """A class for ``prometheus_client.values.ValueClass`` that keeps its values in a book.
 
@@ -406,51 +465,4 @@ def value_class(book: Book) -> type:
     the worker's slot. It is the seam that prometheus_client documents for other process
     identifiers.
     """
-
-    class MappedValue:
-        _multiprocess = True
-
-        def __init__(
-            self,
-            typ: str,
-            metric_name: str,
-            name: str,
-            labelnames: Sequence[str],
-            labelvalues: Sequence[str],
-            help_text: str,
-            multiprocess_mode: str = "",
-            **kwargs: object,
-        ) -> None:
-            self.prefix = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
-            self.stamped = self.prefix.endswith("mostrecent")
-            labels = dict(zip(labelnames, labelvalues, strict=True))
-            self.key = encode_key(metric_name, name, labels, help_text)
-            book.adopt(self)
-
-        def place(self, doubles: memoryview[float], index: int) -> None:
-            self._doubles = doubles
-            self._index = index
-
-        def inc(self, amount: float) -> None:
-            with book.lock:
-                self._doubles[self._index] += amount
-                if self.stamped:
-                    self._doubles[self._index + 1] = 0.0
-
-        def set(self, value: float, timestamp: float | None = None) -> None:
-            with book.lock:
-                self._doubles[self._index] = value
-                if self.stamped:
-                    self._doubles[self._index + 1] = timestamp or 0.0
-
-        def get(self) -> float:
-            with book.lock:
-                return float(self._doubles[self._index])
-
-        def set_exemplar(self, exemplar: object) -> None:
-            """Exemplars are not kept over several processes, as in prometheus_client."""
-
-        def get_exemplar(self) -> None:
-            return None
-
-    return MappedValue
+    return type("MappedValue", (MappedValue,), {"_book": book})

@@ -287,7 +287,7 @@ class Metrics:
 
     def _admit(self, instrument: Instrument, labels: tuple[str, ...]) -> tuple[str, ...]:
         """The label values; beyond the ceiling, ``other`` for what a client chooses of a new
-        series: first for the first of these labels, from a quarter more on for all of them.
+        series: first for all of these labels but the last, from a quarter more on for that, too.
 
         What the application decides stays: its statuses are few, and a failure must be seen.
         """
@@ -297,7 +297,7 @@ class Metrics:
         suffix = "_sum" if instrument.type == "histogram" else "_total"
         if self._book.knows(instrument.prefix, _key(instrument, suffix, labels)):
             return labels
-        names = folds[:1] if excess < self._max_series // 4 else folds
+        names = folds[:-1] if excess < self._max_series // 4 else folds
         folded = tuple(
             OTHER if name in names else value
             for name, value in zip(instrument.labels, labels, strict=True)

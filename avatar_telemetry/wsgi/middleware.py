@@ -73,7 +73,9 @@ class Layer:
     def _observe_upload(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
         guard = self.telemetry.guard
         try:
-            request.upload = observe_upload(environ, lambda: guard.failed("upload"))
+            request.upload = observe_upload(
+                environ, lambda: guard.failed("upload"), request.route.fields
+            )
         except Exception:  # noqa: BLE001 - the request is recorded without its files
             guard.failed("upload")
 
@@ -112,7 +114,7 @@ class TelemetryMiddleware:
         finally:
             request.leave(entered)
         if "HTTP_UPGRADE" in environ:
-            observe_switch(request, environ)
+            observe_switch(request, environ, body)
         return observe_body(body, request, environ)
 
 

@@ -60,6 +60,8 @@ def record_success(request: AvatarRequest) -> None:
         success = route.succeeded(request.method, code, request.location)  # type: ignore[misc]
         if success and route.fetches:
             success = request.outside_documents > 0
+        if success and route.fields:
+            success = request.upload is not None and request.upload.has_filled(route.fields)
     files: Sequence[tuple[str, int]] = request.upload.files() if request.upload else ()
     if not files and request.reported_file is not None:
         files = [request.reported_file]

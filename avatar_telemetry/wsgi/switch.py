@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from avatar_telemetry.client.environ import text
 from avatar_telemetry.store.labels import SWITCHED
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from avatar_telemetry.wsgi.request import AvatarRequest
 
+UPGRADE = "upgrade"
+EMPTY = (list, tuple, bytes, str)
+"""Types of a body that is complete when it is returned."""
 ENDS = {"gunicorn.socket": StopIteration, "werkzeug.socket": ConnectionError}
 """Key of the socket in the environ -> what an application that took it raises."""
 
@@ -28,16 +32,33 @@ def took_socket(environ: WSGIEnvironment, error: BaseException) -> bool:
         environ: of a request with an Upgrade header.
         error: what its application raised.
     """
-    return any(key in environ and type(error) is kind for key, kind in ENDS.items())
+    return _asks_for_upgrade(environ) and any(
+        key in environ and type(error) is kind for key, kind in ENDS.items()
+    )
 
 
-def observe_switch(request: AvatarRequest, environ: WSGIEnvironment) -> None:
+def observe_switch(request: AvatarRequest, environ: WSGIEnvironment, body: object) -> None:
     """Give a request whose application took the socket, and returned, the status that was sent.
 
     Args:
-        request: with an Upgrade header. A status that comes later, as of a generator, replaces it.
+        request: with an Upgrade header.
         environ: its WSGI environment.
+        body: what the application returned. One that is still to be produced may yet begin a
+            response (PEP 3333 lets a generator call ``start_response`` late).
     """
+    if not _asks_for_upgrade(environ):
+        return
     status = request.status
-    if not status or (status == "200" and request.announced == 0 and "werkzeug.socket" in environ):
+    if status:
+        switched = status == "200" and request.announced == 0 and "werkzeug.socket" in environ
+    else:
+        switched = isinstance(body, EMPTY) and not body
+    if switched:
         request.status = SWITCHED
+
+
+def _asks_for_upgrade(environ: WSGIEnvironment) -> bool:
+    """Return whether the connection is to be upgraded (RFC 9110, section 7.8): without the option
+    of the Connection header, an Upgrade header is ignored."""
+    options = text(environ.get("HTTP_CONNECTION")).lower().split(",")
+    return UPGRADE in map(str.strip, options)

@@ -49,10 +49,16 @@ class Upload:
     Args:
         boundary: of the multipart body.
         failed: called inside the ``except`` block of a failure that is not the client's.
+        fields: names of form fields to look for.
     """
 
-    def __init__(self, boundary: str, failed: Callable[[], None]) -> None:
+    def __init__(
+        self, boundary: str, failed: Callable[[], None], fields: frozenset[str] = frozenset()
+    ) -> None:
         self._failed = failed
+        self._fields = fields
+        self._filled: set[str] = set()
+        self._part: MultipartSegment | None = None
         self._complete: list[File] = []
         self._segment: MultipartSegment | None = None
         self.first_name = ""
@@ -73,6 +79,11 @@ class Upload:
         if self._segment is None:
             return self._complete
         return [*self._complete, _file(self._segment)]
+
+    def has_filled(self, fields: frozenset[str]) -> bool:
+        """Return whether all these fields were seen whole and not empty."""
+        self.files()  # parses what waits
+        return fields <= self._filled
 
     def observe(self, data: object) -> None:
         """Parse data that the application has read; what is no bytes is not a body's."""
@@ -106,12 +117,15 @@ class Upload:
             for event in parser.parse(data[start : start + SLICE]):
                 if isinstance(event, MultipartSegment):
                     self._begin_part(event)
+                elif event is None:
+                    self._end_part()
             if parser.closed:
                 self._parser = None
                 return
 
     def _begin_part(self, segment: MultipartSegment) -> None:
         """Keep type and size of the file before: its headers may be long."""
+        self._part = segment
         if self._segment is not None:
             self._complete.append(_file(self._segment))
             self._segment = None
@@ -119,6 +133,11 @@ class Upload:
             self._segment = segment
             if not self._complete:
                 self.first_name = segment.filename
+
+    def _end_part(self) -> None:
+        part = self._part
+        if part is not None and part.name in self._fields and part.bytes_received:
+            self._filled.add(part.name)
 
 
 class ObservedInput:
@@ -136,6 +155,8 @@ class ObservedInput:
         vars(self).update(_ObservedInput__stream=stream, _ObservedInput__upload=upload)
 
     def __getattr__(self, name: str) -> Any:
+        if name in OWN:
+            raise AttributeError(name)  # made without __init__, as copy and pickle do
         value = getattr(self.__stream, name)
         see = READS.get(name)
         if see is None:
@@ -176,6 +197,9 @@ def _exit(observed: Any, *args: Any) -> Any:
 
 SPECIAL = {"__iter__": _iter, "__next__": _next, "__enter__": _enter, "__exit__": _exit}
 """Special methods, which Python looks up on the class."""
+
+
+OWN = ("_ObservedInput__stream", "_ObservedInput__upload")
 
 
 def _parts(observed: Any) -> tuple[Any, Upload]:
@@ -241,19 +265,22 @@ def observed_input(stream: InputStream, upload: Upload) -> ObservedInput:
     return _class_for(type(stream))(stream, upload)
 
 
-def observe_upload(environ: WSGIEnvironment, failed: Callable[[], None]) -> Upload | None:
+def observe_upload(
+    environ: WSGIEnvironment, failed: Callable[[], None], fields: frozenset[str] = frozenset()
+) -> Upload | None:
     """Observe the input of a request; ``None`` where it has no multipart body.
 
     Args:
         environ: the WSGI environment, whose ``wsgi.input`` is replaced.
         failed: called inside the ``except`` block of a failure that is not the client's.
+        fields: names of form fields to look for.
     """
     content_type = text(environ.get("CONTENT_TYPE"))
     if not content_type.lower().startswith("multipart/form-data"):
         return None
     try:
         boundary = parse_options_header(content_type)[1].get("boundary", "")
-        upload = Upload(boundary, failed)
+        upload = Upload(boundary, failed, fields)
         environ["wsgi.input"] = observed_input(environ["wsgi.input"], upload)
     except (MultipartError, UnicodeError, KeyError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +21,13 @@ else:
 
 from tests.support.build_servers import promtool
 from tests.support.documents import Block, blocks, pages
+from tests.support.paths import REPOSITORY
 from tests.support.real_servers import find
 from tests.support.requirements import unavailable
 
 LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
 BLOCKS = [block for page in pages() for block in blocks(page)]
+HOOKS = ("child_exit", "on_exit", "on_starting", "post_fork", "worker_exit")
 PATIENCE = 120
 
 
@@ -49,6 +52,18 @@ def test_only_python_runs() -> None:
 def test_python_compiles(block: Block) -> None:
     """A block of Python is whole statements."""
     compile(block.text, block.name, "exec")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/wrapping-ivatar.md"])
+def test_the_configuration_of_gunicorn(page: str) -> None:
+    """Whoever copies it gets all hooks, and no control socket that two servers would share."""
+    (text,) = [
+        block.text
+        for block in blocks(REPOSITORY / page)
+        if block.language == "python" and "avatar_telemetry.gunicorn import" in block.text
+    ]
+    names = set(re.findall(r"\w+", text))
+    assert {*HOOKS, "control_socket_disable"} <= names
 
 
 @pytest.mark.parametrize(

@@ -243,10 +243,11 @@ def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
 def test_what_cannot_be_served(
     prepare: Serve, env: dict[str, str], message: str, preload: bool
 ) -> None:
-    """A wrong application, or a bad variable of the demo, is told by name, and the server ends."""
+    """A wrong application, or a bad variable of the demo, is reported once by name, however many
+    workers meet it, and the server ends."""
     server = prepare(
         "wsgi:application",
-        workers=1,  # a second one that ends while gunicorn stops for the first is its own traceback
+        workers=3,
         pythonpath=f"{REPOSITORY},{APPS}",
         preload_app=preload,
         env=env,
@@ -255,6 +256,42 @@ def test_what_cannot_be_served(
     assert status not in (0, None)
     assert output.count(message) == 1
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
+def test_an_application_whose_import_fails(prepare: Serve, tmp_path: Path, preload: bool) -> None:
+    """Its traceback and the variable that names it are in the log once."""
+    (tmp_path / "unready.py").write_text("raise ValueError('no database')")
+    server = prepare(
+        "wsgi:application",
+        workers=3,
+        pythonpath=f"{REPOSITORY},{tmp_path}",
+        preload_app=preload,
+        env={"AVATAR_TELEMETRY_APP": "unready:app"},
+    )
+    status, output = server.run_to_end()
+    assert status not in (0, None)
+    assert output.count("AVATAR_TELEMETRY_APP='unready:app': ValueError: no database") == 1
+    assert output.count("Traceback") == output.count('unready.py", line 1') == 1
+
+
+@pytest.mark.parametrize(
+    ("app", "profile"),
+    by_default("demo", [
+        pytest.param("", "avatar_telemetry.profiles.demo:PROFILE", id="demo"),
+        pytest.param("avatars:application", "avatar_telemetry.profiles.ivatar:PROFILE", id="own"),
+    ]),
+)  # fmt: skip
+def test_the_start_names_the_profile_that_is_used(serve: Serve, app: str, profile: str) -> None:
+    """The repository's configuration serves the demo with the demo's profile."""
+    server = serve(
+        "wsgi:application",
+        pythonpath=f"{REPOSITORY},{APPS}",
+        hooks="",
+        config=(REPOSITORY / "gunicorn.conf.py").read_text().replace("bind =", "unused ="),
+        env={"AVATAR_TELEMETRY_APP": app, "AVATAR_TELEMETRY_PROFILE": None},
+    )
+    assert f"profile {profile};" in server.log()
 
 
 @pytest.mark.parametrize("preload", by_default("import", PRELOAD))

@@ -60,11 +60,11 @@ STORE = (
     ),
     Fault(
         "mapped-inc-without-lock", "store/mapped.py", "two threads lose counts of the application",
-        """            with book.lock:
-                self._doubles[self._index] += amount
+        """        with self._book.lock:
+            self._doubles[self._index] += amount
 """,
-        """            if book.lock:
-                self._doubles[self._index] += amount
+        """        if self._book.lock:
+            self._doubles[self._index] += amount
 """,
     ),
     Fault(
@@ -376,7 +376,7 @@ STORE = (
     ),
     Fault(
         "metrics-folded-at-once", "store/metrics.py", "all labels are folded at the ceiling",
-        "folds[:1] if excess < self._max_series // 4 else folds", "folds", ("store/ceiling",),
+        "folds[:-1] if excess < self._max_series // 4 else folds", "folds", ("store/ceiling",),
     ),
     Fault(
         "metrics-refused-uncounted", "store/metrics.py", "nobody sees that series were folded",
@@ -617,6 +617,14 @@ WSGI = (
     Fault(
         "outcome-no-document", "wsgi/outcome.py", "an import that brought nothing is a success",
         "if success and route.fetches:", "if success is None:",
+    ),
+    Fault(
+        "outcome-form-drawn-again", "wsgi/outcome.py", "a form drawn again is a success",
+        "if success and route.fields:", "if success is None:", ("wsgi/request",),
+    ),
+    Fault(
+        "switch-header-alone", "wsgi/switch.py", "an Upgrade header hides a crash",
+        "return UPGRADE in map(str.strip, options)", "return True",
     ),
     Fault(
         "outcome-refused-unread", "wsgi/outcome.py", "a form that is refused unread is not counted",
@@ -1096,6 +1104,10 @@ PROCESS = (
     Fault(
         "runtime-inherits-folder", "runtime.py", "an upgrade takes the old master's folder as named",
         "            del self._environ[FOLDER]\n", "            pass\n",
+    ),
+    Fault(
+        "runtime-masters-values", "runtime.py", "the master's values go with a removed folder",
+        "            self.book.move(folder.path, MASTER_IDENTIFIER)\n", "            pass\n",
     ),
     Fault(
         "runtime-file-removed", "runtime.py", "what goes into a removed file is lost",

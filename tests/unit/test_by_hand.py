@@ -244,6 +244,16 @@ def test_a_call_that_a_probe_has_seen_is_not_counted_again(steps, expected) -> N
         assert recorded.value(OUTSIDE) == sum(expected.values())
 
 
+def test_a_call_counts_by_the_kind_of_its_route() -> None:
+    """Only a request for an avatar fetches one; elsewhere it is another outside call."""
+    with recording(IVATAR) as recorded:
+        for path in (AVATAR, "/openid/complete/", "/accounts/import_photo/"):
+            call(recorded.wrap(view(by_hand_call)), path=path)
+        assert recorded.value(OUTSIDE, service="gravatar") == 1
+        assert recorded.value("ivatar_external_requests_total", service="gravatar") == 2
+        assert recorded.value("ivatar_external_request_seconds_count", service="gravatar") == 2
+
+
 class Avatars(BaseHTTPRequestHandler):
     """Stands for an outside service."""
 

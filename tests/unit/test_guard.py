@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from threading import RLock
 
 import pytest
 
@@ -42,6 +43,28 @@ def test_a_guard_that_cannot_count_is_silent() -> None:
 
     with Guard(broken).at("here"):
         raise ValueError
+
+
+def test_what_fails_under_a_lock_is_reported_after_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a count nor a record is made while the lock is held, however often it is taken."""
+    lock, reported = RLock(), []
+
+    def count(where: str) -> None:
+        assert not lock._is_owned()  # type: ignore[attr-defined]
+        reported.append(where)
+
+    guard = Guard(count)
+    with guard.at("outer"), guard.holding(lock):
+        with guard.holding(lock), guard.at("inner"):
+            raise ValueError("first")
+        guard.warn("a %s", "warning")
+        assert (reported, caplog.records) == ([], [])
+        raise ValueError("second")
+    assert reported == ["inner", "outer"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "ERROR"]
+    assert "ValueError: first" in caplog.text
+    guard.warn("at once")
+    assert caplog.records[-1].getMessage() == "at once"
 
 
 def test_what_ends_a_process_passes() -> None:

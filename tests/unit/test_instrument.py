@@ -19,6 +19,8 @@ from waitress import wasyncore
 
 from avatar_telemetry import Profile, Settings, SettingsError, instrument
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
+from tests.support.otlp_fixtures import sink  # noqa: F401 - fixture
+from tests.support.otlp_sink import OtlpSink
 from tests.support.wsgi_client import call
 
 SERVE_ONE = """
@@ -169,6 +171,39 @@ def test_the_folder_of_a_lone_process_goes_with_it() -> None:
     path, existed = json.loads(done.stdout)
     assert existed
     assert not Path(path).exists()
+
+
+@pytest.mark.parametrize("handled", [True, False])
+def test_the_folder_of_a_lone_process_that_is_terminated(handled: bool) -> None:
+    """With the documented handler it goes at SIGTERM, else with the next start."""
+    program = SERVE_ONE + (
+        "import signal\n"
+        f"if {handled}: signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())\n"
+        "wrapped = instrument(application, profile=Profile('test'))\n"
+        "environ = {}; setup_testing_defaults(environ)\n"
+        "list(wrapped(environ, lambda *a: None))\n"
+        "from avatar_telemetry.runtime import RUNTIME\n"
+        "print(RUNTIME._folder.path, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    path = Path(run_python(program).stdout.strip())
+    assert path.name.startswith("avatar-telemetry-")
+    assert path.exists() is not handled
+    test_the_folder_of_a_lone_process_goes_with_it()
+    assert not path.exists()
+
+
+def test_spans_and_metrics_of_a_lone_process_leave(sink: OtlpSink) -> None:  # noqa: F811
+    """Without hooks the first request starts the export, and the end of the process sends all."""
+    program = SERVE_ONE + (
+        "wrapped = instrument(application, profile=Profile('test'))\n"
+        "environ = {}; setup_testing_defaults(environ)\n"
+        "list(wrapped(environ, lambda *a: None))\n"
+    )
+    environ = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
+    done = run_python(program, **environ)
+    assert done.returncode == 0, done.stderr
+    assert {each.path for each in sink.exchanges()} == {"/v1/traces", "/v1/metrics"}
 
 
 def test_a_lone_process_without_a_folder_goes_on(tmp_path: Path) -> None:

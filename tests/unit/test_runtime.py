@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -513,6 +514,55 @@ def test_a_slot_whose_counters_were_removed_is_left(environ: Environ) -> None:
         return requests_in(folder), [each for each in open_below(folder) if "deleted" in each]
 
     assert in_child(work) == [1.0, []]
+
+
+def test_the_masters_own_values_survive_a_removed_folder(environ: Environ) -> None:
+    """What the master counts is on the page again when a worker has ended."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = managed(environ)
+        counter = prometheus_client.Counter("of_master", "Counted by the master.")
+        counter.inc(3)
+        shutil.rmtree(folder)
+        runtime.child_exited(0)
+        counter.inc()
+        found = samples_in(folder, ("master",))
+        runtime.release()
+        return found["of_master_total", frozenset()], folder.joinpath("counter_master.db").exists()
+
+    assert in_child(work) == [4.0, False]
+
+
+def test_nothing_is_logged_while_values_move(environ: Environ) -> None:
+    """gevent runs other greenlets while a record is written; they would count in removed files."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    class Owners(Lines):
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            owned.append(runtime.book.lock._is_owned())  # type: ignore[attr-defined]
+
+    owned: list[bool] = []
+
+    def work() -> Any:
+        nonlocal runtime
+        runtime = started(environ)
+        wrapped = wrap(runtime)
+        call(wrapped)
+        written = Owners()
+        shutil.rmtree(folder)
+        scrape(wrapped)
+        shutil.rmtree(folder)
+        folder.write_text("no folder")
+        scrape(wrapped)
+        return owned, [line.split()[:3] for line in written.lines]
+
+    runtime = Runtime({})
+    assert in_child(work) == [
+        [False, False],
+        [["the", "runtime", "folder"], ["avatar_telemetry", "failed", "in"]],
+    ]
 
 
 def test_the_files_of_a_quiet_server_look_young(environ: Environ) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
-from avatar_telemetry.cli.environment import load_chosen_profile
+from avatar_telemetry.cli.environment import is_demo, load_chosen_profile
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
@@ -17,6 +17,7 @@ from avatar_telemetry.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 IGNORED = "Correct or unset it: the server starts without it."
+DEMO_SERVED = " (demo, where the wsgi.py of the repository serves the demo)"
 NO_NAMES = ("localhost", "localhost.localdomain", "unknown")
 SPAN_BYTES = 2_000
 """Bytes of memory that a waiting span takes, about: two dozen attributes."""
@@ -31,17 +32,22 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
     """
     settings, faults = Settings.read(environ)
     faults += faults_of(lambda: load_chosen_profile(settings), lambda: check_exporters(settings))
+    suspect = [
+        *(warning("settings.ignored", each, IGNORED) for each in settings.warnings),
+        *(warning(*doubt) for doubt in doubts(environ)),
+    ]
     if faults:
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
-        return None, [error("settings.fault", each, advice) for each in faults]
+        return None, [*(error("settings.fault", each, advice) for each in faults), *suspect]
     profile = load_chosen_profile(settings)
     findings = [
-        *(warning("settings.ignored", each, IGNORED) for each in settings.warnings),
-        *_enabled(settings, environ), *(warning(*doubt) for doubt in doubts(environ)),
+        *suspect, *_enabled(settings, environ),
         *_identity(settings), *_safe(settings), *_sampling(settings), *_memory(settings),
     ]  # fmt: skip
     read = good(
-        "settings.read", f"all can be used; profile {profile.name}, {settings.privacy} privacy"
+        "settings.read",
+        f"all can be used; profile {profile.name}{DEMO_SERVED if is_demo(settings) else ''},"
+        f" {settings.privacy} privacy",
     )
     return settings, [read, *findings]
 

@@ -37,6 +37,13 @@ BOARD = Board(
             Panel("Unreadable files", (Query(
                 f"sum by (instance) (avatar_telemetry_unreadable_files{{{SELECT}}})",
                 "{{instance}}"),)),
+            Panel("Conflicting series", (Query(
+                f"sum by (instance) (avatar_telemetry_conflicting_series{{{SELECT}}})",
+                "{{instance}}"),), "short",
+                "Series of an older declaration, left out until a restart.", width=12),
+            Panel("Free space of the runtime folder", (Query(
+                f"min by (instance) (avatar_telemetry_folder_free_bytes{{{SELECT}}})",
+                "{{instance}}"),), "bytes", width=12),
         )),
         Row("Cost", (
             Panel("Series", (Query(

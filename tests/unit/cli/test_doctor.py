@@ -132,8 +132,29 @@ def test_settings_that_stop_the_start(env: dict[str, str]) -> None:
     """Each fault that stops the start is an error of its own."""
     settings, findings = check_settings(env)
     assert settings is None
-    assert {each.check for each in findings} == {"settings.fault"}
-    assert all(each.level == "error" for each in findings)
+    assert levels(findings).pop("settings.fault") == "error"
+
+
+def test_faults_hide_no_other_finding_of_the_variables() -> None:
+    """Ignored and misspelt variables are reported beside those that stop the start."""
+    settings, findings = check_settings(
+        {
+            "AVATAR_TELEMETRY_PRIVACY": "none", "OTEL_BSP_MAX_QUEUE_SIZE": "x",
+            "OTEL_EXPORTER_OTLP_ENDPIONT": "http://c:4318",
+        }
+    )  # fmt: skip
+    assert settings is None
+    assert levels(findings) == {
+        "settings.fault": "error", "settings.ignored": "warning", "settings.misspelt": "warning",
+    }  # fmt: skip
+
+
+def test_the_profile_of_the_demo_is_named() -> None:
+    """Where no application is named, the repository's entry point passes the demo's profile."""
+    _, findings = check_settings(HOST)
+    assert "profile ivatar (demo, where the wsgi.py" in findings[0].message
+    _, findings = check_settings({**HOST, "AVATAR_TELEMETRY_APP": "ivatar.wsgi:application"})
+    assert "profile ivatar, balanced" in findings[0].message
 
 
 # Packages

@@ -210,6 +210,15 @@ def test_a_proxy_of_the_environment_is_told(
     }  # fmt: skip
 
 
+def test_no_proxy_of_the_environment(sink: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host in no_proxy is asked directly, and no proxy is reported."""
+    monkeypatch.setenv("http_proxy", sink.url)
+    monkeypatch.setenv("no_proxy", "localhost,collector.invalid")
+    findings = examine("http://collector.invalid:4318")
+    assert bad(findings) == {"collector.name": "error"}
+    assert sink.exchanges() == []
+
+
 Case = Callable[[Authority], Any]
 
 

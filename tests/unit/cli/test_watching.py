@@ -5,16 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from avatar_telemetry.cli.samples import read_samples
+from avatar_telemetry.store.instruments import REQUESTS
+from tests.support.recorder import Recorder
 from tests.support.running import PageServer, invoke
 
 
-def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
-    """A folder that no server has used shows no request, and stays empty."""
+def test_an_empty_folder_has_no_page(tmp_path: Path) -> None:
+    """Where no server runs and none has left metrics, no zeros are shown, and nothing is made."""
     ran = invoke("metrics", tmp_path, OTEL_EXPORT_ENABLED="true")
-    samples = read_samples(ran.out)
-    assert samples is not None
-    assert samples.total("ivatar_requests_total") == 0
+    assert (ran.status, ran.out) == (2, "")
+    assert f"no server runs in {tmp_path}, and its metrics are gone" in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_killed_server_has_a_page(tmp_path: Path) -> None:
+    """What a server left that could not end by itself are its last values."""
+    recorder = Recorder(tmp_path)
+    recorder.metrics.count(REQUESTS, "GET", "200", "/")
+    recorder.book.detach()
+    samples = read_samples(invoke("metrics", tmp_path).out)
+    assert samples is not None
+    assert samples.total("ivatar_requests_total") == 1
 
 
 def test_the_same_seed_sends_the_same() -> None:

@@ -98,6 +98,22 @@ def test_shorter_timeout_holds(sink: OtlpSink, own: int, push: int) -> None:  # 
     assert len(sink.exchanges()) == 1  # the collector asks for more time than there is
 
 
+@pytest.mark.parametrize("no_proxy", ["", "elsewhere.invalid", "localhost,collector.invalid"])
+def test_proxies_of_the_environment(
+    sink: OtlpSink,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    no_proxy: str,
+) -> None:
+    """http_proxy is used for the collector, unless no_proxy names its host."""
+    monkeypatch.setenv("http_proxy", sink.url)
+    monkeypatch.setenv("no_proxy", no_proxy)
+    environ = {ENDPOINT: "http://collector.invalid:4318", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    (exporter,) = metric_exporters(Settings.from_env({**ENABLED, **environ}), 1)
+    send(exporter, make_metrics())
+    paths = [] if "collector" in no_proxy else ["http://collector.invalid:4318/v1/metrics"]
+    assert [each.path for each in sink.exchanges()] == paths
+
+
 def test_grpc_exporter() -> None:
     """With the extra installed the exporter for gRPC is made."""
     require("opentelemetry.exporter.otlp.proto.grpc")

@@ -16,6 +16,7 @@ from avatar_telemetry.store.instruments import (
     AVATAR_REQUESTS,
     DB_DURATION,
     DURATION,
+    FIRST_BYTE,
     INSTRUMENTS,
     REQUESTS,
     UPLOADS,
@@ -59,9 +60,13 @@ def test_the_method_is_folded_before_the_path(tmp_path: Path) -> None:
     assert recorder.value(
         "ivatar_requests_total", method="other", status_code="404", path="/new"
     ) == 1  # fmt: skip
+    recorder.metrics.observe(FIRST_BYTE, 0.1, "/new")
+    assert recorder.value(f"{FIRST_BYTE.name}_count", path="/new") == 1
     for number in range(100):
         recorder.metrics.count(REQUESTS, "other", "200", f"/{number}/more")
     recorder.metrics.count(REQUESTS, "PUT", "410", "/newer")
+    recorder.metrics.observe(FIRST_BYTE, 0.1, "/newer")
+    assert recorder.value(f"{FIRST_BYTE.name}_count", path="other") == 1
     assert recorder.value(
         "ivatar_requests_total", method="other", status_code="410", path="other"
     ) == 1  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from avatar_telemetry.scrape.exposition import render
+from avatar_telemetry.store import mapped
 from avatar_telemetry.store.mapped import Book, MappedFile, encode_key
 from avatar_telemetry.store.merged import MergedStore
 from tests.support.samples import samples_in
@@ -150,3 +151,21 @@ def test_buckets_that_are_added_begin_anew(tmp_path: Path, value_seam: Book) -> 
     assert buckets(tmp_path) == expected
     declare(value_seam, tmp_path, "s1", new)
     assert buckets(tmp_path) == expected, "the same declaration counts on"
+
+
+def test_added_buckets_are_looked_for_once(
+    tmp_path: Path, value_seam: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many bounds a declaration adds, the other values are looked at once."""
+    looked_at: list[str] = []
+    series_of = mapped._series_of
+    monkeypatch.setattr(mapped, "_series_of", lambda key: looked_at.append(key) or series_of(key))
+
+    old = partial(Histogram, "h", "h", buckets=(100,))
+    declare(value_seam, tmp_path, "s0", old).observe(0.5)
+    Histogram("g", "g", buckets=(100,), registry=CollectorRegistry()).observe(0.5)
+    assert looked_at == []
+    new = partial(Histogram, "h", "h", buckets=range(1, 50))
+    declare(value_seam, tmp_path, "s0", new).observe(0.5)
+    assert len(looked_at) == len(("the series", "le 1", "le 100", "le +Inf", "sum"))
+    assert buckets(tmp_path)["h_count"] == 1

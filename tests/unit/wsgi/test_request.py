@@ -174,6 +174,44 @@ def test_a_form_without_a_file_is_no_upload(recorder: Recorder) -> None:
     assert recorder.labels("ivatar_file_uploads_total") == []
 
 
+FIELDS = {"export_file": b"data", "not_porn": b"on", "can_distribute": b"on"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "success"),
+    [
+        pytest.param({}, "true", id="complete"),
+        pytest.param({"not_porn": None}, "false", id="one tick"),
+        pytest.param({"not_porn": None, "can_distribute": None}, "false", id="no tick"),
+        pytest.param({"can_distribute": b""}, "false", id="an empty tick"),
+        pytest.param({"export_file": b""}, "false", id="an empty file"),
+    ],
+)
+def test_an_export_form_drawn_again(
+    recorder: Recorder, changes: dict[str, bytes | None], success: str
+) -> None:
+    """The page to choose from and the form drawn again are both 200; the fields tell them apart."""
+
+    def application(environ, start_response):
+        environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [b"page"]
+
+    parts = [
+        b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+        % (name.encode(), b'; filename="x.gz"' if name == "export_file" else b"", value)
+        for name, value in (FIELDS | changes).items()
+        if value is not None
+    ]
+    call(
+        recorder.wrap(application), path="/accounts/upload_export/", method="POST",
+        body=b"".join(parts) + b"--b--\r\n", CONTENT_TYPE="multipart/form-data; boundary=b",
+    )  # fmt: skip
+    assert recorder.labels("ivatar_file_uploads_total") == [
+        {"content_type": "other", "success": success}
+    ]
+
+
 def test_a_form_that_was_refused_unread_is_a_failed_upload(recorder: Recorder) -> None:
     """What a form would have carried is not known where the application reads nothing of it."""
 

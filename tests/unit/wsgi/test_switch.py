@@ -12,6 +12,7 @@ from tests.support.wsgi_client import call, close, finish, start
 
 REQUESTS = "ivatar_requests_total"
 UPGRADE = {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"}
+HEADER_ALONE = {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "keep-alive"}
 GUNICORN = {"gunicorn__socket": object()}
 WERKZEUG = {"werkzeug__socket": object()}
 
@@ -50,6 +51,8 @@ def run(application, environ) -> None:
         pytest.param(returning([]), {"SERVER_SOFTWARE": "gevent/24 Python/3.11"}, id="gevent"),
         pytest.param(returning([]), {"wsgi__websocket": object()}, id="gevent-websocket"),
         pytest.param(returning(b""), {"uwsgi__version": b"2.0"}, id="uWSGI"),
+        pytest.param(raising(StopIteration), GUNICORN | {"HTTP_CONNECTION": "keep-alive, UPGRADE"},
+                     id="two options of the connection"),
     ],
 )  # fmt: skip
 def test_a_taken_socket_is_a_switch_of_protocols(traced: Recorder, application, environ) -> None:
@@ -69,6 +72,10 @@ def test_a_taken_socket_is_a_switch_of_protocols(traced: Recorder, application, 
     [
         pytest.param(raising(ValueError), UPGRADE | GUNICORN, "500", id="another exception"),
         pytest.param(raising(StopIteration), GUNICORN, "500", id="no upgrade"),
+        pytest.param(raising(StopIteration), HEADER_ALONE | GUNICORN, "500",
+                     id="no option of the connection"),
+        pytest.param(returning([], status="200 OK", headers=[("Content-Length", "0")]),
+                     HEADER_ALONE | WERKZEUG, "200", id="no option of the connection, empty"),
         pytest.param(raising(StopIteration), UPGRADE, "500", id="no socket"),
         pytest.param(raising(ConnectionRefusedError), UPGRADE | WERKZEUG, "500",
                      id="connection to something else"),
@@ -88,6 +95,18 @@ def test_any_other_end_counts_as_what_it_is(
     run(recorder.wrap(application), environ)
     assert recorder.value(REQUESTS, status_code=status) == recorder.value(REQUESTS) == 1
     assert recorder.value("ivatar_request_duration_seconds_count") == 1
+
+
+def test_a_generator_that_never_answers_an_upgrade(traced: Recorder) -> None:
+    """A client that goes away before the generator has run has seen no switch of protocols."""
+
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        yield b"late"
+
+    close(start(traced.wrap(application), **UPGRADE, **GUNICORN).body)
+    assert traced.labels(REQUESTS) == [{"method": "GET", "status_code": "other", "path": "/"}]
+    assert "http.status_code" not in traced.server.attributes
 
 
 def test_a_generator_that_answers_an_upgrade(recorder: Recorder) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from array import array
 from contextlib import suppress
+from copy import copy
 from inspect import signature
 from io import BufferedReader, BytesIO
 from typing import Any
@@ -271,6 +272,16 @@ def test_an_attribute_is_set_on_the_servers_reader() -> None:
     observed.read(0)
     observed.read = lambda: b"replaced"
     assert stream.read() == observed.read() == b"replaced"
+
+
+def test_an_input_can_be_copied() -> None:
+    """A copy has the same stream, and one that is made without it has no attributes."""
+    observed = Observed(BytesIO(FORM)).input
+    assert copy(observed).read() == FORM
+    bare = type(observed).__new__(type(observed))
+    assert not hasattr(bare, "read")
+    with pytest.raises(AttributeError):
+        bare.read = None
 
 
 def test_an_environ_used_again_is_observed_once() -> None:
