@@ -257,6 +257,11 @@ class GunicornServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def bound(self) -> str:
+        """The address that it listens on, as gunicorn's setting ``bind`` takes it."""
+        return self._address.removeprefix("http://")
+
     def get(self, path: str = "/", headers: Mapping[str, str] | None = None) -> Answer:
         """GET a path over a connection of its own."""
         return self.request("GET", path, headers=headers)
