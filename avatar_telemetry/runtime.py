@@ -196,6 +196,8 @@ class Runtime:
             raise SettingsError(*faults)
         self._prepare_folder(settings.multiproc_dir, upgrades, uid, gid)
         self._settings = settings
+        # A reload to settings that cannot be used goes on with these.
+        self._usable_environ = dict(self._environ)
         log_started(settings)
         load_parser()  # its workers share it, and what sends
         _load_recording(settings)

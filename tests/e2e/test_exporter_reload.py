@@ -119,10 +119,9 @@ def test_another_kind_of_exporter(serve: Serve, sink: OtlpSink, worker_class: st
     exporter(server)
     reload(server, AVATAR_TELEMETRY_EXPORTER="thread")
     eventually(lambda: exporters(server.runtime_folder) == [], what="the end of the process")
-    requests.send(10)
-    requests.await_all(sink)
+    requests.send_until_exported(sink)
     reload(server, AVATAR_TELEMETRY_EXPORTER="process")
-    requests.send(10)
+    requests.send_until_exported(sink)
     exporter(server)
     assert_all_once(server, requests, sink)
 

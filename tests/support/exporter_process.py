@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from threading import Lock
 
-from tests.support.gunicorn_server import GunicornServer, eventually
-from tests.support.otlp_records import Received
+from tests.support.gunicorn_server import Answer, GunicornServer, eventually
+from tests.support.otlp_records import Received, ReceivedSpan
 
 NAME = "avatar-exporter"
 SPANS_EACH = 2
@@ -39,12 +39,19 @@ def exporters(folder: Path) -> list[int]:
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
         except OSError:
             continue
-        if name == NAME and os.fsencode(folder) in arguments:
+        if b"exporter" in arguments and os.fsencode(folder) in arguments:
             found.append(pid)
     return found
+
+
+def serves(pid: int) -> bool:
+    """Whether an exporter has imported what it needs and begins its work."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == NAME
+    except OSError:
+        return False
 
 
 def exporter(server: GunicornServer, without: int = 0) -> int:
@@ -58,7 +65,7 @@ def exporter(server: GunicornServer, without: int = 0) -> int:
 
     def one() -> list[int]:
         found = [pid for pid in exporters(folder) if pid != without]
-        return found if len(found) == 1 else []
+        return found if len(found) == 1 and serves(found[0]) else []
 
     (pid,) = eventually(one, what="an exporter")
     return pid
@@ -75,17 +82,17 @@ class Requests:
         self._server = server
         self._lock = Lock()
         self._next = 0
-        self.answered: set[str] = set()
+        self.answered: set[int] = set()
 
-    def __call__(self) -> object:
+    def __call__(self) -> Answer:
         """Send one; raises as the client of the server does."""
         with self._lock:
             self._next += 1
-            path = f"/avatar/n{self._next}"
-        answer = self._server.get(path)
+            number = self._next
+        answer = self._server.get(f"/avatar/n{number}")
         if answer.status == 200:
             with self._lock:
-                self.answered.add(path)
+                self.answered.add(number)
         return answer
 
     def send(self, number: int) -> None:
@@ -96,23 +103,43 @@ class Requests:
             except (OSError, http.client.HTTPException):
                 continue
 
+    def send_until_exported(self, sink: Received) -> None:
+        """Send until a span of a request that was sent from now on is at a sink.
+
+        Without requests nobody notices that an exporter has ended.
+        """
+        first = self._next + 1
+
+        def came() -> bool:
+            self.send(1)
+            return any(number_of(span) >= first for span in sink.spans())
+
+        eventually(came, what="a span of a new request")
+
     def await_all(self, *sinks: Received) -> None:
         """Wait until all spans of each answered request have come to one of the sinks."""
         eventually(lambda: not self.missing(*sinks), what="the spans of answered requests")
 
-    def missing(self, *sinks: Received) -> set[str]:
+    def missing(self, *sinks: Received) -> set[int]:
         """The answered requests of which not all spans are at the sinks."""
-        spans: Counter[str] = Counter()
-        paths = {}
-        for trace, name in {(each.trace_id, each.span_id): each for each in arrived(*sinks)}.items():
-            spans[trace[0]] += 1
-            if name.kind == "SERVER":
-                paths[trace[0]] = name.attributes["http.url"].rpartition("/avatar/")[2]
-        whole = {f"/avatar/{paths[trace]}" for trace, each in spans.items() if trace in paths and each == SPANS_EACH}
+        found: dict[str, set[str]] = {}
+        numbers: dict[str, int] = {}
+        for span in arrived(*sinks):
+            found.setdefault(span.trace_id, set()).add(span.span_id)
+            if number := number_of(span):
+                numbers[span.trace_id] = number
+        whole = {numbers.get(each) for each, ids in found.items() if len(ids) == SPANS_EACH}
         return self.answered - whole
 
 
-def arrived(*sinks: Received):  # type: ignore[no-untyped-def]
+def number_of(span: ReceivedSpan) -> int:
+    """The number of the request of a server span, else 0."""
+    if span.kind != "SERVER":
+        return 0
+    return int(span.attributes["http.url"].rpartition("/avatar/n")[2] or 0)
+
+
+def arrived(*sinks: Received) -> list[ReceivedSpan]:
     """Every span at the sinks."""
     return [span for sink in sinks for span in sink.spans()]
 
