@@ -135,6 +135,8 @@ class GunicornServer:
         env: changes to the environment; ``None`` removes a variable.
         config: more lines of ``gunicorn.conf.py``.
         hooks: what is imported from ``avatar_telemetry.gunicorn``.
+        arguments: of gunicorn's command line.
+        interpreter: options of Python itself.
         options: what is imported from there or set besides, as gunicorn's settings.
     """
 
@@ -150,12 +152,14 @@ class GunicornServer:
         config: str = "",
         hooks: str = HOOKS,
         arguments: tuple[str, ...] = (),
+        interpreter: tuple[str, ...] = (),
         **options: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder
         self._application = application
         self._arguments = arguments
+        self._interpreter = interpreter
         bind = f"unix:{folder}/socket" if unix else "127.0.0.1:0"
         options = {
             "bind": bind, "workers": workers, "worker_class": worker_class,
@@ -184,14 +188,18 @@ class GunicornServer:
 
     def launch(self) -> None:
         """Start it and wait for nothing."""
-        # Not "-m gunicorn": an upgrade (USR2) starts the script again, as it was named.
-        script = os.path.join(sysconfig.get_path("scripts"), "gunicorn")
-        command = [sys.executable, script, "-c", str(self.configuration)]
         with open(self.path / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [*command, *self._arguments, self._application], cwd=self.path, env=self._env,
+                self.command(), cwd=self.path, env=self._env,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def command(self) -> list[str]:
+        """Its command line."""
+        # Not "-m gunicorn": an upgrade (USR2) starts the script again, as it was named.
+        script = os.path.join(sysconfig.get_path("scripts"), "gunicorn")
+        program = [sys.executable, *self._interpreter, script, "-c", str(self.configuration)]
+        return [*program, *self._arguments, self._application]
 
     def await_ready(self) -> None:
         """Wait until all its workers have come up and one of them answers."""
