@@ -68,7 +68,8 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     if exporter.run() == CHANGED:
         os.set_inheritable(lock, True)
         arguments = command(folder, lock, os.getuid(), os.getgid())
-        os.execve(sys.executable, arguments, os.environ)  # noqa: S606 - the same program again
+        with suppress(OSError):  # the user may not execute it: a worker starts the next one
+            os.execve(sys.executable, arguments, os.environ)  # noqa: S606 - the same program again
 
 
 def _become(uid: int, gid: int) -> None:

@@ -130,13 +130,15 @@ def test_exporter_inherits_nothing(serve: Serve, sink: OtlpSink) -> None:
     """It has the lock, its own pipe and sockets, and the server's output; no terminal, no port."""
     server = serve("answers:application", env=sending(sink.url))
     (listener,) = (
-        os.readlink(f"/proc/{server.pid}/fd/{each}")
-        for each in inheritable_sockets(server.pid)
+        os.readlink(f"/proc/{server.pid}/fd/{each}") for each in inheritable_sockets(server.pid)
     )
     Requests(server).send(3)
     running = exporter(server)
     folder = server.runtime_folder
-    opened = [os.readlink(f"/proc/{running}/fd/{each}") for each in sorted(os.listdir(f"/proc/{running}/fd"), key=int)]
+    opened = [
+        os.readlink(f"/proc/{running}/fd/{each}")
+        for each in sorted(os.listdir(f"/proc/{running}/fd"), key=int)
+    ]
     assert opened[:3] == ["/dev/null", str(server.path / "log"), str(server.path / "log")]
     assert listener not in opened
     others = {each for each in opened[3:] if not each.startswith(("socket:", "anon_inode:"))}
@@ -154,7 +156,9 @@ def inheritable_sockets(pid: int) -> list[str]:
     """The descriptors of sockets that a program executed by a process would have."""
     found = []
     for each in os.listdir(f"/proc/{pid}/fd"):
-        flags = int(Path(f"/proc/{pid}/fdinfo/{each}").read_text().split("flags:\t")[1].split()[0], 8)
+        flags = int(
+            Path(f"/proc/{pid}/fdinfo/{each}").read_text().split("flags:\t")[1].split()[0], 8
+        )
         if os.readlink(f"/proc/{pid}/fd/{each}").startswith("socket:") and not flags & os.O_CLOEXEC:
             found.append(each)
     return found

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 from tests.support.gunicorn_server import Answer, GunicornServer, eventually
 from tests.support.otlp_records import Received, ReceivedSpan
@@ -71,6 +72,12 @@ def exporter(server: GunicornServer, without: int = 0) -> int:
     return pid
 
 
+class Asked(Protocol):
+    """What answers."""
+
+    def get(self, path: str, /) -> Answer: ...
+
+
 class Requests:
     """Numbered requests: which were answered, and what of them is at a sink.
 
@@ -78,7 +85,7 @@ class Requests:
         server: is asked.
     """
 
-    def __init__(self, server: GunicornServer) -> None:
+    def __init__(self, server: Asked) -> None:
         self._server = server
         self._lock = Lock()
         self._next = 0

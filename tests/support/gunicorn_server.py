@@ -172,7 +172,7 @@ class GunicornServer:
         self.configuration = folder / "gunicorn.conf.py"
         self.configuration.write_text("\n".join([*lines, config, TELL_READY]))
         self._workers = workers
-        self._env = _environment(env or {})
+        self.environment = _environment(env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._address = ""
         self._folders: set[Path] = set()
@@ -190,7 +190,7 @@ class GunicornServer:
         """Start it and wait for nothing."""
         with open(self.path / "log", "ab") as log:
             self._process = subprocess.Popen(
-                self.command(), cwd=self.path, env=self._env,
+                self.command(), cwd=self.path, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -427,7 +427,7 @@ class GunicornServer:
     def folder(self) -> Path | None:
         """The runtime folder that a living master of this server stands in the record of."""
         masters = set(self.masters())
-        named = self._env.get("PROMETHEUS_MULTIPROC_DIR")
+        named = self.environment.get("PROMETHEUS_MULTIPROC_DIR")
         if self._found and masters & set(recorded_masters(self._found)):
             return self._found
         found = None
