@@ -46,7 +46,13 @@ UNDER_WAY = 0.2
 BATCH = 512
 """Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
 
-LATE = ("encodings.ascii", "encodings.idna", "encodings.latin_1", "netrc", "google.rpc.error_details_pb2")
+LATE = (
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "netrc",
+    "google.rpc.error_details_pb2",
+)
 """Imported by libraries with their first connection or request."""
 
 ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
