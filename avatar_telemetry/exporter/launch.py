@@ -94,6 +94,12 @@ def is_python(executable: str | None) -> bool:
     return name.startswith(("python", "pypy"))
 
 
+def has_threads() -> bool:
+    """Return whether threads run beside requests: under uWSGI only where an option says so."""
+    options = getattr(sys.modules.get("uwsgi"), "opt", None)
+    return options is None or not {"enable-threads", "threads"}.isdisjoint(options)
+
+
 class Supervisor:
     """Keeps an exporter running, from a process that records.
 
