@@ -29,7 +29,7 @@ from avatar_telemetry.config.destinations import (
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporter.launch import Supervisor, finish
+from avatar_telemetry.exporter.launch import Supervisor, finish, has_threads
 from avatar_telemetry.exporter.page import RelayedPage
 from avatar_telemetry.exporter.record import Record, make_record, read_record, write_record
 from avatar_telemetry.exporter.wake import make_pipe
@@ -104,6 +104,10 @@ ALONE = (
 NOT_ALL_SENT = (
     "the exporter had not sent everything after %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
     " lost"
+)
+NO_THREADS = (
+    "nothing can be exported: uWSGI runs without threads; start it with --enable-threads, or set"
+    " OTEL_EXPORT_ENABLED=false"
 )
 LATER = (
     "opentelemetry.instrumentation.utils",
@@ -198,6 +202,8 @@ class Runtime:
             raise SettingsError(*faults)
         self._prepare_folder(settings.multiproc_dir, upgrades, uid, gid)
         self._settings = settings
+        # A reload to settings that cannot be used goes on with these.
+        self._usable_environ = dict(self._environ)
         log_started(settings)
         load_parser()  # its workers share it, and what sends
         _load_recording(settings)
@@ -315,6 +321,8 @@ class Runtime:
             self._warn(settings)
             if faults:
                 raise SettingsError(*faults)
+            if sends(settings) and not has_threads():
+                LOGGER.warning(NO_THREADS)
             _load_recording(settings)  # not with the first request, which would wait for it
 
     def is_first(self, name: str) -> bool:
@@ -448,7 +456,8 @@ class Runtime:
         self._page = RelayedPage(folder.path, MetricsPage(collect, self.guard))
 
     def _supervise(self, settings: Settings, folder: RuntimeFolder) -> None:
-        if settings.exporter == "none" or not (sends(settings) or self._shares_page):
+        wanted = sends(settings) or self._shares_page
+        if settings.exporter == "none" or not wanted or not (self.managed or has_threads()):
             if read_record(folder.path) is not None:
                 # An exporter of before a reload has to know that it is no longer wanted.
                 with self.guard.at("exporter"):

@@ -47,8 +47,6 @@ def import_path(server: "list[str]") -> "list[str]":
 def main() -> None:
     """Become the exporter; never returns an exit status that gunicorn gives a meaning (3, 4)."""
     folder, lock, uid, gid, *options = sys.argv[3:]
-    if os.getuid() == 0:
-        os.seteuid(0)  # the process that started this one may have acted as the workers' user
     if DETACH in options:
         detach()
     os.set_inheritable(int(lock), False)

@@ -40,6 +40,8 @@ MAX_STARTS = 3
 """Processes that may end early, one after the other, before a thread does their work."""
 MAX_PAUSE = 60.0
 """Seconds between two starts of a process that ends early."""
+MAX_EXIT_WAIT = 0.5
+"""Seconds that a worker waits at its exit for its own thread to end, where others go on."""
 NO_PROCESS = (
     "the exporter cannot run as a process of its own (%s): it runs in a thread of this worker"
     " (AVATAR_TELEMETRY_EXPORTER=thread says so without trying)"
@@ -89,7 +91,13 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
 def is_python(executable: str | None) -> bool:
     """Return whether ``sys.executable`` can be started as Python: not in uWSGI or mod_wsgi."""
     name = os.path.basename(executable or "")
-    return name.startswith(("python", "pypy")) and os.access(executable or "", os.X_OK)
+    return name.startswith(("python", "pypy"))
+
+
+def has_threads() -> bool:
+    """Return whether threads run beside requests: under uWSGI only where an option says so."""
+    options = getattr(sys.modules.get("uwsgi"), "opt", None)
+    return options is None or not {"enable-threads", "threads"}.isdisjoint(options)
 
 
 class Supervisor:
@@ -220,7 +228,7 @@ class _Hosted(threading.Thread):
 
     def end_by(self, deadline: float) -> None:
         self._exporter.end_by(deadline)
-        self.join(max(deadline - time.monotonic(), 0.0))
+        self.join(max(deadline - time.monotonic(), MAX_EXIT_WAIT))
 
 
 def finish(

@@ -41,10 +41,18 @@ IDLE = 3.0
 """Seconds without any worker after which the server has ended: a reload may replace all at once."""
 DRAIN_SHARE = 0.7
 """Share of the time at the end that spans and log records have; the last push has the rest."""
+UNDER_WAY = 0.2
+"""Seconds that a request to the collector may take that is under way at the end of a worker."""
 BATCH = 512
 """Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
 
-LATE = ("encodings.idna", "encodings.latin_1", "netrc", "google.rpc.error_details_pb2")
+LATE = (
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "netrc",
+    "google.rpc.error_details_pb2",
+)
 """Imported by libraries with their first connection or request."""
 
 ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
@@ -109,8 +117,11 @@ class Exporter:
             Why it ended: ``ended``, ``replaced`` (another process has the lock), ``changed`` (the
             settings did; what was running has stopped, nothing is lost).
         """
+        # A reload may have come while the modules were imported.
+        reason = self._reason_to_stop()
+        if reason in (REPLACED, CHANGED):
+            return reason
         self._start()
-        reason = ""
         try:
             note_start(self._lock, 0)  # that far it is no early end
             while not reason:
@@ -241,7 +252,7 @@ class Exporter:
         for each in self._signals:
             each.stop(now if reason == REPLACED else drained_by)
         # What is under way is not cut off: it would be sent twice.
-        _join(self._signals, drained_by)
+        _join(self._signals, max(drained_by, now + UNDER_WAY))
         if self._pusher is not None:
             self._pusher.stop(deadline if reason == ENDED else now)
             _join([self._pusher], deadline)
