@@ -45,6 +45,12 @@ PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 MAX_WAIT = 3600.0
 """Seconds that a collector may ask to wait."""
+CHANNEL = (
+    ("grpc.primary_user_agent", USER_AGENT),
+    ("grpc.initial_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
+"""Options of a gRPC channel. By default it waits up to two minutes before it connects again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +134,14 @@ class HttpClient:
         self._session.headers.update(dict(otlp.headers))
 
     def send(self, request: bytes, timeout: float) -> Outcome:
-        import requests
+        from avatar_telemetry.exporter.session import RefusedResponseError
 
         try:
             response = self._session.post(self._url, self._pack(request), timeout=timeout)
-        except requests.exceptions.SSLError as error:
-            return Outcome(False, retry=True, error=f"TLS: {error}")
-        except requests.RequestException as error:
+        except RefusedResponseError as error:
+            return Outcome(False, error=str(error))
+        except (OSError, ValueError) as error:
+            # Of requests, or of a certificate that cannot be read now.
             return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
         status = response.status_code
         if 200 <= status < 300:
@@ -165,12 +172,11 @@ class GrpcClient:
         self._service = SERVICES[signal]
         target = otlp.endpoint.partition("://")[2] or otlp.endpoint
         credentials = grpc_credentials(otlp)
-        options = [("grpc.primary_user_agent", USER_AGENT)]
         compression = grpc_compression(otlp)
         self._channel = (
-            grpc.insecure_channel(target, options, compression)
+            grpc.insecure_channel(target, CHANNEL, compression)
             if credentials is None
-            else grpc.secure_channel(target, credentials, options, compression)
+            else grpc.secure_channel(target, credentials, CHANNEL, compression)
         )
         self._call = self._channel.unary_unary(self._service.method, None, None)
         self._headers = tuple((name.lower(), value) for name, value in otlp.headers)
@@ -199,12 +205,12 @@ class ConsoleClient:
         self._service = SERVICES[signal]
 
     def send(self, request: bytes, timeout: float) -> Outcome:
-        message = self._service.request.FromString(request)
         try:
+            message = self._service.request.FromString(request)
             for line in map(json.dumps, _items(MessageToDict(message))):
                 sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, DecodeError) as error:
             return Outcome(False, error=f"standard output: {error}")
         return Outcome(True)
 
@@ -228,7 +234,7 @@ def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _taken(service: Service, body: bytes) -> Outcome:
-    """The outcome of a success, which may be partial; a body that is no OTLP says nothing."""
+    """Return the outcome of a success, which may be partial. A body that is no OTLP is ignored."""
     try:
         partial = service.response.FromString(body).partial_success
     except DecodeError:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.store import folder as folder_module
 from avatar_telemetry.store.files import open_own
 from avatar_telemetry.store.folder import (
