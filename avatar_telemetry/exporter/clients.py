@@ -188,6 +188,8 @@ class GrpcClient:
             response = self._call(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
             return _failed_call(error)
+        except ValueError as error:  # the channel was closed, or gRPC refuses a header
+            return Outcome(False, retry=True, error=f"gRPC: {error}")
         return _taken(self._service, response)
 
     def close(self) -> None:
