@@ -165,35 +165,40 @@ class GrpcClient:
     """
 
     def __init__(self, signal: Signal, otlp: Otlp) -> None:
-        import grpc
-
-        from avatar_telemetry.exporter.metric_exporters import grpc_compression, grpc_credentials
-
         self._service = SERVICES[signal]
-        target = otlp.endpoint.partition("://")[2] or otlp.endpoint
-        credentials = grpc_credentials(otlp)
-        compression = grpc_compression(otlp)
-        self._channel = (
-            grpc.insecure_channel(target, CHANNEL, compression)
-            if credentials is None
-            else grpc.secure_channel(target, credentials, CHANNEL, compression)
-        )
-        self._call = self._channel.unary_unary(self._service.method, None, None)
+        self._otlp = otlp
         self._headers = tuple((name.lower(), value) for name, value in otlp.headers)
+        self._channel: Any = None
 
     def send(self, request: bytes, timeout: float) -> Outcome:
         import grpc
 
         try:
-            response = self._call(request, timeout=timeout, metadata=self._headers)
+            self._channel = self._channel or self._open()
+            call = self._channel.unary_unary(self._service.method, None, None)
+            response = call(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
             return _failed_call(error)
-        except ValueError as error:  # the channel was closed, or gRPC refuses a header
+        except (OSError, ValueError) as error:
+            # A certificate cannot be read now, the channel was closed, or gRPC refuses a header.
             return Outcome(False, retry=True, error=f"gRPC: {error}")
         return _taken(self._service, response)
 
     def close(self) -> None:
-        self._channel.close()
+        if self._channel is not None:
+            self._channel.close()
+
+    def _open(self) -> Any:
+        import grpc
+
+        from avatar_telemetry.exporter.metric_exporters import grpc_compression, grpc_credentials
+
+        target = self._otlp.endpoint.partition("://")[2] or self._otlp.endpoint
+        credentials = grpc_credentials(self._otlp)
+        compression = grpc_compression(self._otlp)
+        if credentials is None:
+            return grpc.insecure_channel(target, CHANNEL, compression)
+        return grpc.secure_channel(target, credentials, CHANNEL, compression)
 
 
 class ConsoleClient:

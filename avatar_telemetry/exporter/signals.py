@@ -69,13 +69,13 @@ class SignalExporter(Thread):
     def run(self) -> None:
         # In a process of the application, whose instrumentation would record what is sent here.
         context.attach(context.set_value("suppress_instrumentation", True))
-        while not self._stopped.is_set():
+        ended = False
+        while not ended:
             self._wake.wait(self._delay)
             self._wake.clear()
+            ended = self._stopped.is_set()
             with self._guard.at("export"):
-                self._drain()
-        with self._guard.at("export"):
-            self._drain()
+                ended = not self._drain() or ended
         for each in (self._rings, *self._clients):
             with self._guard.at("export"):
                 each.close()
@@ -85,7 +85,7 @@ class SignalExporter(Thread):
         self._wake.set()
 
     def stop(self, deadline: float) -> None:
-        """Send what is there with one attempt for each batch, and end; does not wait.
+        """Send what is there until a collector does not accept it, and end; does not wait.
 
         Args:
             deadline: seconds of the monotonic clock, after which nothing is sent.
@@ -94,11 +94,13 @@ class SignalExporter(Thread):
         self._stopped.set()
         self._wake.set()
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Send all that is there; false where the time is over."""
         self._rings.refresh()
         while portions := self._rings.take(self._batch_size):
             if not self._deliver(portions):
-                return
+                return False
+        return True
 
     def _deliver(self, portions: list[Portion]) -> bool:
         """Send a batch until each client has taken or refused it; false where the time is over."""
