@@ -146,7 +146,7 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
 
     Raises:
         OSError: no exporter serves it in time.
-        ValueError: that was no page.
+        ValueError: it serves something else.
     """
     deadline = time.monotonic() + MAX_WAIT
     asked = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
@@ -162,7 +162,10 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
     expected = dict(headers).get("Content-Length", str(len(body)))
     if asked["REQUEST_METHOD"] != "HEAD" and int(expected) != len(body):
         raise ValueError("the page was cut off")
-    return str(head["status"]), headers, body
+    status = str(head["status"])
+    if not status.startswith("200 "):
+        raise ValueError(f"the exporter cannot serve the page: {status}")
+    return status, headers, body
 
 
 def _received(connection: socket.socket, deadline: float) -> Iterator[bytes]:
