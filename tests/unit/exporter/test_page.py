@@ -331,9 +331,7 @@ def test_fetch_has_a_bound(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_WAIT < 10  # a scrape's own time
 
 
-def test_a_connection_that_cannot_be_accepted(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_that_cannot_be_accepted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lack of a descriptor, or of a thread, ends no server."""
     monkeypatch.setattr(page_module, "PAUSE", 0.01)
     server = host.serve()
