@@ -79,7 +79,7 @@ class Continuity:
         self._write_anew()
 
     def next_due(self, interval: float) -> float:
-        """Return the seconds until the next push, counted from the last one of the previous exporter."""
+        """Return the seconds until the next push, an interval after that of the last exporter."""
         if self._pushed_at is None:
             return 0.0
         return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)

@@ -14,11 +14,11 @@ from typing import Any
 
 import prometheus_client
 import pytest
+from avatar_telemetry.export.throttle import STAMP
 from prometheus_client import values
 
 from avatar_telemetry import runtime as runtime_module
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.throttle import STAMP
 from avatar_telemetry.log import LOGGER, OPENTELEMETRY
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC

@@ -13,8 +13,8 @@ from avatar_telemetry.config.destinations import (
     otlp_signals,
     pushes_metrics,
     ring_signals,
-    settled,
     sends,
+    settled,
     tell_configured,
 )
 

@@ -1,4 +1,4 @@
-"""The state that one exporter leaves to the next: when a push is due, series starts, what arrived."""
+"""The state that one exporter leaves to the next: next push, starts of series, what arrived."""
 
 from __future__ import annotations
 

@@ -18,9 +18,10 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape import process
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.store.family import Family
+from avatar_telemetry.store.files import lock_own
 from avatar_telemetry.store.mapped import Book
 from avatar_telemetry.store.metrics import Metrics
-from avatar_telemetry.store.slots import Slot, claim_slot, try_lead
+from avatar_telemetry.store.slots import EXPORTER_LOCK, Slot, claim_slot
 
 Page = dict[str, Family]
 
@@ -127,12 +128,12 @@ def test_listener_that_was_closed(worker: Slot, tmp_path: Path) -> None:
         pytest.param({"OTEL_PROMETHEUS_ENDPOINT": ":9467"}, True, id="separate port"),
     ],
 )
-def test_leader_where_one_is_needed(tmp_path: Path, environ: dict[str, str], shown: bool) -> None:
-    """Whether a process leads is shown only where the settings need one."""
+def test_exporter_where_one_is_needed(tmp_path: Path, environ: dict[str, str], shown: bool) -> None:
+    """Whether an exporter runs is shown only where the settings need one."""
     name = "avatar_telemetry_leader"
     seen = page(tmp_path, **environ)
     assert (name in seen) is shown
-    lock = try_lead(tmp_path)
+    lock = lock_own(tmp_path / EXPORTER_LOCK)
     assert lock is not None
     try:
         if shown:
