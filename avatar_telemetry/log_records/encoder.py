@@ -31,7 +31,7 @@ def encode_record(
     observed: int,
     severity: int,
     severity_text: str,
-    body: str | None,
+    body: str,
     attributes: Mapping[str, Any],
     context: SpanContext,
 ) -> bytes:
@@ -50,7 +50,7 @@ def encode_record(
         _time.pack(0x09, time),
         bytes((0x10, severity)),
         _text(0x1A, severity_text),
-        _field(0x2A, _any_value(body)) if body is not None else b"",
+        _field(0x2A, _any_value(body)),
         *(_key_value(0x32, key, value) for key, value in attributes.items()),
     ]
     if context.trace_flags:
