@@ -9,9 +9,6 @@ import json
 import os
 import sys
 
-DETACH = "detach"
-
-
 def detach() -> None:
     """Leave the process group of the server; the process that was spawned ends here.
 
@@ -61,7 +58,7 @@ def main() -> None:
     folder, lock, uid, gid, *options = sys.argv[3:]
     if os.getuid() == 0:
         os.seteuid(0)  # the process that started this one may have acted as the workers' user
-    if DETACH in options:
+    if "detach" in options:
         detach()
     os.set_inheritable(int(lock), False)
     close_inherited(int(lock))

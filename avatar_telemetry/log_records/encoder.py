@@ -31,7 +31,7 @@ def encode_record(
     observed: int,
     severity: int,
     severity_text: str,
-    body: str,
+    body: str | None,
     attributes: Mapping[str, Any],
     context: SpanContext,
 ) -> bytes:
@@ -55,8 +55,9 @@ def encode_record(
     ]
     if context.trace_flags:
         parts.append(_flags.pack(0x45, int(context.trace_flags)))
-    if context.is_valid:
+    if context.trace_id:
         parts.append(b"\x4a\x10" + context.trace_id.to_bytes(16, "big"))
+    if context.span_id:
         parts.append(b"\x52\x08" + context.span_id.to_bytes(8, "big"))
     parts.append(_time.pack(0x59, observed))
     return _field(ITEMS, b"".join(parts))

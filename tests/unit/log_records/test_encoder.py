@@ -47,7 +47,7 @@ def official(
     time: int,
     observed: int,
     severity: tuple[int, str],
-    body: str,
+    body: str | None,
     attributes: dict[str, Any],
     context: SpanContext,
 ) -> bytes:
@@ -65,7 +65,7 @@ def official(
 
 
 @given(
-    st.builds(InstrumentationScope, TEXTS), TIMES, TIMES, SEVERITIES, TEXTS,
+    st.builds(InstrumentationScope, TEXTS), TIMES, TIMES, SEVERITIES, TEXTS | st.none(),
     ATTRIBUTES, CONTEXTS,
 )  # fmt: skip
 def test_the_same_bytes(
@@ -73,7 +73,7 @@ def test_the_same_bytes(
     time: int,
     observed: int,
     severity: tuple[int, str],
-    body: str,
+    body: str | None,
     attributes: dict[str, Any],
     context: SpanContext,
 ) -> None:
