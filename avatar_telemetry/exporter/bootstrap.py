@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+
 def detach() -> None:
     """Leave the process group of the server; the process that was spawned ends here.
 
