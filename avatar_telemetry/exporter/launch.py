@@ -36,6 +36,7 @@ from avatar_telemetry.store.slots import EXPORTER_LOCK
 
 BOOTSTRAP = str(Path(__file__).with_name("bootstrap.py"))
 DETACH = "detach"
+CLOSED = -1
 POLL = 0.01
 MAX_STARTS = 3
 """Processes that may end early, one after the other, before a thread does their work."""
@@ -217,7 +218,9 @@ class _Hosted(threading.Thread):
         try:
             self._exporter.run()
         finally:
-            os.close(self.lock)
+            # First the number, which another file may have as soon as it is closed.
+            lock, self.lock = self.lock, CLOSED
+            os.close(lock)
 
     def end_by(self, deadline: float) -> None:
         self._exporter.end_by(deadline)

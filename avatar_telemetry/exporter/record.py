@@ -21,6 +21,7 @@ from avatar_telemetry.store.files import give_to_owner, open_own
 FILE_NAME = "exporter.json"
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 MAX_LENGTH = 1 << 20
+MAX_EARLY_ENDS = 99
 # The environment of the application holds secrets that are none of the exporter's.
 PREFIXES = ("OTEL_", "AVATAR_TELEMETRY_", "GRPC_", "LC_")
 NAMES = frozenset({
@@ -132,7 +133,7 @@ def early_ends(lock: int) -> tuple[int, float]:
     """
     text = os.pread(lock, 16, 0)
     age = time.time() - os.fstat(lock).st_mtime
-    return (int(text) if text.isdigit() else 0), max(age, 0.0)
+    return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), max(age, 0.0)
 
 
 def note_start(lock: int, starts: int) -> None:
