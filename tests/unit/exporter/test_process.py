@@ -99,9 +99,7 @@ def test_a_process_of_its_own(
     assert int(group) == int(session) != os.getsid(0)
     assert Path(f"/proc/{pid}/comm").read_text() == "avatar-exporter\n"
     assert b"secret-of-the-application" not in Path(f"/proc/{pid}/environ").read_bytes()
-    open_files = {
-        int(each.name): os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()
-    }
+    open_files = {int(each.name): os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
     assert open_files[0] == os.devnull
     assert str(tmp_path / EXPORTER_LOCK) in open_files.values()
     inode = os.fstat(listener.fileno()).st_ino
@@ -156,26 +154,29 @@ def test_signals(server: Server, number: signal.Signals) -> None:
 
 
 def test_changed_settings(server: Server) -> None:
-    """The process begins again with the new settings, and keeps the lock meanwhile."""
+    """The process begins again with the new settings, keeps the lock meanwhile, and sends every
+    span once."""
     server.supervisor().start()
     server.send("a")
     pid = server.pid()
     with OtlpSink() as other:
-        record = server.host.record(
-            master=os.getpid(), OTEL_EXPORTER_OTLP_ENDPOINT=other.url
-        )
+        record = server.host.record(master=os.getpid(), OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
         write_record(server.host.folder, record)
-        free = []
-        server.host.worker.write("b")
+        free: list[bool] = []
+        written = ["a"]
 
         def arrived() -> bool:
             free.append(server.host.is_free())
+            written.append(str(len(written)))
+            server.host.worker.write(written[-1])
             return bool(other.spans())
 
-        eventually(arrived, "the span")
+        eventually(arrived, "a span")
         assert not any(free)
         assert server.pid() == pid
-    assert len(server.sink.spans()) == 1
+        eventually(lambda: not server.host.worker.ring.waiting, "all spans")
+        names = [span.name for each in (server.sink, other) for span in each.spans()]
+        assert sorted(names) == sorted(written)
 
 
 def test_finish(server: Server) -> None:
