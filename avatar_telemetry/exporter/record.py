@@ -152,5 +152,6 @@ def _is_valid(record: Record) -> bool:
         all(type(each) is str for each in texts)
         and all(type(each) is int for each in numbers)
         and all(type(each) in (int, float) and isfinite(each) for each in times)
+        and type(record.debug) is bool
         and record.since <= time.monotonic()
     )

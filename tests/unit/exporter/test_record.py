@@ -116,6 +116,7 @@ BAD = [
     pytest.param(changed(since="now"), id="since of a text"),
     pytest.param(changed(since=1e300), id="from the future"),
     pytest.param(changed(ends_at=float("nan")), id="no end"),
+    pytest.param(changed(debug="no"), id="debug of a text"),
     pytest.param(changed(environ={"OTEL_X": "x" * MAX_LENGTH}), id="huge"),
 ]
 

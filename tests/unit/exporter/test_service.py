@@ -18,7 +18,7 @@ import pytest
 
 from avatar_telemetry.exporter import service as service_module
 from avatar_telemetry.exporter.page import fetch
-from avatar_telemetry.exporter.record import early_ends, note_start, write_record
+from avatar_telemetry.exporter.record import Record, early_ends, note_start, write_record
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
 from avatar_telemetry.exporter.wake import wake
 from avatar_telemetry.store.slots import EXPORTER_LOCK
@@ -41,7 +41,12 @@ class Running(threading.Thread):
         super().__init__(name="exporter of a test")
         self.host = host
         self.lock = host.lock()
-        self.exporter = Exporter(host.folder, self.lock, host.settings, host.record(), **options)
+        self.asked_to_end = threading.Event()
+        self.applied: list[Record] = []
+        self.exporter = Exporter(
+            host.folder, self.lock, host.settings, host.record(),
+            asked_to_end=self.asked_to_end, apply=self.applied.append, **options,
+        )  # fmt: skip
         self.reasons: list[str] = []
 
     def run(self) -> None:
@@ -162,7 +167,7 @@ def test_it_ends_with_its_server(start: Start, sink: OtlpSink) -> None:
     """When no worker is there for a while it sends what is left, and ends."""
     running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
     eventually(lambda: serves_page(running), "the page")
-    running.exporter.ask_to_end()
+    running.asked_to_end.set()
     assert running.is_alive()
     running.host.worker.write("last")
     running.host.end_worker()
@@ -217,7 +222,9 @@ def test_same_settings_of_another_master(start: Start) -> None:
     running = start()
     record = running.host.record(master=os.getpid())
     write_record(running.host.folder, record)
-    eventually(lambda: running.exporter._collector.server, "the new record")
+    eventually(lambda: len(running.applied) == 2, "the new record")
+    assert running.exporter._collector.server is not None
+    assert running.applied[1] == record
     assert running.is_alive()
     for content in (b"", b"garbage", b"[]"):
         (running.host.folder / "exporter.json").write_bytes(content)
