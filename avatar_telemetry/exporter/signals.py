@@ -76,9 +76,9 @@ class SignalExporter(Thread):
             ended = self._stopped.is_set()
             with self._guard.at("export"):
                 ended = not self._drain() or ended
-        for each in (self._rings, *self._clients):
+        for close in (self._rings.close, *(client.close for client in self._clients)):
             with self._guard.at("export"):
-                each.close()
+                close()
 
     def wake(self) -> None:
         """Send what is there now."""
