@@ -22,7 +22,7 @@ from prometheus_client import values
 
 from avatar_telemetry.config.destinations import (
     check_exporters,
-    ring_signals,
+    exports,
     sends,
     tell_configured,
 )
@@ -224,7 +224,7 @@ class Runtime:
     def warm_up(self) -> None:
         """In a master that has imported the application (``preload_app``): import what a worker
         would, for workers that patch nothing after the fork. Never raises."""
-        if self._settings is not None and ring_signals(self._settings):
+        if self._settings is not None and exports(self._settings):
             with self.guard.at("start"):
                 for name in LATER:
                     importlib.import_module(name)
@@ -435,7 +435,7 @@ class Runtime:
                 install_probes(profile, settings.probes_off)
         if self._folder is not None:
             self._open_page(settings, self._folder)
-            if ring_signals(settings) and self._recording is None:  # else a forked child has it
+            if exports(settings) and self._recording is None:  # else a forked child has it
                 from avatar_telemetry.recording import Recording
 
                 self._recording = Recording(
@@ -624,7 +624,7 @@ class Runtime:
 
 def _load_recording(settings: Settings) -> None:
     """Import what records spans and log records, where they are exported: else nobody needs it."""
-    if ring_signals(settings):
+    if exports(settings):
         from avatar_telemetry import recording  # noqa: F401
 
 

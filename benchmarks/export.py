@@ -24,6 +24,7 @@ from avatar_telemetry.tracing.encoder import encode_spans
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import make_sampling
 from avatar_telemetry.tracing.span import RecordedSpan
+from avatar_telemetry.tracing.writer import KeptSpans
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
 from benchmarks.sink import running_sink
@@ -83,32 +84,32 @@ def end_spans(tracer: Any, number: int) -> None:
         tracer.start_span("GET /avatar/{digest}", kind=SpanKind.SERVER, attributes=attributes).end()
 
 
-def own_provider(ended: list[ReadableSpan]) -> LightTracerProvider:
-    """Our provider, which keeps what has ended."""
+def own_provider(kept: KeptSpans) -> LightTracerProvider:
+    """Make a provider of ours that keeps ended spans."""
     sampling = make_sampling("always_on", "")
     return LightTracerProvider(
-        sampling, Resource.create(), SpanLimits(), ended.append, lambda error: {}, lambda text: text
+        sampling, Resource.create(), SpanLimits(), kept, lambda error: {}, lambda text: text
     )
 
 
 def api_spans(number: int) -> list[ReadableSpan]:
-    """Ended spans that somebody makes by our provider."""
-    ended: list[ReadableSpan] = []
-    end_spans(own_provider(ended).get_tracer(__name__), number)
-    return ended
+    """Ended spans that are made with the API by our provider."""
+    kept = KeptSpans()
+    end_spans(own_provider(kept).get_tracer(__name__), number)
+    return list(kept.spans)
 
 
 def request_spans(number: int) -> list[ReadableSpan]:
     """Ended spans as our requests make them."""
-    ended: list[ReadableSpan] = []
-    tracer = own_provider(ended).get_tracer(__name__)
+    kept = KeptSpans()
+    tracer = own_provider(kept).get_tracer(__name__)
     keys = tuple(ATTRIBUTES)
     for count in range(number):
         span = tracer.start_root("GET /avatar/{digest}", SpanKind.SERVER, time_ns())
         assert isinstance(span, RecordedSpan)
         span.set_known(keys, tuple((ATTRIBUTES | {VARYING: count}).values()))
         span.end()
-    return ended
+    return list(kept.spans)
 
 
 class OurExporter(OTLPSpanExporter):

@@ -35,8 +35,9 @@ from PIL import Image
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.config.settings_table import DEFAULT_SIZES
-from avatar_telemetry.export.continuity import Continuity
-from avatar_telemetry.export.pusher import Pusher
+from avatar_telemetry.exporter.continuity import Continuity
+from avatar_telemetry.exporter.pusher import Pusher
+from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.store.family import Family
 
@@ -195,7 +196,8 @@ class Host:
         self._families = families
         self.told: Sequence[Family] = ()
         self._pushes = 0
-        self._pusher = Pusher(settings, self, Continuity(own, time.time_ns(), delta=False))
+        continuity = Continuity(own, time.time_ns(), delta=False)
+        self._pusher = Pusher(settings, self, continuity, lambda result: None, Guard())
 
     def collect(self) -> list[Family]:
         """What it has counted by now; :attr:`told` keeps it."""

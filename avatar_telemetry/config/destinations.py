@@ -23,13 +23,13 @@ GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
 
 
 def sends(settings: Settings) -> bool:
-    """Whether anything leaves by itself, or a separate port is served."""
-    return _exports(settings) or bool(settings.prometheus_endpoint and not settings.sdk_disabled)
+    """Return whether an exporter is needed: to send, or to serve the separate port."""
+    return exports(settings) or bool(settings.prometheus_endpoint and not settings.sdk_disabled)
 
 
 def pushes_metrics(settings: Settings) -> bool:
-    """Whether metrics leave by themselves."""
-    return _exports(settings) and bool({"otlp", "console"} & set(settings.metrics_exporters))
+    """Return whether metrics are pushed."""
+    return exports(settings) and bool({"otlp", "console"} & set(settings.metrics_exporters))
 
 
 def check_exporters(settings: Settings) -> None:
@@ -58,12 +58,12 @@ def check_exporters(settings: Settings) -> None:
 
 
 def settled(settings: Settings, signal: Signal) -> Otlp:
-    """Where and how a signal is sent, once the protocol is settled."""
+    """Return where and how a signal is sent, once the protocol is settled."""
     return resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())[0]
 
 
 def grpc_installed() -> bool:
-    """Whether the extra ``grpc`` is there; imports nothing."""
+    """Return whether the extra ``grpc`` is installed; imports nothing."""
     try:
         return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
     except ModuleNotFoundError:
@@ -106,9 +106,9 @@ def _places(settings: Settings, signal: Signal) -> Iterator[str]:
 
 
 def otlp_signals(settings: Settings) -> Iterator[Signal]:
-    """The signals that are sent over OTLP."""
+    """Yield the signals that are sent over OTLP."""
     for signal in SIGNALS:
-        if _exports(settings) and "otlp" in getattr(settings, f"{signal}_exporters"):
+        if exports(settings) and "otlp" in getattr(settings, f"{signal}_exporters"):
             yield signal
 
 
@@ -118,11 +118,13 @@ def ring_signals(settings: Settings) -> dict[Signal, tuple[str, ...]]:
         "traces": settings.traces_exporters,
         "logs": settings.logs_exporters,
     }
-    wanted = both.items() if _exports(settings) else ()
+    wanted = both.items() if exports(settings) else ()
     return {signal: exporters for signal, exporters in wanted if exporters != ("none",)}
 
 
-def _exports(settings: Settings) -> bool:
+def exports(settings: Settings) -> bool:
+    """Return whether the export is on: then spans are recorded, even where none is sent, for span
+    processors of the application."""
     return settings.export_enabled and not settings.sdk_disabled
 
 

@@ -1,4 +1,4 @@
-"""First code of the exporter's process: detach, drop what was inherited, import the package.
+"""Start of the exporter's process: detach, close what was inherited, import the package.
 
 Run by path as ``python -I -S bootstrap.py``, so it may import nothing but the standard library
 until ``sys.path`` is that of the server. :func:`avatar_telemetry.exporter.launch.command` makes the
@@ -8,8 +8,6 @@ arguments.
 import json
 import os
 import sys
-
-DETACH = "detach"
 
 
 def detach() -> None:
@@ -30,8 +28,20 @@ def close_inherited(keep: int) -> None:
     """
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    os.closerange(3, keep)
-    os.closerange(max(keep + 1, 3), os.sysconf("SC_OPEN_MAX"))
+    for number in _open_descriptors():
+        if number > 2 and number != keep:
+            try:
+                os.close(number)
+            except OSError:  # that of the listing
+                continue
+
+
+def _open_descriptors() -> "list[int]":
+    """Return all that may be open; there may be a billion numbers below the limit."""
+    try:
+        return list(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        return list(range(min(os.sysconf("SC_OPEN_MAX"), 65_536)))
 
 
 def import_path(server: "list[str]") -> "list[str]":
@@ -47,7 +57,7 @@ def import_path(server: "list[str]") -> "list[str]":
 def main() -> None:
     """Become the exporter; never returns an exit status that gunicorn gives a meaning (3, 4)."""
     folder, lock, uid, gid, *options = sys.argv[3:]
-    if DETACH in options:
+    if "detach" in options:
         detach()
     os.set_inheritable(int(lock), False)
     close_inherited(int(lock))
@@ -65,7 +75,7 @@ def main() -> None:
 
 def load_package(folder: str) -> None:
     """Let imports find the very ``avatar_telemetry`` that the server runs, wherever ``sys.path``
-    leads. Its face is not executed: that would import all that serves requests."""
+    leads. Its ``__init__`` is not executed: it would import all that serves requests."""
     from types import ModuleType
 
     package = sys.modules["avatar_telemetry"] = ModuleType("avatar_telemetry")

@@ -43,7 +43,7 @@ Point = NumberDataPoint | HistogramDataPoint
 
 
 class Series(NamedTuple):
-    """One series as it is sent: in which metric, and how far it has counted."""
+    """One series as it is sent, with its metric and its values."""
 
     family: Family
     metric: str
@@ -54,11 +54,11 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is exported at once.
+    """A part of the series that is exported at once.
 
     Args:
         data: for the exporters.
-        values: how far each series in it has counted, by key.
+        values: of each series in it, by key.
     """
 
     data: MetricsData
@@ -71,7 +71,7 @@ class Bridge:
     Args:
         resource: the host's.
         version: ours, for the scope.
-        continuity: since when series count.
+        continuity: the start of each series.
     """
 
     def __init__(self, resource: Resource, version: str, continuity: Continuity) -> None:
@@ -83,7 +83,7 @@ class Bridge:
         )
 
     def batches(self, families: Iterable[Family], now: int) -> Iterator[Batch]:
-        """All series, no more than :data:`POINTS` at once.
+        """Yield all series, no more than :data:`POINTS` at once.
 
         Args:
             families: each name once.
@@ -140,7 +140,7 @@ class Bridge:
         )  # fmt: skip
 
     def _mark(self, key: str, values: Numbers, now: int) -> Mark:
-        """Since when a series counts, never later than now: a clock may have been set back."""
+        """Return the start of a series, never later than now: a clock may have been set back."""
         mark = self._continuity.mark(key, values)
         counted = mark.values if self._continuity.delta else (0.0,) * len(values)
         return Mark(min(mark.start, now), counted)
@@ -166,7 +166,7 @@ class Bridge:
 
 
 def _gauges(family: Family, now: int) -> Iterator[Series]:
-    """Series that are sent as they stand.
+    """Yield series that are sent as they are.
 
     The SDK has no summary; its count and sum keep their names as gauges.
     """

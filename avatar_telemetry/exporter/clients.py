@@ -45,6 +45,12 @@ PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 MAX_WAIT = 3600.0
 """Seconds that a collector may ask to wait."""
+CHANNEL = (
+    ("grpc.primary_user_agent", USER_AGENT),
+    ("grpc.initial_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
+"""Options of a gRPC channel. By default it waits up to two minutes before it connects again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +134,14 @@ class HttpClient:
         self._session.headers.update(dict(otlp.headers))
 
     def send(self, request: bytes, timeout: float) -> Outcome:
-        import requests
+        from avatar_telemetry.exporter.session import RefusedResponseError
 
         try:
             response = self._session.post(self._url, self._pack(request), timeout=timeout)
-        except requests.exceptions.SSLError as error:
-            return Outcome(False, retry=True, error=f"TLS: {error}")
-        except requests.RequestException as error:
+        except RefusedResponseError as error:
+            return Outcome(False, error=str(error))
+        except (OSError, ValueError) as error:
+            # Of requests, or of a certificate that cannot be read now.
             return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
         status = response.status_code
         if 200 <= status < 300:
@@ -158,34 +165,40 @@ class GrpcClient:
     """
 
     def __init__(self, signal: Signal, otlp: Otlp) -> None:
-        import grpc
-
-        from avatar_telemetry.exporter.metric_exporters import grpc_compression, grpc_credentials
-
         self._service = SERVICES[signal]
-        target = otlp.endpoint.partition("://")[2] or otlp.endpoint
-        credentials = grpc_credentials(otlp)
-        options = [("grpc.primary_user_agent", USER_AGENT)]
-        compression = grpc_compression(otlp)
-        self._channel = (
-            grpc.insecure_channel(target, options, compression)
-            if credentials is None
-            else grpc.secure_channel(target, credentials, options, compression)
-        )
-        self._call = self._channel.unary_unary(self._service.method, None, None)
+        self._otlp = otlp
         self._headers = tuple((name.lower(), value) for name, value in otlp.headers)
+        self._channel: Any = None
 
     def send(self, request: bytes, timeout: float) -> Outcome:
         import grpc
 
         try:
-            response = self._call(request, timeout=timeout, metadata=self._headers)
+            self._channel = self._channel or self._open()
+            call = self._channel.unary_unary(self._service.method, None, None)
+            response = call(request, timeout=timeout, metadata=self._headers)
         except grpc.RpcError as error:
             return _failed_call(error)
+        except (OSError, ValueError) as error:
+            # A certificate cannot be read now, the channel was closed, or gRPC refuses a header.
+            return Outcome(False, retry=True, error=f"gRPC: {error}")
         return _taken(self._service, response)
 
     def close(self) -> None:
-        self._channel.close()
+        if self._channel is not None:
+            self._channel.close()
+
+    def _open(self) -> Any:
+        import grpc
+
+        from avatar_telemetry.exporter.metric_exporters import grpc_compression, grpc_credentials
+
+        target = self._otlp.endpoint.partition("://")[2] or self._otlp.endpoint
+        credentials = grpc_credentials(self._otlp)
+        compression = grpc_compression(self._otlp)
+        if credentials is None:
+            return grpc.insecure_channel(target, CHANNEL, compression)
+        return grpc.secure_channel(target, credentials, CHANNEL, compression)
 
 
 class ConsoleClient:
@@ -199,12 +212,12 @@ class ConsoleClient:
         self._service = SERVICES[signal]
 
     def send(self, request: bytes, timeout: float) -> Outcome:
-        message = self._service.request.FromString(request)
         try:
+            message = self._service.request.FromString(request)
             for line in map(json.dumps, _items(MessageToDict(message))):
                 sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, DecodeError) as error:
             return Outcome(False, error=f"standard output: {error}")
         return Outcome(True)
 
@@ -228,7 +241,7 @@ def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _taken(service: Service, body: bytes) -> Outcome:
-    """The outcome of a success, which may be partial; a body that is no OTLP says nothing."""
+    """Return the outcome of a success, which may be partial. A body that is no OTLP is ignored."""
     try:
         partial = service.response.FromString(body).partial_success
     except DecodeError:

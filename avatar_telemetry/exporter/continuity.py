@@ -1,9 +1,10 @@
-"""Since when each series counts, and what was sent of it: kept over all leaders of one run.
+"""The start of each series, and what was sent of it: kept over all exporters of one run.
 
-A collector tells a restart from a count that goes on by the start of a series. It is the last time
-at which the series was surely not there yet: the read before the one that found it, or the start of
-the run. Leaders come and go, so this is written into the runtime folder: with cumulative sums
-only when a series is new, with increments (delta) as soon as they have arrived.
+A collector distinguishes a restart from a count that continues by the start of a series. It is the
+last time at which the series certainly did not exist: the read before the one that found it, or the
+start of the run. An exporter may be replaced at any time, so this is written into the runtime
+folder: with cumulative sums only when a series is new, with increments (delta) as soon as they have
+arrived.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What is known of a series.
+    """The start of a series and its values by then.
 
     Args:
         start: nanoseconds since the epoch.
-        values: what it had counted by then (delta), or when last seen (cumulative): one number, or
-            the buckets and the sum of a histogram.
+        values: at the start of the next increment (delta), or when last seen (cumulative): one
+            number, or the buckets and the sum of a histogram.
     """
 
     start: int
@@ -45,9 +46,9 @@ class Mark:
 
 
 class Continuity:
-    """The memory of the leaders: one of them at a time has the file.
+    """The state of the pushes, which one exporter leaves to the next.
 
-    What changes is appended to the file, a JSON object a line; now and then it is written anew.
+    Changes are appended to the file, a JSON object a line; now and then it is written anew.
 
     Args:
         folder: the runtime folder.
@@ -66,7 +67,7 @@ class Continuity:
         self._size = self._size_when_new = 0
 
     def load(self) -> None:
-        """Take over what the leader before has left; without one the run starts here.
+        """Read the state that the previous exporter left; without one the run starts here.
 
         Raises:
             OSError: the folder is gone or cannot be written.
@@ -78,13 +79,13 @@ class Continuity:
         self._write_anew()
 
     def next_due(self, interval: float) -> float:
-        """Seconds until the next push, counted from the last one of the leader before."""
+        """Return the seconds until the next push, an interval after that of the last exporter."""
         if self._pushed_at is None:
             return 0.0
         return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)
 
     def reads(self, now: int) -> None:
-        """The store is about to be read (nanoseconds since the epoch)."""
+        """Note that the store is about to be read (nanoseconds since the epoch)."""
         if now < self._read:
             LOGGER.warning(
                 "the clock was set back by %.0f s: until it has caught up, new series are sent with"
@@ -93,7 +94,7 @@ class Continuity:
         self._before, self._read = self._read, now
 
     def mark(self, key: str, values: Numbers) -> Mark:
-        """Since when a series counts, and from what, now that it stands at these values."""
+        """Return the start of a series that has these values now."""
         mark = self._marks.get(key)
         if mark is None or _went_back(mark.values, values):
             mark = self._unsaved[key] = Mark(self._before, (0.0,) * len(values))
@@ -103,10 +104,10 @@ class Continuity:
         return mark
 
     def sent(self, values: Mapping[str, Numbers]) -> None:
-        """These values have arrived.
+        """Note that these values have arrived.
 
         Raises:
-            OSError: it cannot be written, so that the next leader would send them again.
+            OSError: it cannot be written, so that the next exporter would send them again.
         """
         if self.delta:
             marks = {key: Mark(self._read, each) for key, each in values.items()}
@@ -115,7 +116,7 @@ class Continuity:
             self._append()
 
     def save(self) -> None:
-        """At the end of a push: leave it to the next leader.
+        """Write the state at the end of a push, for the next exporter.
 
         Raises:
             OSError: it cannot be written.
@@ -129,8 +130,10 @@ class Continuity:
             self._write_anew()
 
     def _take_over(self, line: bytes) -> None:
-        """A line that was cut off by its writer's death is none."""
-        with suppress(ValueError, KeyError, TypeError, AttributeError):
+        """Read a line, unless it was cut off by its writer's death."""
+        with suppress(
+            ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+        ):
             state = json.loads(line)
             marks = {
                 str(key): Mark(int(start), tuple(map(float, values)))
@@ -154,7 +157,7 @@ class Continuity:
             self._unsaved = {}
 
     def _write_anew(self) -> None:
-        """At once, so that who comes after a death in between finds the old file or the new one."""
+        """Replace the file at once, so that there is the old or the new one at any time."""
         new = self._path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with open(open_own(new, flags), "wb") as file:
@@ -164,6 +167,6 @@ class Continuity:
 
 
 def _went_back(before: Numbers, now: Numbers) -> bool:
-    """Whether a series began anew. The sum of a histogram, its last number, may go any way."""
+    """Return whether a series was reset. The sum of a histogram, its last number, may fall."""
     counts = max(1, len(now) - 1)
     return len(before) != len(now) or any(map(lt, now[:counts], before[:counts]))

@@ -1,4 +1,4 @@
-"""What the exporter counts, in files of its own in the runtime folder."""
+"""Counters of the exporter, in files of its own in the runtime folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from avatar_telemetry.store.instruments import INTERNAL_ERRORS, Instrument
 from avatar_telemetry.store.mapped import Book, encode_key
 
 IDENTIFIER = "exporter"
-"""Stands for the slot in the names of the files: the next exporter counts on."""
+"""Takes the place of the slot in the names of the files: the next exporter continues them."""
 
 
 class Counts:
@@ -17,7 +17,7 @@ class Counts:
 
     Args:
         folder: the runtime folder.
-        guard: told where a counter has no place.
+        guard: counts failures to store a counter.
     """
 
     def __init__(self, folder: Path, guard: Guard) -> None:

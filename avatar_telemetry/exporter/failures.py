@@ -19,7 +19,7 @@ from avatar_telemetry.log import LOGGER, debug
 INTERVAL = 60.0
 """Seconds between two lines of one signal."""
 MIN_ATTEMPTS = 2
-"""Attempts of a batch that fail before a line is worth it: a collector may just restart."""
+"""Failed attempts of a batch before a line is logged: a collector may only be restarting."""
 MAX_READ = 4_000
 """Characters of a message that are searched for secrets."""
 SDK_LOGGERS = (
@@ -31,7 +31,7 @@ SDK_LOGGERS = (
 )
 """Loggers of the SDK's metric exporters. A filter does not see what a logger's children log."""
 TRANSIENT = re.compile("Transient error")
-"""Lines of the SDK about one more attempt: the line of the last one is worth more."""
+"""Lines of the SDK about one more attempt; the last attempt has a line of its own."""
 
 
 class FailureLog:
@@ -90,6 +90,15 @@ class FailureLog:
                 f"cannot export {self._signal}: {outcome.error}; retrying, {waiting} items wait"
             )
 
+    def abandoned(self, outcome: Outcome, waiting: int) -> None:
+        """Log that the exporter ends before a collector took everything.
+
+        Args:
+            outcome: of the last attempt.
+            waiting: items in the rings.
+        """
+        self.failed(f"cannot export {self._signal}: {outcome.error}; {waiting} items are left")
+
     def failed(self, message: str) -> None:
         """Log a failure, unless this signal had a line within the last minute."""
         now = self._clock()
@@ -114,11 +123,13 @@ class SdkFilter(logging.Filter):
         self._log = log
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is logged as it is: only what is below a warning."""
-        if record.levelno < logging.WARNING:
-            return True
+        """Return whether the logger goes on with the record: only below a warning, then without
+        secrets."""
         try:
             text = record.getMessage()
+            if record.levelno < logging.WARNING:
+                record.msg, record.args = self._log.clean(text), ()
+                return True
             if record.exc_info and record.exc_info[1] is not None:
                 text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
             if not TRANSIENT.match(text):
@@ -139,14 +150,14 @@ def filter_sdk(log: FailureLog) -> None:
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:
-    """Yield what of the exporters' settings must not be logged."""
+    """Yield the values in the exporters' settings that must not be logged."""
     for otlp in settings.otlp.values():
         yield from (value for _, value in otlp.headers)
         yield urlsplit(otlp.endpoint).query
 
 
 def places_of(settings: Settings) -> Mapping[str, str]:
-    """Return by signal where it is sent, and the variable that names the place."""
+    """Return for each signal its endpoint and the variable that names it."""
     default = f"the default of {OTLP_SETTINGS[None]['endpoint'].variable}"
     each = {signal: settled(settings, signal) for signal in SIGNALS}
     return {

@@ -21,7 +21,6 @@ from prometheus_client.registry import Collector as ClientCollector
 
 from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.exporter import bootstrap
 from avatar_telemetry.exporter.record import (
     Record,
     early_ends,
@@ -35,6 +34,9 @@ from avatar_telemetry.log import LOGGER
 from avatar_telemetry.store.files import lock_own
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 
+BOOTSTRAP = str(Path(__file__).with_name("bootstrap.py"))
+DETACH = "detach"
+CLOSED = -1
 POLL = 0.01
 MAX_STARTS = 3
 """Processes that may end early, one after the other, before a thread does their work."""
@@ -59,7 +61,7 @@ def command(folder: str, lock: int, uid: int, gid: int, *options: str) -> list[s
         options: ``detach`` where it is not detached yet.
     """
     ids = (str(lock), str(uid), str(gid))
-    program = [sys.executable, "-I", "-S", bootstrap.__file__]
+    program = [sys.executable, "-I", "-S", BOOTSTRAP]
     return [*program, "avatar-telemetry", "exporter", folder, *ids, *options]
 
 
@@ -79,7 +81,7 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
     if not is_python(sys.executable):
         raise OSError(f"sys.executable is no Python: {sys.executable!r}")
     os.set_inheritable(lock, True)
-    arguments = command(str(folder), lock, uid, gid, bootstrap.DETACH)
+    arguments = command(str(folder), lock, uid, gid, DETACH)
     with _as_root():
         pid = _original("posix_spawn")(sys.executable, arguments, environ)
     # It forks and ends, so that no zombie is left.
@@ -224,7 +226,9 @@ class _Hosted(threading.Thread):
         try:
             self._exporter.run()
         finally:
-            os.close(self.lock)
+            # First the number, which another file may have as soon as it is closed.
+            lock, self.lock = self.lock, CLOSED
+            os.close(lock)
 
     def end_by(self, deadline: float) -> None:
         self._exporter.end_by(deadline)

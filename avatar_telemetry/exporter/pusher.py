@@ -8,6 +8,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
 
+from opentelemetry import context
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 
@@ -38,7 +39,7 @@ class Pusher(Thread):
     Args:
         settings: of the exporters.
         source: of the families.
-        continuity: what the exporter before has left.
+        continuity: the state that the previous exporter left.
         count: counts each push as ``exported`` or ``failed``.
         guard: counts failures of ours.
     """
@@ -65,6 +66,8 @@ class Pusher(Thread):
         self._deadline = math.inf
 
     def run(self) -> None:
+        # In a process of the application, whose instrumentation would record what is sent here.
+        context.attach(context.set_value("suppress_instrumentation", True))
         while not self._stopped.is_set():
             with self._guard.at("push"):
                 self._push_regularly()
@@ -72,6 +75,9 @@ class Pusher(Thread):
         if self._deadline > time.monotonic():
             with self._guard.at("push"):
                 self.push()
+        for exporter in self._exporters:
+            with self._guard.at("push"):
+                exporter.shutdown()
 
     def stop(self, deadline: float) -> None:
         """Push once more and end; does not wait.

@@ -1,7 +1,7 @@
-"""What the exporter is given by the server: its settings, where to import from, whom it serves.
+"""The record of a server for its exporter: settings, import path, processes that it serves.
 
-It stands in the runtime folder, so that whoever starts an exporter starts it with the newest one: a
-worker of before a reload, too. An exporter that finds another one than its own begins anew.
+It is a file in the runtime folder, so that every process starts an exporter with the newest record,
+a worker from before a reload included. An exporter that finds a changed record starts again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 from avatar_telemetry.store.files import give_to_owner, open_own
@@ -19,6 +21,7 @@ from avatar_telemetry.store.files import give_to_owner, open_own
 FILE_NAME = "exporter.json"
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 MAX_LENGTH = 1 << 20
+MAX_EARLY_ENDS = 99
 # The environment of the application holds secrets that are none of the exporter's.
 PREFIXES = ("OTEL_", "AVATAR_TELEMETRY_", "GRPC_", "LC_")
 NAMES = frozenset({
@@ -31,7 +34,7 @@ NAMES = frozenset({
 
 @dataclass(frozen=True)
 class Record:
-    """See above; every field is one of JSON.
+    """The fields of the record, each of a type of JSON.
 
     Args:
         environ: the variables that the exporter reads.
@@ -61,7 +64,7 @@ class Record:
 
     @property
     def program(self) -> tuple[object, ...]:
-        """What makes another exporter necessary when it changes."""
+        """The part whose change makes another exporter necessary."""
         return dict(self.environ), self.path, self.package
 
 
@@ -91,8 +94,9 @@ def read_record(folder: Path) -> Record | None:
         with open(open_own(folder / FILE_NAME, os.O_RDONLY), "rb") as file:
             values = json.loads(file.read(MAX_LENGTH))
         values |= {name: tuple(values[name]) for name in ("path", "listeners")}
-        return Record(**values)
-    except (OSError, ValueError, TypeError, KeyError):
+        record = Record(**values)
+        return record if _is_valid(record) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
@@ -108,10 +112,16 @@ def write_record(folder: Path, record: Record) -> None:
         if found.since > record.since or found == same:
             return
     new = folder / f"exporter-{os.getpid()}.new"
-    with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-        give_to_owner(file.fileno(), folder)
-        file.write(json.dumps(asdict(record)).encode())
-    os.replace(new, folder / FILE_NAME)
+    new.unlink(missing_ok=True)
+    try:
+        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            give_to_owner(file.fileno(), folder)
+            file.write(json.dumps(asdict(record)).encode())
+        os.replace(new, folder / FILE_NAME)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
 
 
 def early_ends(lock: int) -> tuple[int, float]:
@@ -123,10 +133,25 @@ def early_ends(lock: int) -> tuple[int, float]:
     """
     text = os.pread(lock, 16, 0)
     age = time.time() - os.fstat(lock).st_mtime
-    return (int(text) if text.isdigit() else 0), max(age, 0.0)
+    return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), max(age, 0.0)
 
 
 def note_start(lock: int, starts: int) -> None:
     """Note a start, or with 0 that the last one was a success."""
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(starts).encode(), 0)
+
+
+def _is_valid(record: Record) -> bool:
+    """Return whether all values are of their types, and the record is not from the future: no
+    other would take its place."""
+    texts = (record.package, *record.path, *record.environ, *record.environ.values())
+    numbers = (record.master, *record.listeners)
+    times = (record.since, record.ends_at)
+    return (
+        all(type(each) is str for each in texts)
+        and all(type(each) is int for each in numbers)
+        and all(type(each) in (int, float) and isfinite(each) for each in times)
+        and type(record.debug) is bool
+        and record.since <= time.monotonic()
+    )

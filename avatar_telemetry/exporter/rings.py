@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from avatar_telemetry.exporter.ring import Batch, CorruptRing, RingReader, rings
 from avatar_telemetry.exporter.ring_file import set_aside
 
-MAX_BYTES = 4 << 20
-"""Bytes of a batch: collectors refuse more than 4 MiB over gRPC."""
+MAX_BYTES = 3 << 20
+"""Bytes of a batch, besides one more frame and the resources: collectors refuse requests of more
+than 4 MiB over gRPC."""
 _SECTION = struct.Struct("<II")
 
 
@@ -35,7 +37,7 @@ class Rings:
     Args:
         folder: the runtime folder.
         signal: ``spans`` or ``logs``.
-        failed: called in the ``except`` block for each ring that had to be set aside.
+        failed: called in the ``except`` block for each ring that cannot be read.
     """
 
     def __init__(self, folder: Path, signal: str, failed: Callable[[], None]) -> None:
@@ -63,6 +65,8 @@ class Rings:
                     continue
                 except CorruptRing as error:
                     self._set_aside(path, error)
+                except (OSError, ValueError):  # the others must not wait for this one
+                    self._failed()
 
     def take(self, max_items: int) -> list[Portion]:
         """Return the oldest frames that no collector has taken; they stay where they are.
@@ -90,7 +94,7 @@ class Rings:
         return portions
 
     def settle(self, portions: Iterable[Portion]) -> None:
-        """Move on: a collector has accepted or refused these frames."""
+        """Remove frames that a collector has accepted or refused."""
         for portion in portions:
             self._advance(portion.reader.path, portion.reader, portion.batch.end)
 
@@ -121,14 +125,13 @@ class Rings:
     def _set_aside(self, path: Path, error: CorruptRing) -> None:
         self._failed()
         reader = self._readers.pop(path, None)
-        try:
+        with suppress(OSError):  # then it is found again, and counted again
             if reader is None:
                 set_aside(path, error)
             else:
                 reader.set_aside(error)
-        finally:
-            if reader is not None:
-                reader.close()
+        if reader is not None:
+            reader.close()
 
 
 def items_of(portions: Iterable[Portion]) -> int:
@@ -136,16 +139,23 @@ def items_of(portions: Iterable[Portion]) -> int:
     return sum(portion.batch.items for portion in portions)
 
 
-def encode_request(portions: Iterable[Portion]) -> bytes:
-    """Return the ``ExportTraceServiceRequest`` or ``ExportLogsServiceRequest`` of a batch.
+def encode_request(portions: Iterable[Portion]) -> tuple[bytes, int]:
+    """Encode the ``ExportTraceServiceRequest`` or ``ExportLogsServiceRequest`` of a batch.
 
     The messages have the same field numbers: resource 1, scope 1, items 2, schema URL 3.
+
+    Returns:
+        The request, and the number of items in it: a frame that is not made of sections is left
+        out.
     """
     resources: dict[bytes, dict[bytes, list[bytes]]] = {}
+    number = 0
     for portion in portions:
         for frame in portion.batch.frames:
-            scopes = resources.setdefault(frame.resource, {})
-            for scope, items in _sections(frame.payload):
+            sections = _sections(frame.payload)
+            number += frame.items if sections else 0
+            for scope, items in sections:
+                scopes = resources.setdefault(frame.resource, {})
                 scopes.setdefault(scope, []).append(items)
     parts: list[bytes] = []
     for resource, scopes in resources.items():
@@ -153,17 +163,20 @@ def encode_request(portions: Iterable[Portion]) -> bytes:
         for scope, encoded in scopes.items():
             members += _message(0x12, [scope, *encoded])
         parts += _message(0x0A, members)
-    return b"".join(parts)
+    return b"".join(parts), number
 
 
-def _sections(payload: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _sections(payload: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the sections of a frame, none where it is not made of them."""
+    found = []
     position = 0
-    while position < len(payload):
+    while position + _SECTION.size <= len(payload):
         scope_length, items_length = _SECTION.unpack_from(payload, position)
         position += _SECTION.size
         end = position + scope_length
-        yield payload[position:end], payload[end : end + items_length]
+        found.append((payload[position:end], payload[end : end + items_length]))
         position = end + items_length
+    return found if position == len(payload) else []
 
 
 def _message(field: int, parts: list[bytes]) -> list[bytes]:

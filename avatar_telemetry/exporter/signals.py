@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
+from opentelemetry import context
+
 from avatar_telemetry.exporter.clients import Client, Outcome
 from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.rings import Portion, Rings, encode_request, items_of
@@ -65,24 +67,25 @@ class SignalExporter(Thread):
         self._deadline = 0.0
 
     def run(self) -> None:
-        while not self._stopped.is_set():
+        # In a process of the application, whose instrumentation would record what is sent here.
+        context.attach(context.set_value("suppress_instrumentation", True))
+        ended = False
+        while not ended:
             self._wake.wait(self._delay)
             self._wake.clear()
+            ended = self._stopped.is_set()
             with self._guard.at("export"):
-                self._drain()
-        with self._guard.at("export"):
-            self._drain()
-        self._rings.close()
-        for client in self._clients:
+                ended = not self._drain() or ended
+        for close in (self._rings.close, *(client.close for client in self._clients)):
             with self._guard.at("export"):
-                client.close()
+                close()
 
     def wake(self) -> None:
         """Send what is there now."""
         self._wake.set()
 
     def stop(self, deadline: float) -> None:
-        """Send what is there with one attempt for each batch, and end; does not wait.
+        """Send what is there until a collector does not accept it, and end; does not wait.
 
         Args:
             deadline: seconds of the monotonic clock, after which nothing is sent.
@@ -91,25 +94,30 @@ class SignalExporter(Thread):
         self._stopped.set()
         self._wake.set()
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Send all that is there; false where the time is over."""
         self._rings.refresh()
         while portions := self._rings.take(self._batch_size):
             if not self._deliver(portions):
-                return
+                return False
+        return True
 
     def _deliver(self, portions: list[Portion]) -> bool:
         """Send a batch until each client has taken or refused it; false where the time is over."""
-        request, number = encode_request(portions), items_of(portions)
+        total = items_of(portions)
+        request, number = encode_request(portions)
         refused = 0
-        for client in self._clients:
+        for client in self._clients if number else ():
             outcome = self._send(client, request, number)
             if outcome is None:
                 return False
             refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)
         # In this order: what a process that dies in between sends again was sent twice.
-        for result, amount in (("exported", number - refused), ("failed", refused)):
+        accepted = number - refused
+        for result, amount in (("exported", accepted), ("failed", total - accepted)):
             if amount:
-                self._count(result, amount)
+                with self._guard.at("store"):  # or the batch would be sent again
+                    self._count(result, amount)
         self._rings.settle(portions)
         return True
 
@@ -124,9 +132,10 @@ class SignalExporter(Thread):
             if outcome.accepted or not outcome.retry:
                 self._log.outcome(outcome, number)
                 return outcome
-            self._log.retrying(outcome, attempts, self._rings.waiting())
             if self._stopped.is_set():
+                self._log.abandoned(outcome, self._rings.waiting())
                 return None
+            self._log.retrying(outcome, attempts, self._rings.waiting())
             self._stopped.wait(max(outcome.wait, backoff * random.uniform(0.8, 1.2)))  # noqa: S311
             backoff = min(2 * backoff, MAX_BACKOFF)
 

@@ -5,31 +5,30 @@ from __future__ import annotations
 import os
 import select
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 
 FILE_NAME = "exporter.wake"
 NONE = -1
-_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Wakeup:
-    """The reading end.
+    """The reading end. Where something else has the name of the pipe, every wait takes its time.
 
     Args:
         folder: the runtime folder.
-
-    Raises:
-        OSError: the pipe cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
-        make_pipe(folder)
-        # For writing, too: without a writer every wait would end at once.
-        self._pipe = _open_pipe(folder, os.O_RDWR)
+        self._pipe = _open_or_none(folder)
 
     def wait(self, timeout: float) -> bool:
-        """Wait so many seconds; return whether someone woke this one before."""
+        """Wait so many seconds; return whether a writer ended the wait before."""
+        if self._pipe == NONE:
+            time.sleep(timeout)
+            return False
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         if not poll.poll(timeout * 1000):
@@ -40,7 +39,9 @@ class Wakeup:
 
     def close(self) -> None:
         """Close the pipe."""
-        os.close(self._pipe)
+        pipe, self._pipe = self._pipe, NONE
+        if pipe != NONE:
+            os.close(pipe)
 
 
 class Waker:
@@ -55,22 +56,25 @@ class Waker:
         self.open(folder)
 
     def open(self, folder: Path) -> None:
-        """Open the pipe anew, where the runtime folder was built anew."""
-        self.close()
-        with suppress(OSError):  # then the exporter comes by itself, only later
-            make_pipe(folder)
-            self._pipe = _open_pipe(folder, os.O_RDWR)
+        """Open the pipe again, where the runtime folder was built anew."""
+        pipe = _open_or_none(folder)
+        if self._pipe == NONE or pipe == NONE:
+            self._pipe = max(self._pipe, pipe)
+        else:
+            # Under the same number: another thread may be writing, and must not hit another file.
+            os.dup2(pipe, self._pipe, inheritable=False)
+            os.close(pipe)
 
     def __call__(self) -> None:
         """Wake the exporter. Never waits, never raises."""
-        with suppress(OSError):  # full: it will wake
+        with suppress(OSError):  # full, so that the exporter wakes anyway
             os.write(self._pipe, b"\0")
 
     def close(self) -> None:
         """Close the pipe."""
-        if self._pipe != NONE:
-            os.close(self._pipe)
-            self._pipe = NONE
+        pipe, self._pipe = self._pipe, NONE
+        if pipe != NONE:
+            os.close(pipe)
 
 
 def wake(folder: Path) -> None:
@@ -90,9 +94,14 @@ def make_pipe(folder: Path) -> None:
         os.mkfifo(folder / FILE_NAME, 0o600)
 
 
-def _open_pipe(folder: Path, flags: int) -> int:
-    descriptor = os.open(folder / FILE_NAME, flags | _FLAGS)
+def _open_or_none(folder: Path) -> int:
+    """Open the pipe for both ends: without a writer every wait would end at once."""
+    try:
+        make_pipe(folder)
+        descriptor = os.open(folder / FILE_NAME, _FLAGS)
+    except OSError:
+        return NONE
     if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError("not a pipe")
+        return NONE
     return descriptor

@@ -50,13 +50,14 @@ def encode_record(
         _time.pack(0x09, time),
         bytes((0x10, severity)),
         _text(0x1A, severity_text),
-        _field(0x2A, _any_value(body)) if body is not None else b"",
+        _field(0x2A, _any_value(body)),
         *(_key_value(0x32, key, value) for key, value in attributes.items()),
     ]
     if context.trace_flags:
         parts.append(_flags.pack(0x45, int(context.trace_flags)))
-    if context.is_valid:
+    if context.trace_id:
         parts.append(b"\x4a\x10" + context.trace_id.to_bytes(16, "big"))
+    if context.span_id:
         parts.append(b"\x52\x08" + context.span_id.to_bytes(8, "big"))
     parts.append(_time.pack(0x59, observed))
     return _field(ITEMS, b"".join(parts))

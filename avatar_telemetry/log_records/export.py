@@ -1,7 +1,7 @@
 """Take the log records of a worker for export, and encode them.
 
-The handler stands on the root logger beside those of the application, whose levels, handlers and
-formats stay as they are.
+The handler is added to the root logger. Levels, handlers and formats of the application stay as
+they are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from avatar_telemetry.tracing.writer import pack_section
 
 LEVEL = logging.WARNING
 OUR_THREADS = "avatar-telemetry"
-"""How the names of our threads begin: what is logged in one comes of an export."""
+"""Start of the names of our threads: records that are made in one of them come from an export."""
 _NEVER = ("avatar_telemetry", "opentelemetry", "urllib3", "requests", "grpc")
 _NEVER_EITHER = ("ivatar.opentelemetry",)
 _SEVERITIES = (
@@ -38,11 +38,11 @@ _SEVERITIES = (
 
 
 class ExportHandler(logging.Handler):
-    """Hands records of level ``WARNING`` and above on, but those that an export may cause.
+    """Takes records of level ``WARNING`` and above, except those that an export may cause.
 
     Args:
-        encode: makes of a record a frame's payload.
-        put: takes it; must not block or raise.
+        encode: encodes a record as the payload of a frame.
+        put: writes the payload; must not block or raise.
         guard: counts failures of ours.
     """
 
@@ -59,29 +59,28 @@ class ExportHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record. Never raises."""
-        if not _comes_of_export(record):
-            try:
+        with self._guard.at("logs"):
+            if not _comes_of_export(record):
                 self._put(self._encode(record))
-            except Exception:  # noqa: BLE001 - what is logged is the application's
-                self._guard.failed("logs")
-        self._stand_aside(record)
+        with self._guard.at("logs"):
+            self._stand_aside(record)
 
     def attach(self) -> None:
-        """Stand on the root logger, if this is not so already: ``dictConfig`` removes what it did
-        not put there. In a forked child the parent's gives way."""
+        """Add this handler to the root logger, unless it is there: ``dictConfig`` removes handlers
+        that it did not add. In a forked child it replaces the parent's."""
         root = logging.getLogger()
         for other in [each for each in root.handlers if isinstance(each, ExportHandler)]:
             if other is not self:
                 root.removeHandler(other)
-        root.addHandler(self)  # once, however often it is said
+        root.addHandler(self)
 
     def detach(self) -> None:
-        """Leave the root logger."""
+        """Remove this handler from the root logger."""
         logging.getLogger().removeHandler(self)
 
     def _stand_aside(self, record: logging.LogRecord) -> None:
-        """Where nobody has configured a handler, Python writes warnings to standard error. It must
-        not take us for one."""
+        """Write a warning to standard error, as Python does where no other handler is configured:
+        this one must make no difference."""
         last = logging.lastResort
         if last is not None and record.levelno >= last.level and not any(self._others(record.name)):
             last.handle(record)
@@ -94,19 +93,18 @@ class ExportHandler(logging.Handler):
 
 
 class Encoder:
-    """Encodes Python's log records as a frame of one OTLP record, with what the privacy mode lets
-    out.
+    """Encodes Python's log records, each as a frame of one OTLP record.
 
     Args:
-        privacy: what may leave the process.
+        privacy: removes what the privacy mode does not permit.
     """
 
     def __init__(self, privacy: Privacy) -> None:
         self._privacy = privacy
 
     def encode(self, record: logging.LogRecord) -> bytes:
-        """Return the payload of a frame, with the trace that is current now. What ``extra`` gave
-        is left out."""
+        """Return the payload of a frame, with the trace that is current now and without the fields
+        of ``extra``."""
         _, text, number = next(
             (each for each in _SEVERITIES if record.levelno >= each[0]), _SEVERITIES[-1]
         )
@@ -130,7 +128,7 @@ class Encoder:
 
 
 def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:
-    """The code of the function that logs, as long as it does."""
+    """Yield the code of the function that logs, while it is running."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code

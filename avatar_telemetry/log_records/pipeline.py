@@ -33,7 +33,7 @@ class LogPipeline:
         self._handler = ExportHandler(Encoder(privacy).encode, put, guard)
 
     def attach(self) -> None:
-        """Take records from now on. Not before the application has configured its logging:
+        """Take records from now on. Call it after the application has configured its logging:
         ``basicConfig`` does nothing where the root logger has a handler."""
         self._handler.attach()
 

@@ -320,7 +320,7 @@ STORE = (
         "    _write_holder(lock, worker)\n", ("store/locks",),
     ),
     Fault(
-        "slots-led-kept", "store/slots.py", "who asks for the leader keeps others from leading",
+        "slots-led-kept", "store/slots.py", "a search for the exporter keeps the next one from starting",
         "    if lock is not None:\n        os.close(lock)\n    return lock is None",
         "    return lock is None",
     ),
@@ -654,35 +654,6 @@ TRACING = (
         "if length < 0x4000:", "if length <= 0x4000:",
     ),
     Fault(
-        "queue-in-flight-lost", "tracing/queue.py", "spans on their way at the end are not counted",
-        "lost = len(self._spans) + self._in_flight", "lost = len(self._spans)",
-    ),
-    Fault(
-        "queue-one-more", "tracing/queue.py", "the queue holds one span more than it may",
-        "if waiting >= self._queue_size", "if waiting > self._queue_size",
-    ),
-    Fault(
-        "queue-counted-twice", "tracing/queue.py", "an abandoned batch is dropped and exported",
-        "            if self._abandoned:\n                return  # they count as dropped\n", "",
-    ),
-    Fault(
-        "queue-last-sender", "tracing/queue.py", "what one of two exporters refuses is exported",
-        "arrived = min(arrived, accepted)", "arrived = accepted",
-    ),
-    Fault(
-        "queue-full-batch-waits", "tracing/queue.py", "a full batch waits for its delay",
-        "            self._called = True\n            self._wake.set()\n",
-        "            self._called = True\n",
-    ),
-    Fault(
-        "queue-parents-connections", "tracing/queue.py", "a child sends on its parent's connection",
-        "                sender.renew()\n", "                pass\n",
-    ),
-    Fault(
-        "queue-senders-open", "tracing/queue.py", "connections stay open at the end",
-        "        if thread is None or not thread.is_alive():\n            self._close()\n", "",
-    ),
-    Fault(
         "sampling-boundary", "tracing/sampling.py", "our decision differs from the SDK's sampler",
         "trace_id & mask < bound", "trace_id & mask <= bound",
     ),
@@ -733,46 +704,12 @@ TRACING = (
         "thread.join(max(deadline - time.monotonic(), 0.0))", "thread.join()",
     ),
     Fault(
-        "pipeline-none-queued", "tracing/pipeline.py", "spans wait for an exporter that is none",
-        "self.queue.put if exports else lambda span: None", "self.queue.put",
-    ),
-    Fault(
         "pipeline-limit-zero", "tracing/pipeline.py", "a limit of 0 attributes counts as none",
         "chosen = shared if limit is None else limit", "chosen = limit or shared",
     ),
     Fault(
-        "pipeline-spans-left", "tracing/pipeline.py", "spans of the last moments are lost",
-        "        self.queue.stop(deadline)\n", "",
-    ),
-    Fault(
-        "pipeline-parents-spans", "tracing/pipeline.py", "a child sends its parent's spans again",
-        "        self.provider.renew()\n        self.queue.renew()\n",
-        "        self.provider.renew()\n",
-    ),
-    Fault(
         "pipeline-provider-replaced", "tracing/pipeline.py", "the application's provider is replaced",
         "if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):", "if True:",
-    ),
-    Fault(
-        "queue-retries-at-end", "tracing/queue.py", "a worker waits at its end for a better moment",
-        "        self._hurry()  #", "        #",
-    ),
-    Fault(
-        "queue-takes-after-end", "tracing/queue.py", "spans after the end are not counted as dropped",
-        " or self._abandoned:\n            self._count", ":\n            self._count",
-    ),
-    Fault(
-        "queue-thread-once", "tracing/queue.py", "a thread that could not start is never tried again",
-        "                    thread.start()\n                    self._thread = thread\n",
-        "                    self._thread = thread\n                    thread.start()\n",
-    ),
-    Fault(
-        "queue-one-batch", "tracing/queue.py", "one batch goes out in each delay",
-        "                due = len(self._spans)\n", "                due = 1\n",
-    ),
-    Fault(
-        "queue-traced", "tracing/queue.py", "exports are traced as requests of the application",
-        "        with suppress_instrumentation():\n            while", "        if True:\n            while",
     ),
     Fault(
         "incoming-baggage", "tracing/incoming.py", "a caller who is not trusted sets our baggage",
@@ -841,69 +778,38 @@ TRACING = (
 
 EXPORT = (
     Fault(
-        "continuity-due-at-once", "export/continuity.py", "a new leader pushes at once",
+        "continuity-due-at-once", "exporter/continuity.py", "a new exporter pushes at once",
         "return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)", "return 0.0",
     ),
     Fault(
-        "continuity-negative-sum", "export/continuity.py",
+        "continuity-negative-sum", "exporter/continuity.py",
         "a histogram of negative sums begins anew at each push",
         "counts = max(1, len(now) - 1)", "counts = len(now)",
     ),
     Fault(
-        "continuity-start", "export/continuity.py", "a new series starts when it was seen already",
+        "continuity-start", "exporter/continuity.py", "a new series starts when it was seen already",
         "Mark(self._before, (0.0,) * len(values))", "Mark(self._read, (0.0,) * len(values))",
     ),
     Fault(
-        "pusher-not-noted", "export/pusher.py", "the next leader does not know of the last push",
-        "                self._continuity.save()\n", "                pass\n",
-    ),
-    Fault(
-        "pusher-noted-unsent", "export/pusher.py", "increments that did not arrive are lost",
+        "pusher-noted-unsent", "exporter/pusher.py", "increments that did not arrive are lost",
         "            if arrived:\n                self._continuity.sent(batch.values)\n",
         "            if batch:\n                self._continuity.sent(batch.values)\n",
     ),
     Fault(
-        "bridge-infinite-bound", "export/bridge.py", "the infinite bound is sent",
+        "bridge-infinite-bound", "exporter/bridge.py", "the infinite bound is sent",
         "explicit_bounds=bounds[:-1]", "explicit_bounds=bounds",
     ),
     Fault(
-        "bridge-temporality", "export/bridge.py", "increments are sent as totals",
+        "bridge-temporality", "exporter/bridge.py", "increments are sent as totals",
         "AggregationTemporality.DELTA if continuity.delta else",
         "AggregationTemporality.DELTA if not continuity.delta else",
     ),
     Fault(
-        "leader-no-lock", "export/leader.py", "every worker pushes for the host",
-        "self._lock = try_lead(self._folder)",
-        "self._lock = os.open(self._folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT)",
+        "throttle-short-secret-first", "exporter/foreign.py", "the rest of a longer secret is logged",
+        "sorted(found, key=len, reverse=True)", "sorted(found, key=len)", ("exporter/failures",),
     ),
     Fault(
-        "leader-lock-kept-by-child", "export/leader.py", "a child of the leader keeps its lock",
-        "                os.close(self._lock)\n", "                pass\n",
-    ),
-    Fault(
-        "leader-takes-over-the-end", "export/leader.py", "each worker that ends does the last push",
-        "        if self._finishes:\n            with", "        if self._stopped:\n            with",
-    ),
-    Fault(
-        "throttle-clock-back", "export/throttle.py", "a clock that was put back silences failures",
-        "if abs(now - _time_in(os.pread(file, 32, 0))) < INTERVAL:",
-        "if now - _time_in(os.pread(file, 32, 0)) < INTERVAL:",
-    ),
-    Fault(
-        "throttle-short-secret-first", "export/foreign.py", "the rest of a longer secret is logged",
-        "sorted(found, key=len, reverse=True)", "sorted(found, key=len)", ("export/throttle",),
-    ),
-    Fault(
-        "outgoing-redirect", "export/outgoing.py", "a redirect counts as delivered",
-        "        _refuse_redirect(response)\n        return response\n\n\ndef _as_requests_says",
-        "        return response\n\n\ndef _as_requests_says",
-    ),
-    Fault(
-        "senders-refused", "export/senders.py", "spans that a collector refuses are exported",
-        "return len(items) - refused", "return len(items)", ("export/retries", "tracing/senders"),
-    ),
-    Fault(
-        "exporters-timeout", "export/exporters.py", "a push takes longer than it may",
+        "metric-exporters-timeout", "exporter/metric_exporters.py", "a push takes longer than it may",
         "timeout=min(otlp.timeout, timeout)", "timeout=max(otlp.timeout, timeout)",
     ),
     Fault(
@@ -911,122 +817,43 @@ EXPORT = (
         "            self._export()\n        self._export()\n", "            self._export()\n",
     ),
     Fault(
-        "wanted-deflate", "export/wanted.py", "gRPC starts with a compression that it lacks",
+        "destinations-deflate", "config/destinations.py", "gRPC starts with a compression that it lacks",
         'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
-        ("export/exporters",),
+        ("config/destinations",),
     ),
     Fault(
-        "outgoing-endless", "export/outgoing.py", "an endless answer is read for ever",
+        "session-endless", "exporter/session.py", "an endless response is read for ever",
         "        self._left -= count\n", "",
     ),
     Fault(
-        "outgoing-trickle", "export/outgoing.py", "an answer byte by byte goes on after the deadline",
+        "session-trickle", "exporter/session.py", "a response byte by byte goes on after the deadline",
         "    if left <= 0:\n        raise TimeoutError(\"timed out\")\n    sock.settimeout(left)\n",
         "    sock.settimeout(max(left, 1.0))\n",
     ),
     Fault(
-        "outgoing-first-address", "export/outgoing.py", "a dead address of two fails the export",
-        "                    if number == len(addresses):\n                        raise\n",
-        "                    raise\n",
-    ),
-    Fault(
-        "outgoing-share-of-time", "export/outgoing.py", "a silent address takes the time of the others",
-        " / (len(addresses) - number + 1)", "",
-    ),
-    Fault(
-        "outgoing-url-logged", "export/outgoing.py", "the key in a URL is logged",
+        "session-url-logged", "exporter/session.py", "the key in a URL is logged",
         "return _DEADLINE.get() is None", "return True",
     ),
     Fault(
-        "outgoing-parents-way", "export/outgoing.py", "a child sends on its parent's connection",
-        '        self._way = None\n        self.mount("http://"', '        self._way = getattr(self, "_way", None)\n        self.mount("http://"',
-        ("tracing/senders",),
-    ),
-    Fault(
-        "outgoing-compressed", "export/outgoing.py", "a compressed answer is parsed as it is",
+        "session-compressed", "exporter/session.py", "a compressed response is parsed as it is",
         'return b"" if "Content-Encoding" in response.headers else body', "return body",
-        ("tracing/senders", "export/retries",),
     ),
     Fault(
-        "senders-any-number", "export/senders.py", "a collector's number makes exports negative",
-        "min(max(self._refused(self._session.answer), 0), len(items))",
-        "self._refused(self._session.answer)", ("export/retries", "tracing/senders"),
-    ),
-    Fault(
-        "speaker-pushes-beside", "export/speaker.py", "two masters push the same increments",
-        "    if lock is None:\n        return\n", "    if lock is None:\n        lock = os.dup(folder.lock)\n",
-    ),
-    Fault(
-        "speaker-lock-open", "export/speaker.py", "the last push costs a descriptor",
-        "        os.close(lock)\n", "        pass\n",
-    ),
-    Fault(
-        "outlets-hash-key", "export/outlets.py", "servers with one key make different hashes",
-        "self._settings.hash_key.encode() or self._folder.key", "self._folder.key",
-    ),
-    Fault(
-        "outlets-children", "export/outlets.py", "a child sends its parent's spans again",
-        "            self._pipeline.renew()\n", "            pass\n",
-    ),
-    Fault(
-        "outlets-stop-in-turn", "export/outlets.py", "log records wait for the spans at the end",
-        "            self._logs.begin_stop()\n", "            pass\n",
-    ),
-    Fault(
-        "leader-of-no-file", "export/leader.py", "two workers push once the lock was removed",
-        "super().wait(timeout) or not is_at_path(self._lock, self._path)", "super().wait(timeout)",
-        ("store/locks",),
-    ),
-    Fault(
-        "leader-relock", "export/leader.py", "a leader whose lock was removed never leads again",
-        "            self._lock = None\n            os.close(lock)\n", "            pass\n",
-    ),
-    Fault(
-        "leader-as-root", "export/leader.py", "the lock is made by a worker that is still root",
-        "            self._await_drop()\n", "            pass\n",
-    ),
-    Fault(
-        "leader-duty-once", "export/leader.py", "a port that was in use is not tried again",
-        "        while not term.is_set():\n            with", "        if not term.is_set():\n            with",
-    ),
-    Fault(
-        "continuity-future", "export/continuity.py", "a push in the future delays the next for ever",
+        "continuity-future", "exporter/continuity.py", "a push in the future delays the next for ever",
         "return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)",
         "return max(interval - (time.time() - self._pushed_at), 0.0)",
     ),
     Fault(
-        "continuity-folder-gone", "export/continuity.py", "no push after the folder was removed",
+        "continuity-folder-gone", "exporter/continuity.py", "no push after the folder was removed",
         "        except FileNotFoundError:  # the folder", "        except KeyError:  # the folder",
     ),
     Fault(
-        "continuity-grows", "export/continuity.py", "the state file grows without end",
+        "continuity-grows", "exporter/continuity.py", "the state file grows without end",
         "if self._size > MAX_GROWTH + 4 * self._size_when_new:", "if self._size < 0:",
     ),
     Fault(
-        "continuity-cut-line", "export/continuity.py", "a line that was cut off stops the leaders",
-        "with suppress(ValueError, KeyError, TypeError, AttributeError):",
-        "with suppress(KeyError, TypeError, AttributeError):",
-    ),
-    Fault(
-        "pusher-unsettled", "export/pusher.py", "increments that arrived are sent again",
-        "            self._pushing.acquire(timeout=max(0.0, deadline - time.monotonic()))\n",
-        "            pass\n",
-    ),
-    Fault(
-        "throttle-retries-logged", "export/throttle.py", "each retry takes the line of the failure",
-        "not record.getMessage().startswith(RETRYING) and self._may_speak()", "self._may_speak()",
-    ),
-    Fault(
-        "throttle-traceback", "export/throttle.py", "a traceback shows the secrets",
-        "        record.exc_info = record.exc_text = record.stack_info = None\n", "",
-    ),
-    Fault(
-        "throttle-folder-gone", "export/throttle.py", "each failure is logged without a folder",
-        "self._own_next = now + INTERVAL if allowed else self._own_next", "pass",
-    ),
-    Fault(
-        "foreign-part", "export/foreign.py", "a part of a secret is logged",
-        "            if not _ENDS.search(part)\n", "            if not part\n", ("export/throttle",),
+        "foreign-part", "exporter/foreign.py", "a part of a secret is logged",
+        "            if not _ENDS.search(part)\n", "            if not part\n", ("exporter/failures",),
     ),
     Fault(
         "meters-after-stop", "export/meters.py", "a meter after the end starts a thread",
@@ -1066,11 +893,6 @@ PROCESS = (
     Fault(
         "runtime-upgrade-tries-port", "runtime.py", "an upgrade fails for the old server's port",
         "lambda: None if upgrades else check_endpoint(settings)", "lambda: check_endpoint(settings)",
-    ),
-    Fault(
-        "gunicorn-release-first", "gunicorn.py", "the folder is gone before the last push",
-        "    RUNTIME.push_last()\n    RUNTIME.release()\n",
-        "    RUNTIME.release()\n    RUNTIME.push_last()\n",
     ),
     Fault(
         "gunicorn-signal-lost", "gunicorn.py", "a worker that is stopped during its start goes on",
@@ -1249,12 +1071,6 @@ SCRAPE = (
         "",
     ),
     Fault(
-        "collector-backlog", "scrape/collector.py",
-        "the backlog is another number of the socket",
-        "TCP_INFO_UNACKED = 12",
-        "TCP_INFO_UNACKED = 13",
-    ),
-    Fault(
         "port-without-token", "scrape/port.py",
         "the open port asks for a token that is not set",
         "if self._token and not self._access.permits(environ):",
@@ -1304,43 +1120,31 @@ SCRAPE = (
 
 PUSH = (
     Fault(
-        "pusher-deadline", "export/pusher.py",
+        "pusher-deadline", "exporter/pusher.py",
         "a push goes on after its time",
         "arrived and time.monotonic() < deadline and self._export(batch)",
         "arrived and self._export(batch)",
     ),
     Fault(
-        "pusher-after-refusal", "export/pusher.py",
+        "pusher-after-refusal", "exporter/pusher.py",
         "batches are sent after one was refused",
         "arrived and time.monotonic() < deadline and self._export(batch)",
         "self._export(batch)",
     ),
     Fault(
-        "pusher-one-of-two", "export/pusher.py",
+        "pusher-one-of-two", "exporter/pusher.py",
         "a push that one exporter refused has arrived",
         "return all(result is MetricExportResult.SUCCESS",
         "return any(result is MetricExportResult.SUCCESS",
     ),
     Fault(
-        "pusher-traced", "export/pusher.py",
-        "pushes are traced as requests of the application",
-        "        with suppress_instrumentation():\n            results",
-        "        if True:\n            results",
-    ),
-    Fault(
-        "pusher-counted", "export/pusher.py",
+        "pusher-counted", "exporter/pusher.py",
         "a failed push counts as exported",
         '"exported" if arrived else "failed"',
         '"exported"',
     ),
     Fault(
-        "leader-finishes", "export/leader.py",
-        "a worker with a successor pushes at its end",
-        "        if self._finishes:\n            with self._guard",
-        "        if True:\n            with self._guard",
-    ),
-    Fault(
-        "wanted-disabled", "export/wanted.py",
+        "destinations-disabled", "config/destinations.py",
         "a disabled SDK exports",
         "return settings.export_enabled and not settings.sdk_disabled",
         "return settings.export_enabled",
@@ -1558,16 +1362,12 @@ CLIENT = (
 
 LOGS = (
     Fault(
-        "export-of-exports", "log_records/export.py", "a failed export exports its own failure",
-        "        if not _comes_of_export(record):\n            try", "        if record:\n            try",
-    ),
-    Fault(
         "export-of-our-threads", "log_records/export.py", "what a library logs in an export is sent",
         "        or threading.current_thread().name.startswith(OUR_THREADS)\n", "",
     ),
     Fault(
         "export-last-resort", "log_records/export.py", "warnings vanish where no handler is",
-        "        self._stand_aside(record)\n", "",
+        "            last.handle(record)\n", "            return\n",
     ),
     Fault(
         "export-child-twice", "log_records/export.py", "a child exports each record twice",
@@ -1584,10 +1384,6 @@ LOGS = (
     Fault(
         "log-pipeline-detach", "log_records/pipeline.py", "records are taken after the end",
         "        self._handler.detach()\n", "",  ("log_records/export",),
-    ),
-    Fault(
-        "log-pipeline-child", "log_records/pipeline.py", "a child's records bear its parent's pid",
-        "        self._translator.renew()\n", "", ("log_records/export",),
     ),
     Fault(
         "correlation-extra", "log_records/correlation.py", "an application's own trace_id fails",
@@ -1786,11 +1582,220 @@ RING = (
     ),
     Fault(
         "folder-rings-left", "store/folder.py", "spans of a server before are sent by the next one",
-        r"|spans-\d+\.ring(\.new|\.corrupt)?", "",
+        r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?", "",
+    ),
+)  # fmt: skip
+
+EXPORTER = (
+    Fault(
+        "clients-redirect", "exporter/clients.py", "a redirected batch is sent again for ever",
+        "            return Outcome(False, error=str(error))\n",
+        "            return Outcome(False, retry=True, error=str(error))\n",
+    ),
+    Fault(
+        "clients-certificate", "exporter/clients.py", "a certificate that is replaced stops the export",
+        "        except (OSError, ValueError) as error:\n            # Of requests",
+        "        except ValueError as error:\n            # Of requests",
+    ),
+    Fault(
+        "clients-retries-400", "exporter/clients.py", "a refused batch blocks all others",
+        "        retry = status in RETRYABLE\n", "        retry = True\n",
+    ),
+    Fault(
+        "clients-negative", "exporter/clients.py", "a collector's number makes counts negative",
+        "True, max(int(getattr(partial, service.rejected)), 0),",
+        "True, int(getattr(partial, service.rejected)),",
+    ),
+    Fault(
+        "clients-exhausted", "exporter/clients.py", "a collector without resources is asked again",
+        ' and (code != "RESOURCE_EXHAUSTED" or wait is not None)', "",
+    ),
+    Fault(
+        "clients-wait-for-ever", "exporter/clients.py", "a collector stops the export for years",
+        "            return min(max(seconds, 0.0), MAX_WAIT)\n", "            return max(seconds, 0.0)\n",
+    ),
+    Fault(
+        "signals-settled-early", "exporter/signals.py", "a batch that was not accepted leaves the ring",
+        "            if outcome is None:\n                return False\n",
+        "            if outcome is None:\n                self._rings.settle(portions)\n                return False\n",
+    ),
+    Fault(
+        "signals-uncounted-again", "exporter/signals.py", "a counter without space sends a batch again",
+        '                with self._guard.at("store"):  # or the batch would be sent again\n                    self._count(result, amount)\n',
+        "                self._count(result, amount)\n",
+    ),
+    Fault(
+        "signals-last-client", "exporter/signals.py", "a batch that one of two refuses is exported",
+        "refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)",
+        "refused = min(outcome.rejected, number) if outcome.accepted else number",
+    ),
+    Fault(
+        "signals-retries-at-end", "exporter/signals.py", "the end waits for a collector that is down",
+        "                self._log.abandoned(outcome, self._rings.waiting())\n                return None\n",
+        "                self._log.abandoned(outcome, self._rings.waiting())\n",
+    ),
+    Fault(
+        "signals-traced", "exporter/signals.py", "exports are traced as requests of the application",
+        '        context.attach(context.set_value("suppress_instrumentation", True))\n', "",
+    ),
+    Fault(
+        "rings-one-stops-all", "exporter/rings.py", "a ring that cannot be opened stops all exports",
+        "                except (OSError, ValueError):  # the others must not wait for this one\n",
+        "                except KeyError:\n",
+    ),
+    Fault(
+        "rings-unfair", "exporter/rings.py", "a busy worker keeps all others waiting",
+        "        self._start_after(portions)\n", "",
+    ),
+    Fault(
+        "rings-no-sections", "exporter/rings.py", "a frame of garbage spoils the request",
+        "    return found if position == len(payload) else []\n", "    return found\n",
+    ),
+    Fault(
+        "record-types", "exporter/record.py", "a record of wrong types stops all starts",
+        "        return record if _is_valid(record) else None\n", "        return record\n",
+    ),
+    Fault(
+        "record-written-through", "exporter/record.py", "a planted link is written through",
+        "    new.unlink(missing_ok=True)\n    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)",
+        "    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)",
+    ),
+    Fault(
+        "record-old-worker", "exporter/record.py", "a worker of before a reload puts its settings back",
+        "        if found.since > record.since or found == same:\n", "        if found == same:\n",
+    ),
+    Fault(
+        "page-one-at-a-time", "exporter/page.py", "a client that stalls keeps the others waiting",
+        "                _thread(self._handle, connection).start()\n",
+        "                self._handle(connection)\n",
+    ),
+    Fault(
+        "page-trickle", "exporter/page.py", "a client keeps its place by a byte now and then",
+        "        connection.settimeout(left)\n        part",
+        "        connection.settimeout(MAX_WAIT)\n        deadline = time.monotonic() + MAX_WAIT\n        part",
+    ),
+    Fault(
+        "page-accept-once", "exporter/page.py", "the lack of a descriptor ends the page",
+        "                self._stopped.wait(PAUSE)\n                continue\n", "                return\n",
+    ),
+    Fault(
+        "page-cut-off", "exporter/page.py", "a page that was cut off is served",
+        '        raise ValueError("the page was cut off")\n', "        pass\n",
+    ),
+    Fault(
+        "wake-file-written", "exporter/wake.py", "the wake-up is written into a file",
+        "    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):\n", "    if False:\n",
+    ),
+    Fault(
+        "wake-other-number", "exporter/wake.py", "a wake-up is written into another file",
+        "            os.dup2(pipe, self._pipe, inheritable=False)\n            os.close(pipe)\n",
+        "            os.close(self._pipe)\n            self._pipe = pipe\n",
+    ),
+    Fault(
+        "wake-blocks", "exporter/wake.py", "a full pipe blocks a request",
+        "os.O_RDWR | os.O_NONBLOCK", "os.O_RDWR",
+    ),
+    Fault(
+        "counts-own-files", "exporter/counts.py", "counts fall when the exporter is replaced",
+        'IDENTIFIER = "exporter"\n', 'IDENTIFIER = f"exporter{__import__(\'random\').random()}"\n',
+    ),
+    Fault(
+        "counts-left-open", "exporter/counts.py", "an exporter that ended goes on counting",
+        "        self._book.detach()\n", "        return\n",
+    ),
+    Fault(
+        "failures-first-attempt", "exporter/failures.py", "each restart of a collector costs a line",
+        "MIN_ATTEMPTS = 2", "MIN_ATTEMPTS = 1",
+    ),
+    Fault(
+        "failures-transient", "exporter/failures.py", "each retry takes the line of the failure",
+        "            if not TRANSIENT.match(text):\n                self._log.failed(text)\n",
+        "            self._log.failed(text)\n",
+    ),
+    Fault(
+        "failures-debug-secret", "exporter/failures.py", "a record at level DEBUG shows the secrets",
+        "record.msg, record.args = self._log.clean(text), ()", "record.msg, record.args = text, ()",
+    ),
+    Fault(
+        "failures-every-line", "exporter/failures.py", "each failure is logged",
+        "            self._next = now + INTERVAL\n", "",
+    ),
+    Fault(
+        "session-redirect", "exporter/session.py", "a redirect counts as delivered",
+        "        _refuse_redirect(response)\n", "", ("exporter/clients",),
+    ),
+    Fault(
+        "session-share-of-time", "exporter/session.py", "a silent address takes the time of the others",
+        " / (len(addresses) - number)", "",
+    ),
+    Fault(
+        "session-first-address", "exporter/session.py", "a dead address of two fails the export",
+        "                failure = error\n", "                raise NewConnectionError(self, str(error)) from error\n",
+    ),
+    Fault(
+        "pusher-traced", "exporter/pusher.py", "a push is traced as a request of the application",
+        '        context.attach(context.set_value("suppress_instrumentation", True))\n', "",
+    ),
+    Fault(
+        "pusher-after-deadline", "exporter/pusher.py", "an exporter that is replaced pushes again",
+        "        if self._deadline > time.monotonic():\n", "        if True:\n",
+    ),
+    Fault(
+        "pusher-left-open", "exporter/pusher.py", "connections stay open at the end",
+        "                exporter.shutdown()\n", "                continue\n",
+    ),
+    Fault(
+        "continuity-cut-line", "exporter/continuity.py", "a line that was cut off stops all pushes",
+        "            ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError\n",
+        "            KeyError, TypeError, AttributeError\n",
+    ),
+    Fault(
+        "bootstrap-kept-open", "exporter/bootstrap.py", "the port of the server is held",
+        "        if number > 2 and number != keep:\n", "        if number > 2 and number > keep + 2:\n",
+    ),
+    Fault(
+        "bootstrap-application-first", "exporter/bootstrap.py", "modules of the application are imported",
+        "    return [*own, here]\n", "    return [here, *own]\n", ("exporter/process",),
+    ),
+    Fault(
+        "launch-lock-leaked", "exporter/launch.py", "no exporter starts after one that ended",
+        "            lock, self.lock = self.lock, CLOSED\n", "            lock = self.lock\n",
+    ),
+    Fault(
+        "launch-any-program", "exporter/launch.py", "uWSGI is started as an exporter",
+        'return name.startswith(("python", "pypy")) and ', "return ",
+    ),
+    Fault(
+        "service-settings-kept", "exporter/service.py", "a reload does not reach the exporter",
+        "                return CHANGED\n", "                pass\n",
+    ),
+    Fault(
+        "service-lock-lost", "exporter/service.py", "two exporters run once the lock was removed",
+        "            return REPLACED\n        now", "            pass\n        now",
+    ),
+    Fault(
+        "process-signal-ends", "exporter/process.py", "SIGTERM to the group loses the last spans",
+        "signal.signal(number, lambda number, frame: asked.set())", "signal.signal(number, signal.SIG_DFL)",
+    ),
+    Fault(
+        "recording-stays-lost", "recording.py", "spans go into a ring that was removed",
+        "            self._ring = None\n            self.open()\n            ring.close()\n", "            return\n",
+    ),
+    Fault(
+        "recording-parents-ring", "recording.py", "a child writes into its parent's ring",
+        "            ring.forget()\n", "            continue\n",
+    ),
+    Fault(
+        "export-of-exports", "log_records/export.py", "a failed export exports its own failure",
+        "            if not _comes_of_export(record):\n", "            if True:\n",
+    ),
+    Fault(
+        "log-encoder-span", "log_records/encoder.py", "a log record does not belong to its span",
+        '        parts.append(b"\\x52\\x08" + context.span_id.to_bytes(8, "big"))\n', "        pass\n",
     ),
 )  # fmt: skip
 
 FAULTS = (
-    *STORE, *WSGI, *TRACING, *EXPORT, *RING, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
+    *STORE, *WSGI, *TRACING, *EXPORT, *RING, *EXPORTER, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
     *CLIENT, *LOGS,
 )  # fmt: skip

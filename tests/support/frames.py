@@ -1,10 +1,11 @@
-"""Frames of spans as a ring takes them, and what is in them."""
+"""Frames of spans and log records as a ring takes them, and the messages in them."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
 
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
 HEAD = struct.Struct("<II")
@@ -21,6 +22,15 @@ def sections(payload: bytes) -> list[ScopeSpans]:
         assert end <= len(payload)
         position = end
     return found
+
+
+def log_record(payload: bytes) -> tuple[str, LogRecord]:
+    """The scope and the one record of a frame of log records."""
+    scope, items = HEAD.unpack_from(payload)
+    assert HEAD.size + scope + items == len(payload)
+    message = ScopeLogs.FromString(payload[HEAD.size :])
+    (record,) = message.log_records
+    return message.scope.name, record
 
 
 @dataclass

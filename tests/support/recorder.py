@@ -94,9 +94,7 @@ class Recorder:
         settings = replace(self.settings, traces_exporters=("none",))
         kept = KeptSpans()
         self.spans = kept.spans
-        pipeline = Pipeline(
-            settings, Resource({}), b"key", self.guard, lambda *counts: None, self.sink or kept
-        )
+        pipeline = Pipeline(settings, Resource({}), b"key", self.guard, self.sink or kept)
         self.provider = pipeline.provider
         return pipeline.tracing(self.profile)
 

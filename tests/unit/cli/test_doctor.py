@@ -18,8 +18,8 @@ from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.version import VERSION
 from avatar_telemetry.scrape.port import CHALLENGE
+from avatar_telemetry.version import VERSION
 from tests.support.real_servers import hold_port
 from tests.support.running import PageServer, invoke
 

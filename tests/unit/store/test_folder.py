@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.store import folder as folder_module
-from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.files import lock_own, open_own
 from avatar_telemetry.store.folder import (
     KEY_BYTES,
     LAYOUT,
@@ -26,7 +26,7 @@ from avatar_telemetry.store.folder import (
     served_folders,
 )
 from avatar_telemetry.store.mapped import MappedFile
-from avatar_telemetry.store.slots import claim_slot, clear_dead_gauges, holders, try_lead
+from avatar_telemetry.store.slots import EXPORTER_LOCK, claim_slot, clear_dead_gauges, holders
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 
@@ -154,7 +154,7 @@ def test_the_last_to_leave_removes_the_folder(base: Path) -> None:
 def test_a_named_folder_is_emptied_at_the_end(base: Path) -> None:
     """It stays, with what others have put into it."""
     runtime = open_here(str(base / "named"))
-    for name in ("counter_0.db", "slot-0.lock", "leader.lock", "pushed.state", "notes.txt"):
+    for name in ("counter_0.db", "slot-0.lock", "exporter.lock", "pushed.state", "notes.txt"):
         (runtime.path / name).touch()
     (runtime.path / "counter_1.db").mkdir()
     runtime.release()
@@ -295,7 +295,7 @@ def test_planted_files_of_a_folder_lead_nowhere(base: Path, victim: Path, plant)
     runtime = open_here()
     names = (
         "slot-0.lock",
-        "leader.lock",
+        "exporter.lock",
         "failures.stamp",
         "pushed.state",
         "pushed.new",
@@ -307,7 +307,7 @@ def test_planted_files_of_a_folder_lead_nowhere(base: Path, victim: Path, plant)
     clear_dead_gauges(runtime.path, os.getpid())
     for act in (
         lambda: claim_slot(runtime.path),
-        lambda: try_lead(runtime.path),
+        lambda: lock_own(runtime.path / EXPORTER_LOCK),
         Continuity(runtime.path, 0, delta=False).load,
         lambda: MappedFile(runtime.path / "counter_0.db"),
     ):

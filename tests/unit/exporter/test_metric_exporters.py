@@ -7,9 +7,9 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
 from avatar_telemetry import Settings
+from avatar_telemetry.config.destinations import pushes_metrics, settled
 from avatar_telemetry.config.otlp import resolve
-from avatar_telemetry.export.exporters import metric_exporters
-from avatar_telemetry.export.wanted import pushes_metrics, settled
+from avatar_telemetry.exporter.metric_exporters import metric_exporters
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import sink  # noqa: F401 - fixture
 from tests.support.otlp_sink import OtlpSink

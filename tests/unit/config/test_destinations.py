@@ -1,23 +1,22 @@
-"""Which signals the settings send, and what the start reports about them."""
+"""The exporters and endpoints that the settings name, and what the start logs about them."""
 
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 
 import pytest
 
 from avatar_telemetry import Settings, SettingsError
-from avatar_telemetry.export import wanted
-from avatar_telemetry.export.wanted import (
+from avatar_telemetry.config import destinations
+from avatar_telemetry.config.destinations import (
     check_exporters,
     otlp_signals,
     pushes_metrics,
+    ring_signals,
     sends,
+    settled,
     tell_configured,
 )
-from tests.support.requirements import require
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
 DISABLED = {"OTEL_SDK_DISABLED": "true"}
@@ -25,19 +24,6 @@ PORT = {"OTEL_PROMETHEUS_ENDPOINT": ":9467"}
 COLLECTOR = "http://collector.internal:4317"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
-EARLY = """
-import os, sys
-from avatar_telemetry import Settings
-from avatar_telemetry.export.wanted import load_early, load_transport, unload
-settings = Settings.from_env(os.environ)
-early = load_early(settings)
-assert early <= sys.modules.keys()
-unload(early)
-assert not early & sys.modules.keys()
-load_transport(settings)
-again = early <= sys.modules.keys()
-print(again, "requests" in early, "grpc" in sys.modules)
-"""
 
 
 @pytest.mark.parametrize(
@@ -65,22 +51,6 @@ def test_what_is_sent(
     assert list(otlp_signals(settings)) == signals
 
 
-@pytest.mark.parametrize(
-    ("protocol", "printed"),
-    [("http/protobuf", "True True False"), ("grpc", "True False True")],
-)
-def test_modules_that_send(protocol: str, printed: str) -> None:
-    """Of what knows ``ssl`` a master can let go before its workers import it anew; gRPC, which
-    must not be imported before a fork, is imported by the workers alone."""
-    if protocol == "grpc":
-        require("grpc")
-    ran = subprocess.run(
-        [sys.executable, "-c", EARLY], capture_output=True, text=True, check=True,
-        env={**ENABLED, PROTOCOL: protocol},
-    )  # fmt: skip
-    assert ran.stdout.strip() == printed
-
-
 def test_configuration_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     """At level DEBUG it is logged where each signal goes, without the query of the endpoint."""
     environ = {
@@ -99,18 +69,18 @@ def test_configuration_at_debug(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_grpc_does_not_deflate() -> None:
-    """No collector unpacks that: the start says so instead of losing everything."""
+    """No collector unpacks that: the start fails, instead of losing everything."""
     environ = {**ENABLED, PROTOCOL: "grpc", "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"}
     with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_COMPRESSION='deflate'"):
         check_exporters(Settings.from_env(environ))
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_the_start_says_it_once(
+def test_the_start_logs_it_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, installed: bool
 ) -> None:
     """Traces and metrics to one port are worth one line."""
-    monkeypatch.setattr(wanted, "grpc_installed", lambda: installed)
+    monkeypatch.setattr(destinations, "grpc_installed", lambda: installed)
     with caplog.at_level(logging.INFO):
         check_exporters(Settings.from_env({**ENABLED, ENDPOINT: COLLECTOR}))
     assert [record.levelname for record in caplog.records] == ["INFO" if installed else "WARNING"]
@@ -120,18 +90,57 @@ CONSOLE = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "console", *
 
 
 @pytest.mark.parametrize("environ", [{}, CONSOLE])
-def test_nothing_to_say(
+def test_nothing_to_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, environ: dict[str, str]
 ) -> None:
     """Where nothing leaves over OTLP, its settings do not matter."""
-    monkeypatch.setattr(wanted, "grpc_installed", lambda: False)
+    monkeypatch.setattr(destinations, "grpc_installed", lambda: False)
     check_exporters(Settings.from_env({**environ, ENDPOINT: COLLECTOR, PROTOCOL: "grpc"}))
     assert not caplog.records
 
 
 def test_grpc_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """gRPC that is asked for and not there stops the start; the message says what to install."""
-    monkeypatch.setattr(wanted, "grpc_installed", lambda: False)
+    monkeypatch.setattr(destinations, "grpc_installed", lambda: False)
     settings = Settings.from_env({**ENABLED, PROTOCOL: "grpc"})
     with pytest.raises(SettingsError, match=r"pip install 'avatar-telemetry\[grpc\]'"):
         check_exporters(settings)
+
+
+BOTH = {"OTEL_LOGS_EXPORTER": "otlp", **ENABLED}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        pytest.param({}, {}, id="default"),
+        pytest.param(ENABLED, {"traces": ("otlp",)}, id="export"),
+        pytest.param({**BOTH, "OTEL_TRACES_EXPORTER": "otlp,console"},
+                     {"traces": ("otlp", "console"), "logs": ("otlp",)}, id="console"),
+        pytest.param({**ENABLED, "OTEL_TRACES_EXPORTER": "none"}, {}, id="none"),
+        pytest.param({**BOTH, **DISABLED}, {}, id="SDK disabled"),
+    ],
+)  # fmt: skip
+def test_signals_in_rings(environ: dict[str, str], expected: dict[str, tuple[str, ...]]) -> None:
+    """Workers write the signals that an exporter is named for, and only with the export on."""
+    assert ring_signals(Settings.from_env(environ)) == expected
+
+
+def test_where_a_signal_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The protocol is settled by the endpoint's port and by what is installed."""
+    settings = Settings.from_env({**ENABLED, ENDPOINT: COLLECTOR})
+    for installed, expected in ((True, COLLECTOR), (False, "http://collector.internal:4318")):
+        monkeypatch.setattr(destinations, "grpc_installed", lambda value=installed: value)
+        assert settled(settings, "traces").endpoint.startswith(expected)
+
+
+def test_destinations_for_the_log() -> None:
+    """One line names the place of each signal, and no query, which may hold a key."""
+    environ = {**BOTH, ENDPOINT: "http://collector:4318?key=secret"}
+    text = destinations.destinations(Settings.from_env(environ))
+    assert text == (
+        "traces to http://collector:4318/v1/traces (http/protobuf), "
+        "metrics to http://collector:4318/v1/metrics (http/protobuf), "
+        "logs to http://collector:4318/v1/logs (http/protobuf)"
+    )
+    assert destinations.destinations(Settings.from_env({})) == "off"

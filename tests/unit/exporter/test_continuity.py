@@ -1,4 +1,4 @@
-"""The state one leader leaves to the next: when a push is due, series starts, what arrived."""
+"""The state that one exporter leaves to the next: next push, starts of series, what arrived."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.export.continuity import FILE_NAME, Continuity
+from avatar_telemetry.exporter.continuity import FILE_NAME, Continuity
 
 SINCE, FIRST, SECOND, THIRD = 1_000, 2_000, 3_000, 4_000
 """Nanoseconds since the epoch."""
@@ -16,7 +16,7 @@ NOW = 1_700_000_000.0
 INTERVAL = 60.0
 
 
-def leader(folder: Path, *, delta: bool = False) -> Continuity:
+def make(folder: Path, *, delta: bool = False) -> Continuity:
     """A process that takes over the pushes."""
     continuity = Continuity(folder, SINCE, delta=delta)
     continuity.load()
@@ -24,8 +24,8 @@ def leader(folder: Path, *, delta: bool = False) -> Continuity:
 
 
 def test_first_push_is_due_at_once(tmp_path: Path) -> None:
-    """Without an earlier leader there is no push to count from."""
-    assert leader(tmp_path).next_due(INTERVAL) == 0.0
+    """Without an earlier exporter there is no push to count from."""
+    assert make(tmp_path).next_due(INTERVAL) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_first_push_is_due_at_once(tmp_path: Path) -> None:
         pytest.param(-3600.0, 60.0, id="clock put back"),
     ],
 )
-def test_new_leader_keeps_the_interval(
+def test_new_exporter_keeps_the_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, due: float
 ) -> None:
-    """A new leader pushes an interval after the last push of the leader before."""
-    leader(tmp_path).save()
+    """A new exporter pushes an interval after the last push of the previous one."""
+    make(tmp_path).save()
     os.utime(tmp_path / FILE_NAME, (NOW - age, NOW - age))
-    successor = leader(tmp_path)
+    successor = make(tmp_path)
     monkeypatch.setattr(time, "time", lambda: NOW)
     assert successor.next_due(INTERVAL) == due
 
@@ -52,7 +52,7 @@ def test_new_leader_keeps_the_interval(
 @pytest.mark.parametrize("delta", [True, False])
 def test_every_push_is_noted(tmp_path: Path, delta: bool) -> None:
     """The time of a push is kept, though no series is new."""
-    first = leader(tmp_path, delta=delta)
+    first = make(tmp_path, delta=delta)
     os.utime(tmp_path / FILE_NAME, (NOW, NOW))
     first.save()
     assert (tmp_path / FILE_NAME).stat().st_mtime > NOW
@@ -74,7 +74,7 @@ def test_series_begins_anew_only_when_a_count_fell(
     tmp_path: Path, before: tuple[float, ...], now: tuple[float, ...], anew: bool, delta: bool
 ) -> None:
     """A count never falls; the sum of a histogram may. What begins anew has nothing sent yet."""
-    continuity = leader(tmp_path, delta=delta)
+    continuity = make(tmp_path, delta=delta)
     continuity.reads(FIRST)
     assert continuity.mark("k", before).start == SINCE
     continuity.sent({"k": before})
@@ -85,24 +85,24 @@ def test_series_begins_anew_only_when_a_count_fell(
         assert mark.values == ((0.0,) * len(now) if anew else before)
 
 
-def test_cumulative_start_is_left_to_the_next_leader(tmp_path: Path) -> None:
-    """A leader knows the start of each series of the leader before, and which came after it."""
-    first = leader(tmp_path)
+def test_cumulative_start_is_left_to_the_next_make(tmp_path: Path) -> None:
+    """An exporter knows the start of each series of the previous one, and which came after it."""
+    first = make(tmp_path)
     first.reads(FIRST)
     first.mark("old", (1.0,))
     first.save()
-    second = leader(tmp_path)
+    second = make(tmp_path)
     second.reads(SECOND)
     assert second.mark("old", (1.0,)).start == SINCE
     assert second.mark("new", (1.0,)).start == FIRST
 
 
 def test_arrived_increments_are_kept_before_the_push_ends(tmp_path: Path) -> None:
-    """A leader that dies between two batches leaves what has arrived."""
-    first = leader(tmp_path, delta=True)
+    """An exporter killed between two batches leaves what has arrived."""
+    first = make(tmp_path, delta=True)
     first.reads(FIRST)
     first.sent({"k": (4.0,)})
-    successor = leader(tmp_path, delta=True)
+    successor = make(tmp_path, delta=True)
     successor.reads(SECOND)
     mark = successor.mark("k", (6.0,))
     assert (mark.start, mark.values) == (FIRST, (4.0,))
@@ -110,7 +110,7 @@ def test_arrived_increments_are_kept_before_the_push_ends(tmp_path: Path) -> Non
 
 def test_state_is_for_its_owner_alone(tmp_path: Path) -> None:
     """The file is read by the user of the workers only, also after it was written anew."""
-    leader(tmp_path).save()
+    make(tmp_path).save()
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
     assert [each.name for each in tmp_path.iterdir()] == [FILE_NAME]
 
@@ -120,7 +120,7 @@ def test_a_link_in_place_of_the_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("precious")
     (tmp_path / FILE_NAME).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
-        leader(tmp_path)
+        make(tmp_path)
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
 
@@ -140,7 +140,18 @@ def test_file_is_written_anew_before_it_grows_too_big(tmp_path: Path) -> None:
     assert sizes != sorted(sizes)
 
 
-@pytest.mark.parametrize("rest", [b"", b'{"read": 5000, "ser', b"[]\n", b"\xff\n", b"{}\n"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"",
+        b'{"read": 5000, "ser',
+        b"[]\n",
+        b"\xff\n",
+        b"{}\n",
+        b'{"series": {}, "read": 1e999}\n',
+        pytest.param(b"[" * 200_000 + b"\n", id="nested"),
+    ],
+)
 def test_unfinished_line(tmp_path: Path, rest: bytes) -> None:
     """A line that its writer did not finish is forgotten, the others stand."""
     continuity = Continuity(tmp_path, SINCE, delta=True)
@@ -156,11 +167,11 @@ def test_unfinished_line(tmp_path: Path, rest: bytes) -> None:
 
 
 def test_push_after_the_folder_was_removed(tmp_path: Path) -> None:
-    """The state is written again where a cleaner took it, so that the next leader has it."""
-    first = leader(tmp_path)
+    """The state is written again where a cleaner took it, for the next exporter."""
+    first = make(tmp_path)
     first.reads(FIRST)
     first.mark("k", (4.0,))
     first.save()
     (tmp_path / FILE_NAME).unlink()
     first.save()
-    assert leader(tmp_path).mark("k", (5.0,)).start == SINCE
+    assert make(tmp_path).mark("k", (5.0,)).start == SINCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 
 from avatar_telemetry import Settings
-from avatar_telemetry.export import pusher as pusher_module
-from avatar_telemetry.export.continuity import FILE_NAME, Continuity
-from avatar_telemetry.export.pusher import Pusher, push_last_by
+from avatar_telemetry.exporter import pusher as pusher_module
+from avatar_telemetry.exporter.continuity import FILE_NAME, Continuity
+from avatar_telemetry.exporter.pusher import Pusher
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.store.family import Family, family
 from tests.support.waiting import DEADLINE, eventually
@@ -48,6 +48,7 @@ class Exporter:
         self.batches: list[list[Any]] = []
         self.traced: list[bool] = []
         self.resource: dict[str, Any] = {}
+        self.closed = 0
         self.before: Callable[[], object] = lambda: None
 
     def export(self, data: MetricsData) -> MetricExportResult:
@@ -58,13 +59,16 @@ class Exporter:
         self.batches.append(list(metric.data.data_points))
         return MetricExportResult.SUCCESS if self.accepts else MetricExportResult.FAILURE
 
+    def shutdown(self) -> None:
+        self.closed += 1
+
     def values(self) -> list[float]:
         """The value of the first series in each batch."""
         return [points[0].value for points in self.batches]
 
 
 class Host:
-    """A host whose leaders push one store with the same exporters."""
+    """A host whose pushers push one store, in turn, with the same exporters."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,14 +76,14 @@ class Host:
         self.exporter = Exporter()
         self.exporters = [self.exporter]
         self.results: list[str] = []
+        self.failures: list[str] = []
 
-    def leader(
-        self, *, delta: bool = False, interval: int = 3_600_000, timeout: float | None = None
-    ) -> Pusher:
-        """The next process that pushes."""
+    def pusher(self, *, delta: bool = False, interval: int = 3_600_000) -> Pusher:
+        """The pusher of the next exporter."""
         settings = Settings.from_env({"OTEL_METRIC_EXPORT_INTERVAL": str(interval)})
         continuity = Continuity(self.folder, SINCE, delta=delta)
-        return Pusher(settings, self.store, continuity, self.results.append, timeout)
+        guard = Guard(self.failures.append)
+        return Pusher(settings, self.store, continuity, self.results.append, guard)
 
 
 @pytest.fixture
@@ -92,30 +96,30 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 def test_whole_store_arrives_and_is_counted_once(host: Host) -> None:
     """All series arrive, however many batches they need, and the push counts once."""
     host.store.series = 1_201
-    assert host.leader().push()
+    assert host.pusher().push()
     assert [len(batch) for batch in host.exporter.batches] == [500, 500, 201]
     assert host.results == ["exported"]
 
 
 def test_the_push_names_the_sdk(host: Host) -> None:
     """A push has the attributes of the SDK, as spans have, and those of the host."""
-    host.leader().push()
+    host.pusher().push()
     assert host.exporter.resource["telemetry.sdk.language"] == "python"
     assert host.exporter.resource["telemetry.sdk.name"] == "opentelemetry"
     assert host.exporter.resource["service.instance.id"]
 
 
 def test_arrived_increments_are_not_sent_again(host: Host) -> None:
-    """A new leader sends only what was counted since the last push that arrived."""
-    host.leader(delta=True).push()
+    """A new exporter sends only what was counted since the last push that arrived."""
+    host.pusher(delta=True).push()
     host.store.value = 4.0
-    host.leader(delta=True).push()
+    host.pusher(delta=True).push()
     assert host.exporter.values() == [1.0, 3.0]
 
 
 def test_refused_increments_are_sent_with_the_next(host: Host) -> None:
     """A refused push counts as failed, and nothing of it is lost."""
-    pusher = host.leader(delta=True)
+    pusher = host.pusher(delta=True)
     host.exporter.accepts = False
     assert not pusher.push()
     host.exporter.accepts = True
@@ -129,13 +133,13 @@ def test_nothing_is_sent_after_a_refused_batch(host: Host) -> None:
     """After a batch that did not arrive the collector is left alone until the next push."""
     host.store.series = 1_201
     host.exporter.accepts = False
-    assert not host.leader().push()
+    assert not host.pusher().push()
     assert len(host.exporter.batches) == 1
 
 
 def test_series_of_a_failed_push_have_started_before_it(host: Host) -> None:
     """A series starts before the push that first found it, also where its batch was not sent."""
-    pusher = host.leader()
+    pusher = host.pusher()
     host.store.series = 501
     host.exporter.accepts = False
     pusher.push()
@@ -148,7 +152,7 @@ def test_series_of_a_failed_push_have_started_before_it(host: Host) -> None:
 
 def test_new_series_starts_at_the_read_before(host: Host) -> None:
     """A series that comes later starts when the store was last read without it."""
-    pusher = host.leader()
+    pusher = host.pusher()
     pusher.push()
     host.store.series = 2
     pusher.push()
@@ -158,7 +162,9 @@ def test_new_series_starts_at_the_read_before(host: Host) -> None:
 
 def test_push_has_its_time(host: Host) -> None:
     """A push whose time is over begins no further batch, and counts as failed."""
-    assert not host.leader(timeout=0.0).push()
+    pusher = host.pusher()
+    pusher.stop(time.monotonic())
+    assert not pusher.push()
     assert host.exporter.batches == []
     assert host.results == ["failed"]
 
@@ -168,13 +174,13 @@ def test_every_exporter_must_accept(host: Host) -> None:
     refusing = Exporter()
     refusing.accepts = False
     host.exporters = [host.exporter, refusing]
-    assert not host.leader().push()
+    assert not host.pusher().push()
     assert len(host.exporter.batches) == len(refusing.batches) == 1
 
 
 def test_unreadable_store_is_a_failed_push(host: Host) -> None:
     """The error passes to the caller's guard; the push is counted and its time noted."""
-    pusher = host.leader()
+    pusher = host.pusher()
     pusher.push()
     os.utime(host.folder / FILE_NAME, (1, 1))
     host.store.broken = True
@@ -184,83 +190,126 @@ def test_unreadable_store_is_a_failed_push(host: Host) -> None:
     assert (host.folder / FILE_NAME).stat().st_mtime > 1
 
 
-def test_pushes_are_not_traced(host: Host) -> None:
-    """An instrumentation of the application's makes no span of a push."""
-    host.leader().push()
+@pytest.fixture
+def started(host: Host) -> Iterator[Callable[[Pusher], Pusher]]:
+    """Starts pushers, and ends them with the test."""
+    pushers: list[Pusher] = []
+
+    def start(pusher: Pusher) -> Pusher:
+        pushers.append(pusher)
+        pusher.start()
+        return pusher
+
+    yield start
+    for pusher in pushers:
+        pusher.stop(0.0)
+        pusher.join(DEADLINE)
+        assert not pusher.is_alive()
+
+
+def end(pusher: Pusher, deadline: float) -> None:
+    pusher.stop(deadline)
+    pusher.join(DEADLINE)
+    assert not pusher.is_alive()
+
+
+def test_pushes_every_interval_until_stopped(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """The first exporter pushes at once, then every interval, and closes its connections."""
+    pusher = started(host.pusher(interval=100))
+    eventually(lambda: len(host.exporter.batches) >= 3, "the third push")
+    end(pusher, 0.0)
+    assert set(host.results) == {"exported"}
+    assert host.exporter.closed == 1
+    assert host.failures == []
+
+
+def test_pushes_are_not_traced(host: Host, started: Callable[[Pusher], Pusher]) -> None:
+    """An instrumentation of the application records no span of a push."""
+    started(host.pusher())
+    eventually(lambda: host.exporter.traced, "the push")
     assert host.exporter.traced == [False]
     assert is_instrumentation_enabled()
 
 
-def test_work_pushes_until_stopped(host: Host) -> None:
-    """The first leader pushes at once, then every interval; stopping it ends its work."""
-    stopped = threading.Event()
-    thread = threading.Thread(target=host.leader(interval=100).work, args=(stopped,))
-    thread.start()
-    try:
-        eventually(lambda: len(host.exporter.batches) >= 3, "the third push")
-    finally:
-        stopped.set()
-        thread.join(DEADLINE)
-    assert not thread.is_alive()
+def test_successor_waits_for_the_rest_of_the_interval(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """A new exporter does not repeat the push that the previous one has just made."""
+    host.pusher().push()
+    host.exporter.batches.clear()
+    pusher = host.pusher()
+    pusher._prepare()
+    assert pusher._continuity.next_due(3600.0) > 60  # however slow the machine is
+    end(started(pusher), time.monotonic() - 1)
+    assert host.exporter.batches == []
 
 
-def test_successor_waits_for_the_rest_of_the_interval(host: Host) -> None:
-    """A new leader does not repeat the push that the leader before has just made."""
-
-    class Stopped(threading.Event):
-        """Notes what is waited for, and is set at once."""
-
-        def wait(self, timeout: float | None = None) -> bool:
-            waits.append(timeout or 0.0)
-            return True
-
-    waits: list[float] = []
-    host.leader().push()
-    host.leader().work(Stopped())
-    assert len(host.exporter.batches) == 1
-    assert waits[0] > 60  # of an hour, however slow the machine is
-
-
-def test_last_push_sends_what_was_counted_since(host: Host) -> None:
-    """A process with no successor pushes once more."""
-    pusher = host.leader(delta=True)
-    pusher.push()
+def test_last_push_sends_what_was_counted_since(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """At the end of the server the pusher pushes once more."""
+    pusher = started(host.pusher(delta=True))
+    eventually(lambda: host.results == ["exported"], "the first push")
     host.store.value = 3.0
-    pusher.finish()
+    end(pusher, time.monotonic() + DEADLINE)
     assert host.exporter.values() == [1.0, 2.0]
 
 
-def test_end_waits_for_increments_on_the_way(host: Host) -> None:
-    """A process that ends waits until increments that are being sent are noted."""
-    begun, answered = threading.Event(), threading.Event()
-    host.exporter.before = lambda: (begun.set(), answered.wait(DEADLINE))
-    pusher = host.leader(delta=True)
-    thread = threading.Thread(target=pusher.push)
-    thread.start()
-    assert begun.wait(DEADLINE)
-    pusher.settle(time.monotonic())  # no longer than until its deadline
-    assert host.results == []
-    answer = threading.Timer(0.05, answered.set)
-    answer.start()
-    pusher.settle(time.monotonic() + DEADLINE)
+def test_no_push_after_the_deadline(host: Host, started: Callable[[Pusher], Pusher]) -> None:
+    """An exporter that is replaced leaves the next push to its successor."""
+    pusher = started(host.pusher())
+    eventually(lambda: host.results == ["exported"], "the first push")
+    end(pusher, time.monotonic())
     assert host.results == ["exported"]
-    thread.join(DEADLINE)
-    answer.join()
 
 
-def test_last_push_reports_its_failure(host: Host) -> None:
-    """The last push of an ending process fails into the guard, not into the exit."""
-    failures: list[str] = []
-    host.store.broken = True
-    push_last_by(time.monotonic() + DEADLINE, host.leader(), Guard(failures.append))
-    assert failures == ["leader"]
-
-
-def test_last_push_ends_at_its_deadline(host: Host) -> None:
-    """With a collector that does not answer the exit is not held up."""
-    answered = threading.Event()
-    host.exporter.before = lambda: answered.wait(DEADLINE)
-    push_last_by(time.monotonic(), host.leader(), Guard())
+def test_increments_under_way_at_the_end_are_noted(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """Increments that arrive after the stop are not sent again by the next exporter."""
+    begun, released = threading.Event(), threading.Event()
+    host.exporter.before = lambda: (begun.set(), released.wait(DEADLINE))
+    pusher = started(host.pusher(delta=True))
+    assert begun.wait(DEADLINE)
+    pusher.stop(time.monotonic())
     assert host.results == []
-    answered.set()
-    eventually(lambda: host.results == ["exported"], "the end of the push")
+    released.set()
+    pusher.join(DEADLINE)
+    assert host.results == ["exported"]
+    host.pusher(delta=True).push()
+    assert host.exporter.values() == [1.0, 0.0]
+
+
+def test_failed_preparation_is_tried_again(
+    host: Host, started: Callable[[Pusher], Pusher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that cannot be read yet, say, is counted and costs no later push."""
+    monkeypatch.setattr(pusher_module, "RETRY_INTERVAL", 0.01)
+    tries: list[int] = []
+
+    def fail_twice(*args: object) -> list[Exporter]:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("no such file")
+        return host.exporters
+
+    monkeypatch.setattr(pusher_module, "metric_exporters", fail_twice)
+    started(host.pusher())
+    eventually(lambda: host.results, "the push")
+    assert host.results == ["exported"]
+    assert host.failures == ["push", "push"]
+
+
+def test_store_that_fails_does_not_end_the_thread(
+    host: Host, started: Callable[[Pusher], Pusher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed push is counted, as a failure of ours as well, and the next one follows."""
+    monkeypatch.setattr(pusher_module, "RETRY_INTERVAL", 0.01)
+    host.store.broken = True
+    started(host.pusher(interval=100))
+    eventually(lambda: host.failures, "the failure")
+    host.store.broken = False
+    eventually(lambda: "exported" in host.results, "the next push")
+    assert set(host.failures) == {"push"}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.resources import Resource
 
-from avatar_telemetry.export.bridge import POINTS, Bridge
-from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.exporter.bridge import POINTS, Bridge
+from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.store.family import Family, Labels, family, format_bound
 
 CUMULATIVE, DELTA = 2, 1
@@ -164,7 +164,7 @@ def test_increments_add_up(series: list[Labels], steps: list[float]) -> None:
 
 
 def test_failed_push_is_made_up_for(tmp_path: Path) -> None:
-    """What did not arrive is in the next increments; a new leader takes them over."""
+    """What did not arrive is in the next increments; a new exporter continues."""
     sent = []
     for value, now, arrives in ((5.0, FIRST, True), (7.0, SECOND, False), (9.0, THIRD, True)):
         continuity = Continuity(tmp_path, SINCE, delta=True)
@@ -183,7 +183,7 @@ def test_failed_push_is_made_up_for(tmp_path: Path) -> None:
 
 
 def test_series_begin_when_they_were_not_there(tmp_path: Path) -> None:
-    """A new series begins at the read before, for a new leader too; one that fell begins anew."""
+    """A new series begins at the read before, for a new exporter too; one that fell begins anew."""
     page = {"old": 3.0}
     starts = []
     for now, changes in ((FIRST, {}), (SECOND, {"new": 1.0}), (THIRD, {"old": 1.0, "last": 1.0})):
