@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,18 +244,21 @@ def test_clients_that_take_every_place(host: Host, monkeypatch: pytest.MonkeyPat
     host.serve()
     clients = [host.connect() for _ in range(MAX_CLIENTS)]
 
+    served = threading.Event()
+
     def trickle() -> None:
-        for client in clients:
-            try:
-                client.sendall(b"x")
-            except OSError:
-                continue
+        while not served.wait(0.02):
+            for client in clients:
+                with suppress(OSError):
+                    client.sendall(b"x")
 
-    def served() -> bool:
-        trickle()
-        return host.value() == "1.0"
-
-    eventually(served, "the page")
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        eventually(lambda: host.value() == "1.0", "the page")
+    finally:
+        served.set()
+        thread.join()
     for client in clients:
         client.close()
     assert set(host.failures) <= {"scrape"}

@@ -205,11 +205,12 @@ def test_what_is_refused_is_counted(host: Host, outcome: Outcome, counts: dict[s
     assert host.worker.ring.waiting == 0
 
 
-def test_each_client_gets_each_batch(host: Host) -> None:
+@pytest.mark.parametrize("refused_first", [True, False])
+def test_each_client_gets_each_batch(host: Host, refused_first: bool) -> None:
     """With two exporters the one that refuses more is counted; none of them gets a batch twice
     because of the other."""
     one, other = Collector(Outcome(True, 1)), Collector(BUSY, REFUSED)
-    exporter = host.exporter([one, other])
+    exporter = host.exporter([other, one] if refused_first else [one, other])
     host.worker.write("a", "b")
     exporter.start()
     eventually(lambda: host.counts == {"failed": 2}, "the counts")
