@@ -1696,8 +1696,8 @@ EXPORTER = (
         "os.O_RDWR | os.O_NONBLOCK", "os.O_RDWR",
     ),
     Fault(
-        "counts-own-files", "exporter/counts.py", "counts fall when the exporter is replaced",
-        'IDENTIFIER = "exporter"\n', 'IDENTIFIER = f"exporter{__import__(\'random\').random()}"\n',
+        "counts-start-again", "exporter/counts.py", "counts fall when the exporter is replaced",
+        "            doubles[index] += amount\n", "            doubles[index] = amount\n",
     ),
     Fault(
         "counts-left-open", "exporter/counts.py", "an exporter that ended goes on counting",
