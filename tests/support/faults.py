@@ -1763,7 +1763,7 @@ EXPORTER = (
     ),
     Fault(
         "launch-any-program", "exporter/launch.py", "uWSGI is started as an exporter",
-        'return name.startswith(("python", "pypy")) and ', "return ",
+        'return name.startswith(("python", "pypy"))', "return True",
     ),
     Fault(
         "service-settings-kept", "exporter/service.py", "a reload does not reach the exporter",
