@@ -85,13 +85,17 @@ def test_prometheus_client_reads_what_we_write(tmp_path: Path, value_seam: Book)
 
 def test_we_read_what_prometheus_client_writes(tmp_path: Path) -> None:
     """Files of processes without our layer, named by pids, are the same to both readers."""
-    program = (
-        f"import sys; from {__name__} import use_instruments; use_instruments(int(sys.argv[1]))"
-    )
+    program = f"""
+import os
+from {__name__} import use_instruments
+for number in range(2):
+    if os.fork() == 0:
+        use_instruments(number)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
     environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    for number in range(2):
-        command = [sys.executable, "-c", program, str(number)]
-        subprocess.run(command, check=True, cwd=REPOSITORY, env=environ)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=REPOSITORY, env=environ)
     pids = {path.stem.rpartition("_")[2] for path in tmp_path.glob("*.db")}
     assert len(pids) == 2
     assert samples_in(tmp_path, tuple(pids)) == theirs(tmp_path)
