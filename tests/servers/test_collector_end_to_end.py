@@ -88,14 +88,14 @@ def test_what_arrives_is_what_the_clients_did(
     server = demo(
         serve, tmp_path, memcached, outside, env, max_requests=120, max_requests_jitter=40
     )
-    with Clients(server.request, 4, 100, seed=len(way)) as first:
+    with Clients(server.request, 4, 100, random_state=len(way)) as first:
         pass
     expected = first.tally().counts
     assert_arrived(shown, expected)
     trace_store.await_spans(requests(expected))
     eventually(lambda: len(server_spans(trace_store)) >= requests(expected), what="the spans")
     kill_the_leader(server)
-    with Clients(server.request, 4, 100, seed=-len(way)) as second:
+    with Clients(server.request, 4, 100, random_state=-len(way)) as second:
         pass
     expected.update(second.tally().counts)
     assert_arrived(shown, expected)

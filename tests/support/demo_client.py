@@ -1,4 +1,4 @@
-"""Clients of the demo server that know what they did: a seeded mix of requests, and its tally.
+"""Clients of the demo server that know what they did: a repeatable mix of requests, and its tally.
 
 Each client has addresses, an account and a cache history of its own, so that what it must find on
 the metrics page follows from its own requests and the answers to them, and from nothing else.
@@ -131,19 +131,19 @@ class DemoClient:
     Args:
         ask: sends a request: method, path, body, headers.
         name: of this client; everything it uses is derived from it.
-        seed: of its choices.
+        random_state: decides its choices.
     """
 
-    def __init__(self, ask: Ask, name: str, seed: int) -> None:
+    def __init__(self, ask: Ask, name: str, random_state: int) -> None:
         self._ask = ask
         self._name = name
-        self._random = random.Random(f"{name}-{seed}")
+        self._random = random.Random(f"{name}-{random_state}")
         self._cookies: dict[str, str] = {}
         self._cached: set[str] = set()
         self._proxied = 0
         self.answered = 0
         self._email = f"{name}@example.com"
-        self._digests = [md5(f"{name}-{number}") for number in range(30)]
+        self._digests = [md5(f"{name}-{random_state}") for number in range(30)]
         self.tally = Tally()
 
     def run(self, requests: int) -> None:
@@ -330,7 +330,7 @@ class Clients:
         ask: sends a request.
         number: how many clients.
         requests: of each.
-        seed: of their choices.
+        random_state: decides their choices.
         kind: of client.
     """
 
@@ -339,10 +339,12 @@ class Clients:
         ask: Ask,
         number: int,
         requests: int,
-        seed: int = 1,
+        random_state: int = 1,
         kind: type[DemoClient] = DemoClient,
     ) -> None:
-        self._clients = [kind(ask, f"client{index}-{seed}", seed) for index in range(number)]
+        self._clients = [
+            kind(ask, f"client{index}-{random_state}", random_state) for index in range(number)
+        ]
         self._faults: list[BaseException] = []
         self._threads = [
             threading.Thread(target=self._run, args=(client, requests), daemon=True)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from tests.support.demo_client import SIZES, DemoClient, md5
 
 GENERATORS = ("monsterid", "robohash", "retro", "pagan", "identicon", "mmng")
-FATAL_SEED = "bad0"
+FATAL_PREFIX = "bad0"
 
 
 class DjangoClient(DemoClient):
@@ -48,7 +48,7 @@ class DjangoClient(DemoClient):
 
     def broken_avatar(self) -> None:
         """A generator raises; Django makes a 500 of it."""
-        digest = FATAL_SEED + md5(self._name)[4:]
+        digest = FATAL_PREFIX + md5(self._name)[4:]
         self._missed(f"/avatar/{digest}?d=monsterid&f=y", 500, "80", "none")
 
     def page(self) -> None:

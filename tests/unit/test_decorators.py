@@ -56,7 +56,7 @@ def inside(recorded: Recording, work: Any, path: str = AVATAR, **environ: Any) -
         (trace_authentication, "login", "auth.login", "auth"),
     ],
 )
-def test_the_spans_of_the_seed(recorded, trace, name, span, kind) -> None:
+def test_spans_of_each_decorator(recorded, trace, name, span, kind) -> None:
     """Each decorator makes the span that its name promises, under the request's own."""
     assert inside(recorded, trace(name)(lambda environ: current())) == span
     made, parent = recorded.span(span), recorded.span("avatar.serve_png")
