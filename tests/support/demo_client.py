@@ -13,7 +13,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from io import BytesIO
@@ -134,6 +134,14 @@ class DemoClient:
         random_state: decides its choices.
     """
 
+    pages: Sequence[tuple[str, str, int]] = (
+        ("/", "/", 200), ("/stats/", "/stats/", 200), ("/nothing/here", "other", 404),
+        ("/description/", "/description/", 200), ("/accounts/nix", "/accounts/{page}", 404),
+        ("/tools/check/", "/tools/check/", 200), ("/accounts/login/", "/accounts/login/", 200),
+        ("/static/style.css", "/static/{file}", 200),
+    )  # fmt: skip
+    """Path, template and status of each."""
+
     def __init__(self, ask: Ask, name: str, random_state: int) -> None:
         self._ask = ask
         self._name = name
@@ -143,7 +151,7 @@ class DemoClient:
         self._proxied = 0
         self.answered = 0
         self._email = f"{name}@example.com"
-        self._digests = [md5(f"{name}-{random_state}") for number in range(30)]
+        self._digests = [md5(f"{name}-{number}") for number in range(30)]
         self.tally = Tally()
 
     def run(self, requests: int) -> None:
@@ -216,16 +224,7 @@ class DemoClient:
         self.tally.outside(success=word != "c")
 
     def page(self) -> None:
-        path, template, status = self._random.choice(
-            [
-                ("/", "/", 200), ("/stats/", "/stats/", 200), ("/nothing/here", "other", 404),
-                ("/description/", "/description/", 200), ("/accounts/nix", "/accounts/{page}", 404),
-                ("/static/style.css", "/static/{file}", 200),
-                ("/tools/check/", "/tools/check/", 200),
-                ("/accounts/login/", "/accounts/login/", 200),
-            ]
-        )  # fmt: skip
-        self._get(path, template, status)
+        self._get(*self._random.choice(self.pages))
 
     def register(self) -> None:
         self._get("/accounts/new/", "/accounts/new/", 200)

@@ -15,8 +15,7 @@ from avatar_telemetry import trace_authentication, trace_avatar_operation, trace
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from avatar_telemetry.testing import Recording, recording
 from tests.support.recorder import DIGEST
-from tests.support.wsgi_client import call, make_environ
-from tests.unit.test_by_hand import FORM
+from tests.support.wsgi_client import FORM, call, make_environ
 
 AVATAR = f"/avatar/{DIGEST}"
 
