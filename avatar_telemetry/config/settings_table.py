@@ -165,7 +165,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "semconv": Setting(
         "OTEL_SEMCONV_STABILITY_OPT_IN", parsing.opt_in, "", "http, http/dup, comma-separated",
-        "Names of the HTTP attributes: the seed's, the stable ones, or both.",
+        "Names of the HTTP attributes: the old ones, the stable ones, or both.",
     ),
     "excluded_urls": Setting(
         "OTEL_PYTHON_WSGI_EXCLUDED_URLS", parsing.patterns, "",

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -44,6 +44,8 @@ KNOWN_KEYS = 1 << 15
 MAX_FILE = 1 << 28
 
 UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError)
+
+INFINITE = float("inf")
 
 Values = Sequence[float]
 Identity = tuple[str, str, Labels]
@@ -88,7 +90,8 @@ class Declarations:
     """The newest declaration of each metric, by which its series are merged.
 
     A reload may change the type, the mode or the buckets of a metric, and the files of before still
-    have series of the old declaration.
+    have series of the old declaration. A histogram's last bucket is the last that its process
+    declares: until it is there, the series is unfinished, and it says nothing about its metric.
 
     Args:
         files: all that are read.
@@ -96,29 +99,42 @@ class Declarations:
 
     def __init__(self, files: Iterable[KnownFile]) -> None:
         self._newest: dict[str, tuple[float, str]] = {}
-        self._bounds: dict[str, dict[float, float]] = {}
-        self._bounds_in: dict[tuple[int, str, Labels], set[float]] = {}
+        self._bounds: dict[tuple[int, str, Labels], dict[float, float]] = {}
         self.changed: set[str] = set()
         """Metrics with several declarations."""
         for file in files:
             self._read(file)
-        newest = {
-            metric: frozenset(each for each in stamps if stamps[each] == max(stamps.values()))
-            for metric, stamps in self._bounds.items()
-        }
-        self.changed |= {key[1] for key, own in self._bounds_in.items() if own != newest[key[1]]}
+        self._unfinished = {key for key, own in self._bounds.items() if INFINITE not in own}
+        whole = {key: own for key, own in self._bounds.items() if INFINITE in own}
+        last: dict[str, float] = {}
+        for (_, metric, _), own in whole.items():
+            last[metric] = max(last.get(metric, 0.0), own[INFINITE])
+        newest: dict[str, set[float]] = {}
+        for (_, metric, _), own in whole.items():
+            newest.setdefault(metric, set()).update(
+                bound for bound, stamp in own.items() if stamp >= last[metric] == own[INFINITE]
+            )
+        self.changed |= {key[1] for key, own in whole.items() if own.keys() != newest[key[1]]}
         self.shown = {metric: newest[metric] for metric in self.changed if metric in newest}
         """The bounds to show of histograms that have others, too."""
 
     def keeps(self, file: KnownFile, identity: Identity) -> bool:
         """Return whether a series can be merged with those of the newest declaration."""
         metric = identity[0]
+        if self.is_unfinished(file, identity):
+            return False
         if metric not in self.changed:
             return True
         if self._newest[metric][1] != file.prefix:
             return False
-        own = self._bounds_in.get((id(file), metric, _without_bound(identity)))
-        return own is None or own >= self.shown[metric]
+        own = self._bounds.get((id(file), metric, _without_bound(identity)))
+        return own is None or own.keys() >= self.shown[metric]
+
+    def is_unfinished(self, file: KnownFile, identity: Identity) -> bool:
+        """Return whether a series is a histogram that its process is still declaring."""
+        if not self._unfinished or file.prefix != "histogram":
+            return False
+        return (id(file), identity[0], _without_bound(identity)) in self._unfinished
 
     def _read(self, file: KnownFile) -> None:
         for (identity, _), index in zip(file.series, file.indexes, strict=True):
@@ -129,10 +145,8 @@ class Declarations:
                 self.changed.add(metric)
             self._newest[metric] = max(newest, declared)
             if file.prefix == "histogram" and sample.endswith("_bucket"):
-                bounds = self._bounds.setdefault(metric, {})
                 _, labels, _, bound, _ = _order(identity)
-                bounds[bound] = max(bounds.get(bound, 0.0), declared[0])
-                self._bounds_in.setdefault((id(file), metric, labels), set()).add(bound)
+                self._bounds.setdefault((id(file), metric, labels), {})[bound] = declared[0]
 
 
 class MergedStore:
@@ -323,7 +337,7 @@ class _Layout:
         documentation: str,
         members: list[Identity],
         start: int,
-        shown: Mapping[str, frozenset[float]],
+        shown: Mapping[str, Set[float]],
     ) -> None:
         self._metric = members[0][0]
         self._type = type_
@@ -386,8 +400,9 @@ def _count_left_out(files: Iterable[KnownFile], declarations: Declarations) -> d
         for identity, _ in file.series:
             metric, sample, _ = identity
             part = file.prefix == "histogram" and not sample.endswith("_sum")
-            if metric in left_out and not part and not declarations.keeps(file, identity):
-                left_out[metric] += 1
+            if metric not in left_out or part or declarations.is_unfinished(file, identity):
+                continue
+            left_out[metric] += not declarations.keeps(file, identity)
     return left_out
 
 
@@ -443,7 +458,7 @@ def _bound(labels: Labels) -> float:
 
 def _are_whole(bounds: list[float]) -> bool:
     """Return whether these are the bounds of a histogram: ascending, numbers, up to infinity."""
-    return bounds[-1:] == [float("inf")] and all(map(lt, bounds, bounds[1:]))
+    return bounds[-1:] == [INFINITE] and all(map(lt, bounds, bounds[1:]))
 
 
 def _without_bound(identity: Identity) -> Labels:

@@ -330,7 +330,19 @@ STORE = (
     ),
     Fault(
         "merged-other-bounds", "store/merged.py", "histograms of other bounds are added",
-        "return own is None or own >= self.shown[metric]", "return True", ("store/declarations",),
+        "return own is None or own.keys() >= self.shown[metric]", "return True",
+        ("store/declarations",),
+    ),
+    Fault(
+        "merged-unfinished", "store/merged.py", "a histogram that is being declared is a conflict",
+        "{key: own for key, own in self._bounds.items() if INFINITE in own}", "self._bounds",
+        ("store/declarations",),
+    ),
+    Fault(
+        "merged-redeclared", "store/merged.py", "bounds that are being declared anew stand alone",
+        "last[metric] = max(last.get(metric, 0.0), own[INFINITE])",
+        "last[metric] = max(last.get(metric, 0.0), *own.values())",
+        ("store/declarations",),
     ),
     Fault(
         "merged-late-declaration", "store/merged.py", "a reload's declaration is never the newest",

@@ -29,7 +29,7 @@ def test_every_field_is_a_documented_setting() -> None:
 
 
 def test_nothing_set_gives_the_defaults() -> None:
-    """The seed document's defaults hold."""
+    """The documented defaults hold."""
     settings = Settings.from_env({})
     assert settings.service_name == "ivatar"
     assert settings.environment == "development"

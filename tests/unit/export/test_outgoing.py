@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 
 from avatar_telemetry.export import outgoing
 from avatar_telemetry.export.outgoing import MAX_ANSWER, BoundedSession
+from tests.support.real_servers import hold_port
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SMALL = OK + b"Content-Length: 2\r\n\r\nok"
@@ -259,8 +260,7 @@ def test_body_of_an_answer_is_kept(
 
 def test_refused() -> None:
     """Nobody listens: that is a connection error, which the standard exporter knows to repeat."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+    with hold_port() as bound:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
         assert isinstance(post(url), requests.ConnectionError)
 

@@ -20,13 +20,13 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log_records.pipeline import LogPipeline
 from avatar_telemetry.testing import recording
+from tests.support.forked import in_child
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import grpc_sink, sink
 from tests.support.otlp_grpc_sink import GrpcSink
 from tests.support.otlp_records import ReceivedLog, plain
 from tests.support.otlp_sink import OtlpSink
 from tests.support.wsgi_client import call
-from tests.unit.tracing.test_ids import in_child
 
 __all__ = ["grpc_sink", "sink"]
 LOGGER = logging.getLogger("tests.exported")

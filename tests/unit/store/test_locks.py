@@ -12,8 +12,7 @@ from avatar_telemetry.export.leader import Term
 from avatar_telemetry.store import files as files_module
 from avatar_telemetry.store.files import is_at_path, open_own
 from avatar_telemetry.store.slots import claim_slot, remove_live_gauges, slot_identifier, try_lead
-from tests.unit.store.test_slots import Holders
-from tests.unit.store.test_slots import workers as workers
+from tests.support.holders import Holders
 
 
 def test_the_identifier_of_a_slot_is_no_pid(workers: Holders) -> None:

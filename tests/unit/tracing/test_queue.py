@@ -14,8 +14,8 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.tracing.queue import SpanQueue
+from tests.support.forked import in_child
 from tests.support.providers import Ours
-from tests.unit.tracing.test_ids import in_child
 
 NAME = "avatar-telemetry-spans"
 LONG = 60.0

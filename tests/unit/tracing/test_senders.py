@@ -23,10 +23,10 @@ from avatar_telemetry.tracing.senders import (
     batch_size,
     make_senders,
 )
+from tests.support.forked import in_child
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_sink import OtlpSink
 from tests.support.providers import Ours
-from tests.unit.tracing.test_ids import in_child
 
 
 @pytest.fixture
