@@ -1,0 +1,205 @@
+"""The metrics of one type and mode: their series, and what each file declares about them.
+
+A reload may change the type, the mode or the buckets of a metric, and the files of before still
+have series of the old declaration. Series are merged by the newest declaration of their metric;
+those that cannot be are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from avatar_telemetry.store.family import Family, Labels
+from avatar_telemetry.store.layout import Layout
+from avatar_telemetry.store.metric_file import MetricFile
+from avatar_telemetry.store.series import Key, Series
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """How one file declares a metric.
+
+    Args:
+        newest: the last time at which it was declared there.
+        bounds: of all buckets, each with the last time at which it was declared.
+        shapes: the different sets of bounds that single histograms have.
+    """
+
+    newest: float
+    bounds: dict[float, float]
+    shapes: set[frozenset[float]]
+
+
+class Metric:
+    """A metric as the files of one type and mode have it.
+
+    Args:
+        name: without the suffix of a sample.
+        prefix: the beginning of the names of the files: type, and mode of a gauge.
+    """
+
+    def __init__(self, name: str, prefix: str) -> None:
+        self.name = name
+        self.prefix = prefix
+        self.superseded = False
+        """Whether a metric of the same name and another type or mode is newer."""
+        self.bounds: frozenset[float] | None = None
+        """The bounds of the newest declaration, where histograms with others exist, too."""
+        self.excluded: dict[MetricFile, frozenset[int]] = {}
+        """Numbers of the series of a file that lack some of these bounds."""
+        self._type = prefix.partition("_")[0]
+        self.series: dict[tuple[str, Labels], Series] = {}
+        """All series that it ever had in the files, by their sample and labels."""
+        self._documentations: set[str] = set()
+        self._declarations: dict[MetricFile, Declaration] = {}
+        self._layout: Layout | None = None
+
+    @property
+    def is_declared(self) -> bool:
+        """Return whether any file has a series of it."""
+        return bool(self._declarations)
+
+    def is_declared_in(self, file: MetricFile) -> bool:
+        """Return whether a file has a series of it."""
+        return file in self._declarations
+
+    @property
+    def newest(self) -> float:
+        """The last time at which a file declares it."""
+        return max(each.newest for each in self._declarations.values())
+
+    def count_held(self) -> int:
+        """How many of its series are in a file."""
+        return sum(each.entries > 0 for each in self.series.values())
+
+    def find(self, key: Key, number: int) -> Series:
+        """The series of a key.
+
+        Args:
+            key: of this metric.
+            number: of a new series.
+        """
+        self._documentations.add(key.documentation)
+        identity = (key.sample, key.labels)
+        series = self.series.get(identity)
+        if series is None:
+            series = Series.of(number, key, histogram=self._type == "histogram")
+            self.series[identity] = series
+        return series
+
+    def declare(self, file: MetricFile, doubles: Sequence[float]) -> None:
+        """Read how a file declares the metric.
+
+        Args:
+            file: its columns have a place for each series of the metric.
+            doubles: the contents of the file.
+        """
+        entries = list(self._entries(file))
+        bounds: dict[float, float] = {}
+        if self._type == "histogram":
+            for series, index in entries:
+                if series.is_bucket:
+                    declared = bounds.get(series.bound, 0.0)
+                    bounds[series.bound] = max(declared, doubles[index + 1])
+        self._declarations[file] = Declaration(
+            max(doubles[index + 1] for _, index in entries),
+            bounds,
+            set(map(frozenset, self._bounds_in(file).values())),
+        )
+
+    def forget(self, file: MetricFile) -> bool:
+        """Remove a file.
+
+        Returns:
+            Whether the metric was in it.
+        """
+        if self._declarations.pop(file, None) is None:
+            return False
+        for series, _ in self._entries(file):
+            series.entries -= 1
+            if not series.entries:
+                self._layout = None
+        return True
+
+    def settle(self) -> None:
+        """Compare the declarations, after one of them has changed."""
+        stamps: dict[float, float] = {}
+        for each in self._declarations.values():
+            for bound, declared in each.bounds.items():
+                stamps[bound] = max(stamps.get(bound, 0.0), declared)
+        newest = max(stamps.values(), default=0.0)
+        bounds = frozenset(bound for bound, declared in stamps.items() if declared == newest)
+        shapes = (shape for each in self._declarations.values() for shape in each.shapes)
+        before, self.bounds, self.excluded = self.bounds, None, {}
+        if any(shape != bounds for shape in shapes):
+            self.bounds = bounds
+            self.excluded = {file: self._without(bounds, file) for file in self._declarations}
+        if self.bounds != before or self.excluded or len(self._documentations) > 1:
+            self._layout = None
+
+    def family(self, values: Sequence[float]) -> Family | None:
+        """The metric on the page, or ``None`` where it is left out.
+
+        Args:
+            values: of all series of the files, by their numbers.
+        """
+        if self.superseded or not self.is_declared:
+            return None
+        if self._layout is None:
+            self._layout = self._lay_out()
+        return self._layout.family(values)
+
+    def count_left_out(self) -> int:
+        """How many series of all files are not merged."""
+        return sum(
+            self.superseded or series.number in self.excluded.get(file, ())
+            for file in self._declarations
+            for series, _ in self._entries(file)
+            if self._type != "histogram" or series.sample.endswith("_sum")
+        )
+
+    def _bounds_in(self, file: MetricFile) -> dict[Labels, set[float]]:
+        """The bounds of each histogram in a file."""
+        bounds: dict[Labels, set[float]] = {}
+        if self._type == "histogram":
+            for series, _ in self._entries(file):
+                if series.is_bucket:
+                    bounds.setdefault(series.base, set()).add(series.bound)
+        return bounds
+
+    def _without(self, bounds: frozenset[float], file: MetricFile) -> frozenset[int]:
+        """Numbers of the series that belong to histograms of a file without these bounds."""
+        without = {base for base, own in self._bounds_in(file).items() if not own >= bounds}
+        return frozenset(each.number for each in self.series.values() if each.base in without)
+
+    def _is_merged(self, series: Series, file: MetricFile) -> bool:
+        return file.holds(series.number) and series.number not in self.excluded.get(file, ())
+
+    def _lay_out(self) -> Layout:
+        members = [each for each in self.series.values() if each.entries]
+        if self.excluded:
+            members = [
+                each for each in members
+                if any(self._is_merged(each, file) for file in self._declarations)
+            ]  # fmt: skip
+        members.sort(key=attrgetter("order"))
+        text = self._documentation_of(members[0]) if members else ""
+        return Layout(self.name, self._type, text, members, self.bounds)
+
+    def _documentation_of(self, series: Series) -> str:
+        """The help text that the last file has."""
+        if len(self._documentations) == 1:
+            return series.documentation
+        files = (file for file in self._declarations if self._is_merged(series, file))
+        last = max(files, key=attrgetter("name"))
+        return last.documentations.get(series.number, series.documentation)
+
+    def _entries(self, file: MetricFile) -> Iterator[tuple[Series, int]]:
+        """The series that a file has, each with the index of its value."""
+        for column in file.columns:
+            size = len(column)
+            for series in self.series.values():
+                if series.number < size and (index := column[series.number]):
+                    yield series, index

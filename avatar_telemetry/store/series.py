@@ -1,0 +1,101 @@
+"""One series in the files of one type and mode, whatever its help text says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from avatar_telemetry.store.family import (
+    Labels,
+    format_bound,
+    legal_labels,
+    legal_name,
+    line_prefix,
+    printable,
+)
+
+INFINITE = float("inf")
+
+
+class Key(NamedTuple):
+    """A key of a metric file, parsed."""
+
+    metric: str
+    sample: str
+    labels: Labels
+    documentation: str
+
+    @classmethod
+    def parse(cls, key: bytes, identifier: str) -> Key:
+        """Parse a key.
+
+        Args:
+            key: as it stands in the file.
+            identifier: of the process that writes the file, where each process has series of its
+                own; else empty.
+        """
+        metric, sample, labels, documentation = json.loads(key)
+        pairs = legal_labels(labels)
+        if identifier and "pid" not in dict(pairs):
+            pairs = (*pairs, ("pid", identifier))
+        return cls(
+            legal_name(str(metric)), legal_name(str(sample)), pairs, printable(str(documentation))
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Series:
+    """A series, or one part of a histogram's series.
+
+    Args:
+        number: its place in the columns of all files.
+        sample: its name with suffix.
+        labels: as they stand on the page.
+        base: the labels without the bound, which the parts of a histogram's series have in common.
+        bound: of a bucket; not a number where it has none.
+        documentation: the help text that it was first seen with.
+        prefix: name and labels as they begin its line on the page.
+        entries: how many entries of all files have it.
+    """
+
+    number: int
+    sample: str
+    labels: Labels
+    base: Labels
+    bound: float
+    documentation: str
+    prefix: str
+    entries: int = 0
+
+    @classmethod
+    def of(cls, number: int, key: Key, *, histogram: bool) -> Series:
+        """The series of a key."""
+        labels = key.labels
+        base = tuple(pair for pair in labels if pair[0] != "le")
+        bound = _bound(labels) if key.sample.endswith("_bucket") else 0.0
+        if histogram and key.sample.endswith("_bucket") and bound == bound:
+            labels = tuple(
+                (name, format_bound(bound) if name == "le" else value) for name, value in labels
+            )
+        prefix = line_prefix(key.sample, labels)
+        return cls(number, key.sample, labels, base, bound, key.documentation, prefix)
+
+    @property
+    def is_bucket(self) -> bool:
+        """Return whether it is a bucket by its name."""
+        return self.sample.endswith("_bucket")
+
+    @property
+    def order(self) -> tuple[Labels, bool, float, str, Labels]:
+        """Its place on the page: the parts of a histogram's series together, buckets by bound,
+        then the sum."""
+        bound = self.bound if self.bound == self.bound else -INFINITE
+        return self.base, not self.is_bucket, bound, self.sample, self.labels
+
+
+def _bound(labels: Labels) -> float:
+    try:
+        return float(dict(labels)["le"])
+    except (KeyError, ValueError):
+        return float("nan")
