@@ -14,7 +14,7 @@ from operator import attrgetter
 from avatar_telemetry.store.family import Family, Labels
 from avatar_telemetry.store.layout import Layout
 from avatar_telemetry.store.metric_file import MetricFile
-from avatar_telemetry.store.series import Key, Series
+from avatar_telemetry.store.series import INFINITE, Key, Series
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,12 @@ class Metric:
             self.series[identity] = series
         return series
 
+    def count(self, series: Series) -> None:
+        """Note that a file has an entry of a series of the metric."""
+        if not series.entries:
+            self._layout = None
+        series.entries += 1
+
     def declare(self, file: MetricFile, doubles: Sequence[float]) -> None:
         """Read how a file declares the metric.
 
@@ -96,18 +102,15 @@ class Metric:
             file: its columns have a place for each series of the metric.
             doubles: the contents of the file.
         """
-        entries = list(self._entries(file))
+        newest = -INFINITE
         bounds: dict[float, float] = {}
-        if self._type == "histogram":
-            for series, index in entries:
-                if series.is_bucket:
-                    declared = bounds.get(series.bound, 0.0)
-                    bounds[series.bound] = max(declared, doubles[index + 1])
-        self._declarations[file] = Declaration(
-            max(doubles[index + 1] for _, index in entries),
-            bounds,
-            set(map(frozenset, self._bounds_in(file).values())),
-        )
+        for series, index in self._entries(file):
+            declared_at = doubles[index + 1]
+            newest = max(newest, declared_at)
+            if series.is_bucket and self._type == "histogram":
+                bounds[series.bound] = max(bounds.get(series.bound, 0.0), declared_at)
+        shapes = set(map(frozenset, self._bounds_in(file).values()))
+        self._declarations[file] = Declaration(newest, bounds, shapes)
 
     def forget(self, file: MetricFile) -> bool:
         """Remove a file.

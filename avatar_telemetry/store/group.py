@@ -93,16 +93,21 @@ class Group:
                 yield family
 
     def by_identifier(self, sample: str) -> dict[str, float]:
-        """The value of a series without labels in each file of a live gauge, as last read."""
+        """The value of a series without labels in each file, as last read.
+
+        Args:
+            sample: of a gauge that is a sum of live values.
+        """
         metric = self.metrics.get(sample)
         series = metric.series.get((sample, ())) if metric else None
         if series is None:
             return {}
-        return {
-            file.identifier: values[series.number]
-            for file, values in self._columns
-            if file.holds(series.number)
-        }
+        values: dict[str, float] = {}
+        for file, column in self._columns:
+            if file.holds(series.number):
+                before = values.get(file.identifier, 0.0)
+                values[file.identifier] = before + column[series.number]
+        return values
 
     def _read_file(self, name: str, identifier: str, contents: Contents) -> set[Metric]:
         used = len(contents.data)
@@ -137,19 +142,21 @@ class Group:
                 file.damaged = True
             else:
                 file.place(series, index, documentation)
+                metric.count(series)
                 yield metric
 
     def _find(self, key: bytes, identifier: str) -> tuple[Metric, Series, str]:
         of_process = self._mode == "all"
         known = key + b"\0" + identifier.encode() if of_process else key
-        if known not in self._keys:
+        found = self._keys.get(known)
+        if found is None:
             parsed = Key.parse(key, identifier if of_process else "")
             metric = self.metrics.setdefault(parsed.metric, Metric(parsed.metric, self._prefix))
             series = metric.find(parsed, self._size)
             if series.number == self._size:
                 self._size += 1
-            self._keys[known] = metric, series, parsed.documentation
-        return self._keys[known]
+            found = self._keys[known] = metric, series, parsed.documentation
+        return found
 
     def _forget(self, name: str) -> set[Metric]:
         """Remove a file; the metrics that were in it."""

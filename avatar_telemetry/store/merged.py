@@ -53,10 +53,10 @@ class MergedStore:
         return sorted(families, key=lambda family: family.name)
 
     def by_identifier(self, prefix: str, sample: str) -> dict[str, float]:
-        """The value of a series without labels in each file of a live gauge, as last read.
+        """The value of a series without labels in each file, as last read.
 
         Args:
-            prefix: how the names of the files begin.
+            prefix: how the names of the files begin, of a gauge that is a sum of live values.
             sample: its name; metric and sample have the same.
         """
         group = self._groups.get(prefix)

@@ -84,20 +84,28 @@ class MetricFile:
         A series whose help text was changed stands twice: the second time in a column of its own,
         so that both are counted.
         """
-        self.widen(series.number + 1)
-        column = next((each for each in self.columns if not each[series.number]), None)
-        if column is None:
-            column = array("I", bytes(4 * (series.number + 1)))
-            self.columns.append(column)
-        column[series.number] = index
-        series.entries += 1
-        if documentation == series.documentation:
-            self.documentations.pop(series.number, None)
+        number = series.number
+        for column in self.columns:
+            _widen(column, number + 1)
+            if not column[number]:
+                break
         else:
-            self.documentations[series.number] = documentation
+            column = array("I")
+            _widen(column, number + 1)
+            self.columns.append(column)
+        column[number] = index
+        if documentation == series.documentation:
+            self.documentations.pop(number, None)
+        else:
+            self.documentations[number] = documentation
 
     def widen(self, size: int) -> None:
         """Give all columns a place for so many series."""
         for column in self.columns:
-            if len(column) < size:
-                column.frombytes(bytes(column.itemsize * (size - len(column))))
+            _widen(column, size)
+
+
+def _widen(column: array[int], size: int) -> None:
+    missing = size - len(column)
+    if missing > 0:
+        column.frombytes(bytes(column.itemsize * missing))

@@ -53,6 +53,7 @@ class Series:
         sample: its name with suffix.
         labels: as they stand on the page.
         base: the labels without the bound, which the parts of a histogram's series have in common.
+        is_bucket: whether it is a bucket by its name.
         bound: of a bucket; not a number where it has none.
         documentation: the help text that it was first seen with.
         prefix: name and labels as they begin its line on the page.
@@ -63,6 +64,7 @@ class Series:
     sample: str
     labels: Labels
     base: Labels
+    is_bucket: bool
     bound: float
     documentation: str
     prefix: str
@@ -73,18 +75,14 @@ class Series:
         """The series of a key."""
         labels = key.labels
         base = tuple(pair for pair in labels if pair[0] != "le")
-        bound = _bound(labels) if key.sample.endswith("_bucket") else 0.0
-        if histogram and key.sample.endswith("_bucket") and bound == bound:
+        is_bucket = key.sample.endswith("_bucket")
+        bound = _bound(labels) if is_bucket else float("nan")
+        if histogram and bound == bound:
             labels = tuple(
                 (name, format_bound(bound) if name == "le" else value) for name, value in labels
             )
         prefix = line_prefix(key.sample, labels)
-        return cls(number, key.sample, labels, base, bound, key.documentation, prefix)
-
-    @property
-    def is_bucket(self) -> bool:
-        """Return whether it is a bucket by its name."""
-        return self.sample.endswith("_bucket")
+        return cls(number, key.sample, labels, base, is_bucket, bound, key.documentation, prefix)
 
     @property
     def order(self) -> tuple[Labels, bool, float, str, Labels]:

@@ -152,31 +152,31 @@ STORE = (
         "if holder is None or is_alive(holder.pid, holder.started):", "if True:",
     ),
     Fault(
-        "merged-oldest", "store/merged.py", "the oldest value of a mostrecent gauge is shown",
-        "max(zip(times, values, strict=True))[1]", "min(zip(times, values, strict=True))[1]",
+        "merged-oldest", "store/group.py", "the oldest value of a mostrecent gauge is shown",
+        "max(row)[1]", "min(row)[1]",
     ),
     Fault(
         "merged-dead-gauges", "store/merged.py", "requests in progress of dead workers are shown",
-        'if match[1].startswith("gauge_live") and match[2] not in alive:',
-        'if match[1].startswith("gauge_dead") and match[2] not in alive:',
+        "elif match[2] in alive or not match[1].startswith(LIVE):", "else:",
     ),
     Fault(
-        "merged-replaced-file", "store/merged.py", "the keys of a replaced file are used on the new",
-        "file is None or file.inode != inode or used < file.used",
-        "file is None or used < file.used",
+        "merged-replaced-file", "store/group.py", "the keys of a replaced file are used on the new",
+        "(file.inode != contents.inode or used < file.used)", "used < file.used",
     ),
     Fault(
-        "merged-absent-minimum", "store/merged.py", "a series that one file lacks has the minimum 0",
+        "merged-absent-minimum", "store/group.py", "a series that one file lacks has the minimum 0",
         '"min": float("inf")', '"min": 0.0',
     ),
     Fault(
-        "merged-first-bucket-count", "store/merged.py", "a histogram has the count of one bucket",
+        "merged-first-bucket-count", "store/layout.py", "a histogram has the count of one bucket",
         "lines += (buckets[-1], values[stop])", "lines += (buckets[0], values[stop])",
+        ("store/merged",),
     ),
     Fault(
-        "merged-help-replaces", "store/merged.py", "a changed help text loses what was counted",
-        "column = next((each for each in columns if identity not in each), None)",
-        "column = columns[0]",
+        "merged-help-replaces", "store/metric_file.py",
+        "a changed help text loses what was counted",
+        "            if not column[number]:\n                break\n", "            break\n",
+        ("store/merged",),
     ),
     Fault(
         "metrics-ceiling", "store/metrics.py", "one series more than the ceiling is made",
@@ -325,34 +325,57 @@ STORE = (
     ),
     Fault(
         "merged-old-type", "store/merged.py", "series of an old type are added to the new ones",
-        "        if self._newest[metric][1] != file.prefix:\n            return False\n", "",
+        "metric.superseded = metric is not newest", "metric.superseded = False",
         ("store/declarations",),
     ),
     Fault(
-        "merged-other-bounds", "store/merged.py", "histograms of other bounds are added",
-        "return own is None or own >= self.shown[metric]", "return True", ("store/declarations",),
+        "merged-other-bounds", "store/declarations.py", "histograms of other bounds are added",
+        "if not own >= bounds}", "if False}",
     ),
     Fault(
-        "merged-late-declaration", "store/merged.py", "a reload's declaration is never the newest",
-        "if layout != self._layout or self.left_out:", "if layout != self._layout:",
+        "merged-late-declaration", "store/group.py", "a reload's declaration is never the newest",
+        "if file.revision != contents.revision or", "if",
         ("store/declarations",),
     ),
     Fault(
-        "merged-gone-gauge", "store/merged.py", "gauges that are just cleared count as unreadable",
-        "        except FileNotFoundError:\n            return None  # the master",
-        "        except FileNotFoundError:\n            self.unreadable += 1\n            return None  # the master",
+        "mapped-revision", "store/mapped.py", "a reader cannot see that a series is declared again",
+        "revision(self._bytes) % MAX_REVISION + 1", "0", ("store/declarations",),
     ),
     Fault(
-        "merged-damaged-key", "store/merged.py", "one damaged key hides the rest of its file",
-        "                file.damaged = True\n                continue\n", "                raise\n",
+        "merged-new-series", "store/declarations.py", "a new series is not on the page",
+        "        if not series.entries:\n            self._layout = None\n        series.entries += 1",
+        "        series.entries += 1", ("store/group",),
+    ),
+    Fault(
+        "merged-vanished-series", "store/declarations.py", "a series outlives its files",
+        "            if not series.entries:\n                self._layout = None\n        return True",
+        "        return True", ("store/group",),
+    ),
+    Fault(
+        "merged-old-help", "store/declarations.py", "a changed help text is never shown",
+        "self.excluded or len(self._documentations) > 1", "self.excluded", ("store/group",),
+    ),
+    Fault(
+        "merged-short-column", "store/group.py", "a file without a new series adds to it",
+        "repeat(self._absent, self._size - len(values))", "repeat(1.0, self._size - len(values))",
+    ),
+    Fault(
+        "merged-gone-gauge", "store/group.py", "gauges that are just cleared count as unreadable",
+        "            except FileNotFoundError:\n",
+        "            except FileNotFoundError:\n                self.unreadable += 1\n",
+        ("store/merged",),
+    ),
+    Fault(
+        "merged-damaged-key", "store/group.py", "one damaged key hides the rest of its file",
+        "                file.damaged = True\n", "                raise\n", ("store/merged",),
     ),
     Fault(
         "merged-foreign-file", "store/merged.py", "a file of another name is read as a counter",
         "if match is None or match[1] not in MODES:", "if match is None:",
     ),
     Fault(
-        "merged-one-identifier", "store/merged.py", "gauges of all processes become one",
-        '"" if MODES[prefix] != "all" else identifier', '""',
+        "merged-one-identifier", "store/group.py", "gauges of all processes become one",
+        'of_process = self._mode == "all"', "of_process = False", ("store/merged",),
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
