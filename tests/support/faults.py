@@ -153,7 +153,7 @@ STORE = (
     ),
     Fault(
         "merged-oldest", "store/group.py", "the oldest value of a mostrecent gauge is shown",
-        "max(row)[1]", "min(row)[1]",
+        "max(row)[1]", "min(row)[1]", ("store/merged",),
     ),
     Fault(
         "merged-dead-gauges", "store/merged.py", "requests in progress of dead workers are shown",
@@ -162,10 +162,11 @@ STORE = (
     Fault(
         "merged-replaced-file", "store/group.py", "the keys of a replaced file are used on the new",
         "(file.inode != contents.inode or used < file.used)", "used < file.used",
+        ("store/merged",),
     ),
     Fault(
         "merged-absent-minimum", "store/group.py", "a series that one file lacks has the minimum 0",
-        '"min": float("inf")', '"min": 0.0',
+        '"min": float("inf")', '"min": 0.0', ("store/merged",),
     ),
     Fault(
         "merged-first-bucket-count", "store/layout.py", "a histogram has the count of one bucket",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,3 +196,53 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = hypothesis_settings(stateful_step_count=30)
+
+
+def test_the_help_text_of_the_last_file_is_shown(tmp_path: Path) -> None:
+    """A changed text of a known series replaces the old one, and goes with its file."""
+    store = MergedStore(tmp_path)
+    shown = []
+    for slot, text in (("0", "old"), ("1", "new")):
+        file = MappedFile(tmp_path / f"counter_{slot}.db")
+        file.cell(encode_key("m", "m_total", {}, text))
+        file.close()
+        shown += [family.documentation for family in store.read([])]
+    (tmp_path / "counter_1.db").unlink()
+    shown += [family.documentation for family in store.read([])]
+    assert shown == ["old", "new", "old"]
+
+
+def test_each_process_has_its_requests_in_progress(tmp_path: Path) -> None:
+    """A live gauge is known for each process, also where another series of the file has two
+    help texts, until the file has gone."""
+    store = MergedStore(tmp_path)
+    key = encode_key(IN_PROGRESS.name, IN_PROGRESS.name, {}, "")
+    other = [encode_key("g", "g", {}, text) for text in ("old", "new")]
+    for slot, value in (("0", 2.0), ("1", 0.0)):
+        file = MappedFile(tmp_path / f"{IN_PROGRESS.prefix}_{slot}.db")
+        for each in (*other, key):
+            doubles, index = file.cell(each)
+            doubles[index] = value
+        file.close()
+    asked = IN_PROGRESS.prefix, IN_PROGRESS.name
+    assert store.by_identifier(*asked) == {}
+    store.read(["0", "1"])
+    assert store.by_identifier(*asked) == {"0": 2.0, "1": 0.0}
+    assert store.by_identifier(IN_PROGRESS.prefix, "g") == {"0": 4.0, "1": 0.0}
+    store.read(["1"])
+    assert store.by_identifier(*asked) == {"1": 0.0}
+
+
+def test_series_that_have_gone_are_forgotten(tmp_path: Path) -> None:
+    """Live gauges whose labels each process chooses anew do not fill the reader's memory."""
+    store = MergedStore(tmp_path)
+    for number in range(50):
+        file = MappedFile(tmp_path / "gauge_livesum_0.db")
+        for each in range(4):
+            file.cell(encode_key("g", "g", {"a": f"{number}/{each}"}, ""))
+        file.close()
+        (family,) = store.read(["0"])
+        assert len(family.values) == 4
+        (tmp_path / "gauge_livesum_0.db").unlink()
+    group = store._groups["gauge_livesum"]
+    assert len(group._keys) <= 8
