@@ -14,7 +14,7 @@ from operator import attrgetter
 from avatar_telemetry.store.family import Family, Labels
 from avatar_telemetry.store.layout import Layout
 from avatar_telemetry.store.metric_file import MetricFile
-from avatar_telemetry.store.series import INFINITE, Key, Series
+from avatar_telemetry.store.series import INFINITE, Key, Series, Shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +74,19 @@ class Metric:
         """How many of its series are in a file."""
         return sum(each.entries > 0 for each in self.series.values())
 
-    def find(self, key: Key, number: int) -> Series:
+    def find(self, key: Key, number: int, shared: Shared) -> Series:
         """The series of a key.
 
         Args:
             key: of this metric.
             number: of a new series.
+            shared: the values that are kept once for all series.
         """
         self._documentations.add(key.documentation)
         identity = (key.sample, key.labels)
         series = self.series.get(identity)
         if series is None:
-            series = Series.of(number, key, histogram=self._type == "histogram")
+            series = Series.of(number, key, shared, histogram=self._type == "histogram")
             self.series[identity] = series
         return series
 

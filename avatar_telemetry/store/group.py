@@ -13,7 +13,7 @@ from avatar_telemetry.store.declarations import Metric
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.mapped import HEADER, CorruptFileError, read_entries
 from avatar_telemetry.store.metric_file import Contents, MetricFile
-from avatar_telemetry.store.series import Key, Series
+from avatar_telemetry.store.series import Key, Series, Shared
 
 MODES = {
     "counter": "sum", "histogram": "sum", "summary": "sum",
@@ -48,6 +48,7 @@ class Group:
         self._absent: Any = (0.0, 0.0) if self._mode == "mostrecent" else ABSENT[self._mode]
         self._files: dict[str, MetricFile] = {}
         self._keys: dict[bytes, tuple[Metric, Series, str]] = {}
+        self._shared: Shared = {}
         self._size = 0
         self._columns: list[tuple[MetricFile, Sequence[Any]]] = []
         self._values: Sequence[float] = ()
@@ -150,9 +151,9 @@ class Group:
         known = key + b"\0" + identifier.encode() if of_process else key
         found = self._keys.get(known)
         if found is None:
-            parsed = Key.parse(key, identifier if of_process else "")
+            parsed = Key.parse(key, identifier if of_process else "", self._shared)
             metric = self.metrics.setdefault(parsed.metric, Metric(parsed.metric, self._prefix))
-            series = metric.find(parsed, self._size)
+            series = metric.find(parsed, self._size, self._shared)
             if series.number == self._size:
                 self._size += 1
             found = self._keys[known] = metric, series, parsed.documentation

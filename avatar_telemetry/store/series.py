@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from avatar_telemetry.store.family import (
     Labels,
@@ -17,6 +17,9 @@ from avatar_telemetry.store.family import (
 
 INFINITE = float("inf")
 
+Shared = dict[Any, Any]
+"""Each value by itself, so that equal ones of many series are kept once."""
+
 
 class Key(NamedTuple):
     """A key of a metric file, parsed."""
@@ -27,21 +30,26 @@ class Key(NamedTuple):
     documentation: str
 
     @classmethod
-    def parse(cls, key: bytes, identifier: str) -> Key:
+    def parse(cls, key: bytes, identifier: str, shared: Shared) -> Key:
         """Parse a key.
 
         Args:
             key: as it stands in the file.
             identifier: of the process that writes the file, where each process has series of its
                 own; else empty.
+            shared: the values that are kept once for all keys.
         """
         metric, sample, labels, documentation = json.loads(key)
         pairs = legal_labels(labels)
         if identifier and "pid" not in dict(pairs):
             pairs = (*pairs, ("pid", identifier))
+        share = shared.setdefault
+        metric, sample = legal_name(str(metric)), legal_name(str(sample))
+        text = printable(str(documentation))
         return cls(
-            legal_name(str(metric)), legal_name(str(sample)), pairs, printable(str(documentation))
-        )
+            share(metric, metric), share(sample, sample),
+            tuple(share(pair, pair) for pair in pairs), share(text, text),
+        )  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
@@ -71,18 +79,23 @@ class Series:
     entries: int = 0
 
     @classmethod
-    def of(cls, number: int, key: Key, *, histogram: bool) -> Series:
+    def of(cls, number: int, key: Key, shared: Shared, *, histogram: bool) -> Series:
         """The series of a key."""
         labels = key.labels
         base = tuple(pair for pair in labels if pair[0] != "le")
         is_bucket = key.sample.endswith("_bucket")
         bound = _bound(labels) if is_bucket else float("nan")
         if histogram and bound == bound:
+            canonical = ("le", format_bound(bound))
             labels = tuple(
-                (name, format_bound(bound) if name == "le" else value) for name, value in labels
+                shared.setdefault(canonical, canonical) if pair[0] == "le" else pair
+                for pair in labels
             )
-        prefix = line_prefix(key.sample, labels)
-        return cls(number, key.sample, labels, base, is_bucket, bound, key.documentation, prefix)
+        return cls(
+            number, key.sample, key.labels if labels == key.labels else labels,
+            shared.setdefault(base, base), is_bucket, shared.setdefault(bound, bound),
+            key.documentation, line_prefix(key.sample, labels),
+        )  # fmt: skip
 
     @property
     def order(self) -> tuple[Labels, bool, float, str, Labels]:
