@@ -7,8 +7,9 @@ those that cannot be are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from avatar_telemetry.store.family import Family, Labels
@@ -16,8 +17,11 @@ from avatar_telemetry.store.layout import Layout
 from avatar_telemetry.store.metric_file import MetricFile
 from avatar_telemetry.store.series import INFINITE, Key, Series, Shared
 
+Entry = tuple[Series, int]
+"""A series in a file, and the index of its value."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Declaration:
     """How one file declares a metric.
 
@@ -27,9 +31,9 @@ class Declaration:
         shapes: the different sets of bounds that single histograms have.
     """
 
-    newest: float
-    bounds: dict[float, float]
-    shapes: set[frozenset[float]]
+    newest: float = -INFINITE
+    bounds: dict[float, float] = field(default_factory=dict)
+    shapes: set[frozenset[float]] = field(default_factory=set)
 
 
 class Metric:
@@ -52,6 +56,8 @@ class Metric:
         self._type = prefix.partition("_")[0]
         self.series: dict[tuple[str, Labels], Series] = {}
         """All series that it ever had in the files, by their sample and labels."""
+        self._ordered: list[Series] = []
+        self._buckets: dict[Labels, list[Series]] = {}
         self._documentations: set[str] = set()
         self._declarations: dict[MetricFile, Declaration] = {}
         self._layout: Layout | None = None
@@ -72,7 +78,7 @@ class Metric:
 
     def count_held(self) -> int:
         """How many of its series are in a file."""
-        return sum(each.entries > 0 for each in self.series.values())
+        return sum(each.entries > 0 for each in self._ordered)
 
     def find(self, key: Key, number: int, shared: Shared) -> Series:
         """The series of a key.
@@ -88,6 +94,9 @@ class Metric:
         if series is None:
             series = Series.of(number, key, shared, histogram=self._type == "histogram")
             self.series[identity] = series
+            insort(self._ordered, series, key=attrgetter("order"))
+            if series.is_bucket and self._type == "histogram":
+                self._buckets.setdefault(series.base, []).append(series)
         return series
 
     def count(self, series: Series) -> None:
@@ -96,22 +105,34 @@ class Metric:
             self._layout = None
         series.entries += 1
 
-    def declare(self, file: MetricFile, doubles: Sequence[float]) -> None:
+    def declare(
+        self, file: MetricFile, doubles: Sequence[float], new: Iterable[Entry] | None = None
+    ) -> None:
         """Read how a file declares the metric.
 
         Args:
-            file: its columns have a place for each series of the metric.
+            file: where the metric is.
             doubles: the contents of the file.
+            new: the entries that were not there before, or ``None`` to read all of them.
         """
-        newest = -INFINITE
-        bounds: dict[float, float] = {}
-        for series, index in self._entries(file):
+        if new is None:
+            new = list(self._entries(file))
+            self._declarations[file] = Declaration()
+        declaration = self._declarations.setdefault(file, Declaration())
+        counts: dict[Labels, int] = {}
+        for series, index in new:
             declared_at = doubles[index + 1]
-            newest = max(newest, declared_at)
+            declaration.newest = max(declaration.newest, declared_at)
             if series.is_bucket and self._type == "histogram":
-                bounds[series.bound] = max(bounds.get(series.bound, 0.0), declared_at)
-        shapes = set(map(frozenset, self._bounds_in(file).values()))
-        self._declarations[file] = Declaration(newest, bounds, shapes)
+                counts[series.base] = counts.get(series.base, 0) + 1
+                before = declaration.bounds.get(series.bound, 0.0)
+                declaration.bounds[series.bound] = max(before, declared_at)
+        bounds = self._bounds_in(file, counts)
+        if any(len(own) != counts[base] for base, own in bounds.items()):
+            # A histogram that was there in part has another set of bounds now.
+            declaration.shapes.clear()
+            bounds = self._bounds_in(file, self._buckets)
+        declaration.shapes.update(map(frozenset, filter(None, bounds.values())))
 
     def forget(self, file: MetricFile) -> bool:
         """Remove a file.
@@ -164,31 +185,29 @@ class Metric:
             if self._type != "histogram" or series.sample.endswith("_sum")
         )
 
-    def _bounds_in(self, file: MetricFile) -> dict[Labels, set[float]]:
-        """The bounds of each histogram in a file."""
-        bounds: dict[Labels, set[float]] = {}
-        if self._type == "histogram":
-            for series, _ in self._entries(file):
-                if series.is_bucket:
-                    bounds.setdefault(series.base, set()).add(series.bound)
-        return bounds
+    def _bounds_in(self, file: MetricFile, bases: Iterable[Labels]) -> dict[Labels, set[float]]:
+        """The bounds of these histograms in a file."""
+        return {
+            base: {each.bound for each in self._buckets[base] if file.holds(each.number)}
+            for base in bases
+        }
 
     def _without(self, bounds: frozenset[float], file: MetricFile) -> frozenset[int]:
         """Numbers of the series that belong to histograms of a file without these bounds."""
-        without = {base for base, own in self._bounds_in(file).items() if not own >= bounds}
-        return frozenset(each.number for each in self.series.values() if each.base in without)
+        bounds_in = self._bounds_in(file, self._buckets)
+        without = {base for base, own in bounds_in.items() if own and not own >= bounds}
+        return frozenset(each.number for each in self._ordered if each.base in without)
 
     def _is_merged(self, series: Series, file: MetricFile) -> bool:
         return file.holds(series.number) and series.number not in self.excluded.get(file, ())
 
     def _lay_out(self) -> Layout:
-        members = [each for each in self.series.values() if each.entries]
+        members = [each for each in self._ordered if each.entries]
         if self.excluded:
             members = [
                 each for each in members
                 if any(self._is_merged(each, file) for file in self._declarations)
             ]  # fmt: skip
-        members.sort(key=attrgetter("order"))
         text = self._documentation_of(members[0]) if members else ""
         return Layout(self.name, self._type, text, members, self.bounds)
 
@@ -200,10 +219,10 @@ class Metric:
         last = max(files, key=attrgetter("name"))
         return last.documentations.get(series.number, series.documentation)
 
-    def _entries(self, file: MetricFile) -> Iterator[tuple[Series, int]]:
+    def _entries(self, file: MetricFile) -> Iterator[Entry]:
         """The series that a file has, each with the index of its value."""
         for column in file.columns:
             size = len(column)
-            for series in self.series.values():
+            for series in self._ordered:
                 if series.number < size and (index := column[series.number]):
                     yield series, index

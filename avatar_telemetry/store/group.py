@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from avatar_telemetry.store.declarations import Metric
+from avatar_telemetry.store.declarations import Entry, Metric
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.mapped import HEADER, CorruptFileError, read_entries
 from avatar_telemetry.store.metric_file import Contents, MetricFile
@@ -41,8 +41,6 @@ class Group:
         self.metrics: dict[str, Metric] = {}
         self.unreadable = 0
         """Files that the last read could not read, wholly or in part."""
-        self.is_sparse = False
-        """Whether most series have vanished with their files."""
         self._prefix = prefix
         self._mode = MODES[prefix]
         self._absent: Any = (0.0, 0.0) if self._mode == "mostrecent" else ABSENT[self._mode]
@@ -50,8 +48,15 @@ class Group:
         self._keys: dict[bytes, tuple[Metric, Series, str]] = {}
         self._shared: Shared = {}
         self._size = 0
+        self._has_shrunk = False
         self._columns: list[tuple[MetricFile, Sequence[Any]]] = []
         self._values: Sequence[float] = ()
+
+    @property
+    def is_sparse(self) -> bool:
+        """Return whether most of the series have vanished with their files."""
+        held = (metric.count_held() for metric in self.metrics.values())
+        return self._has_shrunk and 2 * sum(held) < self._size
 
     def read(self, folder: Path, names: Mapping[str, str]) -> set[str]:
         """Read the values, and what has changed in the files.
@@ -64,6 +69,7 @@ class Group:
             The metrics whose declarations may have changed.
         """
         self.unreadable = 0
+        self._has_shrunk = False
         self._columns = []
         changed: set[Metric] = set()
         for name in self._files.keys() - names.keys():
@@ -78,9 +84,6 @@ class Group:
                 self.unreadable += 1
         for metric in changed:
             metric.settle()
-        if changed:
-            held = sum(metric.count_held() for metric in self.metrics.values())
-            self.is_sparse = 2 * held < self._size
         self._values = self._merge()
         if not self._prefix.startswith(LIVE):
             self._columns = []
@@ -123,28 +126,40 @@ class Group:
             changed = self._forget(name)
             file = MetricFile(name, identifier, contents.inode, contents.revision)
             self._files[name] = file
-        declared = set(self._place(file, entries))
+        placed = self._place(file, entries)
+        for metric, new in placed.items():
+            metric.declare(file, doubles, new)
+        changed |= placed.keys()
         if file.revision != contents.revision or self._mode == "mostrecent":
-            declared |= {each for each in self.metrics.values() if each.is_declared_in(file)}
-        for metric in declared:
-            metric.declare(file, doubles)
+            again = {each for each in self.metrics.values() if each.is_declared_in(file)}
+            for metric in again:
+                metric.declare(file, doubles)
+            changed |= again
         file.used, file.revision = used, contents.revision
         self.unreadable += file.damaged
         file.widen(self._size)
         self._columns += [(file, self._gather(column, doubles)) for column in file.columns]
-        return changed | declared
+        return changed
 
-    def _place(self, file: MetricFile, entries: Iterable[tuple[bytes, int]]) -> Iterator[Metric]:
-        """Note where new entries stand; the metrics that they are of."""
+    def _place(
+        self, file: MetricFile, entries: Iterable[tuple[bytes, int]]
+    ) -> dict[Metric, list[Entry]]:
+        """Note where new entries stand.
+
+        Returns:
+            The entries by the metrics that they are of.
+        """
+        placed: dict[Metric, list[Entry]] = {}
         for key, index in entries:
             try:
                 metric, series, documentation = self._find(key, file.identifier)
             except UNREADABLE:
                 file.damaged = True
-            else:
-                file.place(series, index, documentation)
-                metric.count(series)
-                yield metric
+                continue
+            file.place(series, index, documentation)
+            metric.count(series)
+            placed.setdefault(metric, []).append((series, index))
+        return placed
 
     def _find(self, key: bytes, identifier: str) -> tuple[Metric, Series, str]:
         of_process = self._mode == "all"
@@ -162,6 +177,7 @@ class Group:
     def _forget(self, name: str) -> set[Metric]:
         """Remove a file; the metrics that were in it."""
         file = self._files.pop(name, None)
+        self._has_shrunk = self._has_shrunk or file is not None
         return {each for each in self.metrics.values() if file and each.forget(file)}
 
     def _gather(self, column: array[int], doubles: memoryview[float]) -> Sequence[Any]:

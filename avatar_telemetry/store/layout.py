@@ -67,6 +67,7 @@ class Layout:
 
     def _put_together(self, members: Sequence[Series]) -> None:
         """Lines of the histograms: cumulative buckets, their count, the sum (text formats)."""
+        totals = (self._metric + "_count", self._metric + "_sum")
         position = 0
         for _, parts in groupby(members, key=attrgetter("base")):
             *buckets, last = parts
@@ -77,10 +78,10 @@ class Layout:
                     if self._shown is None or each.bound in self._shown
                 ]  # fmt: skip
                 self._add_lines([buckets[number] for number in lines])
-                for name in (self._metric + "_count", self._metric + "_sum"):
-                    self._names.append(name)
-                    self._labels.append(last.base)
-                    self._prefixes.append(line_prefix(name, last.base))
+                labels = line_prefix("", last.base)
+                self._names += totals
+                self._labels += [last.base, last.base]
+                self._prefixes += [totals[0] + labels, totals[1] + labels]
                 stop = position + len(buckets)
                 self._histograms.append((position, stop, [] if self._shown is None else lines))
             position += len(buckets) + 1
