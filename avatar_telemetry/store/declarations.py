@@ -54,6 +54,7 @@ class Metric:
         self.excluded: dict[MetricFile, frozenset[int]] = {}
         """Numbers of the series of a file that lack some of these bounds."""
         self._type = prefix.partition("_")[0]
+        self._is_histogram = self._type == "histogram"
         self.series: dict[tuple[str, Labels], Series] = {}
         """All series that it ever had in the files, by their sample and labels."""
         self._ordered: list[Series] = []
@@ -92,10 +93,10 @@ class Metric:
         identity = (key.sample, key.labels)
         series = self.series.get(identity)
         if series is None:
-            series = Series.of(number, key, shared, histogram=self._type == "histogram")
+            series = Series.of(number, key, shared, histogram=self._is_histogram)
             self.series[identity] = series
             insort(self._ordered, series, key=attrgetter("order"))
-            if series.is_bucket and self._type == "histogram":
+            if series.is_bucket and self._is_histogram:
                 self._buckets.setdefault(series.base, []).append(series)
         return series
 
@@ -106,7 +107,7 @@ class Metric:
         series.entries += 1
 
     def declare(
-        self, file: MetricFile, doubles: Sequence[float], new: Iterable[Entry] | None = None
+        self, file: MetricFile, doubles: Sequence[float], new: Sequence[Entry] | None = None
     ) -> None:
         """Read how a file declares the metric.
 
@@ -119,11 +120,11 @@ class Metric:
             new = list(self._entries(file))
             self._declarations[file] = Declaration()
         declaration = self._declarations.setdefault(file, Declaration())
+        times = [doubles[index + 1] for _, index in new]
+        declaration.newest = max([declaration.newest, *times])
         counts: dict[Labels, int] = {}
-        for series, index in new:
-            declared_at = doubles[index + 1]
-            declaration.newest = max(declaration.newest, declared_at)
-            if series.is_bucket and self._type == "histogram":
+        for (series, _), declared_at in zip(new, times, strict=True) if self._is_histogram else ():
+            if series.is_bucket:
                 counts[series.base] = counts.get(series.base, 0) + 1
                 before = declaration.bounds.get(series.bound, 0.0)
                 declaration.bounds[series.bound] = max(before, declared_at)
@@ -182,7 +183,7 @@ class Metric:
             self.superseded or series.number in self.excluded.get(file, ())
             for file in self._declarations
             for series, _ in self._entries(file)
-            if self._type != "histogram" or series.sample.endswith("_sum")
+            if not self._is_histogram or series.sample.endswith("_sum")
         )
 
     def _bounds_in(self, file: MetricFile, bases: Iterable[Labels]) -> dict[Labels, set[float]]:
