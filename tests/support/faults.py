@@ -331,7 +331,7 @@ STORE = (
     ),
     Fault(
         "merged-other-bounds", "store/declarations.py", "histograms of other bounds are added",
-        "if not own >= bounds}", "if False}",
+        "if own and not own >= bounds}", "if False}",
     ),
     Fault(
         "merged-late-declaration", "store/group.py", "a reload's declaration is never the newest",

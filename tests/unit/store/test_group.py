@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +23,7 @@ from avatar_telemetry.store.family import format_bound
 from avatar_telemetry.store.instruments import IN_PROGRESS
 from avatar_telemetry.store.mapped import Book, MappedFile, encode_key
 from avatar_telemetry.store.merged import MergedStore
+from tests.support.paths import REPOSITORY
 from tests.support.samples import samples_in
 
 SLOTS = ("0", "1", "10")
@@ -246,3 +250,46 @@ def test_series_that_have_gone_are_forgotten(tmp_path: Path) -> None:
         (tmp_path / "gauge_livesum_0.db").unlink()
     group = store._groups["gauge_livesum"]
     assert len(group._keys) <= 8
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from avatar_telemetry.store.instruments import DURATION, REQUESTS
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.metrics import Metrics
+
+book = Book()
+book.open(Path(sys.argv[1]), sys.argv[2])
+metrics = Metrics(book, 100_000)
+for number in range(400):
+    metrics.count(REQUESTS, "GET", "200", f"/{number}")
+    metrics.observe(DURATION, 0.1, "GET", "200", f"/{number}")
+"""
+
+
+def test_files_that_grow_while_they_are_read(tmp_path: Path) -> None:
+    """While two processes make series at full speed no read fails, and no counter goes
+    back."""
+    store = MergedStore(tmp_path)
+    with ExitStack() as running:
+        command = [sys.executable, "-c", WRITER, str(tmp_path)]
+        processes = [
+            running.enter_context(subprocess.Popen([*command, slot], cwd=REPOSITORY))
+            for slot in ("0", "1")
+        ]
+        before: dict[str, float] = {}
+        while None in [process.poll() for process in processes]:
+            values = {
+                prefix: value
+                for family in store.read([])
+                if family.type == "counter"
+                for prefix, value in zip(family.prefixes, family.values, strict=True)
+            }
+            assert store.unreadable == 0
+            assert {key for key, value in before.items() if values.get(key, -1.0) < value} == set()
+            before = values
+        assert [process.returncode for process in processes] == [0, 0]
+    expected = MergedStore(tmp_path).read([])
+    assert render(store.read([]), openmetrics=True) == render(expected, openmetrics=True)
+    assert store.left_out == {}
