@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
@@ -163,7 +164,7 @@ class Group:
 
     def _find(self, key: bytes, identifier: str) -> tuple[Metric, Series, str]:
         of_process = self._mode == "all"
-        known = key + b"\0" + identifier.encode() if of_process else key
+        known = key + b"\0" + os.fsencode(identifier) if of_process else key
         found = self._keys.get(known)
         if found is None:
             parsed = Key.parse(key, identifier if of_process else "", self._shared)
