@@ -297,6 +297,13 @@ class Book:
         file = self._files.get(prefix)
         return (file is not None and key in file.cells) or (prefix, key) in self._memory
 
+    def count(self, prefix: str, start: str) -> int:
+        """Return how many values have a key that begins with a text. Call it with the lock held."""
+        file = self._files.get(prefix)
+        keys = file.cells if file is not None else (key for kind, key in self._memory
+                                                    if kind == prefix)  # fmt: skip
+        return sum(key.startswith(start) for key in keys)
+
     def adopt(self, value: Any) -> None:
         """Place a value of the application, here and again after every :meth:`open`."""
         with self.lock:
