@@ -119,16 +119,16 @@ class StoredMetric:
     def _find(self, labels: dict[str, str]) -> Series | None:
         series = self._series.get(frozenset(labels.items()))
         if series is None:
-            # Those of the slot's earlier holders count, too: its files keep them.
-            is_known = self._book.knows(self.prefix, self._key(self._sample, labels))
-            if not is_known and (self._count or 0) >= MAX_SERIES - 1:
-                self.is_full = True
-                return None
-            series = self._make(labels)
             if self._count is None:
-                self._count = self._book.count(self.prefix, self._start())
-            elif not is_known:
+                # Those of the slot's earlier holders count, too: its files keep them.
+                start = f"{json.dumps([self.name, self._sample])[:-1]}, "
+                self._count = self._book.count(self.prefix, start)
+            if not self._book.knows(self.prefix, self._key(self._sample, labels)):
+                if self._count >= MAX_SERIES - 1:
+                    self.is_full = True
+                    return None
                 self._count += 1
+            series = self._make(labels)
         return series
 
     def _make(self, labels: dict[str, str]) -> Series:
@@ -148,9 +148,6 @@ class StoredMetric:
 
     def _key(self, sample: str, labels: dict[str, str]) -> str:
         return encode_key(self.name, sample, labels, self.documentation)
-
-    def _start(self) -> str:
-        return f"{json.dumps([self.name, self._sample])[:-1]}, "
 
 
 def stored_values(folder: Path, metric: StoredMetric) -> dict[Labels, float]:

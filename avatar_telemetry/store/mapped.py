@@ -17,7 +17,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -299,9 +299,11 @@ class Book:
 
     def count(self, prefix: str, start: str) -> int:
         """Return how many values have a key that begins with a text. Call it with the lock held."""
+        if self._location is not None and prefix not in self._files:
+            with suppress(OSError, CorruptFileError, ValueError):  # reported with the first value
+                self._open_file(prefix)
         file = self._files.get(prefix)
-        keys = file.cells if file is not None else (key for kind, key in self._memory
-                                                    if kind == prefix)  # fmt: skip
+        keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
         return sum(key.startswith(start) for key in keys)
 
     def adopt(self, value: Any) -> None:
