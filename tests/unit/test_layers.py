@@ -47,6 +47,9 @@ LAYERS = (
         "config/variable",
     },
     {
+        "store/api_instruments",
+        "store/api_meters",
+        "store/api_series",
         "export/continuity",
         "export/exporters",
         "store/folder",
@@ -71,7 +74,6 @@ LAYERS = (
         "decorators",
         "scrape/exposition",
         "export/leader",
-        "export/meters",
         "wsgi/head",
         "wsgi/middleware",
         "wsgi/outcome",
