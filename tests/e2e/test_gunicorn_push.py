@@ -22,6 +22,7 @@ from tests.support.otlp_faults import Fault
 from tests.support.otlp_records import INSTANCE, plain
 from tests.support.otlp_sink import OtlpSink
 from tests.support.pushed_metrics import (
+    api_metrics,
     assert_goes_on,
     environment,
     latest,
@@ -266,7 +267,7 @@ def test_api_metrics_are_merged(serve: Serve, sink: OtlpSink) -> None:
     """What code in workers counts through the API is pushed once, summed over all of them."""
     server = serve(env=environment(sink.url), workers=2, config=METERED)
     mine = ("my_calls_total", frozenset({("otel_scope_name", "mine")}))
-    eventually(lambda: latest(sink).get(mine) == 4)
+    eventually(lambda: api_metrics(sink).get(mine) == 4)
     assert server.metrics()[mine] == 4
     instances = {plain(each.resource.attributes)[INSTANCE] for each in sink.resource_metrics()}
     assert instances == {"here"}
