@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from math import inf, isfinite, nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.metrics import (
@@ -31,7 +30,6 @@ from avatar_telemetry.store.api_series import (
     Labels,
     Series,
     StoredMetric,
-    stored_values,
 )
 from avatar_telemetry.store.mapped import Book
 
@@ -101,7 +99,7 @@ class Instrument:
         self._book = recording.book
         self._guard = recording.guard
         self._warn = recording.warn
-        self._metric = metric
+        self.metric = metric
         self._scope = scope
         self._resolved: dict[Any, Series] = {}
 
@@ -126,7 +124,7 @@ class Instrument:
             what = "negative" if isfinite(amount) else "not finite"
         except (TypeError, ValueError, OverflowError):
             what = "no number"
-        self._warn(BAD_AMOUNT, self._metric.name, what)
+        self._warn(BAD_AMOUNT, self.metric.name, what)
         return False
 
     def _series(self, attributes: Attributes) -> Series:
@@ -142,11 +140,11 @@ class Instrument:
 
     def _resolve(self, attributes: Attributes, key: Any) -> Series:
         if attributes and not isinstance(attributes, Mapping):
-            self._warn(BAD_ATTRIBUTES, self._metric.name)
+            self._warn(BAD_ATTRIBUTES, self.metric.name)
             attributes = None
-        series = self._metric.series(label_values(attributes or {}), self._scope)
-        if self._metric.is_full:
-            self._warn(FULL, self._metric.name)
+        series = self.metric.series(label_values(attributes or {}), self._scope)
+        if self.metric.is_full:
+            self._warn(FULL, self.metric.name)
         is_simple = key is not None and (not key or CACHED_TYPES.issuperset(key[1]))
         if is_simple and len(self._resolved) < MAX_RESOLVED:
             self._resolved[key] = series
@@ -201,7 +199,7 @@ class StoredHistogram(Instrument, Histogram):
     def _write(self, series: Series, amount: float) -> None:
         total, *_ = series.values
         total.add(amount)
-        series.values[1 + bisect_left(self._metric.bounds, amount)].add(1.0)
+        series.values[1 + bisect_left(self.metric.bounds, amount)].add(1.0)
 
 
 class StoredGauge(Instrument, Gauge):
@@ -244,7 +242,7 @@ class Observed(Instrument):
     ) -> None:
         super().__init__(recording, metric, scope)
         self._callbacks: list[Ask] = []
-        self._stored: dict[Labels, float] | None = None
+        self._stored: dict[Labels, float] = {}
         self._last: dict[Series, float] = {}
 
     def add_callbacks(self, callbacks: Iterable[CallbackT]) -> None:
@@ -259,27 +257,28 @@ class Observed(Instrument):
             else:
                 self._callbacks.append(callback)
 
-    def take_over(self) -> None:
-        """Another process may have observed before."""
-        self._stored = None
+    def take_over(self, stored: dict[Labels, float]) -> None:
+        """Observe from now on, as another process may have done before.
+
+        Args:
+            stored: the sum of each series over all processes.
+        """
+        self._stored = stored
         self._last = {}
 
-    def observe(self, folder: Path, timeout: float) -> None:
+    def observe(self, timeout: float) -> None:
         """Ask the callbacks and record what they report. Never raises.
 
         Args:
-            folder: the runtime folder.
             timeout: seconds, for the callbacks.
         """
         with self._guard.at("meters"):
-            if self._stored is None:
-                self._stored = stored_values(folder, self._metric)
             reported, is_whole = self._ask(CallbackOptions(timeout * 1000))
             with self._book.lock:
                 for series, amount in reported.items():
                     self._write(series, amount)
             if is_whole:
-                self._drop_gone(self._stored, reported.keys())
+                self._drop_gone(reported.keys())
             self._last.update(reported)
 
     def _ask(self, options: CallbackOptions) -> tuple[dict[Series, float], bool]:
@@ -297,20 +296,20 @@ class Observed(Instrument):
                 self._callbacks.remove(callback)  # a generator that has ended
             except Exception:  # noqa: BLE001 - logged once, and asked again
                 is_whole = False
-                self._warn(BAD_CALLBACK, self._metric.name, exc_info=True)
+                self._warn(BAD_CALLBACK, self.metric.name, exc_info=True)
         return reported, is_whole
 
     def _write(self, series: Series, amount: float) -> None:
         series.values[0].set(amount, time.time())
 
-    def _drop_gone(self, stored: dict[Labels, float], reported: Iterable[Series]) -> None:
+    def _drop_gone(self, reported: Iterable[Series]) -> None:
         """Overwrite what this process, or another one before it, has observed and is gone."""
         scope = self._scope.items()
-        for labels in [each for each, value in stored.items() if value == value]:
-            del stored[labels]
-            if scope <= labels:
+        stored, self._stored = self._stored, {}
+        for labels, value in stored.items():
+            if scope <= labels and value == value:
                 own = {name: value for name, value in labels if name not in self._scope}
-                self._last.setdefault(self._metric.series(own, self._scope), 0.0)
+                self._last.setdefault(self.metric.series(own, self._scope), 0.0)
         with self._book.lock:
             for series in self._last.keys() - set(reported):
                 del self._last[series]
@@ -346,11 +345,10 @@ class StoredObservableCounter(Observed, ObservableCounter):
     def _write(self, series: Series, amount: float) -> None:
         last = self._last.get(series)
         if last is None:
-            stored = self._stored or {}
-            growth = max(0.0, amount - stored.get(series.labels, 0.0))
+            growth = max(0.0, amount - self._stored.get(series.labels, 0.0))
         else:
             growth = amount - last if amount >= last else amount  # it began anew
         series.values[0].add(growth)
 
-    def _drop_gone(self, stored: dict[Labels, float], reported: Iterable[Series]) -> None:
+    def _drop_gone(self, reported: Iterable[Series]) -> None:
         """Keep a total that is reported no longer."""

@@ -241,7 +241,7 @@ class StoredMeterProvider(MeterProvider):
             of_scope = {"name": name, "version": version, **(attributes or {})}
             scope = label_values({f"otel.scope.{each}": of_scope[each] for each in of_scope})
             key = (frozenset(scope.items()), schema_url)
-            made = StoredMeter(self, str(name), version, schema_url, scope)
+            made = StoredMeter(self, str(name or ""), version, schema_url, scope)
             return self._meters.setdefault(key, made)
         return _refused()
 

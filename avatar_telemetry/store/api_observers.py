@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.store.api_series import Labels, StoredMetric, stored_values
 from avatar_telemetry.store.files import give_to_owner, is_at_path, lock_own
 
 LOCK_NAME = "observer.lock"
@@ -19,10 +20,14 @@ POLL_INTERVAL = 5.0
 class Observable(Protocol):
     """An instrument with callbacks."""
 
-    def take_over(self) -> None:
-        """Another process may have observed before."""
+    @property
+    def metric(self) -> StoredMetric:
+        """The metric that it writes."""
 
-    def observe(self, folder: Path, timeout: float) -> None:
+    def take_over(self, stored: dict[Labels, float]) -> None:
+        """Go on with what all processes have stored."""
+
+    def observe(self, timeout: float) -> None:
         """Ask the callbacks and record what they report. Never raises."""
 
 
@@ -92,14 +97,19 @@ class Observers:
     def _observe(self, folder: Path) -> None:
         if not self._holds_lock(folder / LOCK_NAME):
             return
+        instruments = list(self._instruments)
+        new = [each for each in instruments if each not in self._asked]
+        if new:
+            stored = stored_values(folder, [each.metric for each in new])
+            for instrument in new:
+                instrument.take_over(stored[instrument.metric.name])
+            self._asked.update(new)
         now = time.monotonic()
-        is_due = now >= self._due
-        if is_due:
+        if now >= self._due:
             self._due = now + self._interval
-        for instrument in list(self._instruments):
-            if is_due or instrument not in self._asked:
-                self._asked.add(instrument)
-                instrument.observe(folder, self._timeout)
+            new = instruments
+        for instrument in new:
+            instrument.observe(self._timeout)
 
     def _holds_lock(self, path: Path) -> bool:
         """Return whether this process is the one that observes; take the lock if it is free."""
@@ -110,8 +120,6 @@ class Observers:
         if self._lock is None:
             return False
         give_to_owner(self._lock, path.parent)
-        for instrument in self._asked:
-            instrument.take_over()
         self._asked.clear()
         self._due = 0.0
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -150,23 +150,28 @@ class StoredMetric:
         return encode_key(self.name, sample, labels, self.documentation)
 
 
-def stored_values(folder: Path, metric: StoredMetric) -> dict[Labels, float]:
-    """Return the sum of each series of a metric without buckets, over all processes ever.
+def stored_values(
+    folder: Path, metrics: Collection[StoredMetric]
+) -> dict[str, dict[Labels, float]]:
+    """Return the sum of each series of some metrics, over all processes ever, by metric.
 
     Args:
         folder: the runtime folder.
-        metric: the metric.
+        metrics: metrics that are no histograms.
     """
-    start = f"{json.dumps([metric.name])[:-1]}, ".encode()
-    found: dict[Labels, float] = {}
-    for path in folder.glob(f"{metric.prefix}_*.db"):
-        with suppress(OSError, CorruptFileError, ValueError):
-            with open(open_own(path, os.O_RDONLY), "rb") as file:
-                data = file.read()
-            used = used_bytes(data, len(data))
-            doubles = memoryview(data[:used]).cast("d")
-            for key, index in read_entries(data, used):
-                if key.startswith(start):
-                    labels = frozenset(json.loads(key)[2].items())
-                    found[labels] = found.get(labels, 0.0) + doubles[index]
+    found: dict[str, dict[Labels, float]] = {metric.name: {} for metric in metrics}
+    for prefix in {metric.prefix for metric in metrics}:
+        names = {metric.name for metric in metrics if metric.prefix == prefix}
+        for path in folder.glob(f"{prefix}_*.db"):
+            with suppress(OSError, CorruptFileError, ValueError):
+                with open(open_own(path, os.O_RDONLY), "rb") as file:
+                    data = file.read()
+                used = used_bytes(data, len(data))
+                doubles = memoryview(data[:used]).cast("d")
+                for key, index in read_entries(data, used):
+                    # Most keys are of other metrics: the name is taken without parsing the key.
+                    name = key[2 : key.find(b'"', 2)].decode("ascii", "replace")
+                    if name in names:
+                        labels = frozenset(json.loads(key)[2].items())
+                        found[name][labels] = found[name].get(labels, 0.0) + doubles[index]
     return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.store.api_meters import StoredMeterProvider
+from avatar_telemetry.store.api_series import stored_values
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.mapped import Book
 from avatar_telemetry.store.merged import MergedStore
@@ -31,6 +33,7 @@ class ApiStore:
         self.book = Book(lambda: self.failures.append("store"))
         self.book.open(folder, slot)
         self.provider = StoredMeterProvider(self.book, Guard(self.failures.append))
+        self._observed: set[Any] = set()
         self.meter = self.provider.get_meter("mine")
 
     def other(self, slot: str) -> ApiStore:
@@ -56,6 +59,18 @@ class ApiStore:
         """The value of one sample of a scope; ``None`` where it is not there."""
         named = {**labels, "otel_scope_name": scope}
         return self.samples().get((sample, frozenset(named.items())))
+
+    def observe(self, instrument: Any) -> None:
+        """Ask the callbacks of an observable instrument once, without a thread."""
+        if instrument not in self._observed:
+            self._observed.add(instrument)
+            self.take_over(instrument)
+        instrument.observe(1.0)
+
+    def take_over(self, instrument: Any) -> None:
+        """Let an observable instrument go on with what other processes have observed."""
+        name = instrument.metric.name
+        instrument.take_over(stored_values(self.folder, [instrument.metric])[name])
 
     def close(self) -> None:
         """Close the files."""

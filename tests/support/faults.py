@@ -45,7 +45,7 @@ STORE = (
     Fault(
         "meters-total-twice", "store/api_instruments.py",
         "an observed total counts again where another process goes on",
-        "growth = max(0.0, amount - stored.get(series.labels, 0.0))", "growth = amount",
+        "growth = max(0.0, amount - self._stored.get(series.labels, 0.0))", "growth = amount",
         ("store/api_observers",),
     ),
     Fault(

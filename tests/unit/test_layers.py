@@ -49,6 +49,7 @@ LAYERS = (
     {
         "store/api_instruments",
         "store/api_meters",
+        "store/api_observers",
         "store/api_series",
         "export/continuity",
         "export/exporters",

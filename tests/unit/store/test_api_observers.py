@@ -34,11 +34,6 @@ def observers() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name == "avatar-telemetry-observer"]
 
 
-def observe(store: ApiStore, instrument: Any) -> None:
-    """One round of questions, without a thread."""
-    instrument.observe(store.folder, 1.0)
-
-
 @pytest.mark.parametrize(
     ("create", "type_", "sample"),
     [
@@ -51,9 +46,9 @@ def test_kinds(store: ApiStore, create: str, type_: str, sample: str) -> None:
     """Each kind is a family of its type with the value that was reported last."""
     values = {"": 3.0, "a": 1.0}
     instrument = getattr(store.meter, create)("x", [observing(values)])
-    observe(store, instrument)
+    store.observe(instrument)
     values |= {"": 5.0}
-    observe(store, instrument)
+    store.observe(instrument)
     assert store.families()["x"].type == type_
     assert (store.value(sample), store.value(sample, of="a")) == (5, 1)
 
@@ -66,7 +61,7 @@ def test_sums_and_gauges_of_equal_attributes(store: ApiStore) -> None:
         ("create_observable_up_down_counter", "u"),
         ("create_observable_gauge", "g"),
     ):
-        observe(store, getattr(store.meter, create)(sample[0], callbacks))
+        store.observe(getattr(store.meter, create)(sample[0], callbacks))
     assert [store.value(name, of="a") for name in ("c_total", "u", "g")] == [3, 3, 2]
 
 
@@ -77,7 +72,7 @@ def test_total_that_begins_anew(store: ApiStore) -> None:
     seen = []
     for total in (10.0, 12.0, 3.0, 4.0):
         values[""] = total
-        observe(store, instrument)
+        store.observe(instrument)
         seen.append(store.value("c_total"))
     assert seen == [10, 12, 15, 16]
 
@@ -95,14 +90,14 @@ def test_counter_over_processes(
     store: ApiStore, totals: tuple[float, float], expected: list[float]
 ) -> None:
     """Where another process goes on, a counter neither goes back nor counts twice."""
-    observe(store, store.meter.create_observable_counter("c", [observing({"": 10.0})]))
+    store.observe(store.meter.create_observable_counter("c", [observing({"": 10.0})]))
     other = store.other("s1")
     values = {"": 0.0}
     instrument = other.meter.create_observable_counter("c", [observing(values)])
     seen = []
     for total in totals:
         values[""] = total
-        observe(other, instrument)
+        other.observe(instrument)
         seen.append(store.value("c_total"))
     other.close()
     assert seen == expected
@@ -112,13 +107,13 @@ def test_counter_that_comes_back(store: ApiStore) -> None:
     """A process that observes again after another one knows how far that one has counted."""
     values = {"": 10.0}
     mine = store.meter.create_observable_counter("c", [observing(values)])
-    observe(store, mine)
+    store.observe(mine)
     other = store.other("s1")
     values[""] = 20.0
-    observe(other, other.meter.create_observable_counter("c", [observing(values)]))
-    mine.take_over()  # type: ignore[attr-defined]
+    other.observe(other.meter.create_observable_counter("c", [observing(values)]))
+    store.take_over(mine)
     values[""] = 21.0
-    observe(store, mine)
+    store.observe(mine)
     assert store.value("c_total") == 21
     other.close()
 
@@ -132,10 +127,10 @@ def test_what_is_reported_no_longer(store: ApiStore) -> None:
         store.meter.create_observable_counter("c", [observing(values)]),
     ]
     for instrument in made:
-        observe(store, instrument)
+        store.observe(instrument)
     del values["a"]
     for instrument in made:
-        observe(store, instrument)
+        store.observe(instrument)
     gone = store.value("g", of="a")
     assert gone is not None
     assert isnan(gone)
@@ -143,7 +138,7 @@ def test_what_is_reported_no_longer(store: ApiStore) -> None:
     assert [store.value(name, of="b") for name in ("g", "u", "c_total")] == [2, 2, 2]
     values["a"] = 3.0
     for instrument in made:
-        observe(store, instrument)
+        store.observe(instrument)
     assert [store.value(name, of="a") for name in ("g", "u", "c_total")] == [3, 3, 3]
 
 
@@ -151,10 +146,10 @@ def test_what_only_a_dead_process_reported(store: ApiStore) -> None:
     """What the last observer reported and this one does not is gone; another scope's stays."""
     for scope in ("mine", "other"):
         meter = store.provider.get_meter(scope)
-        observe(store, meter.create_observable_up_down_counter("u", [observing({"a": 1.0})]))
+        store.observe(meter.create_observable_up_down_counter("u", [observing({"a": 1.0})]))
     successor = store.other("s1")
     instrument = successor.meter.create_observable_up_down_counter("u", [observing({"b": 1.0})])
-    observe(successor, instrument)
+    successor.observe(instrument)
     assert (store.value("u", of="a"), store.value("u", of="b")) == (0, 1)
     assert store.value("u", scope="other", of="a") == 1
     successor.close()
@@ -171,10 +166,10 @@ def test_callback_that_fails(store: ApiStore, caplog: pytest.LogCaptureFixture) 
         yield Observation(1, {"of": "b"})
 
     instrument = store.meter.create_observable_gauge("g", [callback, observing({"c": 1.0})])
-    observe(store, instrument)
+    store.observe(instrument)
     is_broken = True
     for _ in range(2):
-        observe(store, instrument)
+        store.observe(instrument)
     assert [store.value("g", of=of) for of in "abc"] == [1, 1, 1]
     assert caplog.text.count("metric g: a callback failed") == 1
     assert "queue is closed" in caplog.text
@@ -184,7 +179,7 @@ def test_callback_that_fails(store: ApiStore, caplog: pytest.LogCaptureFixture) 
 def test_callback_without_observations(store: ApiStore, answer: Any) -> None:
     """A callback that reports nothing, or something else, does no harm."""
     instrument = store.meter.create_observable_gauge("g", [lambda options: answer])
-    observe(store, instrument)
+    store.observe(instrument)
     assert not store.samples()
 
 
@@ -193,8 +188,8 @@ def test_observations_that_are_no_numbers(
 ) -> None:
     """What cannot be recorded is left out; of a counter what is negative, too."""
     values: dict[str, Any] = {"a": float("nan"), "b": "x", "c": -1, "d": 1}
-    observe(store, store.meter.create_observable_gauge("g", [observing(values)]))
-    observe(store, store.meter.create_observable_counter("c", [observing(values)]))
+    store.observe(store.meter.create_observable_gauge("g", [observing(values)]))
+    store.observe(store.meter.create_observable_counter("c", [observing(values)]))
     assert [store.value("g", of=of) for of in "abcd"] == [None, None, -1, 1]
     assert [store.value("c_total", of=of) for of in "abcd"] == [None, None, None, 1]
     assert "a measurement was ignored" in caplog.text
@@ -214,12 +209,12 @@ def test_generator_as_callback(store: ApiStore) -> None:
         yield from ()
 
     instrument = store.meter.create_observable_gauge("g", [generator(), empty()])
-    observe(store, instrument)
-    observe(store, instrument)
+    store.observe(instrument)
+    store.observe(instrument)
     assert store.value("g") == 2
     assert options_seen == [1000.0, 1000.0]
-    observe(store, instrument)
-    observe(store, instrument)
+    store.observe(instrument)
+    store.observe(instrument)
 
 
 def test_created_again(store: ApiStore) -> None:
@@ -232,7 +227,7 @@ def test_created_again(store: ApiStore) -> None:
 
     for _ in range(3):
         instrument = store.meter.create_observable_gauge("g", [callback])
-    observe(store, instrument)
+    store.observe(instrument)
     assert len(calls) == 1
 
 

@@ -107,7 +107,7 @@ def test_observed_like_the_sdk(rounds: list[dict[str, float]]) -> None:
             now.clear()
             now.update(values)
             for instrument in made:
-                instrument.observe(store.folder, 1.0)  # type: ignore[attr-defined]
+                store.observe(instrument)
         expected = samples_of_sdk(reader)
         samples = store.samples()
         store.close()
@@ -130,7 +130,7 @@ def test_observed_counter_never_goes_back(steps: list[tuple[bool, int]]) -> None
                 observers.append(store.other(f"s{len(observers)}"))
                 current = observers[-1].meter.create_observable_counter("c", [observing(total)])
             total[""] += growth
-            current.observe(store.folder, 1.0)  # type: ignore[attr-defined]
+            observers[-1].observe(current)
             assert store.value("c_total") == total[""]
         for each in observers:
             each.close()
