@@ -136,7 +136,7 @@ def test_observed_counter_never_goes_back(steps: list[tuple[bool, int]]) -> None
             each.close()
 
 
-def work(folder: Path, slot: str, tell: Any) -> None:
+def work(folder: Path, slot: str, writing: Any) -> None:
     """Record as a worker does, until killed."""
     store = ApiStore(folder, slot)
     counter = store.meter.create_counter("c")
@@ -144,7 +144,7 @@ def work(folder: Path, slot: str, tell: Any) -> None:
         counter.add(1, {"a": "x"})
     store.meter.create_up_down_counter("u").add(1)
     store.meter.create_histogram("h").record(7)
-    tell.send(slot)
+    writing.send(slot)
     signal.pause()
 
 
@@ -152,11 +152,11 @@ def test_killed_worker(tmp_path: Path) -> None:
     """Two workers add up; a killed one keeps its counts, and its successor goes on with them."""
 
     def start(slot: str) -> Any:
-        told, tell = FORK.Pipe(duplex=False)
-        process = FORK.Process(target=work, args=(tmp_path, slot, tell))
+        reading, writing = FORK.Pipe(duplex=False)
+        process = FORK.Process(target=work, args=(tmp_path, slot, writing))
         process.start()
-        tell.close()
-        assert told.recv() == slot
+        writing.close()
+        assert reading.recv() == slot
         return process
 
     processes = [start("s1"), start("s2")]
