@@ -20,10 +20,10 @@ from opentelemetry.metrics import (
     Observation,
     UpDownCounter,
 )
-from opentelemetry.metrics import _Gauge as Gauge
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
+from avatar_telemetry.otel_private import Gauge
 from avatar_telemetry.store.api_names import Type, label_values
 from avatar_telemetry.store.api_series import (
     MAX_SERIES,

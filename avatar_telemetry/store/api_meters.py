@@ -26,10 +26,10 @@ from opentelemetry.metrics import (
     ObservableUpDownCounter,
     UpDownCounter,
 )
-from opentelemetry.metrics import _Gauge as Gauge
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.otel_private import Gauge
 from avatar_telemetry.store.api_instruments import (
     Instrument,
     Observed,
