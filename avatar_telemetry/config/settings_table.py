@@ -226,7 +226,8 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "metric_interval": _count(
         "OTEL_METRIC_EXPORT_INTERVAL", 100, 3_600_000, "60000",
-        "Time between two pushes of the metrics.", unit="milliseconds",
+        "Time between two pushes of the metrics, and two calls of observable instruments.",
+        unit="milliseconds",
     ),
     "metric_timeout": _count(
         "OTEL_METRIC_EXPORT_TIMEOUT", 100, 3_600_000, "30000",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from array import array
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +29,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 class Value:
-    """One value in a cell of a book, which moves with the files of the process.
+    """One value in a cell of a book that adopted it; it moves with the files of the process.
 
     Args:
         prefix: how the name of its file begins.
@@ -38,11 +37,12 @@ class Value:
     """
 
     __slots__ = ("doubles", "index", "key", "prefix")
+    doubles: memoryview[float]
+    index: int
 
     def __init__(self, prefix: str, key: str) -> None:
         self.prefix = prefix
         self.key = key
-        self.place(memoryview(array("d", (0.0, 0.0))), 0)
 
     def place(self, doubles: memoryview[float], index: int) -> None:
         """Use this cell from now on."""

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.support.gunicorn_server import GunicornServer, Serve, eventually, lock_holders
+from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY
 from tests.support.rows import MATRIX, PRELOAD, by_default
 
 SOON = {"OTEL_METRIC_EXPORT_INTERVAL": "100"}
@@ -89,6 +90,20 @@ def test_children_of_workers(serve: Serve, preload: bool) -> None:
     server = serve("metered:application", env=SOON, workers=2, preload_app=preload, config=CHILDREN)
     assert server.value("shop_calls_total", path="child") == 2
     assert observer(server) in server.workers()
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("preload", by_default("import", PRELOAD))
+def test_dropped_workers(serve: Serve, preload: bool) -> None:
+    """Workers that root has started as another user record and observe as that user."""
+    server = serve(
+        "metered:application", env=SOON, workers=2, preload_app=preload, config=IMPORT_EARLY, **DROP
+    )
+    send(server, 4)
+    assert server.value("shop_calls_total", path="/a") == 4
+    assert observer(server) in server.workers()
+    assert (server.runtime_folder / "observer.lock").stat().st_uid == NOBODY.pw_uid
+    assert server.value("avatar_telemetry_internal_errors_total") == 0
 
 
 def test_provider_of_the_application(serve: Serve) -> None:
