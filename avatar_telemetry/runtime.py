@@ -36,6 +36,7 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER, debugging
 from avatar_telemetry.log_records.correlation import install_correlation
 from avatar_telemetry.probes import POLICY, install_probes
+from avatar_telemetry.probes.patching import when_imported
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.scrape.collector import Collector, Server
@@ -75,7 +76,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from avatar_telemetry.export.outlets import Outlets
+    from avatar_telemetry.store.api_meters import StoredMeterProvider
 
+API_METRICS = "opentelemetry.metrics"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 KEEP_YOUNG_INTERVAL = 3600.0
 FOLDER_GONE = (
@@ -118,6 +121,7 @@ class Runtime:
         self._metrics: Metrics | None = None
         self._page: MetricsPage | None = None
         self._outlets: Outlets | None = None
+        self._meters: StoredMeterProvider | None = None
         self._layers: list[Layer] = []
         self._early: Telemetry | None = None
         self._declared: list[Profile] = []
@@ -248,6 +252,7 @@ class Runtime:
         with self.guard.at("start"):
             _load_outlets(settings)  # while they can be read
             load_transport(settings)
+            _load_meters()
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
@@ -383,7 +388,19 @@ class Runtime:
             for profile in (load_profile(settings.profile), *self._declared):
                 install_probes(profile, settings.probes_off)
         if self._folder is not None:
+            self._record_api_metrics(settings, self._folder)
             self._open_outlets(settings, self._folder, metrics)
+
+    def _record_api_metrics(self, settings: Settings, folder: RuntimeFolder) -> None:
+        """Record what is made with the OpenTelemetry API, once anything imports it."""
+
+        def start(_: object) -> None:
+            with self.guard.at("meters"):
+                from avatar_telemetry.store.api_meters import start_meters
+
+                self._meters = start_meters(self.book, self.guard, settings, folder.path)
+
+        when_imported(API_METRICS, start)
 
     def _open_outlets(self, settings: Settings, folder: RuntimeFolder, metrics: Metrics) -> None:
         registry = None if self.managed else prometheus_client.REGISTRY
@@ -516,6 +533,8 @@ class Runtime:
             self._metrics.renew()
         if self._outlets is not None:
             self._outlets.forget()
+        if self._meters is not None:
+            self._meters.forget()
         for layer in self._layers:
             layer.stale = True
         self._layers, self._metrics, self._page, self._outlets = [], None, None, None
@@ -530,6 +549,12 @@ def _load_outlets(settings: Settings) -> None:
     """Import what sends, where anything is sent: else nobody needs it."""
     if sends(settings):
         from avatar_telemetry.export import outlets  # noqa: F401
+
+
+def _load_meters() -> None:
+    """Import what records metrics of the OpenTelemetry API, where that is imported already."""
+    if API_METRICS in sys.modules:
+        from avatar_telemetry.store import api_meters  # noqa: F401
 
 
 def _nothing_to_show() -> list[Family]:

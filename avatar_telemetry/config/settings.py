@@ -22,8 +22,6 @@ Privacy = Literal["strict", "balanced", "off"]
 TrustIncoming = Literal["continue", "link", "ignore"]
 Semconv = Literal["old", "stable", "both"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
-ExemplarFilter = Literal["trace_based", "always_on", "always_off"]
-HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]
 
 SHOWN_VALUE = 80
 
@@ -82,8 +80,6 @@ class Settings:
     metric_interval: int
     metric_timeout: int
     temporality: Temporality
-    exemplar_filter: ExemplarFilter
-    histogram_aggregation: HistogramAggregation
     max_attributes: int
     max_attribute_length: int | None
     max_span_attributes: int | None

@@ -1,6 +1,4 @@
-"""All that leaves a worker by itself: spans, log records, API metrics, and what the leader says for
-the host.
-"""
+"""All that leaves a worker by itself: spans, log records, and what the leader says for the host."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from avatar_telemetry.config.resource import worker_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.export import speaker
 from avatar_telemetry.export.leader import Leader
-from avatar_telemetry.export.meters import WorkerMeterProvider, start_meters
 from avatar_telemetry.export.throttle import install_throttle
-from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log_records.pipeline import LogPipeline
 from avatar_telemetry.profile import Profile
@@ -55,7 +51,6 @@ class Outlets:
         self._metrics = metrics
         self._guard = guard
         self._leader: Leader | None = None
-        self._meters: WorkerMeterProvider | None = None
         self._pipeline: Pipeline | None = None
         self._logs: LogPipeline | None = None
         if settings.export_enabled:
@@ -66,9 +61,6 @@ class Outlets:
         if settings.export_enabled and "otlp" in settings.logs_exporters:
             with guard.at("logs"):
                 self._logs = LogPipeline(settings, self._resource(), guard, self._count_records)
-        if pushes_metrics(settings):
-            with guard.at("meters"):
-                self._meters = start_meters(settings, slot, guard)
 
     def lead(self, collector: Collector, page: MetricsPage) -> None:
         """Wait to be the host's leader.
@@ -104,16 +96,12 @@ class Outlets:
         """
         if self._leader is not None:
             self._leader.stop(finish=alone)
-        if self._meters is not None:
-            self._meters.stop()
         if self._logs is not None:
             self._logs.begin_stop()
         if self._pipeline is not None:
             self._pipeline.stop(deadline)
         if self._logs is not None:
             self._logs.stop(deadline)
-        if self._meters is not None:
-            self._meters.wait(deadline)
         if self._leader is not None:
             self._leader.wait(deadline)
 

@@ -39,7 +39,8 @@ LAYOUT = 2
 ONCE = ".once"
 """The suffix of a marker file of something that is done once for a server."""
 OUR_FILES = re.compile(
-    r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?|(slot-\d+|leader|folder)\.lock"
+    r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?"
+    r"|(slot-\d+|leader|observer|folder)\.lock"
     r"|pushed\.(state|new)|failures\.stamp|[a-z-]+\.once"
 )
 

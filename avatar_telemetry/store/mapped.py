@@ -19,7 +19,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -317,6 +317,15 @@ class Book:
         """Whether a value exists already (it does not count against a ceiling)."""
         file = self._files.get(prefix)
         return (file is not None and key in file.cells) or (prefix, key) in self._memory
+
+    def count(self, prefix: str, start: str) -> int:
+        """Return how many values have a key that begins with a text. Call it with the lock held."""
+        if self._location is not None and prefix not in self._files:
+            with suppress(OSError, CorruptFileError, ValueError):  # reported with the first value
+                self._open_file(prefix)
+        file = self._files.get(prefix)
+        keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
+        return sum(key.startswith(start) for key in keys)
 
     def adopt(self, value: Any) -> None:
         """Place a value of the application, here and again after every :meth:`open`."""

@@ -30,6 +30,47 @@ class Fault:
 
 STORE = (
     Fault(
+        "meters-provider-replaced", "store/api_meters.py", "the application's meters are replaced",
+        "        if is_free:\n", "        if True:\n",
+    ),
+    Fault(
+        "meters-kinds-share", "store/api_meters.py", "a counter and a gauge share a name",
+        "if metric.prefix != kind.prefix:", "if False:",
+    ),
+    Fault(
+        "meters-types-equal", "store/api_instruments.py", "the attributes 1 and True are one series",
+        "key = (tuple(attributes.items()), tuple(map(type, attributes.values())))",
+        "key = (tuple(attributes.items()), (str,))", ("store/api_meters",),
+    ),
+    Fault(
+        "meters-total-twice", "store/api_instruments.py",
+        "an observed total counts again where another process goes on",
+        "growth = max(0.0, amount - self._stored.get(series.labels, 0.0))", "growth = amount",
+        ("store/api_observers",),
+    ),
+    Fault(
+        "meters-gone-stay", "store/api_instruments.py",
+        "an attribute set that is reported no longer keeps its value",
+        "                series.values[0].set(self.gone, time.time())\n", "                pass\n",
+        ("store/api_observers",),
+    ),
+    Fault(
+        "meters-limit-per-life", "store/api_series.py",
+        "each new holder of a slot adds as many attribute sets again",
+        "self._count = self._book.count(self.prefix, start)", "self._count = 0",
+        ("store/api_meters",),
+    ),
+    Fault(
+        "meters-two-observers", "store/api_observers.py",
+        "an observer goes on whose lock was removed",
+        "if self._lock is not None and is_at_path(self._lock, path):",
+        "if self._lock is not None:",
+    ),
+    Fault(
+        "meters-unit-twice", "store/api_names.py", "a name has its unit twice",
+        "        if suffix not in", "        if True or suffix not in",
+    ),
+    Fault(
         "mapped-length-first", "store/mapped.py", "a kill during an append corrupts the file",
         """        self._bytes[self._used : end] = entry
         # The entry stands before the length says so: a kill in between loses nothing.
@@ -917,10 +958,6 @@ EXPORT = (
         "timeout=min(otlp.timeout, timeout)", "timeout=max(otlp.timeout, timeout)",
     ),
     Fault(
-        "meters-last-export", "export/meters.py", "the last values of a worker are not exported",
-        "            self._export()\n        self._export()\n", "            self._export()\n",
-    ),
-    Fault(
         "wanted-deflate", "export/wanted.py", "gRPC starts with a compression that it lacks",
         'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
         ("export/exporters",),
@@ -1037,14 +1074,6 @@ EXPORT = (
     Fault(
         "foreign-part", "export/foreign.py", "a part of a secret is logged",
         "            if not _ENDS.search(part)\n", "            if not part\n", ("export/throttle",),
-    ),
-    Fault(
-        "meters-after-stop", "export/meters.py", "a meter after the end starts a thread",
-        "if self._thread is None and not self._stopped.is_set():", "if self._thread is None:",
-    ),
-    Fault(
-        "meters-provider-replaced", "export/meters.py", "the application's meters are replaced",
-        "if not _is_set(metrics.get_meter_provider()):", "if True:",
     ),
 )  # fmt: skip
 

@@ -47,6 +47,10 @@ LAYERS = (
         "config/variable",
     },
     {
+        "store/api_instruments",
+        "store/api_meters",
+        "store/api_observers",
+        "store/api_series",
         "export/continuity",
         "export/exporters",
         "store/folder",
@@ -76,7 +80,6 @@ LAYERS = (
         "decorators",
         "scrape/exposition",
         "export/leader",
-        "export/meters",
         "wsgi/head",
         "wsgi/middleware",
         "wsgi/outcome",

@@ -142,12 +142,6 @@ IGNORED = [
     ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "nowhere", "it counts as unset"),
     ("OTEL_BSP_EXPORT_TIMEOUT", "30s", "the default '30000' is used"),
     ("OTEL_BLRP_EXPORT_TIMEOUT", "-1", "the default '30000' is used"),
-    ("OTEL_METRICS_EXEMPLAR_FILTER", "bogus", "the default 'trace_based' is used"),
-    (
-        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-        "square",
-        "the default 'explicit_bucket_histogram' is used",
-    ),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "it counts as unset"),
     ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "udp", "it counts as unset"),
     ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "never", "the default '10' is used"),
