@@ -1,4 +1,4 @@
-"""The logger of the package, the seed document's name for it, and OpenTelemetry's.
+"""The logger of the package, the documented name for it, and OpenTelemetry's.
 
 What goes wrong is told by :data:`LOGGER`. What is configured, sampled, exported and dropped is told
 at level DEBUG, by the first of the three that an operator has turned on.

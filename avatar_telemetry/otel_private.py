@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http._log_exporter import (
         OTLPLogExporter as OTLPLogExporter,
     )
+    from opentelemetry.metrics import _Gauge
     from opentelemetry.sdk._logs import ReadableLogRecord as ReadableLogRecord
     from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
     from opentelemetry.trace import Span as ApiSpan
     from opentelemetry.trace import Tracer
+
+    Gauge = _Gauge
 
 _SDK = "opentelemetry.sdk"
 _HTTP_CLIENT = "opentelemetry.exporter.otlp.common.http:_OTLPHTTPClient"
@@ -29,6 +32,7 @@ _PYMEMCACHE = "opentelemetry.instrumentation.pymemcache"
 _ENGINE = "opentelemetry.instrumentation.sqlalchemy.engine:EngineTracer"
 
 _EXPORTED = {
+    "Gauge": "opentelemetry.metrics:_Gauge",
     "LogRecord": "opentelemetry._logs:LogRecord",
     "SeverityNumber": "opentelemetry._logs:SeverityNumber",
     "ReadableLogRecord": f"{_SDK}._logs:ReadableLogRecord",

@@ -37,6 +37,7 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER, debugging
 from avatar_telemetry.log_records.correlation import install_correlation
 from avatar_telemetry.probes import POLICY, install_probes
+from avatar_telemetry.probes.patching import when_imported
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.scrape.collector import Collector, Server
@@ -84,7 +85,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from avatar_telemetry.recording import Recording
+    from avatar_telemetry.store.api_meters import StoredMeterProvider
 
+API_METRICS = "opentelemetry.metrics"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 KEEP_YOUNG_INTERVAL = 3600.0
 FOLDER_GONE = (
@@ -149,6 +152,7 @@ class Runtime:
         self._page: WSGIApplication | None = None
         self._recording: Recording | None = None
         self._supervisor: Supervisor | None = None
+        self._meters: StoredMeterProvider | None = None
         self._layers: list[Layer] = []
         self._early: Telemetry | None = None
         self._declared: list[Profile] = []
@@ -289,6 +293,7 @@ class Runtime:
         self._shares_page = workers > 1
         with self.guard.at("start"):
             _load_recording(settings)  # while it can be read
+            _load_meters()
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
@@ -434,6 +439,7 @@ class Runtime:
             for profile in (load_profile(settings.profile), *self._declared):
                 install_probes(profile, settings.probes_off)
         if self._folder is not None:
+            self._record_api_metrics(settings, self._folder)
             self._open_page(settings, self._folder)
             if exports(settings) and self._recording is None:  # else a forked child has it
                 from avatar_telemetry.recording import Recording
@@ -442,6 +448,17 @@ class Runtime:
                     settings, self._folder, self._slot_number, lambda: self._metrics, self.guard
                 )
             self._supervise(settings, self._folder)
+
+    def _record_api_metrics(self, settings: Settings, folder: RuntimeFolder) -> None:
+        """Record what is made with the OpenTelemetry API, once anything imports it."""
+
+        def start(_: object) -> None:
+            with self.guard.at("meters"):
+                from avatar_telemetry.store.api_meters import start_meters
+
+                self._meters = start_meters(self.book, self.guard, settings, folder.path)
+
+        when_imported(API_METRICS, start)
 
     def _open_page(self, settings: Settings, folder: RuntimeFolder) -> None:
         registry = None if self.managed else prometheus_client.REGISTRY
@@ -612,6 +629,8 @@ class Runtime:
             self._recording.forget()
         if self._supervisor is not None:
             self._supervisor.forget()
+        if self._meters is not None:
+            self._meters.forget()
         for layer in self._layers:
             layer.stale = True
         self._layers, self._metrics, self._page, self._supervisor = [], None, None, None
@@ -626,6 +645,12 @@ def _load_recording(settings: Settings) -> None:
     """Import what records spans and log records, where they are exported: else nobody needs it."""
     if exports(settings):
         from avatar_telemetry import recording  # noqa: F401
+
+
+def _load_meters() -> None:
+    """Import what records metrics of the OpenTelemetry API, where that is imported already."""
+    if API_METRICS in sys.modules:
+        from avatar_telemetry.store import api_meters  # noqa: F401
 
 
 def _nothing_to_show() -> list[Family]:

@@ -121,10 +121,21 @@ def _export_row(size: str, sides: Mapping[str, Any]) -> Row:
 
 def of_scrape(part: Mapping[str, Any]) -> str:
     """What a scrape costs."""
-    columns = {"prometheus_client_ms": 0, "ours_ms": 1, "times_faster": 1, "ours_first_ms": 0}
-    head = ("workers x samples", "prometheus_client, ms", "ours, ms", "times faster",
-            "ours, first scrape, ms")  # fmt: skip
-    return table(head, *lines_of(part, columns))
+    columns = {"prometheus_client_ms": 0, "ours_first_ms": 0, "ours_ms": 1, "times_faster": 1,
+               "new_series_to_later": 2, "recycle_to_later": 2, "conflict_to_later": 2,
+               "memory_mb": 1}  # fmt: skip
+    head = ("workers x series", "prometheus_client, ms", "ours: first, ms", "later, ms",
+            "times faster", "after a new series, of a later one", "after a recycle",
+            "with a conflict", "memory after 200, MB")  # fmt: skip
+    shapes = {name: figures for name, figures in part.items() if name != "exponents"}
+    rows = table(head, *lines_of(shapes, columns))
+    if "exponents" not in part:
+        return rows
+    powers = part["exponents"]
+    return (
+        f"{rows}\n\nA later scrape grows with the workers to the power of {powers['workers']:.2f}"
+        f" (4 to 16), with the series to the power of {powers['series']:.2f} (1,000 to 4,000)."
+    )
 
 
 def of_server(part: Mapping[str, Any]) -> str:

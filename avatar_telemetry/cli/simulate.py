@@ -1,4 +1,4 @@
-"""``simulate``: a realistic, seeded mix of traffic to a server, and what came back."""
+"""``simulate``: a realistic, repeatable mix of traffic to a server, and what came back."""
 
 from __future__ import annotations
 
@@ -79,11 +79,19 @@ class Tally:
     type=click.FloatRange(0),
     help="Requests a second of all visitors; 0: as fast as answered.",
 )
-@click.option("--seed", default=1, show_default=True, help="The same seed sends the same mix.")
+@click.option(
+    "--random-state", default=1, show_default=True, help="The same number sends the same mix."
+)
 @click.option("--outside", is_flag=True, help="Also what makes the server ask Gravatar.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def simulate(
-    url: str, requests: int, concurrency: int, rate: float, seed: int, outside: bool, as_json: bool
+    url: str,
+    requests: int,
+    concurrency: int,
+    rate: float,
+    random_state: int,
+    outside: bool,
+    as_json: bool,
 ) -> int:
     """Send a realistic mix of requests to the avatar server at URL.
 
@@ -93,15 +101,15 @@ def simulate(
     \b
     Examples:
       avatar-telemetry simulate http://127.0.0.1:8000
-      avatar-telemetry simulate http://127.0.0.1:8000 -n 20000 -c 16 --rate 200 --seed 7
+      avatar-telemetry simulate http://127.0.0.1:8000 -n 20000 -c 16 --rate 200 --random-state 7
     """
     site = Site(url)
     site.ask("GET", "/")  # one clear message where nobody is there
     tally = Tally()
     visitors = [
         Visitor(
-            site, f"simulated-{number}", seed, _share(requests, concurrency, number), tally.tell,
-            _pause(tally, rate / concurrency), outside=outside,
+            site, f"simulated-{number}", random_state, _share(requests, concurrency, number),
+            tally.tell, _pause(tally, rate / concurrency), outside=outside,
         )
         for number in range(concurrency)
     ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""Visitors of an avatar server: a seeded mix of what people and web pages send to one.
+"""Visitors of an avatar server: a repeatable mix of what people and web pages send to one.
 
 Only what the server's own pages offer is used: avatars, pages, registration, log-in, uploads. A
-visitor's requests follow from its seed and from the answers alone.
+visitor's requests follow from its random state and from the answers alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Visitor:
     Args:
         site: that is visited.
         name: of the person.
-        seed: of all choices.
+        random_state: decides all choices.
         requests: that may be sent at most.
         tell: told of each request.
         pause: called before each request.
@@ -55,12 +55,12 @@ class Visitor:
     """
 
     def __init__(
-        self, site: Site, name: str, seed: int, requests: int, tell: Tell,
+        self, site: Site, name: str, random_state: int, requests: int, tell: Tell,
         pause: Callable[[], None], *, outside: bool,
     ) -> None:  # fmt: skip
         self._site = site
-        self._random = random.Random(f"{name}-{seed}")  # noqa: S311 - a mix, not a secret
-        self._email = f"{name}-{seed}@example.com"
+        self._random = random.Random(f"{name}-{random_state}")  # noqa: S311 - a mix, not a secret
+        self._email = f"{name}-{random_state}@example.com"
         self._left = requests
         self._tell = tell
         self._pause = pause
@@ -125,7 +125,7 @@ class Visitor:
         form = {"username": self._email, "password1": PASSWORD, "password2": PASSWORD}
         answer = self._submit("register", NEW, form)
         self._member = answer.status == FOUND
-        if not self._member:  # an earlier run with this seed has done it
+        if not self._member:  # an earlier run with this random state has done it
             self._log_in()
 
     def _log_in(self) -> None:

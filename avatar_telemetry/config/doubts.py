@@ -35,6 +35,10 @@ UNUSED: Mapping[str, str] = {
         ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "OTEL_EXPORTER_ZIPKIN_TIMEOUT"),
         "Send OTLP to a collector, which can export to Zipkin.",
     ),
+    "OTEL_METRICS_EXEMPLAR_FILTER": "Metrics of the OpenTelemetry API have no exemplars.",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
+        "Histograms have explicit buckets: advise boundaries where the histogram is created."
+    ),
     "OTEL_PYTHON_ID_GENERATOR": "Trace ids are random.",
     "OTEL_PYTHON_DJANGO_EXCLUDED_URLS": "Set OTEL_PYTHON_WSGI_EXCLUDED_URLS.",
     **dict.fromkeys(
@@ -52,7 +56,11 @@ UNUSED: Mapping[str, str] = {
     ),
 }  # fmt: skip
 """Variables of OpenTelemetry that mean nothing here, and the advice about each."""
-DEFAULTS = {"OTEL_PYTHON_ID_GENERATOR": "random"}
+DEFAULTS = {
+    "OTEL_METRICS_EXEMPLAR_FILTER": "always_off",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "explicit_bucket_histogram",
+    "OTEL_PYTHON_ID_GENERATOR": "random",
+}
 """Values of unused variables that ask for what happens anyway."""
 OPT_INS = frozenset(
     {"gen_ai_latest_experimental", "gen_ai_tool_definitions"}.union(

@@ -23,8 +23,6 @@ TrustIncoming = Literal["continue", "link", "ignore"]
 Semconv = Literal["old", "stable", "both"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
 ExporterHost = Literal["auto", "process", "thread", "none"]
-ExemplarFilter = Literal["trace_based", "always_on", "always_off"]
-HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]
 
 SHOWN_VALUE = 80
 
@@ -85,8 +83,6 @@ class Settings:
     metric_interval: int
     metric_timeout: int
     temporality: Temporality
-    exemplar_filter: ExemplarFilter
-    histogram_aggregation: HistogramAggregation
     max_attributes: int
     max_attribute_length: int | None
     max_span_attributes: int | None

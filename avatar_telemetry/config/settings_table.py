@@ -77,7 +77,7 @@ SETTINGS: Mapping[str, Setting] = {
     "resource_detectors": Setting(
         "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", parsing.detectors, "",
         "installed detectors, comma-separated, or *",
-        "What adds to the resource of spans, log records and API metrics.", lenient=True,
+        "What adds to the resource of spans and log records.", lenient=True,
     ),
     "multiproc_dir": Setting(
         "PROMETHEUS_MULTIPROC_DIR", parsing.text, "", "a folder",
@@ -176,7 +176,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "semconv": Setting(
         "OTEL_SEMCONV_STABILITY_OPT_IN", parsing.opt_in, "", "http, http/dup, comma-separated",
-        "Names of the HTTP attributes: the seed's, the stable ones, or both.",
+        "Names of the HTTP attributes: the old ones, the stable ones, or both.",
     ),
     "excluded_urls": Setting(
         "OTEL_PYTHON_WSGI_EXCLUDED_URLS", parsing.patterns, "",
@@ -237,7 +237,8 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "metric_interval": _count(
         "OTEL_METRIC_EXPORT_INTERVAL", 100, 3_600_000, "60000",
-        "Time between two pushes of the metrics.", unit="milliseconds",
+        "Time between two pushes of the metrics, and two calls of observable instruments.",
+        unit="milliseconds",
     ),
     "metric_timeout": _count(
         "OTEL_METRIC_EXPORT_TIMEOUT", 100, 3_600_000, "30000",
@@ -247,19 +248,6 @@ SETTINGS: Mapping[str, Setting] = {
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         parsing.one_of("cumulative", "delta", "lowmemory"), "cumulative",
         "cumulative, delta or lowmemory", "Whether counters are sent as totals or as increments.",
-        lenient=True,
-    ),
-    "exemplar_filter": Setting(
-        "OTEL_METRICS_EXEMPLAR_FILTER", parsing.one_of("trace_based", "always_on", "always_off"),
-        "trace_based", "trace_based, always_on or always_off",
-        "Measurements of API instruments that can become exemplars.", lenient=True,
-    ),
-    "histogram_aggregation": Setting(
-        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-        parsing.one_of("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
-        "explicit_bucket_histogram",
-        "explicit_bucket_histogram or base2_exponential_bucket_histogram",
-        "Form of API histograms over OTLP; the histograms of /metrics have their fixed buckets.",
         lenient=True,
     ),
     **{

@@ -27,8 +27,8 @@ class Dice:
     """
 
     def __init__(self, digest: str, name: str) -> None:
-        seed = f"{name}:{digest}".encode("utf-8", "surrogatepass")
-        self._bits = int.from_bytes(hashlib.sha512(seed).digest(), "big")
+        data = f"{name}:{digest}".encode("utf-8", "surrogatepass")
+        self._bits = int.from_bytes(hashlib.sha512(data).digest(), "big")
 
     def number(self, sides: int) -> int:
         """A number from 0 up to, not including, ``sides``."""

@@ -4,6 +4,10 @@ A Prometheus that is fed over OTLP, and the collector's ``prometheus`` exporter,
 that of the metric, its unit and its type; what they would add is there already, so they leave it.
 Hence counters keep ``_total`` in the name, and only names that end in a unit have one.
 
+Labels that name the instrumentation scope become the scope ("Prometheus Metric points to OTLP" of
+OpenTelemetry's Prometheus and OpenMetrics Compatibility): the collector's ``prometheus`` exporter
+drops metrics with attributes of these names.
+
 Sums are cumulative since the start of each series, or the increments since the last push that
 arrived (``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``).
 """
@@ -38,6 +42,7 @@ from avatar_telemetry.store.family import Family, Labels
 POINTS = 500
 """Series in one export: encoding holds the interpreter, for which requests wait."""
 RESOURCE_FAMILY = "target"
+SCOPE_NAME, SCOPE_VERSION = "otel_scope_name", "otel_scope_version"
 UNITS = {"_seconds": "s", "_bytes": "By"}
 Point = NumberDataPoint | HistogramDataPoint
 
@@ -146,13 +151,26 @@ class Bridge:
         return Mark(min(mark.start, now), counted)
 
     def _batch(self, some: list[Series]) -> Batch:
-        metrics = [
-            self._metric(name, list(members))
-            for name, members in groupby(some, key=lambda series: series.metric)
+        by_scope: dict[InstrumentationScope, list[Series]] = {}
+        for series in some:
+            by_scope.setdefault(self._take_scope(series.point), []).append(series)
+        scopes = [
+            ScopeMetrics(scope, list(self._metrics(members)), "")
+            for scope, members in by_scope.items()
         ]
-        scope = ScopeMetrics(self._scope, metrics, "")
         values = {series.key: series.values for series in some}
-        return Batch(MetricsData([ResourceMetrics(self._resource, [scope], "")]), values)
+        return Batch(MetricsData([ResourceMetrics(self._resource, scopes, "")]), values)
+
+    def _take_scope(self, point: Point) -> InstrumentationScope:
+        """Remove the labels of the scope from a point, and return the scope."""
+        attributes: dict[str, Any] = point.attributes  # type: ignore[assignment]
+        name = attributes.pop(SCOPE_NAME, None)
+        version = attributes.pop(SCOPE_VERSION, None)
+        return self._scope if name is None else InstrumentationScope(name, version)
+
+    def _metrics(self, some: list[Series]) -> Iterator[Metric]:
+        for name, members in groupby(some, key=lambda series: series.metric):
+            yield self._metric(name, list(members))
 
     def _metric(self, name: str, members: list[Series]) -> Metric:
         family = members[0].family

@@ -7,29 +7,12 @@ from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.sdk import metrics
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    ConsoleMetricExporter,
-    MetricExporter,
-)
-from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogramAggregation
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
 
 from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.otlp import GRPC, Otlp
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.session import open_session
-
-_DELTA = {
-    "cumulative": (),
-    "delta": (metrics.Counter, metrics.Histogram, metrics.ObservableCounter),
-    "lowmemory": (metrics.Counter, metrics.Histogram),
-}
-"""Instruments whose increments are sent, by temporality preference (specification of OTLP)."""
-_INSTRUMENTS = (
-    metrics.Counter, metrics.UpDownCounter, metrics.Histogram,
-    metrics.ObservableCounter, metrics.ObservableUpDownCounter, metrics.ObservableGauge,
-)  # fmt: skip
 
 
 def http_options(otlp: Otlp) -> dict[str, Any]:
@@ -77,22 +60,6 @@ def grpc_compression(otlp: Otlp) -> Any:
     return grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
 
 
-def temporality(settings: Settings) -> dict[type, AggregationTemporality]:
-    """What is sent of each kind of instrument: totals or increments."""
-    delta = _DELTA[settings.temporality]
-    return {
-        each: AggregationTemporality.DELTA if each in delta else AggregationTemporality.CUMULATIVE
-        for each in _INSTRUMENTS
-    }
-
-
-def aggregation(settings: Settings) -> dict[type, Aggregation]:
-    """The form of API histograms (OpenTelemetry specification, Metrics Exporters, OTLP,
-    "Additional environment variable configuration")."""
-    exponential = settings.histogram_aggregation == "base2_exponential_bucket_histogram"
-    return {metrics.Histogram: ExponentialBucketHistogramAggregation()} if exponential else {}
-
-
 def metric_exporters(settings: Settings, timeout: float) -> list[MetricExporter]:
     """Every exporter that ``OTEL_METRICS_EXPORTER`` names.
 
@@ -100,35 +67,28 @@ def metric_exporters(settings: Settings, timeout: float) -> list[MetricExporter]
         settings: of the exporters.
         timeout: seconds that one export may take at most, if the exporter's own is not shorter.
     """
-    preferred = temporality(settings)
     exporters: list[MetricExporter] = []
     if "otlp" in settings.metrics_exporters:
         otlp = settled(settings, "metrics")
         otlp = replace(otlp, timeout=min(otlp.timeout, timeout))
         make = _grpc_metric_exporter if otlp.protocol == GRPC else _http_metric_exporter
-        exporters.append(make(otlp, preferred))
+        exporters.append(make(otlp))
     if "console" in settings.metrics_exporters:
-        exporters.append(ConsoleMetricExporter(preferred_temporality=preferred))
+        exporters.append(ConsoleMetricExporter())
     return exporters
 
 
-def _http_metric_exporter(
-    otlp: Otlp, preferred: dict[type, AggregationTemporality]
-) -> MetricExporter:
-    return OTLPMetricExporter(**http_options(otlp), preferred_temporality=preferred)
+def _http_metric_exporter(otlp: Otlp) -> MetricExporter:
+    return OTLPMetricExporter(**http_options(otlp))
 
 
-def _grpc_metric_exporter(
-    otlp: Otlp, preferred: dict[type, AggregationTemporality]
-) -> MetricExporter:
+def _grpc_metric_exporter(otlp: Otlp) -> MetricExporter:
     # An extra: it is not there for most.
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
         OTLPMetricExporter as GrpcMetricExporter,
     )
 
-    exporter: MetricExporter = GrpcMetricExporter(
-        **grpc_options(otlp), preferred_temporality=preferred
-    )
+    exporter: MetricExporter = GrpcMetricExporter(**grpc_options(otlp))
     return exporter
 
 

@@ -40,7 +40,7 @@ ONCE = ".once"
 """The suffix of a marker file of something that is done once for a server."""
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?"
-    r"|(slot-\d+|exporter|folder)\.lock|exporter\.(json|wake|sock)|exporter-\d+\.new"
+    r"|(slot-\d+|exporter|observer|folder)\.lock|exporter\.(json|wake|sock)|exporter-\d+\.new"
     r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?|pushed\.(state|new)|[a-z-]+\.once"
 )
 

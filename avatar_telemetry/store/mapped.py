@@ -4,7 +4,9 @@ The format is prometheus_client's own (``mmap_dict``), so that its tools read ou
 of length used, four of padding, then entries of a length, a JSON key padded to eight bytes, and two
 doubles, value and timestamp. A value once placed never moves, so that updating one is a store into
 mapped memory, which outlives a killed process. Only gauges of the modes ``mostrecent`` use the
-timestamp; elsewhere it is the time at which the process that last declared the series began.
+timestamp; elsewhere it is the time at which the process that last declared the series began. The
+padding, which prometheus_client ignores, counts how often such a time was changed: a reader that
+knows the file sees from the header whether there are new declarations in it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -32,6 +34,8 @@ SLOT_SIZE = 4 * INITIAL_SIZE
 HEADER = 8
 ENTRY_TAIL = 16
 _length = struct.Struct("i")
+_tail = struct.Struct("dd")
+MAX_REVISION = (1 << 31) - 1
 
 Cell = tuple["memoryview[float]", int]
 """Where a value stands: ``doubles[index]``; its timestamp is the next one."""
@@ -42,7 +46,7 @@ class CorruptFileError(Exception):
 
 
 def read_entries(
-    data: bytes | mmap.mmap, used: int, start: int = HEADER
+    data: bytes | bytearray | mmap.mmap, used: int, start: int = HEADER
 ) -> Iterator[tuple[bytes, int]]:
     """The keys of a file, each with the index of its value among the doubles.
 
@@ -64,7 +68,7 @@ def read_entries(
         position = value + ENTRY_TAIL
 
 
-def used_bytes(data: bytes | mmap.mmap, size: int) -> int:
+def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
     """How many bytes of a file hold entries.
 
     Raises:
@@ -76,6 +80,11 @@ def used_bytes(data: bytes | mmap.mmap, size: int) -> int:
     if used and (used < HEADER or used > size or used % 8):
         raise CorruptFileError(f"{used} of {size} bytes used")
     return int(used) or HEADER
+
+
+def revision(data: bytes | bytearray | mmap.mmap) -> int:
+    """How often an entry that was there already has been declared again."""
+    return int(_length.unpack_from(data, 4)[0])
 
 
 def encode_key(metric: str, sample: str, labels: dict[str, str], documentation: str) -> str:
@@ -113,13 +122,25 @@ class MappedFile:
             raise
         _length.pack_into(self._bytes, 0, self._used)
 
-    def cell(self, key: str) -> Cell:
+    def cell(self, key: str, declared_at: float | None = None) -> Cell:
         """Where the value of a key stands; a new key begins at zero.
+
+        Args:
+            key: see :func:`encode_key`.
+            declared_at: the timestamp to set, or ``None`` to leave it as it is.
 
         Raises:
             OSError: no space for it.
         """
-        return self.cells.get(key) or self._append(key)
+        cell = self.cells.get(key)
+        if cell is None:
+            return self._append(key, declared_at or 0.0)
+        doubles, index = cell
+        if declared_at is not None and doubles[index + 1] != declared_at:
+            doubles[index + 1] = declared_at
+            # After the timestamp: a reader that sees the new revision sees the timestamp, too.
+            _length.pack_into(self._bytes, 4, revision(self._bytes) % MAX_REVISION + 1)
+        return cell
 
     def is_at_path(self) -> bool:
         """Return whether the file is still in its folder."""
@@ -129,10 +150,10 @@ class MappedFile:
         """Close the descriptor; mapped values stay usable until they are forgotten."""
         os.close(self._descriptor)
 
-    def _append(self, key: str) -> Cell:
+    def _append(self, key: str, declared_at: float) -> Cell:
         text = key.encode()
         padded = text + b" " * (8 - (len(text) + 4) % 8)
-        entry = _length.pack(len(text)) + padded + bytes(ENTRY_TAIL)
+        entry = _length.pack(len(text)) + padded + _tail.pack(0.0, declared_at)
         end = self._used + len(entry)
         size = len(self._bytes)
         while end > size:
@@ -282,6 +303,15 @@ class Book:
         file = self._files.get(prefix)
         return (file is not None and key in file.cells) or (prefix, key) in self._memory
 
+    def count(self, prefix: str, start: str) -> int:
+        """Return how many values have a key that begins with a text. Call it with the lock held."""
+        if self._location is not None and prefix not in self._files:
+            with suppress(OSError, CorruptFileError, ValueError):  # reported with the first value
+                self._open_file(prefix)
+        file = self._files.get(prefix)
+        keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
+        return sum(key.startswith(start) for key in keys)
+
     def adopt(self, value: Any) -> None:
         """Place a value of the application, here and again after every :meth:`open`."""
         with self.lock:
@@ -293,13 +323,11 @@ class Book:
             if self._location is not None:
                 file = self._files.get(prefix) or self._open_file(prefix)
                 is_new = key not in file.cells
-                cell = file.cell(key)
+                stamped = prefix.endswith("mostrecent")
+                cell = file.cell(key, None if stamped else self._opened_at)
                 self.series += is_new and _counts(key)
                 if is_new and prefix == "histogram":
                     _forget_other_bounds(file, key, self._opened_at)
-                if not prefix.endswith("mostrecent"):
-                    doubles, index = cell
-                    doubles[index + 1] = self._opened_at
                 return cell
         except (OSError, CorruptFileError, ValueError):
             self.short = True

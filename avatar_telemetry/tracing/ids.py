@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 
 class Ids(IdGenerator):
-    """Ids from a random source of its own: an application that seeds Python's, to be repeatable,
+    """Ids from a random source of its own: an application that resets Python's, to be repeatable,
     must not repeat our ids. Make one in each process.
     """
 

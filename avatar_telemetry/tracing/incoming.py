@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -178,9 +179,14 @@ def make_propagator(names: Sequence[str]) -> TextMapPropagator:
     Args:
         names: of installed propagators, or ``none`` alone.
     """
-    wanted = [name for name in names if name != "none"]
-    points = [next(iter(entry_points(group="opentelemetry_propagator", name=n))) for n in wanted]
-    propagators = [point.load()() for point in points]
+    propagators = [_propagator_class(name)() for name in names if name != "none"]
     for name in (*PARSERS, *(type(each).__module__ for each in propagators)):
         logging.getLogger(name).addFilter(_DISCRETION)
     return CompositePropagator(propagators)
+
+
+@lru_cache(maxsize=8)  # the lookup reads the metadata of every installed distribution
+def _propagator_class(name: str) -> Callable[[], TextMapPropagator]:
+    point = next(iter(entry_points(group="opentelemetry_propagator", name=name)))
+    factory: Callable[[], TextMapPropagator] = point.load()
+    return factory

@@ -348,7 +348,7 @@ def test_it_tells_what_to_do(alert: str) -> None:
     assert len(paragraphs[anchor]) > 100
 
 
-def test_the_seeds_names_are_kept() -> None:
-    """Whoever has silences or routes for the seed's alerts can keep them."""
+def test_names_of_the_first_alerts_are_kept() -> None:
+    """Silences and routes that name the first alerts of the project go on matching."""
     assert {"HighErrorRate", "SlowAvatarGeneration", "LowCacheHitRatio"} <= set(ALERTS)
     assert set(CASES) == set(ALERTS)

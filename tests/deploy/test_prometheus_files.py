@@ -11,10 +11,9 @@ import yaml
 from tests.support.promtool import PROMETHEUS, RULE_FILES, promtool
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in RULE_FILES])
-def test_rules_are_valid(path: Path) -> None:
-    """Every rule parses, and nothing in the file is suspicious."""
-    status, output = promtool("check", "rules", "--lint=all", "--lint-fatal", str(path))
+def test_rules_are_valid() -> None:
+    """Every rule parses, and nothing in the files is suspicious."""
+    status, output = promtool("check", "rules", "--lint=all", "--lint-fatal", *map(str, RULE_FILES))
     assert status == 0, output
 
 

@@ -28,6 +28,7 @@ KNOWN_ELSEWHERE = {
 }  # fmt: skip
 # Not a metric: the Python of the dashboards.
 WORDS = {"ivatar_boards"}
+TEXTS = {".json", ".md", ".py", ".toml", ".yaml", ".yml"}
 SOURCES = ("*.py", "*.yaml", "*.yml", "run", "environment", "*.service")
 
 
@@ -64,6 +65,15 @@ def test_variables_are_read(page: Path) -> None:
     others |= words_of_file(REPOSITORY / "gunicorn.conf.py") | KNOWN_ELSEWHERE
     named = set(VARIABLE.findall(page.read_text(encoding="utf-8")))
     assert named - READ - others == set()
+
+
+def test_random_states_have_one_name() -> None:
+    """Code and documentation say random state, as the option of ``simulate`` does."""
+    other = re.compile(r"(?<!PYTHONHASH)s[e]ed", re.IGNORECASE)
+    folders = ("avatar_telemetry", "benchmarks", "deploy", "docs", "tests")
+    paths = [path for folder in folders for path in (REPOSITORY / folder).rglob("*")]
+    paths = [path for path in [*paths, *REPOSITORY.glob("*.*")] if path.suffix in TEXTS]
+    assert [path for path in paths if other.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda each: str(each.relative_to(REPOSITORY)))

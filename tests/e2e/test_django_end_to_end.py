@@ -1,6 +1,6 @@
 """An unmodified Django project under a real gunicorn, seen from outside by the probes.
 
-Concurrent clients send a seeded mix of everything; then each series on the page is held against
+Concurrent clients send a repeatable mix of everything; then each series on the page is held against
 what the clients did.
 """
 
@@ -39,9 +39,9 @@ def site(serve: Serve, tmp_path: Path, memcached: str, outside: str, certificate
     )  # fmt: skip
 
 
-def check_every_series(site: DjangoSite, seed: int, **options: object) -> None:
+def check_every_series(site: DjangoSite, random_state: int, **options: object) -> None:
     server = site.wrapped(**options)
-    with Clients(server.request, CLIENTS, REQUESTS, seed, DjangoClient) as clients:
+    with Clients(server.request, CLIENTS, REQUESTS, random_state, DjangoClient) as clients:
         pass
     expected = clients.tally().counts
 
@@ -67,18 +67,18 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize(("worker_class", "preload", "seed"), by_default("gthread", RUNS))
+@pytest.mark.parametrize(("worker_class", "preload", "random_state"), by_default("gthread", RUNS))
 def test_every_series_equals_the_clients_tally(
-    site: DjangoSite, worker_class: str, preload: bool, seed: int
+    site: DjangoSite, worker_class: str, preload: bool, random_state: int
 ) -> None:
     """Each series is exactly what clients did, and no other is, imported early or late."""
-    check_every_series(site, seed, worker_class=worker_class, preload_app=preload)
+    check_every_series(site, random_state, worker_class=worker_class, preload_app=preload)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("database", "seed"), [("postgresql", 5), ("mariadb", 6)])
-def test_on_a_real_database(site: DjangoSite, database: str, seed: int) -> None:
+@pytest.mark.parametrize(("database", "random_state"), [("postgresql", 5), ("mariadb", 6)])
+def test_on_a_real_database(site: DjangoSite, database: str, random_state: int) -> None:
     """The same with Django's own drivers of a database server."""
     with getattr(real_servers, database)() as server:
         site.environ["PORTRAITS_DATABASE"] = server.url
-        check_every_series(site, seed, preload_app=False)
+        check_every_series(site, random_state, preload_app=False)

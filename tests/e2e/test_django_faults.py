@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import real_servers
-from tests.support.django_client import FATAL_SEED
+from tests.support.django_client import FATAL_PREFIX
 from tests.support.django_site import DjangoSite
 from tests.support.gunicorn_server import Answer, GunicornServer, Serve
 from tests.support.stand_in import gravatar
@@ -122,7 +122,7 @@ def test_a_cache_that_raises(pair: Callable[..., Pair]) -> None:
 def test_a_generator_that_raises(pair: Callable[..., Pair]) -> None:
     """Django makes a 500 of it; nothing was generated, and the next picture is."""
     servers = pair()
-    fatal = AVATAR.replace(DIGEST, FATAL_SEED + DIGEST[4:])
+    fatal = AVATAR.replace(DIGEST, FATAL_PREFIX + DIGEST[4:])
     assert servers.get(fatal).status == 500
     assert servers.value("ivatar_avatars_generated_total") == 0
     assert servers.lookups() == (0, 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.django_client import FATAL_SEED
+from tests.support.django_client import FATAL_PREFIX
 from tests.support.django_site import DjangoSite
 from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
@@ -121,7 +121,7 @@ def test_a_generator_that_raises(
 ) -> None:
     """The request's span tells what Django made a 500 of, and the generator's that it was there."""
     server = DjangoSite(serve, tmp_path, **environ).wrapped(workers=1)
-    spans = Traces(server, sink).of(f"/avatar/{FATAL_SEED}{DIGEST[4:]}?d=monsterid&f=y", 500)
+    spans = Traces(server, sink).of(f"/avatar/{FATAL_PREFIX}{DIGEST[4:]}?d=monsterid&f=y", 500)
     root = next(span for span in spans if span.kind == "SERVER")
     assert dict(root.attributes)["error.type"] == "ValueError"
     assert [event.name for event in root.proto.events] == ["exception"]

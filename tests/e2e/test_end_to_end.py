@@ -1,7 +1,7 @@
 """The main job, whole: the repository's own ``wsgi.py`` with the demo under a real gunicorn.
 
-Concurrent clients send a seeded mix of everything while workers come and go; then each series on
-the page is held against what the clients did.
+Concurrent clients send a repeatable mix of everything while workers come and go; then each series
+on the page is held against what the clients did.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def test_every_series_equals_the_clients_tally(
         serve, tmp_path, memcached, outside, worker_class=worker_class, preload_app=preload,
         max_requests=150, max_requests_jitter=50,
     )  # fmt: skip
-    with Clients(server.request, CLIENTS, REQUESTS, seed=len(worker_class) + preload) as clients:
+    with Clients(
+        server.request, CLIENTS, REQUESTS, random_state=len(worker_class) + preload
+    ) as clients:
         disturb(server, clients)
     expected = clients.tally().counts
     assert (

@@ -175,9 +175,7 @@ def test_backlog(serve: Serve, port: int) -> None:
 @pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
 def test_next_exporter_takes_over_the_port(serve: Serve, port: int, worker_class: str) -> None:
     """Where the exporter is killed, the next request starts one that serves the separate port."""
-    server = serve(
-        worker_class=worker_class, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}
-    )
+    server = serve(worker_class=worker_class, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
     server.get("/avatar/abc")
     server.await_requests(1)
     for requests in (1, 2, 3):

@@ -22,6 +22,7 @@ from tests.support.rows import MATRIX, by_default
 
 pytestmark = pytest.mark.usefixtures("as_root")
 
+
 def owners(folder: Path) -> set[tuple[int, int]]:
     return {(path.stat().st_uid, path.stat().st_gid) for path in folder.glob("*_s[0-9]*.db")}
 

@@ -19,9 +19,10 @@ from tests.support.gunicorn_server import (
     total,
 )
 from tests.support.otlp_faults import Fault
-from tests.support.otlp_records import plain
+from tests.support.otlp_records import INSTANCE, plain
 from tests.support.otlp_sink import OtlpSink
 from tests.support.pushed_metrics import (
+    api_metrics,
     assert_goes_on,
     environment,
     latest,
@@ -265,17 +266,14 @@ def test_silent_collector_delays_the_end_by_its_bound(
     assert "SIGKILL" not in server.log()
 
 
-def test_api_metrics_are_of_their_slot(serve: Serve, sink: OtlpSink) -> None:
-    """What code in a worker counts through the API comes from an instance with its slot."""
+def test_api_metrics_are_merged(serve: Serve, sink: OtlpSink) -> None:
+    """What code in workers counts through the API is pushed once, summed over all of them."""
     server = serve(env=environment(sink.url), workers=2, config=METERED)
-
-    def counted(instance: str) -> list[float]:
-        return [point.as_int for metric, point, _ in points(sink, instance)
-                if metric.name == "my_calls"]  # fmt: skip
-
-    for slot in server.slots():
-        assert eventually(lambda slot=slot: counted(f"here/{slot}"))[-1] == 2
-    assert not [metric for metric, _, _ in points(sink) if metric.name == "my_calls"]
+    mine = ("my_calls_total", frozenset({("otel_scope_name", "mine")}))
+    eventually(lambda: api_metrics(sink).get(mine) == 4)
+    assert server.metrics()[mine] == 4
+    instances = {plain(each.resource.attributes)[INSTANCE] for each in sink.resource_metrics()}
+    assert instances == {"here"}
 
 
 def test_nothing_leaves_unless_asked(serve: Serve, sink: OtlpSink) -> None:

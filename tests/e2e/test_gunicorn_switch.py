@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.test_gunicorn_signals import WORKER_CLASSES
 from tests.support.gunicorn_server import Serve, total
+from tests.support.rows import WORKER_CLASSES
 
 
 @pytest.mark.parametrize("worker_class", WORKER_CLASSES)

@@ -12,11 +12,13 @@ from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     authority,
     grpc_sink,
     running_collector,
+    shared_collector,
     sink,
     sink_process,
     start_collector,
     trace_store,
 )
+from tests.support.real_prometheus import Prometheus, prometheus
 from tests.support.server_fixtures import (  # noqa: F401 - fixtures
     memcached,
     outside,
@@ -52,6 +54,13 @@ def shared_memcached() -> Iterator[str]:
     """The ``host:port`` of a memcached; tests use keys of their own."""
     with real_servers.memcached() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def receiving_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that takes OTLP; tests push as instances of their own."""
+    with prometheus(tmp_path_factory.mktemp("prometheus"), otlp=True) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from tests.support.real_collector import (
     parse_spans,
     token_gate,
 )
-from tests.support.real_prometheus import prometheus
+from tests.support.real_prometheus import Prometheus, prometheus
 from tests.support.rows import by_default, rows
 from tests.support.sdk_sources import (
     make_logs,
@@ -151,21 +151,21 @@ def test_spans_go_through(
 
 
 @pytest.mark.parametrize("protocol", by_default("http", rows("http", "grpc")))
-def test_metrics_wait_for_prometheus(running_collector: Collector, protocol: str) -> None:
+def test_metrics_wait_for_prometheus(shared_collector: Collector, protocol: str) -> None:
     """They keep their names and values; the resource is on ``target_info``."""
     exporter = (
-        OTLPMetricExporter(f"{running_collector.otlp_http}/v1/metrics") if protocol == "http"
-        else GrpcMetricExporter(running_collector.otlp_grpc, insecure=True)
+        OTLPMetricExporter(f"{shared_collector.otlp_http}/v1/metrics") if protocol == "http"
+        else GrpcMetricExporter(shared_collector.otlp_grpc, insecure=True)
     )  # fmt: skip
     assert send(exporter, make_metrics(3, [0.02, 0.3]))
-    series = running_collector.await_series("ivatar_requests_total")
+    series = shared_collector.await_series("ivatar_requests_total")
     assert series["ivatar_requests_total", LABELS] == 3
     assert series["ivatar_request_duration_seconds_count", LABELS] == 2
     assert series["ivatar_request_duration_seconds_bucket", LABELS | {("le", "0.1")}] == 1
     info = next(dict(labels) for name, labels in series if name == "target_info")
     assert info["environment"] == "testing"
-    assert 'job="ivatar-test"' in running_collector.page()
-    assert 'instance="host-1"' in running_collector.page()
+    assert 'job="ivatar-test"' in shared_collector.page()
+    assert 'instance="host-1"' in shared_collector.page()
 
 
 @pytest.mark.parametrize("protocol", by_default("http", rows("http", "grpc")))
@@ -274,24 +274,24 @@ def test_tail_sampling(start_collector: StartCollector, trace_store: GrpcSink) -
     assert unwanted.isdisjoint(span.span_id for span in kept)
 
 
-def test_a_prometheus_takes_metrics_over_otlp(tmp_path: Path) -> None:
+def test_a_prometheus_takes_metrics_over_otlp(receiving_prometheus: Prometheus) -> None:
     """Its own receiver keeps names and values, and says whose they are by job and instance."""
-    with prometheus(tmp_path, otlp=True) as server:
-        exporter = OTLPMetricExporter(f"{server.otlp}/v1/metrics")
-        assert send(exporter, make_metrics(3, [0.02, 0.3]))
-        (found,) = server.query("ivatar_requests_total")
-        assert found["value"][1] == "3"
-        assert (found["metric"]["job"], found["metric"]["instance"]) == ("ivatar-test", "host-1")
-        below = {labels | {("le", "0.1")}: 1.0 for labels in server.vector("ivatar_requests_total")}
-        assert server.vector('ivatar_request_duration_seconds_bucket{le="0.1"}') == below
+    server = receiving_prometheus
+    exporter = OTLPMetricExporter(f"{server.otlp}/v1/metrics")
+    assert send(exporter, make_metrics(3, [0.02, 0.3]))
+    (found,) = server.query('ivatar_requests_total{instance="host-1"}')
+    assert found["value"][1] == "3"
+    assert (found["metric"]["job"], found["metric"]["instance"]) == ("ivatar-test", "host-1")
+    below = {labels | {("le", "0.1")}: 1.0 for labels in server.vector("ivatar_requests_total")}
+    assert server.vector('ivatar_request_duration_seconds_bucket{le="0.1"}') == below
 
 
-def test_a_prometheus_scrapes_the_collector(running_collector: Collector, tmp_path: Path) -> None:
+def test_a_prometheus_scrapes_the_collector(shared_collector: Collector, tmp_path: Path) -> None:
     """What was pushed to the collector comes to Prometheus with its names and values."""
-    exporter = OTLPMetricExporter(f"{running_collector.otlp_http}/v1/metrics")
+    exporter = OTLPMetricExporter(f"{shared_collector.otlp_http}/v1/metrics")
     assert send(exporter, make_metrics(3))
-    running_collector.await_series("ivatar_requests_total")
-    target = running_collector.metrics_url.removeprefix("http://").removesuffix("/metrics")
+    shared_collector.await_series("ivatar_requests_total")
+    target = shared_collector.metrics_url.removeprefix("http://").removesuffix("/metrics")
     with prometheus(tmp_path, target) as server:
         server.await_samples("ivatar_requests_total")
         assert list(server.vector("ivatar_requests_total").values()) == [3.0]

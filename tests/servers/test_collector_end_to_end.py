@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
@@ -33,7 +33,7 @@ from tests.support.otlp_grpc_sink import GrpcSink
 from tests.support.otlp_records import ReceivedSpan
 from tests.support.otlp_sink import OtlpSink
 from tests.support.real_collector import COLLECTOR_YAML, DEPLOY, TOKEN, Collector, token_gate
-from tests.support.real_prometheus import Prometheus, prometheus
+from tests.support.real_prometheus import Prometheus
 from tests.support.rows import WORKER_CLASSES, by_default, rows
 
 EXPORT = {
@@ -53,13 +53,6 @@ WAYS_IN = [
 ]
 
 
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Prometheus]:
-    """A Prometheus that takes OTLP."""
-    with prometheus(tmp_path, otlp=True) as started:
-        yield started
-
-
 def from_prometheus(server: Prometheus) -> Metrics:
     """All that a Prometheus has of the host, without what says whose it is."""
     return {
@@ -76,26 +69,27 @@ def test_what_arrives_is_what_the_clients_did(
     outside: str,
     running_collector: Collector,
     trace_store: GrpcSink,
-    receiver: Prometheus,
+    request: pytest.FixtureRequest,
     way: str,
 ) -> None:
     """One server span a request, each metric the clients' tally on every way, over a kill."""
     env = {**EXPORT, "OTEL_EXPORTER_OTLP_ENDPOINT": running_collector.otlp_http}
     shown: Shown = running_collector.series
     if way == "prometheus":
+        receiver: Prometheus = request.getfixturevalue("receiving_prometheus")
         env["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] = f"{receiver.otlp}/v1/metrics"
         shown = lambda: from_prometheus(receiver)  # noqa: E731 - one of two
     server = demo(
         serve, tmp_path, memcached, outside, env, max_requests=120, max_requests_jitter=40
     )
-    with Clients(server.request, 4, 100, seed=len(way)) as first:
+    with Clients(server.request, 4, 100, random_state=len(way)) as first:
         pass
     expected = first.tally().counts
     assert_arrived(shown, expected)
     trace_store.await_spans(requests(expected))
     eventually(lambda: len(server_spans(trace_store)) >= requests(expected), what="the spans")
     kill_the_exporter(server)
-    with Clients(server.request, 4, 100, seed=-len(way)) as second:
+    with Clients(server.request, 4, 100, random_state=-len(way)) as second:
         pass
     expected.update(second.tally().counts)
     assert_arrived(shown, expected)
@@ -105,7 +99,9 @@ def test_what_arrives_is_what_the_clients_did(
     eventually(lambda: named(shown()) == named(page), what="the series of the page")
     assert_one_span_a_request(running_collector, trace_store, requests(expected))
     if way == "prometheus":
-        assert set(receiver.vector("resets(ivatar_requests_total[10m])").values()) == {0.0}
+        assert set(
+            receiver.vector('resets(ivatar_requests_total{instance="here"}[10m])').values()
+        ) == {0.0}
 
 
 def assert_arrived(shown: Shown, expected: dict[Series, float]) -> None:

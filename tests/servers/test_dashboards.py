@@ -140,11 +140,11 @@ def test_every_query_gives_data(watched: tuple[GunicornServer, Prometheus]) -> N
     server, prometheus = watched
     panels = [panel for board in BOARDS for panel in board.panels if panel.title not in SILENT]
     start = time.time()
-    for seed in count():
-        with Clients(server.request, 2, 150, seed=seed):
+    for number in count():
+        with Clients(server.request, 2, 150, random_state=number):
             pass
-        for _ in range(seed % 3 * 2):
-            assert server.get(f"/gravatarproxy/z{seed:031x}").status == 500
+        for _ in range(number % 3 * 2):
+            assert server.get(f"/gravatarproxy/z{number:031x}").status == 500
             # The demo has no such page: an attempt that failed.
             assert server.request("POST", "/accounts/import_photo/").status == 404
         end = time.time()

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the demo server; the seed document's queries mean what they say."""
+"""A real Prometheus scrapes the demo server; the documented queries return what they describe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scrape(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
         yield lambda address: servers.enter_context(prometheus(tmp_path, address))
 
 
-def test_the_seeds_queries_return_what_the_clients_did(
+def test_the_documented_queries_return_what_the_clients_did(
     serve: Serve,
     tmp_path: Path,
     memcached: str,
@@ -31,13 +31,13 @@ def test_the_seeds_queries_return_what_the_clients_did(
 ) -> None:
     """Generation rate, cache hit ratio, generation time and upload success are the tally's."""
     server = demo(serve, tmp_path, memcached, outside)
-    with Clients(server.request, 2, 150, seed=7):
+    with Clients(server.request, 2, 150, random_state=7):
         pass  # a counter's first value is no increase to Prometheus: let all series exist before
     scraper = scrape(server._address.removeprefix("http://"))
     eventually(lambda: scraper.vector("up == 1", time.time()), what="the first scrape")
     before = server.metrics()
     eventually(lambda: _settled(scraper, before), what="the scrape of the start")
-    with Clients(server.request, 2, 150, seed=8) as clients:
+    with Clients(server.request, 2, 150, random_state=8) as clients:
         pass
     after = server.metrics()
     eventually(lambda: _settled(scraper, after), what="the scrape of the end")
@@ -79,7 +79,7 @@ def test_the_seeds_queries_return_what_the_clients_did(
         'rate(ivatar_file_uploads_total{success="true"}[5m]) / rate(ivatar_file_uploads_total[5m])',
         now,
     )
-    assert shares, "the seed's query divides each series by itself, so each is 1"
+    assert shares, "the documented query divides each series by itself, so each is 1"
     assert all(share == pytest.approx(1.0) for share in shares.values() if share == share)
     overall = scraper.vector(
         'sum(rate(ivatar_file_uploads_total{success="true"}[5m]))'

@@ -1,4 +1,4 @@
-"""Clients of the demo server that know what they did: a seeded mix of requests, and its tally.
+"""Clients of the demo server that know what they did: a repeatable mix of requests, and its tally.
 
 Each client has addresses, an account and a cache history of its own, so that what it must find on
 the metrics page follows from its own requests and the answers to them, and from nothing else.
@@ -13,7 +13,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from io import BytesIO
@@ -131,13 +131,21 @@ class DemoClient:
     Args:
         ask: sends a request: method, path, body, headers.
         name: of this client; everything it uses is derived from it.
-        seed: of its choices.
+        random_state: decides its choices.
     """
 
-    def __init__(self, ask: Ask, name: str, seed: int) -> None:
+    pages: Sequence[tuple[str, str, int]] = (
+        ("/", "/", 200), ("/stats/", "/stats/", 200), ("/nothing/here", "other", 404),
+        ("/description/", "/description/", 200), ("/accounts/nix", "/accounts/{page}", 404),
+        ("/tools/check/", "/tools/check/", 200), ("/accounts/login/", "/accounts/login/", 200),
+        ("/static/style.css", "/static/{file}", 200),
+    )  # fmt: skip
+    """Path, template and status of each."""
+
+    def __init__(self, ask: Ask, name: str, random_state: int) -> None:
         self._ask = ask
         self._name = name
-        self._random = random.Random(f"{name}-{seed}")
+        self._random = random.Random(f"{name}-{random_state}")
         self._cookies: dict[str, str] = {}
         self._cached: set[str] = set()
         self._proxied = 0
@@ -216,16 +224,7 @@ class DemoClient:
         self.tally.outside(success=word != "c")
 
     def page(self) -> None:
-        path, template, status = self._random.choice(
-            [
-                ("/", "/", 200), ("/stats/", "/stats/", 200), ("/nothing/here", "other", 404),
-                ("/description/", "/description/", 200), ("/accounts/nix", "/accounts/{page}", 404),
-                ("/static/style.css", "/static/{file}", 200),
-                ("/tools/check/", "/tools/check/", 200),
-                ("/accounts/login/", "/accounts/login/", 200),
-            ]
-        )  # fmt: skip
-        self._get(path, template, status)
+        self._get(*self._random.choice(self.pages))
 
     def register(self) -> None:
         self._get("/accounts/new/", "/accounts/new/", 200)
@@ -330,7 +329,7 @@ class Clients:
         ask: sends a request.
         number: how many clients.
         requests: of each.
-        seed: of their choices.
+        random_state: decides their choices.
         kind: of client.
     """
 
@@ -339,10 +338,12 @@ class Clients:
         ask: Ask,
         number: int,
         requests: int,
-        seed: int = 1,
+        random_state: int = 1,
         kind: type[DemoClient] = DemoClient,
     ) -> None:
-        self._clients = [kind(ask, f"client{index}-{seed}", seed) for index in range(number)]
+        self._clients = [
+            kind(ask, f"client{index}-{random_state}", random_state) for index in range(number)
+        ]
         self._faults: list[BaseException] = []
         self._threads = [
             threading.Thread(target=self._run, args=(client, requests), daemon=True)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +124,13 @@ class Run:
 
     Args:
         replies: to all requests that the bare server got as well, in their order.
+        began: when the first request was sent.
         reload: seconds from HUP until all workers were new ones.
         recycling: seconds for requests in the course of which workers were recycled.
         end: seconds from TERM until the master was gone.
         growth: bytes by which a worker grew over the second half of the first requests.
         log: what the server printed.
-        lasted: seconds.
+        lasted: seconds from the first request to the end, in which the log was written.
         ended: how many spans.
         results: what became of them, as the page says.
         arrived: how many server spans of ``BACK`` requests came when the collector was good again.
@@ -141,6 +142,7 @@ class Run:
 
     name: str
     replies: list[Reply]
+    began: float = field(default_factory=time.monotonic)
     reload: float = 0.0
     recycling: float = 0.0
     end: float = 0.0
@@ -269,27 +271,32 @@ def _server(
 
 def _work(name: str, server: GunicornServer) -> Run:
     """Workers that are recycled, a reload, and two more rounds, all of it with requests."""
-    began = time.monotonic()
     run = Run(name, [])
     run.recycling = _measure(lambda: _ask_all(server, run, 12))
     # Those who ask for the page would have workers recycled for ever.
     configuration = server.configuration.read_text()
     server.configuration.write_text(f"{configuration}\nmax_requests = 0\n")
+    eventually(lambda: _recycled(server), what="the end of the recycled workers")
+    server.await_other_workers(WORKERS, without=[])
     run.reload = _measure(lambda: _reload(server, run, server.workers()))
     _ask_all(server, run, 13)
     before = {pid: resident(pid) for pid in server.workers()}
     _ask_all(server, run, 13)
     run.growth = max(resident(pid) - size for pid, size in before.items())
-    run.lasted = time.monotonic() - began
     return run
 
 
-def _reload(server: GunicornServer, run: Run, old: Sequence[int]) -> None:
+def _recycled(server: GunicornServer) -> bool:
+    """Whether all workers that were to end after their last request have ended."""
+    log = server.log()
+    return log.count("Autorestarting worker") == log.count("Worker exiting")
+
+
+def _reload(server: GunicornServer, run: Run, old: list[int]) -> None:
     with ThreadPoolExecutor(1) as other:
         asking = other.submit(_ask_all, server, run, 10)
         server.signal(signal.SIGHUP)
-        eventually(lambda: not set(old) & set(server.workers()), what="the end of old workers")
-        eventually(lambda: len(server.ready() - set(old)) >= WORKERS, what="new workers")
+        server.await_other_workers(WORKERS, without=old)
         asking.result()
 
 
@@ -306,13 +313,12 @@ def _ask(server: GunicornServer, request: Request) -> Reply:
 
 
 def _end(server: GunicornServer, run: Run) -> None:
-    began = time.monotonic()
     for _ in range(BACK):  # something to be sent at the end
         server.get("/back")
     server.signal(signal.SIGTERM)
     run.end = _measure(server.wait)
     run.status = server.wait()
-    run.lasted += time.monotonic() - began
+    run.lasted = time.monotonic() - run.began
     run.log = server.log()
 
 

@@ -30,6 +30,47 @@ class Fault:
 
 STORE = (
     Fault(
+        "meters-provider-replaced", "store/api_meters.py", "the application's meters are replaced",
+        "        if is_free:\n", "        if True:\n",
+    ),
+    Fault(
+        "meters-kinds-share", "store/api_meters.py", "a counter and a gauge share a name",
+        "if metric.prefix != kind.prefix:", "if False:",
+    ),
+    Fault(
+        "meters-types-equal", "store/api_instruments.py", "the attributes 1 and True are one series",
+        "key = (tuple(attributes.items()), tuple(map(type, attributes.values())))",
+        "key = (tuple(attributes.items()), (str,))", ("store/api_meters",),
+    ),
+    Fault(
+        "meters-total-twice", "store/api_instruments.py",
+        "an observed total counts again where another process goes on",
+        "growth = max(0.0, amount - self._stored.get(series.labels, 0.0))", "growth = amount",
+        ("store/api_observers",),
+    ),
+    Fault(
+        "meters-gone-stay", "store/api_instruments.py",
+        "an attribute set that is reported no longer keeps its value",
+        "                series.values[0].set(self.gone, time.time())\n", "                pass\n",
+        ("store/api_observers",),
+    ),
+    Fault(
+        "meters-limit-per-life", "store/api_series.py",
+        "each new holder of a slot adds as many attribute sets again",
+        "self._count = self._book.count(self.prefix, start)", "self._count = 0",
+        ("store/api_meters",),
+    ),
+    Fault(
+        "meters-two-observers", "store/api_observers.py",
+        "an observer goes on whose lock was removed",
+        "if self._lock is not None and is_at_path(self._lock, path):",
+        "if self._lock is not None:",
+    ),
+    Fault(
+        "meters-unit-twice", "store/api_names.py", "a name has its unit twice",
+        "        if suffix not in", "        if True or suffix not in",
+    ),
+    Fault(
         "mapped-length-first", "store/mapped.py", "a kill during an append corrupts the file",
         """        self._bytes[self._used : end] = entry
         # The entry stands before the length says so: a kill in between loses nothing.
@@ -153,31 +194,32 @@ STORE = (
         "if holder is None or is_alive(holder.pid, holder.started):", "if True:",
     ),
     Fault(
-        "merged-oldest", "store/merged.py", "the oldest value of a mostrecent gauge is shown",
-        "max(zip(times, values, strict=True))[1]", "min(zip(times, values, strict=True))[1]",
+        "merged-oldest", "store/group.py", "the oldest value of a mostrecent gauge is shown",
+        "max(row)[1]", "min(row)[1]", ("store/merged",),
     ),
     Fault(
         "merged-dead-gauges", "store/merged.py", "requests in progress of dead workers are shown",
-        'if match[1].startswith("gauge_live") and match[2] not in alive:',
-        'if match[1].startswith("gauge_dead") and match[2] not in alive:',
+        "elif match[2] in alive or not match[1].startswith(LIVE):", "else:",
     ),
     Fault(
-        "merged-replaced-file", "store/merged.py", "the keys of a replaced file are used on the new",
-        "file is None or file.inode != inode or used < file.used",
-        "file is None or used < file.used",
+        "merged-replaced-file", "store/group.py", "the keys of a replaced file are used on the new",
+        "(file.inode != contents.inode or used < file.used)", "used < file.used",
+        ("store/merged",),
     ),
     Fault(
-        "merged-absent-minimum", "store/merged.py", "a series that one file lacks has the minimum 0",
-        '"min": float("inf")', '"min": 0.0',
+        "merged-absent-minimum", "store/group.py", "a series that one file lacks has the minimum 0",
+        '"min": float("inf")', '"min": 0.0', ("store/merged",),
     ),
     Fault(
-        "merged-first-bucket-count", "store/merged.py", "a histogram has the count of one bucket",
+        "merged-first-bucket-count", "store/layout.py", "a histogram has the count of one bucket",
         "lines += (buckets[-1], values[stop])", "lines += (buckets[0], values[stop])",
+        ("store/merged",),
     ),
     Fault(
-        "merged-help-replaces", "store/merged.py", "a changed help text loses what was counted",
-        "column = next((each for each in columns if identity not in each), None)",
-        "column = columns[0]",
+        "merged-help-replaces", "store/metric_file.py",
+        "a changed help text loses what was counted",
+        "            if not column[number]:\n                break\n", "            break\n",
+        ("store/merged",),
     ),
     Fault(
         "metrics-ceiling", "store/metrics.py", "one series more than the ceiling is made",
@@ -326,34 +368,71 @@ STORE = (
     ),
     Fault(
         "merged-old-type", "store/merged.py", "series of an old type are added to the new ones",
-        "        if self._newest[metric][1] != file.prefix:\n            return False\n", "",
+        "metric.superseded = metric is not newest", "metric.superseded = False",
         ("store/declarations",),
     ),
     Fault(
-        "merged-other-bounds", "store/merged.py", "histograms of other bounds are added",
-        "return own is None or own >= self.shown[metric]", "return True", ("store/declarations",),
-    ),
-    Fault(
-        "merged-late-declaration", "store/merged.py", "a reload's declaration is never the newest",
-        "if layout != self._layout or self.left_out:", "if layout != self._layout:",
+        "merged-other-bounds", "store/declarations.py", "histograms of other bounds are added",
+        "if INFINITE in own and not own >= bounds", "if False",
         ("store/declarations",),
     ),
     Fault(
-        "merged-gone-gauge", "store/merged.py", "gauges that are just cleared count as unreadable",
-        "        except FileNotFoundError:\n            return None  # the master",
-        "        except FileNotFoundError:\n            self.unreadable += 1\n            return None  # the master",
+        "merged-unfinished", "store/declarations.py",
+        "a histogram that is being declared is a conflict",
+        "any(shape != bounds for shape in shapes if INFINITE in shape)",
+        "any(shape != bounds for shape in shapes)",
+        ("store/declarations",),
     ),
     Fault(
-        "merged-damaged-key", "store/merged.py", "one damaged key hides the rest of its file",
-        "                file.damaged = True\n                continue\n", "                raise\n",
+        "merged-redeclared", "store/declarations.py",
+        "bounds that are being declared anew stand alone",
+        "ends = [each.bounds[INFINITE] for each in declarations if INFINITE in each.bounds]",
+        "ends = [max(each.bounds.values()) for each in declarations if each.bounds]",
+    ),
+    Fault(
+        "merged-late-declaration", "store/group.py", "a reload's declaration is never the newest",
+        "if file.revision != contents.revision or", "if",
+        ("store/declarations",),
+    ),
+    Fault(
+        "mapped-revision", "store/mapped.py", "a reader cannot see that a series is declared again",
+        "revision(self._bytes) % MAX_REVISION + 1", "0", ("store/declarations",),
+    ),
+    Fault(
+        "merged-new-series", "store/declarations.py", "a new series is not on the page",
+        "        if not series.entries:\n            self._layout = None\n        series.entries += 1",
+        "        series.entries += 1", ("store/group",),
+    ),
+    Fault(
+        "merged-vanished-series", "store/declarations.py", "a series outlives its files",
+        "            if not series.entries:\n                self._layout = None\n        return True",
+        "        return True", ("store/group",),
+    ),
+    Fault(
+        "merged-old-help", "store/declarations.py", "a changed help text is never shown",
+        "self.excluded or len(self._documentations) > 1", "self.excluded", ("store/group",),
+    ),
+    Fault(
+        "merged-short-column", "store/group.py", "a file without a new series adds to it",
+        "repeat(self._absent, self._size - len(values))", "repeat(1.0, self._size - len(values))",
+    ),
+    Fault(
+        "merged-gone-gauge", "store/group.py", "gauges that are just cleared count as unreadable",
+        "            except FileNotFoundError:\n",
+        "            except FileNotFoundError:\n                self.unreadable += 1\n",
+        ("store/merged",),
+    ),
+    Fault(
+        "merged-damaged-key", "store/group.py", "one damaged key hides the rest of its file",
+        "                file.damaged = True\n", "                raise\n", ("store/merged",),
     ),
     Fault(
         "merged-foreign-file", "store/merged.py", "a file of another name is read as a counter",
         "if match is None or match[1] not in MODES:", "if match is None:",
     ),
     Fault(
-        "merged-one-identifier", "store/merged.py", "gauges of all processes become one",
-        '"" if MODES[prefix] != "all" else identifier', '""',
+        "merged-one-identifier", "store/group.py", "gauges of all processes become one",
+        'of_process = self._mode == "all"', "of_process = False", ("store/merged",),
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
@@ -813,10 +892,6 @@ EXPORT = (
         "timeout=min(otlp.timeout, timeout)", "timeout=max(otlp.timeout, timeout)",
     ),
     Fault(
-        "meters-last-export", "export/meters.py", "the last values of a worker are not exported",
-        "            self._export()\n        self._export()\n", "            self._export()\n",
-    ),
-    Fault(
         "destinations-deflate", "config/destinations.py", "gRPC starts with a compression that it lacks",
         'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
         ("config/destinations",),
@@ -854,14 +929,6 @@ EXPORT = (
     Fault(
         "foreign-part", "exporter/foreign.py", "a part of a secret is logged",
         "            if not _ENDS.search(part)\n", "            if not part\n", ("exporter/failures",),
-    ),
-    Fault(
-        "meters-after-stop", "export/meters.py", "a meter after the end starts a thread",
-        "if self._thread is None and not self._stopped.is_set():", "if self._thread is None:",
-    ),
-    Fault(
-        "meters-provider-replaced", "export/meters.py", "the application's meters are replaced",
-        "if not _is_set(metrics.get_meter_provider()):", "if True:",
     ),
 )  # fmt: skip
 

@@ -3,7 +3,8 @@
     python -m tests.support.mutants [NAME...]
 
 Each fault is applied to a copy of the package in a temporary folder, and the unit tests of its
-module run there. A fault that no test notices is a missing test.
+module run there. A fault that no test notices is a missing test. One that makes them hang is
+reported apart: no test has failed, and it does not count as noticed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ PACKAGE = "avatar_telemetry"
 MIN_SHARE = 0.9
 """Share of the faults that the tests have to notice."""
 TIMEOUT = 120.0
-"""Seconds after which the tests of a fault are stopped: a process that hangs is noticed too."""
+"""Seconds after which the tests of a fault are stopped."""
 MAX_FAULTLESS = 1800.0
 """Seconds that all of the tests may take without a fault."""
 
@@ -53,18 +55,24 @@ class Copy:
                 (root / path.name).symlink_to(path)
         return cls(root)
 
-    def notices(self, fault: Fault) -> bool:
-        """Return whether a test fails with the fault applied."""
+    def outcome(self, fault: Fault, timeout: float = TIMEOUT) -> str:
+        """Return what the tests do with the fault applied: ``noticed``, ``MISSED`` or ``HANGS``."""
         path = self.root / PACKAGE / fault.module
         original = path.read_text(encoding="utf-8")
         path.write_text(changed(fault, original), encoding="utf-8")
         try:
-            return not self.passes(relevant_tests(fault))
+            return "MISSED" if self.passes(relevant_tests(fault), timeout) else "noticed"
+        except subprocess.TimeoutExpired:
+            return "HANGS"
         finally:
             path.write_text(original, encoding="utf-8")
 
-    def passes(self, tests: tuple[str, ...], timeout: float = TIMEOUT) -> bool:
-        """Return whether the tests of these files pass in a process of their own, in time."""
+    def passes(self, tests: tuple[str, ...], timeout: float) -> bool:
+        """Return whether the tests of these files pass in a process of their own.
+
+        Raises:
+            subprocess.TimeoutExpired: they have not ended in time.
+        """
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider"]
         environ = {"PYTHONPATH": str(self.root), "HYPOTHESIS_PROFILE": "unshrunk"}
         process = subprocess.Popen(
@@ -74,8 +82,6 @@ class Copy:
         )  # fmt: skip
         try:
             return process.wait(timeout) == 0
-        except subprocess.TimeoutExpired:
-            return False
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, 9)
@@ -121,14 +127,15 @@ def main(names: list[str]) -> int:
         if not copy.passes(tests, MAX_FAULTLESS):
             print("the tests fail without any fault")
             return 2
-        missed = 0
+        outcomes: Counter[str] = Counter()
         for fault in faults:
-            noticed = copy.notices(fault)
-            missed += not noticed
-            print(f"{'noticed' if noticed else 'MISSED '} {fault.name}: {fault.breaks}", flush=True)
-    noticed_share = (len(faults) - missed) / len(faults)
-    print(f"{len(faults) - missed} of {len(faults)} noticed ({noticed_share:.0%})")
-    return 0 if noticed_share >= MIN_SHARE else 1
+            outcome = copy.outcome(fault)
+            outcomes[outcome] += 1
+            print(f"{outcome:7} {fault.name}: {fault.breaks}", flush=True)
+    noticed = outcomes["noticed"]
+    share = noticed / len(faults)
+    print(f"{noticed} of {len(faults)} noticed ({share:.0%}), {outcomes['HANGS']} hang")
+    return 0 if share >= MIN_SHARE else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fixtures of real collectors and sinks; a folder's ``conftest.py`` imports those that it wants.
 
-Each ends with its test. What they yield is described by its class.
+Each ends with its test, but for the shared collector. What they yield is described by its class.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ def trace_store() -> Iterator[GrpcSink]:
 def running_collector(start_collector: StartCollector, trace_store: GrpcSink) -> Collector:
     """A collector with ``deploy/collector/collector.yaml`` that sends on to ``trace_store``."""
     return start_collector(COLLECTOR_TRACE_STORE=trace_store.address)
+
+
+@pytest.fixture(scope="session")
+def shared_collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """The same without stores: a store in this process would keep connections over tests."""
+    with collector(tmp_path_factory.mktemp("otelcol")) as started:
+        yield started
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -175,30 +175,15 @@ class Received(ABC):
 
     def spans(self) -> list[ReceivedSpan]:
         """Every span of accepted requests."""
-        return [
-            ReceivedSpan(span, part.scope.name, plain(whole.resource.attributes))
-            for whole in self.resource_spans()
-            for part in whole.scope_spans
-            for span in part.spans
-        ]
+        return _taken_apart(ReceivedSpan, self.resource_spans(), "scope_spans", "spans")
 
     def metrics(self) -> list[ReceivedMetric]:
         """Every export of every metric of accepted requests, oldest first."""
-        return [
-            ReceivedMetric(metric, part.scope.name, plain(whole.resource.attributes))
-            for whole in self.resource_metrics()
-            for part in whole.scope_metrics
-            for metric in part.metrics
-        ]
+        return _taken_apart(ReceivedMetric, self.resource_metrics(), "scope_metrics", "metrics")
 
     def logs(self) -> list[ReceivedLog]:
         """Every log record of accepted requests."""
-        return [
-            ReceivedLog(record, part.scope.name, plain(whole.resource.attributes))
-            for whole in self.resource_logs()
-            for part in whole.scope_logs
-            for record in part.log_records
-        ]
+        return _taken_apart(ReceivedLog, self.resource_logs(), "scope_logs", "log_records")
 
     def newest(self, name: str, instance: str | None = None) -> dict[Labels, Any]:
         """The newest data point of each series of a metric.
@@ -250,6 +235,17 @@ class Received(ABC):
 
 
 INSTANCE = "service.instance.id"
+
+
+def _taken_apart(
+    kind: Callable[[Any, str, Attributes], T], wholes: Sequence[Any], parts: str, items: str
+) -> list[T]:
+    return [
+        kind(item, part.scope.name, plain(whole.resource.attributes))
+        for whole in wholes
+        for part in getattr(whole, parts)
+        for item in getattr(part, items)
+    ]
 
 
 def plain(attributes: Any) -> Attributes:

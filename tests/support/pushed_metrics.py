@@ -31,10 +31,27 @@ def points(sink: Received, instance: str = "here") -> Iterator[tuple[Any, Any, s
     """Metric, point and kind, in the order of their arrival, of one service instance."""
     for each in sink.resource_metrics():
         if plain(each.resource.attributes)[INSTANCE] == instance:
-            for metric in each.scope_metrics[0].metrics:
+            for scope in each.scope_metrics:
+                for metric in scope.metrics:
+                    kind = metric.WhichOneof("data") or "gauge"
+                    for point in getattr(metric, kind).data_points:
+                        yield metric, point, kind
+
+
+def api_metrics(sink: Received) -> Metrics:
+    """The last value of each series of a scope that is not ours, as the page would name it."""
+    metrics: Metrics = {}
+    for each in sink.resource_metrics():
+        for of_scope in each.scope_metrics:
+            scope = of_scope.scope
+            named = {("otel_scope_name", scope.name), ("otel_scope_version", scope.version)}
+            for metric in of_scope.metrics if scope.name != "avatar_telemetry" else ():
                 kind = metric.WhichOneof("data") or "gauge"
                 for point in getattr(metric, kind).data_points:
-                    yield metric, point, kind
+                    for suffix, labels, value in samples(point, kind):
+                        own = {pair for pair in labels | named if pair[1]}
+                        metrics[metric.name + suffix, frozenset(own)] = value
+    return metrics
 
 
 def latest(sink: Received) -> Metrics:

@@ -8,6 +8,12 @@ from io import BytesIO
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
+FORM = (
+    b"--x\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.png\"\r\n"
+    b"Content-Type: image/png\r\n\r\n" + b"p" * 100 + b"\r\n--x--\r\n"
+)  # fmt: skip
+"""The body of an upload with the boundary ``x``."""
+
 
 def make_environ(
     path: str = "/", method: str = "GET", query: str = "", body: bytes = b"", **more: Any

@@ -17,7 +17,7 @@ from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from avatar_telemetry.testing import Recording, recording
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.recorder import DIGEST
-from tests.support.wsgi_client import call
+from tests.support.wsgi_client import FORM, call
 
 AVATAR = f"/avatar/{DIGEST}"
 METRICS = get_avatar_metrics()
@@ -284,12 +284,6 @@ def test_a_call_over_http_is_counted_once() -> None:
         assert recorded.value(OUTSIDE) == 0
     thread.join(30)
     server.server_close()
-
-
-FORM = (
-    b"--x\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.png\"\r\n"
-    b"Content-Type: image/png\r\n\r\n" + b"p" * 100 + b"\r\n--x--\r\n"
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from avatar_telemetry import trace_authentication, trace_avatar_operation, trace
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from avatar_telemetry.testing import Recording, recording
 from tests.support.recorder import DIGEST
-from tests.support.wsgi_client import call, make_environ
-from tests.unit.test_by_hand import FORM
+from tests.support.wsgi_client import FORM, call, make_environ
 
 AVATAR = f"/avatar/{DIGEST}"
 
@@ -56,7 +55,7 @@ def inside(recorded: Recording, work: Any, path: str = AVATAR, **environ: Any) -
         (trace_authentication, "login", "auth.login", "auth"),
     ],
 )
-def test_the_spans_of_the_seed(recorded, trace, name, span, kind) -> None:
+def test_spans_of_each_decorator(recorded, trace, name, span, kind) -> None:
     """Each decorator makes the span that its name promises, under the request's own."""
     assert inside(recorded, trace(name)(lambda environ: current())) == span
     made, parent = recorded.span(span), recorded.span("avatar.serve_png")

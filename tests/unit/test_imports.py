@@ -48,6 +48,12 @@ def test_not_without_export() -> None:
     assert not set(HEAVY) & modules_of()
 
 
+def test_not_without_metrics_of_the_api() -> None:
+    """Where nothing imports the metrics of OpenTelemetry's API, neither do we."""
+    found = modules_of()
+    assert not {"opentelemetry.metrics", "avatar_telemetry.store.api_meters"} & found
+
+
 def test_with_export() -> None:
     """A worker that exports imports the SDK, and nothing that only the exporter needs."""
     found = modules_of(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
+from tests.support.real_servers import hold_port
 from tests.support.samples import samples_in
 from tests.support.wsgi_client import call
 
@@ -122,8 +122,7 @@ def test_what_cannot_be_used_stops_the_start(environ: Environ, bad: Environ) -> 
 def test_all_faults_stop_the_start_together(environ: Environ, tmp_path: Path) -> None:
     """Faults of variables, profile, exporters, port and folder are lines of one message."""
     (tmp_path / "file").touch()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+    with hold_port() as taken:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         environ |= {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from avatar_telemetry.startup import (
     warn_of_doubts,
 )
 from tests.support.forked import in_child
+from tests.support.real_servers import hold_port
 
 NOBODY = 65_534
 PROFILES = """
@@ -177,8 +177,7 @@ def test_all_faults_of_several_checks_are_collected() -> None:
 @pytest.mark.parametrize("exporter", [True, False])
 def test_a_port_in_use_is_named(exporter: bool) -> None:
     """With the variable and what the system says; a free port is free afterwards."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+    with hold_port() as taken:
         taken.listen()
         host, port = taken.getsockname()
         if exporter:

@@ -20,7 +20,7 @@ def test_a_folder_in_use_is_told(demo_server: DemoServer) -> None:
 
 def test_a_healthy_server_is_well(demo_server: DemoServer) -> None:
     """Of a server that runs as it should nothing bad is told, and the status is 0."""
-    invoke("simulate", demo_server.url, "-n", 60, "--seed", 61)
+    invoke("simulate", demo_server.url, "-n", 60, "--random-state", 61)
     ran = invoke("doctor", "--url", demo_server.url, **demo_server.env)
     assert ran.status == 0, ran.out
     assert "All is well." in ran.out

@@ -47,7 +47,7 @@ def dict_of(samples: Samples, name: str) -> dict[str, float]:
 
 def test_the_folder_tells_what_the_server_tells(demo_server: DemoServer) -> None:
     """Read from its files, the counters of a running server are those of its page."""
-    invoke("simulate", demo_server.url, "-n", 40, "--seed", 11)
+    invoke("simulate", demo_server.url, "-n", 40, "--random-state", 11)
     served = eventually(lambda: page(demo_server), "the page")
     read = offline(demo_server.runtime)
     for name in (COUNTED, "ivatar_avatar_requests_total", "ivatar_auth_attempts_total"):
@@ -79,7 +79,9 @@ def test_openmetrics_on_demand(demo_server: DemoServer) -> None:
 def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> None:
     """Every request that the tally tells of is on the page, no other, and all are answered well."""
     before = page(demo_server)
-    told = invoke("simulate", demo_server.url, "-n", 300, "-c", 3, "--seed", 21, "--json").json()
+    told = invoke(
+        "simulate", demo_server.url, "-n", 300, "-c", 3, "--random-state", 21, "--json"
+    ).json()
     assert told["requests"] == 300
     statuses = {status for row in told["actions"] for status in row["statuses"]}
     assert statuses <= {"200", "302", "404"}
@@ -127,7 +129,7 @@ def test_an_interrupted_simulation_tells_what_it_did(demo_server: DemoServer) ->
     """Ctrl-C ends the sending and shows the tally."""
     before = page(demo_server).total(COUNTED)
     process = subprocess.Popen(
-        command("simulate", demo_server.url, "-n", 100_000, "--rate", 50, "--seed", 41),
+        command("simulate", demo_server.url, "-n", 100_000, "--rate", 50, "--random-state", 41),
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     eventually(lambda: page(demo_server).total(COUNTED) > before + 5, "the traffic")
@@ -140,7 +142,7 @@ def test_an_interrupted_simulation_tells_what_it_did(demo_server: DemoServer) ->
 
 def test_top_once_prints_a_snapshot(demo_server: DemoServer) -> None:
     """``--once`` prints the numbers, the routes and the workers, without escape sequences."""
-    invoke("simulate", demo_server.url, "-n", 40, "--seed", 51)
+    invoke("simulate", demo_server.url, "-n", 40, "--random-state", 51)
     shown = invoke("top", demo_server.url, "--once").out
     assert "req/s" in shown
     assert "/avatar/{digest}" in shown

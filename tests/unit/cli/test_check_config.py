@@ -5,16 +5,32 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
 from avatar_telemetry.cli.settings import markdown
 from avatar_telemetry.config.settings import variables
+from tests.support.forked import in_child
 from tests.support.paths import REPOSITORY
-from tests.support.running import DEADLINE, PageServer, environment, invoke, run
+from tests.support.running import DEADLINE, PageServer, Ran, environment, invoke, run
 
 PAGE = REPOSITORY / "docs/settings.md"
+# Each command in a forked child, which imports the application anew.
+ONE_AFTER_THE_OTHER = """
+import os
+from avatar_telemetry.cli import main
+for arguments in (["check-config"], ["doctor", "--no-send"], ["routes", "/avatar/a"]):
+    if os.fork() == 0:
+        main(arguments)
+    os.wait()
+"""
+
+
+def invoke_in_child(*arguments: object, **env: str) -> Ran:
+    """A check of the application forks, which a process with threads does not do."""
+    return Ran(*in_child(lambda: astuple(invoke(*arguments, **env))))
 
 
 def test_good_settings_are_shown() -> None:
@@ -75,8 +91,7 @@ def test_all_settings_are_shown_on_demand() -> None:
 )  # fmt: skip
 def test_faults_are_named(env: dict[str, str], words: str) -> None:
     """What would stop the server ends the command with status 2 and the same message."""
-    # A check of the application forks, which a process with threads does not do.
-    ran = (run if "AVATAR_TELEMETRY_APP" in env else invoke)("check-config", **env)
+    ran = invoke_in_child("check-config", **env)
     assert ran.status == 2
     assert words in ran.err
 
@@ -110,16 +125,20 @@ def test_the_application_counts_nothing_into_a_running_server(tmp_path: Path) ->
     (tmp_path / "counting.py").write_text(
         "from prometheus_client import Counter, Gauge\n"
         "Counter('mine', 'Imports.').inc()\nGauge('my_gauge', 'One.').set(1)\n"
+        "import os; os.write(1, b'counting was imported\\n')\n"
         "from avatar_telemetry import Profile\nPROFILE = Profile('mine')\napplication = print\n"
     )
     folder = tmp_path / "runtime"
     folder.mkdir()
-    chosen = {
-        "PROMETHEUS_MULTIPROC_DIR": str(folder), "AVATAR_TELEMETRY_APP": "counting:application",
-        "AVATAR_TELEMETRY_PROFILE": "counting:PROFILE",
-    }  # fmt: skip
-    for command in (("check-config",), ("doctor", "--no-send"), ("routes", "/avatar/a")):
-        run(*command, cwd=tmp_path, **chosen)
+    chosen = environment(
+        PROMETHEUS_MULTIPROC_DIR=str(folder), AVATAR_TELEMETRY_APP="counting:application",
+        AVATAR_TELEMETRY_PROFILE="counting:PROFILE",
+    )  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER], cwd=tmp_path, env=chosen, timeout=DEADLINE,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout.count("counting was imported")) == (0, 3), ended.stderr
     assert list(folder.iterdir()) == []
 
 

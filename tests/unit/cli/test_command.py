@@ -6,34 +6,42 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from avatar_telemetry.cli.command import command as group
+from avatar_telemetry.cli.command import main
+from tests.support.forked import in_child
+from tests.support.rows import by_default
 from tests.support.running import DEADLINE, command, environment, invoke, run
 
 COMMANDS = sorted(group.commands)
 
 
-def on_a_terminal(*arguments: object, **env: str) -> str:
-    """What the command writes to a terminal."""
+def on_a_terminal(*arguments: str, **env: str) -> str:
+    """The output of the command in a forked child that has a terminal."""
     terminal, side = pty.openpty()
-    with subprocess.Popen(
-        command(*arguments),
-        stdout=side,
-        stderr=side,
-        stdin=side,
-        env=environment(TERM="xterm", **env),
-    ) as process:
-        os.close(side)
-        output = b""
-        try:
-            while data := os.read(terminal, 65_536):
-                output += data
-        except OSError:  # Linux: the last one to write has gone (EIO)
-            pass
-        process.wait(DEADLINE)
+
+    def work() -> None:
+        with (
+            patch.dict(os.environ, environment(TERM="xterm", **env), clear=True),
+            open(side, "w", closefd=False) as stream,
+            redirect_stdout(stream),
+            suppress(SystemExit),
+        ):
+            main(list(arguments))
+
+    in_child(work)
+    os.close(side)
+    output = b""
+    try:
+        while data := os.read(terminal, 65_536):
+            output += data
+    except OSError:  # Linux: no process has the other side open (EIO)
+        pass
     os.close(terminal)
     return output.decode()
 
@@ -111,7 +119,12 @@ def test_colour_is_for_terminals_only() -> None:
     assert "\x1b[" not in invoke("routes", "/stats/").out
 
 
-@pytest.mark.parametrize("arguments", [("top",), ("top", "--once")], ids=["live", "once"])
+@pytest.mark.parametrize(
+    "arguments",
+    by_default("live", [
+        pytest.param(("top",), id="live"), pytest.param(("top", "--once"), id="once"),
+    ]),
+)  # fmt: skip
 def test_top_says_what_it_needs(arguments: tuple[str, ...]) -> None:
     """Without the extra ``top`` ends with one line that names it."""
     ended = without("rich", *arguments)
@@ -155,9 +168,9 @@ def test_a_reader_may_go(tmp_path: Path) -> None:
 
 def test_shells_complete_it() -> None:
     """bash is given a completion, and completion knows the commands."""
-    script = run(_AVATAR_TELEMETRY_COMPLETE="bash_source")
+    script = invoke(_AVATAR_TELEMETRY_COMPLETE="bash_source")
     assert "complete" in script.out
-    told = run(
+    told = invoke(
         _AVATAR_TELEMETRY_COMPLETE="bash_complete", COMP_WORDS="avatar-telemetry do", COMP_CWORD="1"
     )
     assert "doctor" in told.out

@@ -28,12 +28,12 @@ def test_the_folder_of_a_killed_server_has_a_page(tmp_path: Path) -> None:
     assert samples.total("ivatar_requests_total") == 1
 
 
-def test_the_same_seed_sends_the_same() -> None:
-    """To the same answers a seed sends the same requests, another seed others."""
+def test_the_same_random_state_sends_the_same() -> None:
+    """To the same answers a random state sends the same requests, another one others."""
 
-    def asked(seed: int) -> list[tuple[str, str, bytes]]:
+    def asked(state: int) -> list[tuple[str, str, bytes]]:
         with PageServer() as server:
-            invoke("simulate", server.url, "-n", 80, "-c", 1, "--seed", seed)
+            invoke("simulate", server.url, "-n", 80, "-c", 1, "--random-state", state)
             return server.asked
 
     first = asked(31)

@@ -10,39 +10,41 @@ from webob import Request
 
 import avatar_telemetry.demo
 
-WORKER = """
+WORKERS = """
 import os, sys
 from webob import Request
 from avatar_telemetry.demo import application
-sys.stdin.readline()
-print(Request.blank("/stats/").get_response(application).status_int, flush=True)
-cookie = sys.stdin.readline().strip()
-page = Request.blank("/accounts/profile/", headers={"Cookie": "sessionid=" + cookie})
-print(page.get_response(application).status_int, flush=True)
+for _ in range(4):
+    if os.fork() == 0:
+        os.read(0, 1)
+        page = Request.blank("/stats/").get_response(application)
+        os.write(1, b"%d\\n" % page.status_int)
+        cookie = os.read(int(sys.argv[1]), 512).decode().strip()
+        page = Request.blank("/accounts/profile/", headers={"Cookie": "sessionid=" + cookie})
+        os.write(1, b"%d\\n" % page.get_response(application).status_int)
+        os._exit(0)
+for _ in range(4):
+    os.wait()
 """
 
 
 def test_race(tmp_path, new_browser, make_application):
     """Workers that start together on an empty folder all work, and know one another's sessions."""
     environ = {"DEMO_DATA": str(tmp_path / "data")}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environ},
-        )
-        for _ in range(4)
-    ]
-    for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    assert [worker.stdout.readline() for worker in workers] == ["200\n"] * 4
-    browser = new_browser(make_application(environ))
-    browser.register()
-    answers = [worker.communicate(browser.cookies["sessionid"] + "\n")[0] for worker in workers]
-    assert answers == ["200\n"] * 4
+    cookies, sending = os.pipe()
+    with os.fdopen(cookies), os.fdopen(sending, "wb") as sending, subprocess.Popen(
+        [sys.executable, "-c", WORKERS, str(cookies)], pass_fds=[cookies],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **environ},
+    ) as workers:  # fmt: skip
+        workers.stdin.write(b"g" * 4)
+        workers.stdin.flush()
+        assert [workers.stdout.readline() for _ in range(4)] == [b"200\n"] * 4
+        browser = new_browser(make_application(environ))
+        browser.register()
+        sending.write(browser.cookies["sessionid"].encode().ljust(512) * 4)
+        sending.flush()
+        answers, _ = workers.communicate()
+    assert answers.split() == [b"200"] * 4
 
 
 def test_fork(application):

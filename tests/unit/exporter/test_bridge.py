@@ -253,3 +253,30 @@ def test_what_is_no_count_is_left_out() -> None:
     counter = family("a", "counter", "", [((), math.inf), ((("k", "v"),), 1.0)])
     sent = encoded(Bridge(Resource({}), "1", Memory()), [broken, odd, counter], FIRST)
     assert as_page(sent) == {("a_total", (("k", "v"),)): 1.0}
+
+
+def test_scopes() -> None:
+    """Labels of a scope become the scope: as attributes a collector's exporter drops them."""
+    of_lib = (("a", "x"), ("otel_scope_name", "lib"), ("otel_scope_version", "1"))
+    some = [
+        family("calls", "counter", "help", [((), 1.0), (of_lib, 2.0), (of_lib[1:2], 3.0)]),
+        histogram("sizes", [of_lib], [], [4.0], 5.0),
+    ]
+    continuity = Memory()
+    continuity.reads(FIRST)
+    (batch,) = Bridge(Resource({}), "9", continuity).batches(some, FIRST)
+    request = encode_metrics(batch.data)
+    found = {
+        (each.scope.name, each.scope.version): [
+            (metric.name, [(pair.key, pair.value.string_value) for pair in point.attributes])
+            for metric in each.metrics
+            for point in getattr(metric, metric.WhichOneof("data")).data_points
+        ]
+        for each in request.resource_metrics[0].scope_metrics
+    }
+    assert found == {
+        ("avatar_telemetry", "9"): [("calls_total", [])],
+        ("lib", "1"): [("calls_total", [("a", "x")]), ("sizes", [("a", "x")])],
+        ("lib", ""): [("calls_total", [])],
+    }
+    assert len(batch.values) == 4

@@ -17,7 +17,7 @@ from tests.support.requirements import require
 from tests.support.sdk_sources import make_metrics, send
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
-SEED = "http://collector.internal:4317"
+GRPC = "http://collector.internal:4317"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 METRICS_ENDPOINT = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
@@ -28,20 +28,20 @@ PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
     [
         pytest.param({}, False, "http/protobuf", "http://localhost:4318/v1/metrics", "",
                      id="nothing set"),
-        pytest.param({ENDPOINT: SEED}, True, "grpc", SEED, "so gRPC is spoken", id="seed, gRPC"),
-        pytest.param({ENDPOINT: SEED}, False, "http/protobuf",
-                     "http://collector.internal:4318/v1/metrics", "4318 instead", id="seed, HTTP"),
-        pytest.param({METRICS_ENDPOINT: SEED}, False, "http/protobuf",
+        pytest.param({ENDPOINT: GRPC}, True, "grpc", GRPC, "so gRPC is spoken", id="4317, gRPC"),
+        pytest.param({ENDPOINT: GRPC}, False, "http/protobuf",
+                     "http://collector.internal:4318/v1/metrics", "4318 instead", id="4317, HTTP"),
+        pytest.param({METRICS_ENDPOINT: GRPC}, False, "http/protobuf",
                      "http://collector.internal:4318/v1/metrics", "4318 instead",
                      id="own endpoint without path"),
-        pytest.param({METRICS_ENDPOINT: SEED + "/here"}, False, "http/protobuf",
+        pytest.param({METRICS_ENDPOINT: GRPC + "/here"}, False, "http/protobuf",
                      "http://collector.internal:4318/here", "4318 instead",
                      id="own endpoint with path"),
         pytest.param({ENDPOINT: "http://[::1]:4317"}, False, "http/protobuf",
                      "http://[::1]:4318/v1/metrics", "4318 instead", id="IPv6"),
-        pytest.param({ENDPOINT: SEED, PROTOCOL: "http/protobuf"}, True, "http/protobuf",
-                     SEED + "/v1/metrics", "as OTEL_EXPORTER_OTLP_PROTOCOL says", id="HTTP told"),
-        pytest.param({ENDPOINT: SEED, PROTOCOL: "grpc"}, True, "grpc", SEED, "", id="gRPC told"),
+        pytest.param({ENDPOINT: GRPC, PROTOCOL: "http/protobuf"}, True, "http/protobuf",
+                     GRPC + "/v1/metrics", "as OTEL_EXPORTER_OTLP_PROTOCOL says", id="HTTP told"),
+        pytest.param({ENDPOINT: GRPC, PROTOCOL: "grpc"}, True, "grpc", GRPC, "", id="gRPC told"),
         pytest.param({ENDPOINT: "http://c:4318", PROTOCOL: "grpc"}, True, "grpc", "http://c:4318",
                      "", id="gRPC elsewhere"),
     ],

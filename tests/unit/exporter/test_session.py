@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 
 from avatar_telemetry.exporter import session as session_module
 from avatar_telemetry.exporter.session import MAX_RESPONSE, BoundedSession
+from tests.support.real_servers import hold_port
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SMALL = OK + b"Content-Length: 2\r\n\r\nok"
@@ -247,8 +248,7 @@ def test_body_of_a_response_is_kept(
 
 def test_refused() -> None:
     """A refused connection is a connection error, after which the SDK's exporter tries again."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+    with hold_port() as bound:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
         assert isinstance(post(url), requests.ConnectionError)
 

@@ -1,4 +1,4 @@
-"""A book that prometheus_client's instruments write into."""
+"""Processes that hold slots, and a book that prometheus_client's instruments write into."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import values
 
 from avatar_telemetry.store.mapped import Book, value_class
+from tests.support.holders import workers  # noqa: F401 - fixture
 
 
 @pytest.fixture

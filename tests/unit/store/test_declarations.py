@@ -169,3 +169,25 @@ def test_added_buckets_are_looked_for_once(
     declare(value_seam, tmp_path, "s0", new).observe(0.5)
     assert len(looked_at) == len(("the series", "le 1", "le 100", "le +Inf", "sum"))
     assert buckets(tmp_path)["h_count"] == 1
+
+
+@pytest.mark.parametrize("slot", ["s1", "s0"], ids=["first time", "anew"])
+def test_a_histogram_that_is_being_declared(
+    tmp_path: Path, value_seam: Book, monkeypatch: pytest.MonkeyPatch, slot: str
+) -> None:
+    """Until its last bucket is declared the page stays as it was, and no conflict is reported."""
+    make = partial(Histogram, "h", "h", buckets=(1, 2))
+    declare(value_seam, tmp_path, "s0", make).observe(1.5)
+    expected = {"1.0": 0, "2.0": 1, "+Inf": 1, "h_count": 1, "h_sum": 1.5}
+    store, looks = MergedStore(tmp_path), []
+    place = value_seam._place
+
+    def place_and_look(prefix: str, key: str) -> Any:
+        cell = place(prefix, key)
+        looks.append((buckets(tmp_path), bool(store.read([])), store.left_out))
+        return cell
+
+    monkeypatch.setattr(value_seam, "_place", place_and_look)
+    declare(value_seam, tmp_path, slot, make)
+    assert len(looks) >= 4
+    assert looks == [(expected, True, {})] * len(looks)

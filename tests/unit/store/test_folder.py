@@ -154,7 +154,14 @@ def test_the_last_to_leave_removes_the_folder(base: Path) -> None:
 def test_a_named_folder_is_emptied_at_the_end(base: Path) -> None:
     """It stays, with what others have put into it."""
     runtime = open_here(str(base / "named"))
-    for name in ("counter_0.db", "slot-0.lock", "exporter.lock", "pushed.state", "notes.txt"):
+    for name in (
+        "counter_0.db",
+        "slot-0.lock",
+        "exporter.lock",
+        "observer.lock",
+        "pushed.state",
+        "notes.txt",
+    ):
         (runtime.path / name).touch()
     (runtime.path / "counter_1.db").mkdir()
     runtime.release()

@@ -16,8 +16,7 @@ from avatar_telemetry.store.slots import (
     remove_live_gauges,
     slot_identifier,
 )
-from tests.unit.store.test_slots import Holders
-from tests.unit.store.test_slots import workers as workers
+from tests.support.holders import Holders
 
 
 def test_the_identifier_of_a_slot_is_no_pid(workers: Holders) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from avatar_telemetry.store.instruments import (
@@ -22,13 +22,9 @@ from avatar_telemetry.store.instruments import (
 from avatar_telemetry.store.mapped import Book, MappedFile, encode_key
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.metrics import Metrics
+from tests.support.instruments import use_instruments
 from tests.support.paths import REPOSITORY
 from tests.support.samples import Samples, samples_in
-
-MODES = [
-    "all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent",
-    "livemostrecent",
-]  # fmt: skip
 
 REQUEST = (
     "ivatar_requests_total",
@@ -45,17 +41,6 @@ def theirs(folder: Path) -> Samples:
         for metric in collector.collect()
         for sample in metric.samples
     }
-
-
-def use_instruments(number: int) -> None:
-    registry = CollectorRegistry()
-    counter = Counter("c", 'help with "quotes"', ["a"], registry=registry)
-    counter.labels("x").inc(number + 1)
-    counter.labels('ünï\n"\\').inc(2)
-    Histogram("h", "h", ["b"], registry=registry).labels("y").observe(0.3 * number)
-    Summary("s", "s", registry=registry).observe(number)
-    for mode in MODES:
-        Gauge(f"g_{mode}", "g", multiprocess_mode=mode, registry=registry).set(number + 0.5)
 
 
 def test_file_without_a_series_yet(tmp_path: Path) -> None:
@@ -85,13 +70,17 @@ def test_prometheus_client_reads_what_we_write(tmp_path: Path, value_seam: Book)
 
 def test_we_read_what_prometheus_client_writes(tmp_path: Path) -> None:
     """Files of processes without our layer, named by pids, are the same to both readers."""
-    program = (
-        f"import sys; from {__name__} import use_instruments; use_instruments(int(sys.argv[1]))"
-    )
+    program = """
+import os
+from tests.support.instruments import use_instruments
+for number in range(2):
+    if os.fork() == 0:
+        use_instruments(number)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
     environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    for number in range(2):
-        command = [sys.executable, "-c", program, str(number)]
-        subprocess.run(command, check=True, cwd=REPOSITORY, env=environ)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=REPOSITORY, env=environ)
     pids = {path.stem.rpartition("_")[2] for path in tmp_path.glob("*.db")}
     assert len(pids) == 2
     assert samples_in(tmp_path, tuple(pids)) == theirs(tmp_path)

@@ -22,9 +22,9 @@ from avatar_telemetry.store.instruments import (
 )
 from avatar_telemetry.store.mapped import Book, encode_key
 from avatar_telemetry.store.metrics import Metrics
+from tests.support.instruments import use_instruments
 from tests.support.requirements import unavailable
 from tests.support.samples import samples_in
-from tests.unit.store.test_merged import use_instruments
 
 SPACE_IS_BACK = """
 import sys

@@ -137,7 +137,7 @@ def test_each_kind_of_leak_fails_the_test_that_leaves_it(run: pytest.Pytester) -
     """The error is that test's own, and names what is left and where it was opened."""
     run.makeconftest(CONFTEST.format(0))
     run.makepyfile(START + LEAKING)
-    result = run.runpytest_subprocess()
+    result = run.runpytest_subprocess("--tb=native")  # the others parse pytest itself
     output = result.stdout.str()
     result.assert_outcomes(passed=len(REPORTED) + 1 - 2, errors=len(REPORTED) - 2, failed=2)
     for name, expected in REPORTED.items():
@@ -150,5 +150,5 @@ def test_what_is_closed_in_time_is_no_leak(run: pytest.Pytester) -> None:
     """Neither a test that closes all, nor a wider fixture, nor a test that failed is an error."""
     run.makeconftest(CONFTEST.format(60))
     run.makepyfile(START + CLEAN)
-    result = run.runpytest_subprocess()
+    result = run.runpytest_subprocess("--tb=native")  # the others parse pytest itself
     result.assert_outcomes(passed=3, failed=1)

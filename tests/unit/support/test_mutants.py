@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.faults import FAULTS, Fault
-from tests.support.mutants import PACKAGE, FaultTextError, changed, main, relevant_tests
+from tests.support.mutants import PACKAGE, Copy, FaultTextError, changed, main, relevant_tests
 from tests.support.paths import REPOSITORY
 
 
-@pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in FAULTS])
-def test_a_fault_changes_the_code_as_it_is(fault: Fault) -> None:
+def test_each_fault_changes_the_code_as_it_is() -> None:
     """Its text stands in its module exactly once, the faulty module can be compiled, and there are
     tests for it."""
-    original = (REPOSITORY / PACKAGE / fault.module).read_text(encoding="utf-8")
-    faulty = changed(fault, original)
-    assert faulty != original
-    compile(faulty, fault.module, "exec")
-    assert relevant_tests(fault)
+    for fault in FAULTS:
+        original = (REPOSITORY / PACKAGE / fault.module).read_text(encoding="utf-8")
+        faulty = changed(fault, original)
+        assert faulty != original, fault.name
+        compile(faulty, fault.name, "exec")
+        assert relevant_tests(fault), fault.name
 
 
 def test_faults_have_names_of_their_own() -> None:
@@ -43,3 +45,26 @@ def test_a_fault_without_tests_is_an_error() -> None:
     fault = Fault("lost", "store/nowhere.py", "nothing", "a", "b")
     with pytest.raises(FileNotFoundError, match="lost"):
         relevant_tests(fault)
+
+
+@pytest.mark.parametrize(
+    ("value", "timeout", "outcome"),
+    [
+        pytest.param("1", 60.0, "MISSED", id="missed", marks=pytest.mark.slow),
+        pytest.param("2", 60.0, "noticed", id="noticed"),
+        pytest.param("3", 0.2, "HANGS", id="hang"),
+    ],
+)
+def test_a_hang_is_not_a_failure(tmp_path: Path, value: str, timeout: float, outcome: str) -> None:
+    """A fault with which the tests do not end is told from one that a test notices."""
+    module, test = tmp_path / PACKAGE / "log.py", tmp_path / "tests/unit/test_log.py"
+    for path in (module, test):
+        path.parent.mkdir(parents=True)
+    module.write_text("value = 0")
+    test.write_text(
+        f"import threading\nfrom {PACKAGE}.log import value\ndef test() -> None:\n"
+        "    threading.Event().wait() if value == 3 else None\n    assert value != 2\n"
+    )
+    fault = Fault("name", "log.py", "nothing", "value = 0", f"value = {value}")
+    assert Copy(tmp_path).outcome(fault, timeout) == outcome
+    assert module.read_text() == "value = 0"

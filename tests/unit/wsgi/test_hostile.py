@@ -93,11 +93,11 @@ def broken(text: bytes, start_response: Any) -> Any:
 class Case:
     """One request, made anew as often as it is sent."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, number: int) -> None:
+        self._number = number
 
     def environ(self) -> dict[str, Any]:
-        choose = random.Random(self._seed)
+        choose = random.Random(self._number)
         body = b"".join(choose.choices(PARTS, k=choose.randrange(8)))
         upload = choose.random() < 0.3
         path = "/accounts/upload_photo/" if upload else "/" + self._text(choose)
@@ -128,8 +128,8 @@ def outcome(wrapped: Any, environ: dict[str, Any]) -> tuple[Any, ...]:
 def test_wrapped_and_bare_answer_the_same(recorder: Recorder) -> None:
     """Status, headers, body and exception of each request are the application's own."""
     wrapped = recorder.wrap(application)
-    for seed in range(CASES):
-        case = Case(seed)
-        assert outcome(wrapped, case.environ()) == outcome(application, case.environ()), seed
+    for number in range(CASES):
+        case = Case(number)
+        assert outcome(wrapped, case.environ()) == outcome(application, case.environ()), number
     assert recorder.value("ivatar_requests_total") == CASES
     assert recorder.value("avatar_telemetry_series_refused_total") == 0

@@ -15,6 +15,7 @@ from avatar_telemetry.profiles.ivatar import PROFILE
 from tests.support import privacy_driver as marked
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import REPOSITORY
+from tests.support.rows import by_default, rows
 
 NEVER = {
     "cookie": marked.COOKIE, "referer": marked.REFERER, "credentials": marked.CREDENTIALS,
@@ -55,9 +56,7 @@ def forms(secret: str) -> set[str]:
     return {secret, quote(secret), quote(secret, safe=""), secret.partition("@")[0]}
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param("strict", marks=pytest.mark.slow), "balanced", "off"]
-)
+@pytest.fixture(scope="module", params=by_default("balanced", rows(*TOLD)))
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return drive(request.param, tmp_path_factory.mktemp("run"))
 

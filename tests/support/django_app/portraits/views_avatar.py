@@ -30,7 +30,7 @@ def size_of(request) -> int:
 
 
 def monster(digest: str, size: int) -> Image.Image:
-    return draw_monster(seed=digest, size=(size, size))
+    return draw_monster(digest, size=(size, size))
 
 
 def robot(digest: str, size: int) -> Image.Image:

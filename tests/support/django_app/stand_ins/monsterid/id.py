@@ -1,11 +1,11 @@
-"""A generator that is a function, and fails for some seeds."""
+"""A generator that is a function, and fails for some digests."""
 
 from PIL import Image
 
-FATAL_SEED = "bad0"
+FATAL_PREFIX = "bad0"
 
 
-def build_monster(seed, size):
-    if seed.startswith(FATAL_SEED):
-        raise ValueError("no monster of this seed")
-    return Image.new("RGB", (20, 20), f"#{seed[:6]}").resize(size)
+def build_monster(digest, size):
+    if digest.startswith(FATAL_PREFIX):
+        raise ValueError("no monster of this digest")
+    return Image.new("RGB", (20, 20), f"#{digest[:6]}").resize(size)
