@@ -1,9 +1,10 @@
-"""Ends of workers and servers: no worker waits for a collector, the master no longer than it may."""
+"""Ends of workers and servers: no worker waits for a collector, the master only so long."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.support.pushed_metrics import assert_goes_on, pushed
 from tests.support.rows import WORKER_CLASSES, by_default, rows
 
 FOREVER = "60"
-"""Seconds that a request to the collector or the end of the server may take where nothing ends it."""
+"""Seconds that the end of the server may take where nothing ends it before."""
 SILENT = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600000", "AVATAR_TELEMETRY_FLUSH_TIMEOUT": FOREVER}
 
 
@@ -48,8 +49,8 @@ def test_no_worker_waits_for_the_collector(
     """Workers end while the exporter still waits for the collector; nothing is lost by it."""
     sink.behave(Fault.BLACKHOLE)
     server = serve(
-        "answers:application", worker_class=worker_class, max_requests=20 if how == "recycle" else 0,
-        env=sending(sink.url, **SILENT),
+        "answers:application", worker_class=worker_class, env=sending(sink.url, **SILENT),
+        max_requests=20 if how == "recycle" else 0,
     )  # fmt: skip
     before = server.await_workers(2)
     requests = hold_exporter(server, sink)
@@ -113,7 +114,11 @@ def end_everything(server: GunicornServer) -> None:
 @pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
 @pytest.mark.parametrize("hosted", by_default("process", rows("process", "thread")))
 def test_everything_is_sent_at_the_end(
-    serve: Serve, sink: OtlpSink, worker_class: str, hosted: str, end
+    serve: Serve,
+    sink: OtlpSink,
+    worker_class: str,
+    hosted: str,
+    end: Callable[[GunicornServer], None],
 ) -> None:
     """The last spans and the last push arrive, and nothing comes twice."""
     env = sending(

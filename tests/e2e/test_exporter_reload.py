@@ -1,4 +1,4 @@
-"""Reloads, upgrades and recycled workers: the exporter follows the settings, nothing comes twice."""
+"""Reloads, upgrades, recycled workers: the exporter follows the settings, nothing comes twice."""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ def assert_sent(server: GunicornServer, sink: OtlpSink) -> int:
     running = exporter(server)
     requests.await_all(sink)
     assert set(times(sink).values()) == {1}
-    assert counted(server) == {"exported": len(requests.answered) * SPANS_EACH}
+    exact = {"exported": len(requests.answered) * SPANS_EACH}
+    eventually(lambda: counted(server) == exact, what="the count")
     assert "Traceback" not in server.log()
     return running
 

@@ -22,7 +22,7 @@ from tests.support.pushed_metrics import pushed
 from tests.support.requirements import unavailable
 from tests.support.rows import by_default
 
-COUNT = "ivatar_requests_total"
+COUNT, SPANS = "ivatar_requests_total", "avatar_telemetry_spans_total"
 Command = Callable[[int], list[str]]
 
 
@@ -142,8 +142,10 @@ def test_processes_share_a_folder(
         pushed(sink, 60)
         assert set(times(sink).values()) == {1}
         assert times(sink).total() == 60 * SPANS_EACH
-        exported = total(served.metrics(), "avatar_telemetry_spans_total", result="exported")
-        assert exported == 60 * SPANS_EACH
+        eventually(
+            lambda: total(served.metrics(), SPANS, result="exported") == 60 * SPANS_EACH,
+            what="the count",
+        )
         (host,) = lock_holders(tmp_path / "metrics" / "exporter.lock")
         os.kill(host, signal.SIGKILL)
         if command is not fork_server:  # it starts no process in the place of a dead one
@@ -152,6 +154,8 @@ def test_processes_share_a_folder(
         requests.await_all(sink)
         assert lock_holders(tmp_path / "metrics" / "exporter.lock") != [host]
         assert total(served.metrics(), COUNT) >= len(requests.answered)
+        if command is uwsgi_with_lazy_applications:  # a worker that loads loses a signal to end
+            eventually(lambda: served.log().count("WSGI app 0") == 5, what="the fifth worker")
         served.end()
         assert "Traceback" not in served.log()
 

@@ -1,4 +1,4 @@
-"""The exporter of a server under test: its process, and the spans of numbered requests at a sink."""
+"""The exporter of a server under test: its process, and spans of numbered requests at a sink."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pkgutil import resolve_name
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -41,7 +42,8 @@ def main(port, processes, name):
 
     def end(number, frame):
         for each in children:
-            os.kill(each, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
     for each in children:
