@@ -244,8 +244,9 @@ def test_folder_that_was_removed(start: Start, sink: OtlpSink) -> None:
     """The exporter of a folder that is gone ends, without an exception."""
     running = start(**exporting(sink))
     eventually(lambda: serves_page(running), "the page")
-    shutil.rmtree(running.host.folder)
+    gone = running.host.folder.rename(running.host.folder.with_name("gone"))
     assert running.reason() == REPLACED
+    shutil.rmtree(gone)
     running.host.folder.mkdir()
 
 
