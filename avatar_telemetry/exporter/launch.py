@@ -93,7 +93,7 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
 def is_python(executable: str | None) -> bool:
     """Return whether ``sys.executable`` can be started as Python: not in uWSGI or mod_wsgi."""
     name = os.path.basename(executable or "")
-    return name.startswith(("python", "pypy")) and os.access(executable or "", os.X_OK)
+    return name.startswith(("python", "pypy"))
 
 
 def has_threads() -> bool:

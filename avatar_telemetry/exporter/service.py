@@ -117,10 +117,7 @@ class Exporter:
             Why it ended: ``ended``, ``replaced`` (another process has the lock), ``changed`` (the
             settings did; what was running has stopped, nothing is lost).
         """
-        # A reload may have come while the modules were imported.
-        reason = self._reason_to_stop()
-        if reason in (REPLACED, CHANGED):
-            return reason
+        reason = ""
         self._start()
         try:
             note_start(self._lock, 0)  # that far it is no early end

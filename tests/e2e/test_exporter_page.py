@@ -79,7 +79,9 @@ def test_workers_relay_the_page(serve: Serve, worker_class: str, preload: bool) 
     os.kill(running, signal.SIGKILL)
     for _ in range(4):
         assert server.requests() == 20
-    exporter(server, without=running)
+    eventually(
+        lambda: server.metrics() and set(exporters(folder)) - {running}, what="another exporter"
+    )
     eventually(lambda: served(folder) == 20, what="the page of the next exporter")
     assert server.requests() == 20
 
@@ -173,7 +175,10 @@ def test_separate_port(serve: Serve, sink: OtlpSink, port: int) -> None:
         assert listens(running, port)
         os.kill(running, signal.SIGKILL)
         requests.send(1)
-        eventually(lambda: requests.send(1) or exporters(server.runtime_folder), what="another")
+        eventually(
+            lambda dead=running: requests.send(1) or set(exporters(server.runtime_folder)) - {dead},
+            what="another exporter",
+        )
     assert total(await_port(port), COUNT) == len(requests.answered)
 
 

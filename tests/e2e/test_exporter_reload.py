@@ -56,8 +56,8 @@ def test_another_endpoint(serve: Serve, sink: OtlpSink, worker_class: str, prelo
             load.await_more(50)
             reload(server, OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
             load.await_more(50)
-            exporter(server)
         assert not load.failures
+        requests.send_until_exported(other)
         before = len(arrived(sink))
         requests.send(10)
         assert_all_once(server, requests, sink, other)
