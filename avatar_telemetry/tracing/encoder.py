@@ -72,8 +72,22 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
 
 def _encoded(span: ReadableSpan) -> tuple[Origin, bytes]:
     if isinstance(span, RecordedSpan):
-        return span._tracer.origin, _own(span)
+        return span.origin, _own(span)
     return Origin(span.resource, span.instrumentation_scope), _foreign(span)
+
+
+def encode_span(span: RecordedSpan) -> bytes:
+    """Return a span as an entry of ``ScopeSpans``, with its key and its length.
+
+    Raises:
+        Exception: a value that the span got from the application has no encoding.
+    """
+    return _field(0x12, _own(span))
+
+
+def encode_scope(scope: InstrumentationScope | None) -> bytes:
+    """Return a ``ScopeSpans`` without its spans."""
+    return b"".join(_scope_spans(scope, []))
 
 
 def encode_resource(resource: Resource) -> bytes:

@@ -22,9 +22,10 @@ from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.collector import VERSION
 from avatar_telemetry.tracing.incoming import Incoming, make_propagator
 from avatar_telemetry.tracing.provider import LightTracerProvider
-from avatar_telemetry.tracing.queue import Count, SpanQueue
+from avatar_telemetry.tracing.queue import Count, QueueSink, SpanQueue
 from avatar_telemetry.tracing.sampling import make_sampling
 from avatar_telemetry.tracing.senders import batch_size, make_senders
+from avatar_telemetry.tracing.writer import SpanSink
 from avatar_telemetry.wsgi.request import sent_by_client
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
@@ -42,10 +43,17 @@ class Pipeline:
         key: of the hashes that stand for what is personal.
         guard: told of failures of ours.
         count: told what became of spans.
+        sink: takes the spans instead of the queue.
     """
 
     def __init__(
-        self, settings: Settings, resource: Resource, key: bytes, guard: Guard, count: Count
+        self,
+        settings: Settings,
+        resource: Resource,
+        key: bytes,
+        guard: Guard,
+        count: Count,
+        sink: SpanSink | None = None,
     ) -> None:
         self._settings = settings
         self._key = key
@@ -58,11 +66,13 @@ class Pipeline:
             count=count,
             guard=guard,
         )
+        exports = settings.traces_exporters != ("none",)
+        self.sink: SpanSink = sink or QueueSink(self.queue.put if exports else lambda span: None)
         self.provider = LightTracerProvider(
             make_sampling(settings.sampler, settings.sampler_argument),
             resource,
             _limits(settings),
-            self.queue.put if settings.traces_exporters != ("none",) else lambda span: None,
+            self.sink,
             privacy.describe,
             privacy.message,
             self.queue.flush,
@@ -100,6 +110,7 @@ class Pipeline:
             ExcludedUrls(settings.excluded_urls),
             HeaderCapture("request", settings.capture_request_headers, sanitized, mode),
             HeaderCapture("response", settings.capture_response_headers, sanitized, mode),
+            self.sink,
         )  # fmt: skip
 
     def stop(self, deadline: float) -> None:
@@ -111,6 +122,7 @@ class Pipeline:
         """In a forked child: nothing of the parent's is sent again, and no id comes twice."""
         self.provider.renew()
         self.queue.renew()
+        self.sink.process = object()
 
 
 def _limits(settings: Settings) -> SpanLimits:

@@ -30,10 +30,10 @@ from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from avatar_telemetry.tracing.sampling import Sampling
 from avatar_telemetry.tracing.span import LightSpan, Origin, RecordedSpan, UnsampledSpan
+from avatar_telemetry.tracing.writer import SpanGroup, SpanSink
 
 Describe = Callable[[BaseException], Mapping[str, str]]
 Scrub = Callable[[str], "str | None"]
-Export = Callable[[RecordedSpan], None]
 
 # An attribute limit below this may cut what our own layer sets, which is never more.
 MAX_KNOWN = 64
@@ -68,7 +68,7 @@ class LightTracer(sdk.Tracer):
         self.scrub = provider.scrub
         self.watched = False
         self._provider = provider
-        self._export = provider.export
+        self._sink = provider.sink
         self._ids = provider.ids
 
     def start_span(
@@ -110,6 +110,7 @@ class LightTracer(sdk.Tracer):
         start_time: int,
         remote: SpanContext | None = None,
         context: context_api.Context | None = None,
+        group: SpanGroup | None = None,
     ) -> LightSpan:
         """Start the first span of this process in a trace; the way of our own requests.
 
@@ -119,8 +120,11 @@ class LightTracer(sdk.Tracer):
             start_time: nanoseconds since the epoch.
             remote: identity of the caller's span, if it goes on with its trace.
             context: that the span is begun in, with the caller's baggage.
+            group: takes this span, and all that are made under it, when they end.
         """
         span = self._root(name, kind, start_time, remote)
+        if group is not None and isinstance(span, RecordedSpan):
+            span._group = group
         if self.watched and isinstance(span, RecordedSpan):
             self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
@@ -167,8 +171,7 @@ class LightTracer(sdk.Tracer):
             self, name, parent._trace_id, self._ids.generate_span_id(), parent._flags, parent,
             SpanKind.INTERNAL, start_time,
         )  # fmt: skip
-        if parent._trace_state is not None:
-            span._trace_state = parent._trace_state
+        span._inherit(parent)
         if self.watched:
             above = trace_api.set_span_in_context(parent, context)
             self._active.on_start(cast(sdk.Span, span), parent_context=above)
@@ -181,7 +184,10 @@ class LightTracer(sdk.Tracer):
     def ended(self, span: RecordedSpan) -> None:
         """A span has ended."""
         if span._flags & TraceFlags.SAMPLED:
-            self._export(span)
+            if span._group is None:
+                self._sink.write((span,))
+            else:
+                span._group.add(span)
         if self.watched:
             self._active.on_end(span)
 
@@ -202,8 +208,7 @@ class LightTracer(sdk.Tracer):
             span = RecordedSpan(
                 self, name, parent._trace_id, span_id, parent._flags, parent, kind, start_time
             )
-            if parent._trace_state is not None:
-                span._trace_state = parent._trace_state
+            span._inherit(parent)
             return span
         remote = parent.get_span_context()
         return self._root(name, kind, start_time, remote if remote.is_valid else None)
@@ -235,6 +240,8 @@ class LightTracer(sdk.Tracer):
         span = RecordedSpan(self, name, trace_id, span_id, flags, above, kind, start_time)
         if state:
             span._trace_state = state
+        if isinstance(parent, RecordedSpan):
+            span._group = parent._group
         if result.attributes:
             span.set_attributes(result.attributes)
         return span
@@ -247,7 +254,7 @@ class LightTracerProvider(sdk.TracerProvider):
         sampling: which traces are recorded.
         resource: what all spans are of.
         limits: of what a span may hold.
-        export: given each sampled span when it has ended; must not block or raise.
+        sink: takes each sampled span when it has ended.
         describe: attributes of the event of an exception.
         scrub: what of a text that may hold an exception's message may leave.
         flush: sends what was exported, by a time of ``time.monotonic()``; tells whether it could.
@@ -259,7 +266,7 @@ class LightTracerProvider(sdk.TracerProvider):
         sampling: Sampling,
         resource: Resource,
         limits: sdk.SpanLimits,
-        export: Export,
+        sink: SpanSink,
         describe: Describe,
         scrub: Scrub,
         flush: Callable[[float], bool] = lambda deadline: True,
@@ -276,7 +283,7 @@ class LightTracerProvider(sdk.TracerProvider):
         self.limits = limits
         # Reentrant: a signal handler or a finalizer may touch a span while another is touched.
         self.lock = threading.RLock()
-        self.export = export
+        self.sink = sink
         self.describe = describe
         self.scrub = scrub
         self._light_tracers: dict[InstrumentationScope, LightTracer] = {}

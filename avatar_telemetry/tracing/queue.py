@@ -237,3 +237,22 @@ class SpanQueue(ExportQueue[RecordedSpan]):
 
     def _log(self, result: str, number: int) -> None:
         debug("%d spans %s", number, result)
+
+
+class QueueSink:
+    """Puts ended spans into the queue; until they are written to the ring.
+
+    Args:
+        put: of the queue.
+    """
+
+    put: Callable[[int, int, bytes], bool] | None = None
+
+    def __init__(self, put: Callable[[RecordedSpan], None]) -> None:
+        self.process = object()
+        self._put_span = put
+
+    def write(self, spans: Sequence[RecordedSpan]) -> None:
+        """Put each span."""
+        for span in spans:
+            self._put_span(span)

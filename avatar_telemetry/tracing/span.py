@@ -23,6 +23,7 @@ from avatar_telemetry.log import LOGGER
 
 if TYPE_CHECKING:
     from avatar_telemetry.tracing.provider import LightTracer
+    from avatar_telemetry.tracing.writer import SpanGroup
 
 UNSET = Status(StatusCode.UNSET)
 PLAIN = frozenset((str, int, bool, float))
@@ -142,6 +143,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
     _end_time: int | None = None
     _record_exception = True
     _set_status_on_exception = True
+    _group: SpanGroup | None = None
 
     def __init__(
         self,
@@ -176,6 +178,11 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def context(self) -> SpanContext:
         """Its identity; the SDK's name for :meth:`get_span_context`."""
         return self.get_span_context()
+
+    @property
+    def origin(self) -> Origin:
+        """The resource and the scope of its tracer."""
+        return self._tracer.origin
 
     @property
     def resource(self) -> Resource:
@@ -405,6 +412,13 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self._name!r}, context={self.get_span_context()!r})"
+
+    def _inherit(self, parent: LightSpan) -> None:
+        """Take over what all spans under a parent share with it."""
+        if parent._trace_state is not None:
+            self._trace_state = parent._trace_state
+        if isinstance(parent, RecordedSpan):
+            self._group = parent._group
 
     def _crowded_by(self, keys: tuple[str, ...]) -> bool:
         most = self._tracer.limits.max_span_attributes

@@ -23,6 +23,7 @@ from avatar_telemetry.client.semconv import FILE_NAMES, OTHER_METHOD, HttpAttrib
 from avatar_telemetry.log import debug, debugging
 from avatar_telemetry.profile import Profile, Route
 from avatar_telemetry.store.labels import OTHER, STATUSES, image_format
+from avatar_telemetry.tracing.writer import SpanGroup
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from avatar_telemetry.tracing.incoming import Caller, Incoming
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.tracing.span import LightSpan, RecordedSpan
+    from avatar_telemetry.tracing.writer import SpanSink
     from avatar_telemetry.wsgi.request import AvatarRequest
     from avatar_telemetry.wsgi.upload import Upload
 
@@ -57,6 +59,7 @@ class RequestSpans:
 
     Args:
         tracing: what it was begun with.
+        group: the spans of the request that have ended.
         server: its server span.
         operation: the span inside, if this kind of request has one.
         context: that is current while the application's code runs.
@@ -64,11 +67,12 @@ class RequestSpans:
         personal: what the path says of a person.
     """
 
-    __slots__ = ("_begun", "_operation", "_personal", "_tracing", "context", "server")
+    __slots__ = ("_begun", "_group", "_operation", "_personal", "_tracing", "context", "server")
 
     def __init__(
         self,
         tracing: RequestTracing,
+        group: SpanGroup,
         server: RecordedSpan,
         operation: RecordedSpan | None,
         context: Context,
@@ -76,6 +80,7 @@ class RequestSpans:
         personal: Personal,
     ) -> None:
         self._tracing = tracing
+        self._group = group
         self._operation = operation
         self._begun = begun
         self._personal = personal
@@ -83,12 +88,18 @@ class RequestSpans:
         self.context = context
 
     def end(self, request: AvatarRequest, duration: float) -> None:
-        """End the spans.
+        """End the spans, and write all of the request.
 
         Args:
             request: that has ended; it knows what became of it.
             duration: seconds since its start.
         """
+        try:
+            self._end(request, duration)
+        finally:
+            self._group.close()
+
+    def _end(self, request: AvatarRequest, duration: float) -> None:
         server = self.server
         end_time = server._start_time + int(duration * 1e9)
         error_type = self._error_type(request)
@@ -180,6 +191,7 @@ class RequestTracing:
         excluded: requests without spans.
         request_headers: those that are put on the span.
         response_headers: likewise.
+        sink: takes the spans when the request ends.
     """
 
     def __init__(
@@ -192,6 +204,7 @@ class RequestTracing:
         excluded: ExcludedUrls,
         request_headers: HeaderCapture,
         response_headers: HeaderCapture,
+        sink: SpanSink,
     ) -> None:
         self.tracer = tracer
         self.http = http
@@ -208,6 +221,7 @@ class RequestTracing:
         # The application has configured its logging by now; asked for every request it would cost
         # as much as the sampler.
         self._tells = debugging()
+        self._sink = sink
         self._personal_of: dict[str, Personal] = {}
 
     def begin(
@@ -228,17 +242,21 @@ class RequestTracing:
         caller = self._incoming.caller(environ)
         now = time_ns()
         name = server_name(method, route.template)
-        server = self.tracer.start_root(name, SpanKind.SERVER, now, caller.parent, caller.context)
+        group = SpanGroup(self._sink)
+        server = self.tracer.start_root(
+            name, SpanKind.SERVER, now, caller.parent, caller.context, group
+        )
         if self._tells:
             _tell(name, server)
         if not server.is_recording():
             return Unrecorded(server, set_span_in_context(server, caller.context))
         recorded: RecordedSpan = server  # type: ignore[assignment]
-        return self._begin_recorded(recorded, environ, route, method, now, caller)
+        return self._begin_recorded(recorded, group, environ, route, method, now, caller)
 
     def _begin_recorded(
         self,
         server: RecordedSpan,
+        group: SpanGroup,
         environ: WSGIEnvironment,
         route: Route,
         method: str,
@@ -258,7 +276,7 @@ class RequestTracing:
         except (AttributeError, TypeError):  # a value that is no text; the spans have begun
             begun, personal = self._read(as_text(environ), route)
         context = set_span_in_context(operation or server, caller.context)
-        return RequestSpans(self, server, operation, context, begun, personal)
+        return RequestSpans(self, group, server, operation, context, begun, personal)
 
     def _read(self, environ: WSGIEnvironment, route: Route) -> tuple[Values, Personal]:
         personal: Personal = (None, None)

@@ -812,8 +812,7 @@ TRACING = (
     ),
     Fault(
         "pipeline-none-queued", "tracing/pipeline.py", "spans wait for an exporter that is none",
-        'self.queue.put if settings.traces_exporters != ("none",) else lambda span: None',
-        "self.queue.put",
+        "self.queue.put if exports else lambda span: None", "self.queue.put",
     ),
     Fault(
         "pipeline-limit-zero", "tracing/pipeline.py", "a limit of 0 attributes counts as none",
@@ -875,14 +874,42 @@ TRACING = (
     ),
     Fault(
         "provider-state-lost", "tracing/provider.py", "children lose the tracestate",
-        "            if parent._trace_state is not None:\n                span._trace_state = parent._trace_state\n            return span",
-        "            return span",
+        "            span._inherit(parent)\n            return span", "            return span",
     ),
     Fault(
         "provider-unsampled-sent", "tracing/provider.py", "spans that are only recorded are exported",
-        "        if span._flags & TraceFlags.SAMPLED:\n            self._export(span)",
-        "        self._export(span)",
+        "        if span._flags & TraceFlags.SAMPLED:\n", "        if span is not None:\n",
         ("tracing/sampling",),
+    ),
+    Fault(
+        "writer-group-lost", "tracing/span.py", "spans of libraries are not in the request's frame",
+        "            self._group = parent._group\n", "            self._group = None\n",
+        ("tracing/writer",),
+    ),
+    Fault(
+        "writer-late-lost", "tracing/writer.py", "a span that ends after its request is lost",
+        "if self._closed or len", "if len",
+    ),
+    Fault(
+        "writer-unbounded", "tracing/writer.py", "a request with many spans fills the memory",
+        "if self._closed or len(self._spans) >= MAX_WAITING:", "if self._closed:",
+    ),
+    Fault(
+        "writer-large-frames", "tracing/writer.py", "a request with large spans is one large frame",
+        "if size >= MAX_PART_BYTES:", "if items >= MAX_WAITING:",
+    ),
+    Fault(
+        "writer-parents-spans", "tracing/writer.py", "a forked child writes its parent's spans",
+        "        self._spans = []\n        self._closed = True\n", "        self._closed = True\n",
+    ),
+    Fault(
+        "writer-child-waits", "tracing/writer.py",
+        "spans of a forked child wait for a request that does not end there",
+        "        self._spans = []\n        self._closed = True\n", "        self._spans = []\n",
+    ),
+    Fault(
+        "writer-sections-mixed", "tracing/writer.py", "spans of a library get another one's scope",
+        "            scope = self.scope(origin)\n", "            scope = self.scope(next(iter(self._scopes), origin))\n",
     ),
     Fault(
         "sampling-empty-argument", "tracing/sampling.py", "without an argument nothing is sampled",
