@@ -13,12 +13,13 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry.client.environ import as_text, text
 from avatar_telemetry.client.privacy import decoded
 from avatar_telemetry.client.scrub import Sent, words_of
+from avatar_telemetry.otel_private import context_variable
 from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import (
@@ -30,7 +31,7 @@ from avatar_telemetry.store.instruments import (
     OUTSIDE_REQUESTS,
 )
 from avatar_telemetry.wsgi.head import observe_head
-from avatar_telemetry.wsgi.outcome import plan_of, record_success
+from avatar_telemetry.wsgi.outcome import Conclusion, success_of
 from avatar_telemetry.wsgi.request_spans import RequestSpans, RequestTracing, operation_name
 
 if TYPE_CHECKING:
@@ -46,11 +47,15 @@ Write = Callable[[bytes], object]
 CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request", default=None)
 """Set only while application code runs; whoever sets it resets it in the same call."""
 
+CONTEXT = context_variable()
+"""OpenTelemetry's current context, set and reset with the request where its spans are recorded."""
+
 ENVIRON_KEY = "avatar_telemetry.request"
 """The request in its environ; its text is what became of it, for access logs."""
 TRACE_ID_KEY = "avatar_telemetry.trace_id"
 """The trace id in the environ, 32 hexadecimal digits, for access logs."""
 SERVER_ERROR = "500"
+NO_STEPS: frozenset[str] = frozenset()
 CHUNKED = "HTTP_TRANSFER_ENCODING"
 
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
@@ -93,38 +98,20 @@ class AvatarRequest:
         start_response: the server's.
     """
 
-    # Defaults of the class: what most requests never have costs them nothing.
-    status = ""
-    size: int | None = None
-    picture = ""
-    cache: Literal["", "hit", "miss"] = ""
-    source = ""
+    # Defaults of the class: what most requests never have costs them nothing. What most requests
+    # read is set by the constructor: an attribute of the instance is read much faster.
     success: bool | None = None
-    generator = ""
-    outside_calls = 0
     outside_documents = 0
     db_queries = 0
     upload: Upload | None = None
-    error: BaseException | None = None
     image_steps = 0
-    reported_source = ""
     reported_success: bool | None = None
     reported_file: tuple[str, int] | None = None
     services_seen: Counter[str] | None = None
     tracer: LightTracer | None = None
-    finished = False
-    first_byte = 0.0
-    sent = 0
-    announced: int | None = None
     response_headers: Iterable[tuple[str, str]] = ()
-    image_steps_seen: frozenset[str] = frozenset()
-    content_type = ""
-    location = ""
-    unsent = 0
     _send_error: BaseException | None = None
     _server_write: Write | None = None
-    _context: Context | None = None
-    _spans: RequestSpans | None = None
 
     def __init__(
         self,
@@ -146,24 +133,47 @@ class AvatarRequest:
         self.cookie: object = environ.get("HTTP_COOKIE")
         self.body: object = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
         self.route = route
+        self.status = self.content_type = self.location = self._length = ""
+        self.cache: Literal["", "hit", "miss"] = ""
+        self.generator = self.reported_source = ""
+        self.outside_calls = self.sent = 0
+        self.unsent: int | None = 0
+        self.image_steps_seen: frozenset[str] = NO_STEPS
+        self.first_byte = 0.0
+        self.finished = False
+        self.error: BaseException | None = None
+        self.conclusion: Conclusion | None = None
+        self.context: Context | None = None
+        self._spans: RequestSpans | None = None
+        self._alone = not environ.get("wsgi.multithread", True)
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
         self.started = perf_counter()
-        telemetry.metrics.started(self.started)
+        telemetry.metrics.started(self.started, self._alone)
 
     def __str__(self) -> str:
         return operation_name(self)
 
+    @property
+    def announced(self) -> int | None:
+        """The length of the body as the head of the response has it."""
+        return int(self._length) if self._length.isdecimal() else None
+
+    @property
+    def source(self) -> str:
+        """The source of the picture that was made, once the request has ended."""
+        return self.conclusion.source if self.conclusion is not None else ""
+
     def enter(self) -> Entered:
         """Code of the application is about to run: it finds this request, and its span."""
-        context = self._context
-        return CURRENT.set(self), None if context is None else attach(context)
+        context = self.context
+        return CURRENT.set(self), None if context is None else CONTEXT.set(context)
 
     def leave(self, entered: Entered) -> None:
         """It has run; to be called in the same function as :meth:`enter`."""
         token, attached = entered
         if attached is not None:
-            detach(attached)
+            CONTEXT.reset(attached)
         CURRENT.reset(token)
 
     def start_response(
@@ -178,7 +188,12 @@ class AvatarRequest:
         else:
             write = self._server_start_response(status, response_headers)
         try:
-            observe_head(self, status, response_headers)
+            # A later head, such as of an error page, takes the place of an earlier one.
+            self.status, self.content_type, self.location, self._length = observe_head(
+                status, response_headers
+            )
+            self.response_headers = response_headers
+            self.unsent = None
         except Exception:  # noqa: BLE001 - an application may send what it likes
             self.telemetry.guard.failed("start_response")
         self._server_write = write
@@ -201,8 +216,8 @@ class AvatarRequest:
     def sending(self, data: bytes) -> None:
         """Data of the application is about to go to the client.
 
-        With the last byte that ``Content-Length`` announced, the client has its whole answer: the
-        request ends before that, so that no worker can die between an answer and its count.
+        With the last byte that ``Content-Length`` announced, the client has its whole response: the
+        request ends before that, so that no worker can die between a response and its count.
 
         Args:
             data: what the application gave. What is no bytes is the server's to refuse.
@@ -213,13 +228,29 @@ class AvatarRequest:
             return
         if not size:
             return
-        if not self.first_byte:
-            self.first_byte = perf_counter()
         self.sent += size
+        if self.unsent is None:
+            self.unsent = 0 if self.method == "HEAD" else self.announced or 0
         if self.unsent:
             self.unsent -= size
             if self.unsent <= 0:
                 self.finish()
+                return
+        if not self.first_byte:
+            self.first_byte = perf_counter()
+
+    def sending_all(self, chunks: Iterable[bytes]) -> None:
+        """All data of the response, which is made already, is about to go to the client.
+
+        Args:
+            chunks: at most one; see :meth:`sending`.
+        """
+        for data in chunks:
+            try:
+                self.sent += len(data)
+            except Exception:  # noqa: BLE001 - the application's object
+                break
+        self.finish()
 
     def cache_lookup(self, cache: str, *, hit: bool) -> None:
         """A cache was asked. Only the first look-up of the avatar cache says hit or miss.
@@ -357,17 +388,19 @@ class AvatarRequest:
             return
         self.finished = True
         duration = perf_counter() - self.started
+        telemetry = self.telemetry
         try:
             first_byte = self.first_byte - self.started if self.first_byte else duration
-            self.telemetry.metrics.finished(plan_of(self), duration, first_byte)
-        except Exception:  # noqa: BLE001 - the answer has been given; nothing may break it now
-            self.telemetry.guard.failed("finish")
-            self.telemetry.metrics.abandoned()
+            conclusion = self.conclusion = telemetry.conclusions.of(self)
+            telemetry.metrics.finished(conclusion.plan, duration, first_byte, self._alone)
+        except Exception:  # noqa: BLE001 - the response has been given; nothing may break it now
+            telemetry.guard.failed("finish")
+            telemetry.metrics.abandoned()
         if self.route.succeeded is not None:
             try:
-                record_success(self)
+                self.success = success_of(self)
             except Exception:  # noqa: BLE001 - a rule of the user's profile
-                self.telemetry.guard.failed("succeeded")
+                telemetry.guard.failed("succeeded")
         if self._spans is not None:
             self._end_spans(self._spans, duration)
         self.error = None  # its traceback holds the frames that hold this request
@@ -383,7 +416,7 @@ class AvatarRequest:
             return
         if spans is None:
             return
-        self._context = spans.context
+        self.context = spans.context
         environ[TRACE_ID_KEY] = f"{spans.server.trace_id:032x}"
         if isinstance(spans, RequestSpans):
             self._spans = spans

@@ -103,7 +103,9 @@ class RequestSpans:
         server = self.server
         end_time = server._start_time + int(duration * 1e9)
         error_type = self._error_type(request)
-        avatar = (request.size, request.picture or None, *self._personal)
+        conclusion = request.conclusion
+        size, picture = (conclusion.size, conclusion.picture) if conclusion else (None, "")
+        avatar = (size, picture or None, *self._personal)
         if self._operation is not None:
             self._end_operation(self._operation, request, avatar, error_type, end_time)
         tracing, route = self._tracing, request.route
@@ -344,7 +346,7 @@ def operation_name(request: AvatarRequest) -> str:
         if not request.finished:
             return "avatar.serve"  # for an access log that does not wait for the end of a file
         if request.source:
-            return f"avatar.generate_{request.picture}"
+            return f"avatar.generate_{request.conclusion.picture}"  # type: ignore[union-attr]
         served = image_format(request.content_type)
         return f"avatar.serve_{served}" if served else "avatar.refuse"
     return _UNSERVED.get(status) or ("avatar.redirect" if status[:1] == "3" else "avatar.refuse")

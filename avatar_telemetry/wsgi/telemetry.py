@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.store.metrics import Metrics
+from avatar_telemetry.wsgi.outcome import Conclusions
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 
@@ -28,3 +29,4 @@ class Telemetry:
     profile: Profile
     sizes: Mapping[int, str]
     tracing: RequestTracing | None = None
+    conclusions: Conclusions = field(init=False, default_factory=Conclusions)

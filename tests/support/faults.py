@@ -435,13 +435,20 @@ STORE = (
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
-        "            if plan.files is not self._files:\n                plan = self.plan(plan.labels)\n", "",
+        "        if plan.files is not self.files:\n            plan = self.plan(plan.labels)\n", "",
         ("store/moving",),
     ),
     Fault(
-        "metrics-conclusions-unbounded", "store/metrics.py", "clients fill the memory with answers",
-        "if len(self.conclusions) >= MAX_PLANS:", "if len(self.conclusions) < 0:",
-        ("store/ceiling",),
+        "metrics-shared-unlocked", "store/metrics.py", "counts by hand of other threads are lost",
+        "if alone and not plan.shared:", "if alone:", ("wsgi/request",),
+    ),
+    Fault(
+        "metrics-unlocked", "store/metrics.py", "threads that serve requests lose counts",
+        "if alone and not plan.shared:", "if not plan.shared:", ("wsgi/request",),
+    ),
+    Fault(
+        "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with conclusions",
+        "if len(self.known) >= MAX_CONCLUSIONS:", "if len(self.known) < 0:",
     ),
     Fault(
         "metrics-failure-folded", "store/metrics.py", "failures beyond the ceiling are not seen",
@@ -513,15 +520,16 @@ WSGI = (
     ),
     Fault(
         "middleware-left-current", "wsgi/middleware.py", "the next request of a thread sees this one",
-        "        finally:\n            request.leave(entered)\n", "        finally:\n            pass\n",
+        "            CURRENT.reset(token)\n", "            pass\n",
     ),
     Fault(
-        "head-announced-stays", "wsgi/head.py", "an error page has the size of the first answer",
-        "    request.announced = None\n", "",
+        "head-announced-stays", "wsgi/request.py", "an error page has the size of the first answer",
+        "self.status, self.content_type, self.location, self._length = observe_head(",
+        "self.status, self.content_type, self.location, _ = observe_head(",
     ),
     Fault(
-        "head-unsent-stays", "wsgi/head.py", "an error page is awaited to the length of the first",
-        "    request.unsent = 0\n    request.announced", "    request.announced",
+        "head-unsent-stays", "wsgi/request.py", "an error page is awaited to the length of the first",
+        "            self.unsent = None\n", "            self.unsent = self.unsent or None\n",
     ),
     Fault(
         "head-names-unbounded", "wsgi/head.py", "an application fills the memory with header names",
@@ -529,12 +537,12 @@ WSGI = (
     ),
     Fault(
         "outcome-long-query", "wsgi/outcome.py", "clients fill the memory with queries",
-        " and len(request.query) <= MAX_QUERY_LENGTH", "",
+        "if len(request.query) <= MAX_QUERY_LENGTH:", "if request:",
     ),
     Fault(
-        "outcome-answer-of-another", "wsgi/outcome.py", "two applications share size labels",
-        "        id(request.telemetry),  # another application of this process may have other sizes\n",
-        "", ("wsgi/request",),
+        "outcome-answer-of-another", "wsgi/telemetry.py", "two applications share size labels",
+        "field(init=False, default_factory=Conclusions)", "field(default_factory=Conclusions)",
+        ("wsgi/request",),
     ),
     Fault(
         "outcome-first-file-only", "wsgi/outcome.py", "only one file of an upload is measured",
@@ -551,7 +559,7 @@ WSGI = (
     ),
     Fault(
         "request-not-abandoned", "wsgi/request.py", "a request that cannot be counted is in progress",
-        "            self.telemetry.metrics.abandoned()\n", "            pass\n",
+        "            telemetry.metrics.abandoned()\n", "            pass\n",
     ),
     Fault(
         "request-client-gone", "wsgi/request.py", "a client that goes away is an error of ours",
@@ -677,8 +685,8 @@ WSGI = (
     ),
     Fault(
         "request-first-byte", "wsgi/request.py", "the first byte is as late as the last",
-        "        if not self.first_byte:\n            self.first_byte = perf_counter()\n        self.sent",
-        "        self.first_byte = perf_counter()\n        self.sent", ("wsgi/conformance",),
+        "                return\n        if not self.first_byte:\n            self.first_byte",
+        "                return\n        if self.sent:\n            self.first_byte", ("wsgi/conformance",),
     ),
     Fault(
         "upload-tail-lost", "wsgi/upload.py", "the last bytes of a file are not measured",
