@@ -23,13 +23,17 @@ class Memo(dict[Key, Value], Generic[Key, Value]):
     Args:
         make: returns the value of a key. What it raises passes.
         size: values in each half.
+        keeps: returns whether the value of a key is worth a place.
     """
 
-    __slots__ = ("_make", "_older", "_size", "misses")
+    __slots__ = ("_keeps", "_make", "_older", "_size", "misses")
 
-    def __init__(self, make: Callable[[Key], Value], size: int) -> None:
+    def __init__(
+        self, make: Callable[[Key], Value], size: int, keeps: Callable[[Key], bool] | None = None
+    ) -> None:
         super().__init__()
         self._make = make
+        self._keeps = keeps
         self._size = size
         self._older: dict[Key, Value] = {}
         self.misses = 0
@@ -42,13 +46,10 @@ class Memo(dict[Key, Value], Generic[Key, Value]):
         else:
             value = self._make(key)
             self.misses += 1
+            if self._keeps is not None and not self._keeps(key):
+                return value
         if len(self) >= self._size:
             self._older = dict(self)
             self.clear()
         self[key] = value
         return value
-
-    def forget(self) -> None:
-        """Forget all values."""
-        self._older = {}
-        self.clear()

@@ -119,7 +119,8 @@ def context_variable() -> ContextVar[Context]:
     if type(runtime) is base:
         variable: ContextVar[Context] = runtime._current_context
         return variable
-    return cast("ContextVar[Context]", SimpleNamespace(set=runtime.attach, reset=runtime.detach))
+    calls = {"get": runtime.get_current, "set": runtime.attach, "reset": runtime.detach}
+    return cast("ContextVar[Context]", SimpleNamespace(**calls))
 
 
 def span_key() -> str:

@@ -149,7 +149,8 @@ class Profile:
         revealing = {route.reveals for route in (*self.routes, self.other) if route.reveals}
         reveals = {pattern: re.compile(pattern).search for pattern in revealing}
         object.__setattr__(self, "_reveals", reveals)
-        object.__setattr__(self, "_known", Memo(self._search, MAX_KNOWN_PATHS))
+        known = Memo(self._search, MAX_KNOWN_PATHS, lambda path: len(path) <= MAX_KNOWN_LENGTH)
+        object.__setattr__(self, "_known", known)
 
     def route(self, path: str) -> Route:
         """Classify a path.
@@ -160,8 +161,6 @@ class Profile:
         Returns:
             The first route that matches, or :attr:`other`.
         """
-        if len(path) > MAX_KNOWN_LENGTH:
-            return self._search(path)
         return self._known[path]
 
     def personal(self, route: Route, path: str) -> tuple[str, str] | None:

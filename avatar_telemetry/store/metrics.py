@@ -91,6 +91,10 @@ class Plan:
     shared: bool
 
 
+NO_PLAN = Plan((), None, (), UNRECORDED, (), shared=False)
+"""The plan of what is not counted."""
+
+
 class Metrics:
     """Writes what happens into the instruments.
 

@@ -25,7 +25,7 @@ from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.queue import Count, QueueSink, SpanQueue
 from avatar_telemetry.tracing.sampling import make_sampling
 from avatar_telemetry.tracing.senders import batch_size, make_senders
-from avatar_telemetry.tracing.writer import SpanSink
+from avatar_telemetry.tracing.span import SpanSink
 from avatar_telemetry.wsgi.request import sent_by_client
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 

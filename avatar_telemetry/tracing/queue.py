@@ -246,8 +246,6 @@ class QueueSink:
         put: of the queue.
     """
 
-    put: Callable[[int, int, bytes], bool] | None = None
-
     def __init__(self, put: Callable[[RecordedSpan], None]) -> None:
         self.process = object()
         self._put_span = put

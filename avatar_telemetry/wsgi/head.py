@@ -12,6 +12,8 @@ _CODES: dict[str, str] = {}
 _OTHER, _TYPE, _LENGTH, _LOCATION = range(4)
 _LOOKED_AT = {"content-type": _TYPE, "content-length": _LENGTH, "location": _LOCATION}
 MAX_NAMES = 256
+MAX_LENGTH_DIGITS = 18
+"""Digits of a Content-Length that is believed: more than an int64 of OTLP holds is none."""
 
 
 Head = tuple[str, str, str, str]
@@ -30,8 +32,9 @@ def observe_head(status: str, headers: list[tuple[str, str]]) -> Head:
     content_type = location = length = ""
     meanings = _MEANINGS
     for name, value in headers:
-        meaning = meanings.get(name)
-        if meaning is None:
+        try:  # costs half of get()
+            meaning = meanings[name]
+        except KeyError:
             meaning = _meaning(name)
         if not meaning:
             continue
@@ -41,7 +44,15 @@ def observe_head(status: str, headers: list[tuple[str, str]]) -> Head:
             length = value
         else:
             location = value
-    return _CODES.get(status) or _code(status), content_type, location, length
+    try:
+        return _CODES[status], content_type, location, length
+    except KeyError:
+        return _code(status), content_type, location, length
+
+
+def is_length(value: str) -> bool:
+    """Return whether a value of ``Content-Length`` is a number that can be."""
+    return value.isdecimal() and len(value) <= MAX_LENGTH_DIGITS
 
 
 def _code(status: str) -> str:

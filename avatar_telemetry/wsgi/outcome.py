@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, IMPORTS, UPLOAD_SIZE, UPLOADS
-from avatar_telemetry.store.metrics import Plan
+from avatar_telemetry.store.labels import FORMATS_BY_TYPE
+from avatar_telemetry.store.metrics import NO_PLAN, Plan
 
 if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
@@ -56,6 +57,8 @@ class Conclusions:
     def __init__(self) -> None:
         self._files: object = None
         self.known: dict[tuple[object, ...], Conclusion] = {}
+        self.misses = 0
+        """Conclusions drawn so far."""
 
     def of(self, request: AvatarRequest) -> Conclusion:
         """Return the conclusion of a request that ended."""
@@ -68,18 +71,22 @@ class Conclusions:
                 route.kind, route.template, route.operation, request.method, request.status
             )  # fmt: skip
             return self.known.get(key) or self._keep(key, _plain(request))
-        served = labels.image_format(request.content_type)
+        served = FORMATS_BY_TYPE.get(request.content_type)
+        if served is None:
+            served = labels.image_format(request.content_type)
         picture = served or labels.suffix_format(request.path)
         key = (
             route.template, route.service, request.query, request.method, request.status, served,
             picture, request.cache, request.generator, request.outside_calls > 0,
             request.image_steps_seen, request.reported_source,
         )  # fmt: skip
-        found = self.known.get(key)
-        if found is None:
+        try:
+            return self.known[key]
+        except KeyError:
             found = _avatar(request, served, picture)
-            if len(request.query) <= MAX_QUERY_LENGTH:
-                self._keep(key, found)
+        self.misses += 1
+        if len(request.query) <= MAX_QUERY_LENGTH:
+            self._keep(key, found)
         return found
 
     def _keep(self, key: tuple[object, ...], conclusion: Conclusion) -> Conclusion:
@@ -87,6 +94,11 @@ class Conclusions:
             self.known.clear()
         self.known[key] = conclusion
         return conclusion
+
+
+def undetermined(request: AvatarRequest) -> Conclusion:
+    """Return what is sure of a request that could not be counted."""
+    return Conclusion(request.route, request.method, request.status, NO_PLAN)
 
 
 def success_of(request: AvatarRequest) -> bool | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.wsgi.outcome import Conclusions
-from avatar_telemetry.wsgi.request_spans import RequestTracing
+
+if TYPE_CHECKING:
+    from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 
 @dataclass(frozen=True, slots=True)
