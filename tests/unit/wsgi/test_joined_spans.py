@@ -67,8 +67,10 @@ class Side:
         route = PROFILE.route(environ["PATH_INFO"])
         request = AvatarRequest(self.telemetry, environ, route, lambda *head: lambda data: None)
         entered = request.enter()
-        case.tell(request)
-        request.leave(entered)
+        try:
+            case.tell(request)
+        finally:
+            request.leave(entered)
         if case.status:
             request.start_response(case.status, case.headers)
         request.sending_all([case.body])
@@ -87,7 +89,8 @@ class Case:
 
     def tell(self, request: AvatarRequest) -> None:
         for step in self.steps:
-            STEPS[step](request)
+            if not request.finished:
+                STEPS[step](request)
 
 
 STEPS: dict[str, Any] = {
