@@ -10,7 +10,7 @@ the official exporter with the SDK's spans; ``ours``: our way with the spans of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from time import thread_time, time_ns
+from time import thread_time
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
+from avatar_telemetry.tracing.blocks import Block
 from avatar_telemetry.tracing.encoder import encode_spans
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import make_sampling
@@ -103,11 +104,12 @@ def request_spans(number: int) -> list[ReadableSpan]:
     """Ended spans as our requests make them."""
     kept = KeptSpans()
     tracer = own_provider(kept).get_tracer(__name__)
-    keys = tuple(ATTRIBUTES)
+    known = {key: value for key, value in ATTRIBUTES.items() if key != VARYING}
+    block = Block(tuple(known), tuple(known.values()))
     for count in range(number):
-        span = tracer.start_root("GET /avatar/{digest}", SpanKind.SERVER, time_ns())
+        span = tracer.start_span("GET /avatar/{digest}", kind=SpanKind.SERVER)
         assert isinstance(span, RecordedSpan)
-        span.set_known(keys, tuple((ATTRIBUTES | {VARYING: count}).values()))
+        span.set_known(block, Block((VARYING,), (count,)))
         span.end()
     return list(kept.spans)
 

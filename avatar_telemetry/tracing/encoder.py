@@ -12,7 +12,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from operator import getitem
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -29,16 +28,16 @@ KEPT = 4096
 # Longer values are not worth a place.
 MAX_KEPT_LENGTH = 256
 
-_times = struct.Struct("<BQBQ")
+pack_times = struct.Struct("<BQBQ").pack
 _fixed64 = struct.Struct("<Q")
 _double = struct.Struct("<d")
-_KINDS = {
+KINDS = {
     SpanKind.INTERNAL: b"\x30\x01", SpanKind.SERVER: b"\x30\x02", SpanKind.CLIENT: b"\x30\x03",
     SpanKind.PRODUCER: b"\x30\x04", SpanKind.CONSUMER: b"\x30\x05",
 }  # fmt: skip
 # SpanFlags: the lower bits are left out as in the official encoder; 0x100 says that 0x200, "the
 # parent is remote", is known.
-_FLAGS_LOCAL = struct.pack("<HI", 0x0185, 0x100)
+FLAGS_LOCAL = struct.pack("<HI", 0x0185, 0x100)
 _FLAGS_REMOTE = struct.pack("<HI", 0x0185, 0x300)
 _LINK_LOCAL = struct.pack("<BI", 0x35, 0x100)
 _LINK_REMOTE = struct.pack("<BI", 0x35, 0x300)
@@ -85,6 +84,15 @@ def encode_span(span: RecordedSpan) -> bytes:
     return _field(0x12, _own(span))
 
 
+def encode_item_head(length: int) -> bytes:
+    """Return what stands before the trace id of a span in a ``ScopeSpans``.
+
+    Args:
+        length: bytes of the span.
+    """
+    return b"\x12" + _varint(length) + b"\x0a\x10"
+
+
 def encode_scope(scope: InstrumentationScope | None) -> bytes:
     """Return a ``ScopeSpans`` without its spans."""
     return b"".join(_scope_spans(scope, []))
@@ -122,33 +130,32 @@ def _scope(scope: InstrumentationScope) -> bytes:
 
 def _own(span: RecordedSpan) -> bytes:
     parent = span._parent_span
-    flags = _FLAGS_LOCAL
+    flags = FLAGS_LOCAL
     if parent is None:
         above = b""
     elif isinstance(parent, SpanContext):
         above = b"\x22\x08" + parent.span_id.to_bytes(8, "big")
-        flags = _FLAGS_REMOTE if parent.is_remote else _FLAGS_LOCAL
+        flags = _FLAGS_REMOTE if parent.is_remote else FLAGS_LOCAL
     else:
-        above = b"\x22\x08" + parent._span_id.to_bytes(8, "big")
+        above = b"\x22\x08" + parent._span_id
     parts = [
-        b"\x0a\x10", span._trace_id.to_bytes(16, "big"),
-        b"\x12\x08", span._span_id.to_bytes(8, "big"),
-        above,
-        _name(span._name), _KINDS[span._kind],
-        _times.pack(0x39, span._start_time, 0x41, span._end_time or 0),
+        b"\x0a\x10", span._trace_id, b"\x12\x08", span._span_id, above,
+        encode_name(span._name), KINDS[span._kind],
+        pack_times(0x39, span._start_time, 0x41, span._end_time or 0),
     ]  # fmt: skip
-    if span._extra is None:
-        parts += map(getitem, _caches(span._keys), span._values)
-    elif span._extra.keys().isdisjoint(span._keys):
-        parts += map(getitem, _caches(span._keys), span._values)
-        parts += [_free(key, value) for key, value in span._extra.items()]
-    else:
+    extra = span._extra
+    if not extra:
+        parts += [block.data for block in span._known]
+    elif any(key in extra for block in span._known for key in block.keys):
         parts += [_free(key, value) for key, value in span.attributes.items()]
+    else:
+        parts += [block.data for block in span._known]
+        parts += [_free(key, value) for key, value in extra.items()]
     if span._dropped_attributes:
         parts.append(b"\x50" + _varint(span._dropped_attributes))
     if span._events or span._links or span._dropped_events or span._dropped_links:
         parts += _events_and_links(span)
-    parts.append(_STATUS_UNSET if span._status is UNSET else _status(span._status))
+    parts.append(_STATUS_UNSET if span._status is UNSET else encode_status(span._status))
     parts.append(flags)
     return b"".join(parts)
 
@@ -162,15 +169,15 @@ def _foreign(span: ReadableSpan) -> bytes:
         b"\x0a\x10", context.trace_id.to_bytes(16, "big"),
         b"\x12\x08", context.span_id.to_bytes(8, "big"),
         b"\x22\x08" + parent.span_id.to_bytes(8, "big") if parent else b"",
-        _name(span.name), _KINDS[span.kind],
-        _times.pack(0x39, span.start_time or 0, 0x41, span.end_time or 0),
+        encode_name(span.name), KINDS[span.kind],
+        pack_times(0x39, span.start_time or 0, 0x41, span.end_time or 0),
     ]  # fmt: skip
     parts += [_key_value(0x4A, key, value) for key, value in (span.attributes or {}).items()]
     if span.dropped_attributes:
         parts.append(b"\x50" + _varint(span.dropped_attributes))
     parts += _events_and_links(span)
-    parts.append(_status(span.status))
-    parts.append(_FLAGS_REMOTE if parent and parent.is_remote else _FLAGS_LOCAL)
+    parts.append(encode_status(span.status))
+    parts.append(_FLAGS_REMOTE if parent and parent.is_remote else FLAGS_LOCAL)
     return b"".join(parts)
 
 
@@ -208,7 +215,8 @@ def _link(link: Link) -> bytes:
     return b"".join(parts)
 
 
-def _status(status: Status) -> bytes:
+def encode_status(status: Status) -> bytes:
+    """Return the status of a span as its field."""
     code = status.status_code.value
     return _field(
         0x7A, _text(0x12, status.description) + (b"\x18" + _varint(code) if code else b"")
@@ -216,37 +224,19 @@ def _status(status: Status) -> bytes:
 
 
 @lru_cache(maxsize=KEPT)
-def _name(name: str) -> bytes:
+def encode_name(name: str) -> bytes:
+    """Return the name of a span as its field."""
     return _text(0x2A, name)
 
 
-class _AttributeCache(dict[Any, bytes]):
-    """The encoded attributes of one known key, by value; a known key has values of one type.
-
-    A dictionary and not ``lru_cache``, since looking up in it costs no call.
-    """
-
-    def __init__(self, key: str) -> None:
-        super().__init__({None: b""})  # absent
-        self._key = key
-
-    def __missing__(self, value: Any) -> bytes:
-        encoded = _key_value(0x4A, self._key, value)
-        if len(encoded) <= MAX_KEPT_LENGTH:
-            if len(self) >= KEPT:
-                self.clear()
-                self[None] = b""
-            self[value] = encoded
-        return encoded
-
-
-@lru_cache(maxsize=KEPT)
-def _caches(keys: tuple[str, ...]) -> tuple[_AttributeCache, ...]:
-    return tuple(map(_AttributeCache, keys))
+def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
+    """Return attributes as entries of a span; a value of ``None`` is absent."""
+    pairs = zip(keys, values, strict=True)
+    return b"".join(_free(key, value) for key, value in pairs if value is not None)
 
 
 def _free(key: str, value: Any) -> bytes:
-    """An attribute set by hand. Zero and minus zero are equal, so no float is kept."""
+    """Return an attribute of a span. Zero and minus zero are equal, so no float is kept."""
     kind = type(value)
     if kind is int or kind is bool or (kind is str and len(value) <= MAX_KEPT_LENGTH):
         return _kept(key, value)

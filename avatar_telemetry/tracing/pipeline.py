@@ -24,7 +24,7 @@ from avatar_telemetry.profile import Profile
 from avatar_telemetry.tracing.incoming import Incoming, make_propagator
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import make_sampling
-from avatar_telemetry.tracing.writer import SpanSink
+from avatar_telemetry.tracing.span import SpanSink
 from avatar_telemetry.version import VERSION
 from avatar_telemetry.wsgi.request import sent_by_client
 from avatar_telemetry.wsgi.request_spans import RequestTracing

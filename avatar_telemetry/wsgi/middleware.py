@@ -16,7 +16,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape.exposition import Access
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
-from avatar_telemetry.wsgi.request import CURRENT, ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.wsgi.request import CONTEXT, CURRENT, ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.wsgi.server_timing import TimedRequest
 from avatar_telemetry.wsgi.switch import observe_switch, took_socket
 from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -102,7 +102,10 @@ class TelemetryMiddleware:
         request = layer.begin(environ, start_response)
         if request is None:
             return self.application(environ, start_response)
-        entered = request.enter()
+        # As AvatarRequest.enter and leave, which cost two calls.
+        context = request.context
+        token = CURRENT.set(request)
+        attached = None if context is None else CONTEXT.set(context)
         try:
             body = self.application(environ, request.start_response)
         except BaseException as error:
@@ -112,7 +115,9 @@ class TelemetryMiddleware:
                 request.failed(error)
             raise
         finally:
-            request.leave(entered)
+            if attached is not None:
+                CONTEXT.reset(attached)
+            CURRENT.reset(token)
         if "HTTP_UPGRADE" in environ:
             observe_switch(request, environ, body)
         return observe_body(body, request, environ)

@@ -436,13 +436,20 @@ STORE = (
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
-        "            if plan.files is not self._files:\n                plan = self.plan(plan.labels)\n", "",
+        "        if plan.files is not self.files:\n            plan = self.plan(plan.labels)\n", "",
         ("store/moving",),
     ),
     Fault(
-        "metrics-conclusions-unbounded", "store/metrics.py", "clients fill the memory with answers",
-        "if len(self.conclusions) >= MAX_PLANS:", "if len(self.conclusions) < 0:",
-        ("store/ceiling",),
+        "metrics-shared-unlocked", "store/metrics.py", "counts by hand of other threads are lost",
+        "if alone and not plan.shared:", "if alone:", ("wsgi/request",),
+    ),
+    Fault(
+        "metrics-unlocked", "store/metrics.py", "threads that serve requests lose counts",
+        "if alone and not plan.shared:", "if not plan.shared:", ("wsgi/request",),
+    ),
+    Fault(
+        "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with conclusions",
+        "if len(self.known) >= MAX_CONCLUSIONS:", "if len(self.known) < 0:",
     ),
     Fault(
         "metrics-failure-folded", "store/metrics.py", "failures beyond the ceiling are not seen",
@@ -514,15 +521,12 @@ WSGI = (
     ),
     Fault(
         "middleware-left-current", "wsgi/middleware.py", "the next request of a thread sees this one",
-        "        finally:\n            request.leave(entered)\n", "        finally:\n            pass\n",
+        "            CURRENT.reset(token)\n", "            pass\n",
     ),
     Fault(
-        "head-announced-stays", "wsgi/head.py", "an error page has the size of the first answer",
-        "    request.announced = None\n", "",
-    ),
-    Fault(
-        "head-unsent-stays", "wsgi/head.py", "an error page is awaited to the length of the first",
-        "    request.unsent = 0\n    request.announced", "    request.announced",
+        "head-announced-stays", "wsgi/request.py", "an error page has the size of the first answer",
+        "self.status, self.content_type, self.location, self.length = observe_head(",
+        "self.status, self.content_type, self.location, _ = observe_head(",
     ),
     Fault(
         "head-names-unbounded", "wsgi/head.py", "an application fills the memory with header names",
@@ -530,12 +534,12 @@ WSGI = (
     ),
     Fault(
         "outcome-long-query", "wsgi/outcome.py", "clients fill the memory with queries",
-        " and len(request.query) <= MAX_QUERY_LENGTH", "",
+        "if len(request.query) <= MAX_QUERY_LENGTH:", "if request:",
     ),
     Fault(
-        "outcome-answer-of-another", "wsgi/outcome.py", "two applications share size labels",
-        "        id(request.telemetry),  # another application of this process may have other sizes\n",
-        "", ("wsgi/request",),
+        "outcome-answer-of-another", "wsgi/telemetry.py", "two applications share size labels",
+        "field(init=False, default_factory=Conclusions)", "field(default_factory=Conclusions)",
+        ("wsgi/request",),
     ),
     Fault(
         "outcome-first-file-only", "wsgi/outcome.py", "only one file of an upload is measured",
@@ -552,7 +556,7 @@ WSGI = (
     ),
     Fault(
         "request-not-abandoned", "wsgi/request.py", "a request that cannot be counted is in progress",
-        "            self.telemetry.metrics.abandoned()\n", "            pass\n",
+        "            telemetry.metrics.abandoned()\n", "            pass\n",
     ),
     Fault(
         "request-client-gone", "wsgi/request.py", "a client that goes away is an error of ours",
@@ -578,16 +582,47 @@ WSGI = (
         "MAX_FILES = 100", "MAX_FILES = 10_000",
     ),
     Fault(
-        "spans-personal-unbounded", "wsgi/request_spans.py", "clients fill the memory with paths",
-        "if len(self._personal_of) >= MAX_REMEMBERED:", "if len(self._personal_of) < 0:",
+        "memo-unbounded", "memo.py", "clients fill the memory with paths",
+        "if len(self) >= self._size:", "if len(self) < 0:", ("memo",),
     ),
     Fault(
-        "spans-client-errors", "wsgi/request_spans.py", "a 404 is an error of the server",
-        'if status[0] != "5"', 'if status[0] not in "45"',
+        "memo-all-forgotten", "memo.py", "a full memo forgets what every request asks for",
+        "            self._older = dict(self)\n", "            self._older = {}\n", ("memo",),
+    ),
+    Fault(
+        "spans-agent-kept", "wsgi/request_spans.py", "long user agents fill the memory",
+        "len(key) <= MAX_AGENT_LENGTH", "len(key) >= 0", ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-change-lost", "tracing/span.py", "what the application sets on a span is lost",
+        "            self.unchanged = False\n            return False\n", "            return False\n",
+        ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-error-joined", "wsgi/request_spans.py", "a failed request has no exception",
+        "            and request.error is None\n", "", ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-parent-joined", "wsgi/request_spans.py", "a trace of a trusted caller is cut off",
+        "            and server._parent_span is None\n", "", ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",
+        "conclusion if success is None else (conclusion, success)", "conclusion",
+        ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-head-length", "wsgi/request_spans.py", "a joined span cannot be decoded",
+        "ITEM_HEADS[len(server_part) + 18]", "ITEM_HEADS[len(server_part) + 16]",
+        ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-client-errors", "wsgi/names.py", "a 404 is an error of the server",
+        'if status[0] != "5"', 'if status[0] not in "45"', ("wsgi/request_spans",),
     ),
     Fault(
         "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
-        '    if request.method == "HEAD":\n        return None\n', "",
+        'return announced if request.method != "HEAD" else EMPTY', "return announced",
     ),
     Fault(
         "timing-list-changed", "wsgi/server_timing.py", "the application's list of headers grows",
@@ -665,7 +700,7 @@ WSGI = (
     ),
     Fault(
         "request-spans-twice", "wsgi/request.py", "attributes are set on spans that have ended",
-        "        self._spans = self.tracer = None\n", "",
+        "        self.recorded = None\n        # The", "        # The",
     ),
     Fault(
         "request-error-unscrubbed", "wsgi/request.py", "an exception shows the client's data",
@@ -678,8 +713,8 @@ WSGI = (
     ),
     Fault(
         "request-first-byte", "wsgi/request.py", "the first byte is as late as the last",
-        "        if not self.first_byte:\n            self.first_byte = perf_counter()\n        self.sent",
-        "        self.first_byte = perf_counter()\n        self.sent", ("wsgi/conformance",),
+        "                return\n        if not self.first_byte:\n            self.first_byte",
+        "                return\n        if self.sent:\n            self.first_byte", ("wsgi/conformance",),
     ),
     Fault(
         "upload-tail-lost", "wsgi/upload.py", "the last bytes of a file are not measured",
@@ -718,7 +753,7 @@ WSGI = (
 TRACING = (
     Fault(
         "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
-        "if len(encoded) <= MAX_KEPT_LENGTH:", "if encoded:",
+        "(kind is str and len(value) <= MAX_KEPT_LENGTH)", "kind is str",
     ),
     Fault(
         "encoder-truth-is-one", "tracing/encoder.py", "True is sent as 1 after a 1",
@@ -726,7 +761,7 @@ TRACING = (
     ),
     Fault(
         "encoder-remote-flag", "tracing/encoder.py", "a remote parent is sent as a local one",
-        "        flags = _FLAGS_REMOTE if parent.is_remote else _FLAGS_LOCAL\n", "",
+        "        flags = _FLAGS_REMOTE if parent.is_remote else FLAGS_LOCAL\n", "",
     ),
     Fault(
         "encoder-length-boundary", "tracing/encoder.py", "a field of 16384 bytes has a wrong length",
@@ -734,11 +769,12 @@ TRACING = (
     ),
     Fault(
         "sampling-boundary", "tracing/sampling.py", "our decision differs from the SDK's sampler",
-        "trace_id & mask < bound", "trace_id & mask <= bound",
+        "Sampling(root, lambda trace_id, parent: trace_id[8:] < bound)",
+        "Sampling(root, lambda trace_id, parent: trace_id[8:] <= bound)",
     ),
     Fault(
         "sampling-parent", "tracing/sampling.py", "the caller's decision is not followed",
-        "decide(trace_id) if parent is None else parent", "decide(trace_id)",
+        "trace_id[8:] < bound if parent is None else parent", "trace_id[8:] < bound",
     ),
     Fault(
         "ids-zero", "tracing/ids.py", "a span id may be zero, which is none",
@@ -812,7 +848,7 @@ TRACING = (
     ),
     Fault(
         "provider-state-lost", "tracing/provider.py", "children lose the tracestate",
-        "            span._inherit(parent)\n            return span", "            return span",
+        "return span.inherit(parent) if isinstance(parent, RecordedSpan) else span", "return span",
     ),
     Fault(
         "provider-unsampled-sent", "tracing/provider.py", "spans that are only recorded are exported",
@@ -821,29 +857,32 @@ TRACING = (
     ),
     Fault(
         "writer-group-lost", "tracing/span.py", "spans of libraries are not in the request's frame",
-        "            self._group = parent._group\n", "            self._group = None\n",
+        "        self._root = parent._root\n", "        self._root = None\n",
         ("tracing/writer",),
     ),
     Fault(
-        "writer-late-lost", "tracing/writer.py", "a span that ends after its request is lost",
-        "if self._closed or len", "if len",
+        "writer-late-lost", "tracing/span.py", "a span that ends after its request is lost",
+        "if self._closed or len(self._ended)", "if len(self._ended)", ("tracing/writer",),
     ),
     Fault(
-        "writer-unbounded", "tracing/writer.py", "a request with many spans fills the memory",
-        "if self._closed or len(self._spans) >= MAX_WAITING:", "if self._closed:",
+        "writer-unbounded", "tracing/span.py", "a request with many spans fills the memory",
+        "if self._closed or len(self._ended) >= MAX_ENDED:", "if self._closed:", ("tracing/writer",),
     ),
     Fault(
         "writer-large-frames", "tracing/writer.py", "a request with large spans is one large frame",
-        "if size >= MAX_PART_BYTES:", "if items >= MAX_WAITING:",
+        "if size >= MAX_PART_BYTES:", "if items >= 128:",
     ),
     Fault(
-        "writer-parents-spans", "tracing/writer.py", "a forked child writes its parent's spans",
-        "        self._spans = []\n        self._closed = True\n", "        self._closed = True\n",
+        "writer-parents-spans", "tracing/span.py", "a forked child writes its parent's spans",
+        "        self._process = sink.process\n        self._ended = []\n",
+        "        self._process = sink.process\n        self._ended = getattr(self, '_ended', [])\n",
+        ("tracing/writer",),
     ),
     Fault(
-        "writer-child-waits", "tracing/writer.py",
+        "writer-child-waits", "tracing/span.py",
         "spans of a forked child wait for a request that does not end there",
-        "        self._spans = []\n        self._closed = True\n", "        self._spans = []\n",
+        "            self._closed = True\n        self._ended.append", "        self._ended.append",
+        ("tracing/writer",),
     ),
     Fault(
         "writer-sections-mixed", "tracing/writer.py", "spans of a library get another one's scope",

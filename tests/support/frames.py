@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+from opentelemetry.sdk.trace import ReadableSpan
 
 HEAD = struct.Struct("<II")
 
 
-def sections(payload: bytes) -> list[ScopeSpans]:
-    """The sections of a frame, each with its scope and its spans."""
+def raw_sections(payload: bytes) -> list[tuple[bytes, bytes]]:
+    """The sections of a frame, each as its scope part and its items part."""
     found, position = [], 0
     while position < len(payload):
         scope, items = HEAD.unpack_from(payload, position)
         position += HEAD.size
         end = position + scope + items
-        found.append(ScopeSpans.FromString(payload[position:end]))
         assert end <= len(payload)
+        found.append((payload[position : position + scope], payload[position + scope : end]))
         position = end
     return found
 
@@ -31,6 +34,24 @@ def log_record(payload: bytes) -> tuple[str, LogRecord]:
     message = ScopeLogs.FromString(payload[HEAD.size :])
     (record,) = message.log_records
     return message.scope.name, record
+
+
+def sections(payload: bytes) -> list[ScopeSpans]:
+    """The sections of a frame, each with its scope and its spans."""
+    return [ScopeSpans.FromString(scope + items) for scope, items in raw_sections(payload)]
+
+
+def official_sections(spans: Sequence[ReadableSpan]) -> list[tuple[bytes, bytes]]:
+    """The same of spans of one resource by the official encoder, without a caller's tracestate."""
+    found = []
+    for resource in encode_spans(spans).resource_spans:
+        for part in resource.scope_spans:
+            for span in part.spans:
+                span.ClearField("trace_state")
+            scope = ScopeSpans(scope=part.scope, schema_url=part.schema_url)
+            items = ScopeSpans(spans=part.spans)
+            found.append((scope.SerializePartialToString(), items.SerializePartialToString()))
+    return found
 
 
 @dataclass

@@ -20,7 +20,8 @@ from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.tracing.provider import LightTracerProvider
-from avatar_telemetry.tracing.writer import KeptSpans, SpanSink
+from avatar_telemetry.tracing.span import SpanSink
+from avatar_telemetry.tracing.writer import KeptSpans
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 from avatar_telemetry.wsgi.telemetry import Telemetry

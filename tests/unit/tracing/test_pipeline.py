@@ -133,7 +133,7 @@ def test_what_requests_begin_with_follows_the_settings(pipelines: Pipelines) -> 
         OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE="x-served-by",
     )  # fmt: skip
     tracing = pipeline.tracing(PROFILE)
-    assert tracing.captures_response
+    assert tracing._captures_response
     assert tracing._excludes
     root = tracing.tracer.start_root("name", SpanKind.SERVER, 1)
     assert not root.is_recording()

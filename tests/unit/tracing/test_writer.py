@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as official
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 
@@ -17,9 +16,9 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.tracing import writer as module
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling
-from avatar_telemetry.tracing.span import RecordedSpan
-from avatar_telemetry.tracing.writer import MAX_WAITING, SPANS, KeptSpans, SpanGroup, SpanWriter
-from tests.support.frames import Frames, sections
+from avatar_telemetry.tracing.span import MAX_ENDED, RecordedSpan, RootSpan
+from avatar_telemetry.tracing.writer import SPANS, KeptSpans, SpanWriter
+from tests.support.frames import Frames, official_sections, raw_sections, sections
 from tests.support.providers import ALWAYS, OFF, RESOURCE, Ours
 from tests.unit.tracing.test_encoder import our_spans
 
@@ -35,11 +34,13 @@ class Side:
         )
         self.tracer = self.provider.get_tracer("requests", "1")
 
-    def begin(self) -> tuple[SpanGroup, RecordedSpan]:
-        group = SpanGroup(self.writer)
-        root = self.tracer.start_root("root", SpanKind.SERVER, 1, group=group)
-        assert isinstance(root, RecordedSpan)
-        return group, root
+    def begin(self) -> RootSpan:
+        root = self.tracer.start_root("root", SpanKind.SERVER, 1)
+        assert isinstance(root, RootSpan)
+        return root
+
+    def finish(self, root: RootSpan) -> None:
+        self.writer.write(root.take(self.writer))
 
 
 @given(st.lists(our_spans(), max_size=6))
@@ -51,13 +52,8 @@ def test_a_frame_has_the_bytes_of_the_official_encoder(spans: list[RecordedSpan]
     for span in spans:
         by_origin.setdefault(span.origin, []).append(span)
     assert [kind for kind, _, _ in frames.taken] == [SPANS] * bool(spans)
-    found = [part for _, _, payload in frames.taken for part in sections(payload)]
-    for part, group in zip(found, by_origin.values(), strict=True):
-        (resource,) = official(group).resource_spans
-        (expected,) = resource.scope_spans
-        for span in expected.spans:
-            span.ClearField("trace_state")
-        assert part.SerializeToString() == expected.SerializePartialToString()
+    found = [part for _, _, payload in frames.taken for part in raw_sections(payload)]
+    assert found == [official_sections(group)[0] for group in by_origin.values()]
 
 
 @pytest.mark.parametrize(
@@ -66,14 +62,14 @@ def test_a_frame_has_the_bytes_of_the_official_encoder(spans: list[RecordedSpan]
 def test_the_spans_of_a_request_are_one_frame(sampling: Sampling) -> None:
     """Server span, probes and libraries: all under the root go together, at the end."""
     side = Side(sampling)
-    group, root = side.begin()
+    root = side.begin()
     library = side.provider.get_tracer("library")
     with trace.use_span(root), library.start_as_current_span("outer"):
         library.start_span("inner").end()
     side.tracer.start_child("operation", root, 2).end()
     assert side.frames.taken == []
     root.end()
-    group.close()
+    side.finish(root)
     assert side.frames.names() == [["inner", "outer", "operation", "root"]]
     ((_, items, payload),) = side.frames.taken
     assert items == 4
@@ -85,10 +81,10 @@ def test_a_span_outside_of_a_request_is_written_at_once() -> None:
     side = Side()
     side.tracer.start_span("alone").end()
     assert side.frames.names() == [["alone"]]
-    group, root = side.begin()
+    root = side.begin()
     late = side.tracer.start_child("late", root, 2)
     root.end()
-    group.close()
+    side.finish(root)
     late.end()
     assert side.frames.names() == [["alone"], ["root"], ["late"]]
 
@@ -96,16 +92,16 @@ def test_a_span_outside_of_a_request_is_written_at_once() -> None:
 def test_many_spans_are_written_in_parts() -> None:
     """A request keeps a bounded number of spans; none is lost or written twice."""
     side = Side()
-    group, root = side.begin()
-    for number in range(2 * MAX_WAITING + 3):
+    root = side.begin()
+    for number in range(2 * MAX_ENDED + 3):
         side.tracer.start_child(str(number), root, 2).end()
-        assert len(group._spans) < MAX_WAITING
+        assert len(root._ended) < MAX_ENDED
     root.end()
-    group.close()
+    side.finish(root)
     parts = side.frames.names()
-    assert [len(part) for part in parts] == [MAX_WAITING, MAX_WAITING, 4]
+    assert [len(part) for part in parts] == [MAX_ENDED, MAX_ENDED, 4]
     assert [name for part in parts for name in part] == [
-        *map(str, range(2 * MAX_WAITING + 3)),
+        *map(str, range(2 * MAX_ENDED + 3)),
         "root",
     ]
 
@@ -124,12 +120,12 @@ def test_large_spans_are_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_span_that_cannot_be_encoded_costs_no_other() -> None:
     """The others of its request are written; where there is no other, nothing is."""
     side = Side()
-    group, root = side.begin()
+    root = side.begin()
     for name in ("one", "two"):
         child = side.tracer.start_child(name, root, 2)
         child.end(-1 if name == "one" else 3)  # a time before the epoch
     root.end()
-    group.close()
+    side.finish(root)
     side.tracer.start_span("alone").end(-1)
     assert side.frames.names() == [["two", "root"]]
 
@@ -138,7 +134,7 @@ def test_each_span_is_written_once_with_many_threads() -> None:
     """Spans of other threads may end while the request ends, or after it."""
     side = Side()
     for _ in range(20):
-        group, root = side.begin()
+        root = side.begin()
         children = [side.tracer.start_child("child", root, 2) for _ in range(200)]
         begin = threading.Barrier(3)
 
@@ -151,11 +147,11 @@ def test_each_span_is_written_once_with_many_threads() -> None:
         for thread in threads:
             thread.start()
         begin.wait()
-        group.close()
+        side.finish(root)
         for thread in threads:
             thread.join()
         written = [span.span_id for span in side.frames.spans()]
-        ids = {child._span_id.to_bytes(8, "big") for child in children}
+        ids = {child._span_id for child in children}
         assert len(written) == len(ids)
         assert set(written) == ids
         side.frames.taken.clear()
@@ -165,15 +161,15 @@ def test_a_forked_child_writes_nothing_of_its_parent() -> None:
     """What ended in the parent is the parent's; what ends in the child is written at once."""
     side = Side()
     child_frames = Frames()
-    group, root = side.begin()
+    root = side.begin()
     side.tracer.start_child("of the parent", root, 2).end()
     side.writer.renew(child_frames.put)
     side.tracer.start_child("of the child", root, 2).end()
     assert child_frames.names() == [["of the child"]]
-    group.close()
-    other, root = side.begin()
-    root.end()
-    other.close()
+    side.finish(root)
+    other = side.begin()
+    other.end()
+    side.finish(other)
     assert child_frames.names() == [["of the child"], ["root"]]
     assert side.frames.taken == []
 
@@ -182,10 +178,10 @@ def test_a_request_that_ends_in_a_forked_child() -> None:
     """A child that ends the request of its parent writes none of the parent's spans."""
     side = Side()
     child_frames = Frames()
-    group, root = side.begin()
+    root = side.begin()
     side.tracer.start_child("of the parent", root, 2).end()
     side.writer.renew(child_frames.put)
-    group.close()
+    side.finish(root)
     assert child_frames.taken == []
 
 
@@ -208,4 +204,3 @@ def test_kept_spans_stay_objects() -> None:
     kept.write(spans[:1])
     kept.write(spans[1:])
     assert kept.spans == spans
-    assert kept.put is None
