@@ -55,7 +55,7 @@ class Side:
         self.failures: list[str] = []
         guard = Guard(self.failures.append)
         resource = Resource({})
-        pipeline = Pipeline(settings, resource, b"key", guard, lambda *counts: None, sink)
+        pipeline = Pipeline(settings, resource, b"key", guard, sink)
         self.provider = pipeline.provider
         self.tracing = pipeline.tracing(PROFILE)
         sizes = {size: str(size) for size in settings.sizes}
