@@ -413,8 +413,8 @@ class AvatarRequest:
         telemetry = self.telemetry
         try:
             first_byte = self.first_byte - self.started if self.first_byte else duration
-            conclusion = self.conclusion = telemetry.conclusions.of(self)
-            telemetry.metrics.finished(conclusion.plan, duration, first_byte, self._alone)
+            self.conclusion, plan = telemetry.conclusions.of(self)
+            telemetry.metrics.finished(plan, duration, first_byte, self._alone)
         except Exception:  # noqa: BLE001 - the response has been given; nothing may break it now
             telemetry.guard.failed("finish")
             telemetry.metrics.abandoned()

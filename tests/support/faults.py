@@ -435,7 +435,7 @@ STORE = (
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
-        "        if plan.files is not self.files:\n            plan = self.plan(plan.labels)\n", "",
+        "        if plan.files is not self._files:\n            plan = self.plan(plan.labels)\n", "",
         ("store/moving",),
     ),
     Fault(
@@ -537,7 +537,8 @@ WSGI = (
     ),
     Fault(
         "outcome-answer-of-another", "wsgi/telemetry.py", "two applications share size labels",
-        "field(init=False, default_factory=Conclusions)", "field(default_factory=Conclusions)",
+        "        object.__setattr__(self, \"conclusions\", Conclusions(self.metrics))",
+        "        if not hasattr(self.metrics, 'shared'):\n            self.metrics.shared = Conclusions(self.metrics)\n        object.__setattr__(self, 'conclusions', self.metrics.shared)",
         ("wsgi/request",),
     ),
     Fault(
