@@ -226,8 +226,12 @@ def encode_name(name: str) -> bytes:
 
 def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
     """Return attributes as entries of a span; a value of ``None`` is absent."""
-    pairs = zip(keys, values, strict=True)
-    return b"".join(_free(key, value) for key, value in pairs if value is not None)
+    data = b""
+    for key, value in zip(keys, values, strict=True):
+        if value is not None:
+            # Numbers are sizes mostly, and seldom come again.
+            data += _free(key, value) if type(value) is str else _key_value(0x4A, key, value)
+    return data
 
 
 def _free(key: str, value: Any) -> bytes:
@@ -262,6 +266,11 @@ def _key(key: str) -> bytes:
 
 def _any_value(value: Any) -> bytes:
     """An ``AnyValue``; one that is set, even to nothing, is written (it is a ``oneof``)."""
+    kind = type(value)
+    if kind is str:
+        return _field(0x0A, _utf8(value))
+    if kind is int and 0 <= value < 1 << 63:
+        return b"\x18" + _varint(value)
     if value is None:
         return b""
     if isinstance(value, bool):
@@ -291,12 +300,18 @@ def _utf8(text: str) -> bytes:
 
 
 def _field(field: int, data: bytes) -> bytes:
-    length = len(data)
-    if length < 0x80:
-        return bytes((field, length)) + data
-    if length < 0x4000:  # nearly every span
-        return bytes((field, length & 0x7F | 0x80, length >> 7)) + data
-    return bytes((field,)) + _varint(length) + data
+    try:
+        return _HEADS[field, len(data)] + data
+    except KeyError:
+        return bytes((field,)) + _varint(len(data)) + data
+
+
+_HEADS = {
+    (field, length): bytes((field, length))
+    for field in (0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x4A, 0x5A, 0x6A, 0x7A)
+    for length in range(0x80)
+}
+"""Key and length of short fields, which nearly all are."""
 
 
 def _message(field: int, parts: list[bytes]) -> list[bytes]:
@@ -306,6 +321,10 @@ def _message(field: int, parts: list[bytes]) -> list[bytes]:
 
 def _varint(number: int) -> bytes:
     """A number in base 128, least significant group first."""
+    if number < 0x80:
+        return bytes((number,))
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)

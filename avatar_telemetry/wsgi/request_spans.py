@@ -303,12 +303,14 @@ class RequestTracing:
 
     def _size(self, request: AvatarRequest) -> Block:
         """The bytes of the body of the response: as announced, or as they were sent."""
+        if request.method == "HEAD":
+            return EMPTY
         length = request.length
         if length and request.status not in WITHOUT_BODY:
             announced = self.sizes[length]
             if announced is not None:
-                return announced if request.method != "HEAD" else EMPTY
-        return self._sent[request.sent] if request.method != "HEAD" else EMPTY
+                return announced
+        return self._sent[request.sent]
 
     def _context(self, span: LightSpan, context: Context) -> Context:
         if context:

@@ -622,7 +622,7 @@ WSGI = (
     ),
     Fault(
         "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
-        'return announced if request.method != "HEAD" else EMPTY', "return announced",
+        '        if request.method == "HEAD":\n            return EMPTY\n', "",
     ),
     Fault(
         "timing-list-changed", "wsgi/server_timing.py", "the application's list of headers grows",
@@ -765,7 +765,7 @@ TRACING = (
     ),
     Fault(
         "encoder-length-boundary", "tracing/encoder.py", "a field of 16384 bytes has a wrong length",
-        "if length < 0x4000:", "if length <= 0x4000:",
+        "if number < 0x4000:", "if number <= 0x4000:",
     ),
     Fault(
         "queue-in-flight-lost", "tracing/queue.py", "spans on their way at the end are not counted",
