@@ -3,8 +3,8 @@
 One field is left out: the tracestate, which is a caller's.
 
 The messages are those of opentelemetry-proto (``trace.proto``, ``common.proto``); a field's key is
-``number << 3 | wire type`` (protobuf encoding). What comes again and again, attributes with their
-values above all, is encoded once and kept.
+``number << 3 | wire type`` (protobuf encoding). What comes again and again, such as the key and the
+length of an attribute, is encoded once and kept.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 KEPT = 4096
 # Longer values are not worth a place.
 MAX_KEPT_LENGTH = 256
+MAX_NUMBER = (1 << 63) - 1
+"""The largest number of an ``AnyValue``."""
 
 pack_times = struct.Struct("<BQBQ").pack
 _fixed64 = struct.Struct("<Q")
@@ -229,22 +231,35 @@ def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
     data = b""
     for key, value in zip(keys, values, strict=True):
         if value is not None:
-            # Numbers are sizes mostly, and seldom come again.
-            data += _free(key, value) if type(value) is str else _key_value(0x4A, key, value)
+            data += _free(key, value)
     return data
 
 
 def _free(key: str, value: Any) -> bytes:
-    """Return an attribute of a span. Zero and minus zero are equal, so no float is kept."""
+    """Return an attribute of a span.
+
+    What stands before a text or a number depends on the key and on its length alone.
+    """
     kind = type(value)
-    if kind is int or kind is bool or (kind is str and len(value) <= MAX_KEPT_LENGTH):
-        return _kept(key, value)
-    return _key_value(0x4A, key, value)
+    if kind is str:
+        data = _utf8(value)
+    elif kind is int and 0 <= value <= MAX_NUMBER:
+        data = _varint(value)
+    else:
+        return _key_value(0x4A, key, value)
+    length = len(data)
+    try:
+        return _ATTRIBUTE_HEADS[key, kind, length] + data
+    except KeyError:
+        whole = _key_value(0x4A, key, value)
+    if whole and length <= MAX_KEPT_LENGTH:
+        if len(_ATTRIBUTE_HEADS) >= KEPT:
+            _ATTRIBUTE_HEADS.clear()
+        _ATTRIBUTE_HEADS[key, kind, length] = whole[: len(whole) - length]
+    return whole
 
 
-@lru_cache(maxsize=KEPT, typed=True)  # 1 and True are equal, too
-def _kept(key: str, value: str | int) -> bytes:
-    return _key_value(0x4A, key, value)
+_ATTRIBUTE_HEADS: dict[tuple[str, type, int], bytes] = {}
 
 
 def _key_value(field: int, key: str, value: Any) -> bytes:
@@ -269,7 +284,7 @@ def _any_value(value: Any) -> bytes:
     kind = type(value)
     if kind is str:
         return _field(0x0A, _utf8(value))
-    if kind is int and 0 <= value < 1 << 63:
+    if kind is int and 0 <= value <= MAX_NUMBER:
         return b"\x18" + _varint(value)
     if value is None:
         return b""
@@ -322,7 +337,7 @@ def _message(field: int, parts: list[bytes]) -> list[bytes]:
 def _varint(number: int) -> bytes:
     """A number in base 128, least significant group first."""
     if number < 0x80:
-        return bytes((number,))
+        return _BYTES[number]
     if number < 0x4000:
         return bytes((number & 0x7F | 0x80, number >> 7))
     groups = bytearray()
@@ -331,3 +346,6 @@ def _varint(number: int) -> bytes:
         number >>= 7
     groups.append(number)
     return bytes(groups)
+
+
+_BYTES = [bytes((number,)) for number in range(0x80)]

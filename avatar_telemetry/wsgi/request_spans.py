@@ -156,7 +156,10 @@ class RequestTracing:
             lambda size: Block(SIZE_NAMES[mode], http.size(size)), MAX_REMEMBERED
         )
         self.sizes: Memo[str, Block | None] = Memo(
-            lambda length: self._sent[int(length)] if is_length(length) else None, MAX_REMEMBERED
+            lambda length: (
+                Block(SIZE_NAMES[mode], http.size(int(length))) if is_length(length) else None
+            ),
+            MAX_REMEMBERED,
         )
         self.queries: Memo[int, Block] = Memo(
             lambda number: Block(QUERIES_NAMES, (number or None,)), MAX_REMEMBERED

@@ -753,11 +753,16 @@ WSGI = (
 TRACING = (
     Fault(
         "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
-        "(kind is str and len(value) <= MAX_KEPT_LENGTH)", "kind is str",
+        "if whole and length <= MAX_KEPT_LENGTH:", "if whole:",
     ),
     Fault(
-        "encoder-truth-is-one", "tracing/encoder.py", "True is sent as 1 after a 1",
-        "@lru_cache(maxsize=KEPT, typed=True)", "@lru_cache(maxsize=KEPT)",
+        "encoder-heads-unbounded", "tracing/encoder.py", "attributes of any name fill the memory",
+        "if len(_ATTRIBUTE_HEADS) >= KEPT:", "if len(_ATTRIBUTE_HEADS) < 0:",
+    ),
+    Fault(
+        "encoder-number-is-text", "tracing/encoder.py", "5 is sent as a text after a text",
+        "return _ATTRIBUTE_HEADS[key, kind, length] + data",
+        "return _ATTRIBUTE_HEADS[key, str, length] + data",
     ),
     Fault(
         "encoder-remote-flag", "tracing/encoder.py", "a remote parent is sent as a local one",
