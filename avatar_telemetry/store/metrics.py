@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from avatar_telemetry.store.family import format_bound
 from avatar_telemetry.store.instruments import (
@@ -91,10 +92,6 @@ class Plan:
     shared: bool
 
 
-NO_PLAN = Plan((), None, (), UNRECORDED, (), shared=False)
-"""The plan of what is not counted."""
-
-
 class Metrics:
     """Writes what happens into the instruments.
 
@@ -111,6 +108,7 @@ class Metrics:
         self._tend = tend
         self._tend_at = 0.0
         self._max_series = max_series
+        self._derived: list[MutableMapping[Any, Any]] = []
         self.renew()
 
     def renew(self) -> None:
@@ -119,14 +117,23 @@ class Metrics:
         Another thread may do this while one waits for the lock of the book: a cell that was found
         before that is a cell of a removed file, so all are found with the lock held.
         """
-        self.files = object()
-        """Stands for the files that all cells are in, until there are others."""
+        for each in self._derived:
+            each.clear()
+        self._files = object()
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
         self._counters: dict[tuple[str, ...], Cell] = {}
         self._histograms: dict[tuple[str, ...], HistogramCells] = {}
         self._in_progress = self._counter(IN_PROGRESS)
         self._store_errors = self._counter(INTERNAL_ERRORS, "store")
+
+    def drop_with_files(self, derived: MutableMapping[Any, Any]) -> None:
+        """Clear a mapping that holds plans whenever the book writes into other files.
+
+        Args:
+            derived: holds plans, or what follows from them.
+        """
+        self._derived.append(derived)
 
     def started(self, now: float, alone: bool = False) -> None:
         """Count a request that begins.
@@ -190,7 +197,7 @@ class Metrics:
             lock.release()
 
     def _finish(self, plan: Plan, duration: float, first_byte: float) -> None:
-        if plan.files is not self.files:
+        if plan.files is not self._files:
             plan = self.plan(plan.labels)
         in_progress, at = self._in_progress
         for doubles, index in plan.counters:
@@ -277,7 +284,7 @@ class Metrics:
             until_first_byte.append(self._histogram(GENERATION, form, source))
         plan = self._plans[labels] = Plan(
             labels,
-            self.files,
+            self._files,
             tuple(counters),
             self._histogram(DURATION, method, status, path) if is_response else UNRECORDED,
             tuple(until_first_byte),

@@ -3,8 +3,8 @@
 One field is left out: the tracestate, which is a caller's.
 
 The messages are those of opentelemetry-proto (``trace.proto``, ``common.proto``); a field's key is
-``number << 3 | wire type`` (protobuf encoding). What comes again and again, attributes with their
-values above all, is encoded once and kept.
+``number << 3 | wire type`` (protobuf encoding). What comes again and again, such as the key and the
+length of an attribute, is encoded once and kept.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 KEPT = 4096
 # Longer values are not worth a place.
 MAX_KEPT_LENGTH = 256
+MAX_NUMBER = (1 << 63) - 1
+"""The largest number of an ``AnyValue``."""
 
 pack_times = struct.Struct("<BQBQ").pack
 _fixed64 = struct.Struct("<Q")
@@ -231,21 +233,38 @@ def encode_name(name: str) -> bytes:
 
 def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
     """Return attributes as entries of a span; a value of ``None`` is absent."""
-    pairs = zip(keys, values, strict=True)
-    return b"".join(_free(key, value) for key, value in pairs if value is not None)
+    data = b""
+    for key, value in zip(keys, values, strict=True):
+        if value is not None:
+            data += _free(key, value)
+    return data
 
 
 def _free(key: str, value: Any) -> bytes:
-    """Return an attribute of a span. Zero and minus zero are equal, so no float is kept."""
+    """Return an attribute of a span.
+
+    What stands before a text or a number depends on the key and on its length alone.
+    """
     kind = type(value)
-    if kind is int or kind is bool or (kind is str and len(value) <= MAX_KEPT_LENGTH):
-        return _kept(key, value)
-    return _key_value(0x4A, key, value)
+    if kind is str:
+        data = _utf8(value)
+    elif kind is int and 0 <= value <= MAX_NUMBER:
+        data = _varint(value)
+    else:
+        return _key_value(0x4A, key, value)
+    length = len(data)
+    try:
+        return _ATTRIBUTE_HEADS[key, kind, length] + data
+    except KeyError:
+        whole = _key_value(0x4A, key, value)
+    if whole and length <= MAX_KEPT_LENGTH:
+        if len(_ATTRIBUTE_HEADS) >= KEPT:
+            _ATTRIBUTE_HEADS.clear()
+        _ATTRIBUTE_HEADS[key, kind, length] = whole[: len(whole) - length]
+    return whole
 
 
-@lru_cache(maxsize=KEPT, typed=True)  # 1 and True are equal, too
-def _kept(key: str, value: str | int) -> bytes:
-    return _key_value(0x4A, key, value)
+_ATTRIBUTE_HEADS: dict[tuple[str, type, int], bytes] = {}
 
 
 def _key_value(field: int, key: str, value: Any) -> bytes:
@@ -267,6 +286,11 @@ def _key(key: str) -> bytes:
 
 def _any_value(value: Any) -> bytes:
     """An ``AnyValue``; one that is set, even to nothing, is written (it is a ``oneof``)."""
+    kind = type(value)
+    if kind is str:
+        return _field(0x0A, _utf8(value))
+    if kind is int and 0 <= value <= MAX_NUMBER:
+        return b"\x18" + _varint(value)
     if value is None:
         return b""
     if isinstance(value, bool):
@@ -296,12 +320,18 @@ def _utf8(text: str) -> bytes:
 
 
 def _field(field: int, data: bytes) -> bytes:
-    length = len(data)
-    if length < 0x80:
-        return bytes((field, length)) + data
-    if length < 0x4000:  # nearly every span
-        return bytes((field, length & 0x7F | 0x80, length >> 7)) + data
-    return bytes((field,)) + _varint(length) + data
+    try:
+        return _HEADS[field, len(data)] + data
+    except KeyError:
+        return bytes((field,)) + _varint(len(data)) + data
+
+
+_HEADS = {
+    (field, length): bytes((field, length))
+    for field in (0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x4A, 0x5A, 0x6A, 0x7A)
+    for length in range(0x80)
+}
+"""Key and length of short fields, which nearly all are."""
 
 
 def _message(field: int, parts: list[bytes]) -> list[bytes]:
@@ -311,9 +341,16 @@ def _message(field: int, parts: list[bytes]) -> list[bytes]:
 
 def _varint(number: int) -> bytes:
     """A number in base 128, least significant group first."""
+    if number < 0x80:
+        return _BYTES[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)
         number >>= 7
     groups.append(number)
     return bytes(groups)
+
+
+_BYTES = [bytes((number,)) for number in range(0x80)]

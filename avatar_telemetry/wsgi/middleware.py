@@ -18,9 +18,8 @@ from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
 from avatar_telemetry.wsgi.request import CONTEXT, CURRENT, ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.wsgi.server_timing import TimedRequest
-from avatar_telemetry.wsgi.switch import observe_switch, took_socket
+from avatar_telemetry.wsgi.switch import has_switched, took_socket
 from avatar_telemetry.wsgi.telemetry import Telemetry
-from avatar_telemetry.wsgi.upload import observe_upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -67,17 +66,8 @@ class Layer:
         if wrapper is not None and not isinstance(wrapper, type):
             watch_calls(environ, wrapper)
         if route.kind == "upload":
-            self._observe_upload(request, environ)
+            request.observe_upload(environ)
         return request
-
-    def _observe_upload(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
-        guard = self.telemetry.guard
-        try:
-            request.upload = observe_upload(
-                environ, lambda: guard.failed("upload"), request.route.fields
-            )
-        except Exception:  # noqa: BLE001 - the request is recorded without its files
-            guard.failed("upload")
 
 
 class TelemetryMiddleware:
@@ -118,8 +108,8 @@ class TelemetryMiddleware:
             if attached is not None:
                 CONTEXT.reset(attached)
             CURRENT.reset(token)
-        if "HTTP_UPGRADE" in environ:
-            observe_switch(request, environ, body)
+        if "HTTP_UPGRADE" in environ and has_switched(request, environ, body):
+            request.switch()
         return observe_body(body, request, environ)
 
 

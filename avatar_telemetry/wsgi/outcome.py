@@ -10,7 +10,7 @@ from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, IMPORTS, UPLOAD_SIZE, UPLOADS
 from avatar_telemetry.store.labels import FORMATS_BY_TYPE
-from avatar_telemetry.store.metrics import NO_PLAN, Plan
+from avatar_telemetry.store.metrics import Metrics, Plan
 
 if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
@@ -30,7 +30,6 @@ class Conclusion:
         route: the route of the path.
         method: the method, as a label.
         status: the status code as the response had it; empty where it had none.
-        plan: the cells that the request is written into.
         size: the edge in pixels of the picture that was asked for.
         picture: the format of the picture that was given, or else asked for.
         served: the format of the picture that was given; empty where none was.
@@ -42,7 +41,6 @@ class Conclusion:
     route: Route
     method: str
     status: str
-    plan: Plan
     size: int | None = None
     picture: str = ""
     served: str = ""
@@ -51,21 +49,26 @@ class Conclusion:
     generator: str = ""
 
 
-class Conclusions:
-    """The conclusions of the requests of one application, kept by what they follow from."""
+Concluded = tuple[Conclusion, Plan]
+"""A conclusion, and the cells that the request is written into."""
 
-    def __init__(self) -> None:
-        self._files: object = None
-        self.known: dict[tuple[object, ...], Conclusion] = {}
+
+class Conclusions:
+    """The conclusions of the requests of one application, kept by what they follow from.
+
+    Args:
+        metrics: the requests are written into them; with their files the conclusions are dropped.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.known: dict[tuple[object, ...], Concluded] = {}
+        metrics.drop_with_files(self.known)
         self.misses = 0
         """Conclusions drawn so far."""
 
-    def of(self, request: AvatarRequest) -> Conclusion:
+    def of(self, request: AvatarRequest) -> Concluded:
         """Return the conclusion of a request that ended."""
-        telemetry, route = request.telemetry, request.route
-        if telemetry.metrics.files is not self._files:
-            self._files = telemetry.metrics.files
-            self.known.clear()  # their cells are those of removed files
+        route = request.route
         if route.kind != "avatar":
             key: tuple[object, ...] = (
                 route.kind, route.template, route.operation, request.method, request.status
@@ -89,7 +92,7 @@ class Conclusions:
             self._keep(key, found)
         return found
 
-    def _keep(self, key: tuple[object, ...], conclusion: Conclusion) -> Conclusion:
+    def _keep(self, key: tuple[object, ...], conclusion: Concluded) -> Concluded:
         if len(self.known) >= MAX_CONCLUSIONS:
             self.known.clear()
         self.known[key] = conclusion
@@ -98,7 +101,7 @@ class Conclusions:
 
 def undetermined(request: AvatarRequest) -> Conclusion:
     """Return what is sure of a request that could not be counted."""
-    return Conclusion(request.route, request.method, request.status, NO_PLAN)
+    return Conclusion(request.route, request.method, request.status)
 
 
 def success_of(request: AvatarRequest) -> bool | None:
@@ -146,14 +149,14 @@ def _is_unread(request: AvatarRequest) -> bool:
     return request.upload is not None and not request.upload.bytes_read
 
 
-def _plain(request: AvatarRequest) -> Conclusion:
+def _plain(request: AvatarRequest) -> Concluded:
     """The conclusion of a request that asked for no avatar."""
     route, method, status = request.route, request.method, request.status
     labelled = (method, labels.status(status), route.template, "", "", "", "")
-    return Conclusion(route, method, status, request.telemetry.metrics.plan(labelled))
+    return Conclusion(route, method, status), request.telemetry.metrics.plan(labelled)
 
 
-def _avatar(request: AvatarRequest, served: str, picture: str) -> Conclusion:
+def _avatar(request: AvatarRequest, served: str, picture: str) -> Concluded:
     """The conclusion of a request that asked for an avatar."""
     telemetry, route, method = request.telemetry, request.route, request.method
     status = labels.status(request.status)
@@ -163,10 +166,11 @@ def _avatar(request: AvatarRequest, served: str, picture: str) -> Conclusion:
     plan = telemetry.metrics.plan(
         (method, status, route.template, pixels, picture, request.cache, source)
     )
-    return Conclusion(
-        route, method, request.status, plan, size, picture, served, request.cache, source,
+    found = Conclusion(
+        route, method, request.status, size, picture, served, request.cache, source,
         request.generator,
     )  # fmt: skip
+    return found, plan
 
 
 def _source(request: AvatarRequest) -> str:

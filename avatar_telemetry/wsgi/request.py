@@ -33,6 +33,7 @@ from avatar_telemetry.store.instruments import (
 from avatar_telemetry.wsgi.head import is_length, observe_head
 from avatar_telemetry.wsgi.names import name_of, operation_name
 from avatar_telemetry.wsgi.outcome import Conclusion, success_of
+from avatar_telemetry.wsgi.upload import Upload, observe_upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing
     from avatar_telemetry.wsgi.telemetry import Telemetry
-    from avatar_telemetry.wsgi.upload import Upload
 
 Write = Callable[[bytes], object]
 
@@ -361,6 +361,68 @@ class AvatarRequest:
             with self.telemetry.guard.at("spans"):
                 self.recorded[0].set_attribute(key, value)
 
+    def report_source(self, source: str) -> bool:
+        """Take over the source of a picture that the application reports.
+
+        Args:
+            source: one of the label's values.
+
+        Returns:
+            Whether this request counts the picture, or has counted it.
+        """
+        if self.reported_source or self.source:
+            return True
+        self.reported_source = source
+        return not self.finished
+
+    def report_lookup(self, found: Literal["hit", "miss"]) -> bool:
+        """Take over a lookup in the avatar cache; see :meth:`report_source`. The first one counts,
+        whoever reports it."""
+        if self.cache:
+            return True
+        self.cache = found
+        return not self.finished
+
+    def report_outside_call(self, service: str) -> bool:
+        """Note that the application reports a call of an outside service.
+
+        Args:
+            service: one of the label's values.
+
+        Returns:
+            Whether a probe has counted the call.
+        """
+        if self.services_seen and self.services_seen[service]:
+            self.services_seen[service] -= 1
+            return True
+        self.outside_calls += 1
+        return False
+
+    def report_attempt(self, success: bool, file: tuple[str, int] | None) -> bool:
+        """Take over whether an attempt succeeded; see :meth:`report_source`.
+
+        Args:
+            success: whether it did.
+            file: Content-Type and bytes of an uploaded file.
+        """
+        if self.reported_success is not None or self.success is not None:
+            return True
+        self.reported_success = success
+        self.reported_file = file
+        return not self.finished
+
+    def observe_upload(self, environ: WSGIEnvironment) -> None:
+        """Observe what the application reads of an upload.
+
+        Args:
+            environ: the WSGI environment.
+        """
+        guard = self.telemetry.guard
+        try:
+            self.upload = observe_upload(environ, lambda: guard.failed("upload"), self.route.fields)
+        except Exception:  # noqa: BLE001 - the request is recorded without its files
+            guard.failed("upload")
+
     def application_error(self, error: BaseException) -> None:
         """The application answers an exception by itself, with an error page.
 
@@ -399,9 +461,13 @@ class AvatarRequest:
             self.error = error
         self.finish()
 
+    def switch(self) -> None:
+        """The application took the connection and switched its protocol."""
+        self.status = labels.SWITCHED
+
     def switched(self) -> None:
         """The connection that the application took has ended."""
-        self.status = labels.SWITCHED
+        self.switch()
         self.finish()
 
     def finish(self) -> None:
@@ -413,8 +479,8 @@ class AvatarRequest:
         telemetry = self.telemetry
         try:
             first_byte = self.first_byte - self.started if self.first_byte else duration
-            conclusion = self.conclusion = telemetry.conclusions.of(self)
-            telemetry.metrics.finished(conclusion.plan, duration, first_byte, self._alone)
+            self.conclusion, plan = telemetry.conclusions.of(self)
+            telemetry.metrics.finished(plan, duration, first_byte, self._alone)
         except Exception:  # noqa: BLE001 - the response has been given; nothing may break it now
             telemetry.guard.failed("finish")
             telemetry.metrics.abandoned()

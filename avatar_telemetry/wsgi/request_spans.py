@@ -156,7 +156,10 @@ class RequestTracing:
             lambda size: Block(SIZE_NAMES[mode], http.size(size)), MAX_REMEMBERED
         )
         self.sizes: Memo[str, Block | None] = Memo(
-            lambda length: self._sent[int(length)] if is_length(length) else None, MAX_REMEMBERED
+            lambda length: (
+                Block(SIZE_NAMES[mode], http.size(int(length))) if is_length(length) else None
+            ),
+            MAX_REMEMBERED,
         )
         self.queries: Memo[int, Block] = Memo(
             lambda number: Block(QUERIES_NAMES, (number or None,)), MAX_REMEMBERED
@@ -303,12 +306,14 @@ class RequestTracing:
 
     def _size(self, request: AvatarRequest) -> Block:
         """The bytes of the body of the response: as announced, or as they were sent."""
+        if request.method == "HEAD":
+            return EMPTY
         length = request.length
         if length and request.status not in WITHOUT_BODY:
             announced = self.sizes[length]
             if announced is not None:
-                return announced if request.method != "HEAD" else EMPTY
-        return self._sent[request.sent] if request.method != "HEAD" else EMPTY
+                return announced
+        return self._sent[request.sent]
 
     def _context(self, span: LightSpan, context: Context) -> Context:
         if context:

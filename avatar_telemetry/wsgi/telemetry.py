@@ -32,4 +32,7 @@ class Telemetry:
     profile: Profile
     sizes: Mapping[int, str]
     tracing: RequestTracing | None = None
-    conclusions: Conclusions = field(init=False, default_factory=Conclusions)
+    conclusions: Conclusions = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "conclusions", Conclusions(self.metrics))

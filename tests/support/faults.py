@@ -436,7 +436,7 @@ STORE = (
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
-        "        if plan.files is not self.files:\n            plan = self.plan(plan.labels)\n", "",
+        "        if plan.files is not self._files:\n            plan = self.plan(plan.labels)\n", "",
         ("store/moving",),
     ),
     Fault(
@@ -538,7 +538,8 @@ WSGI = (
     ),
     Fault(
         "outcome-answer-of-another", "wsgi/telemetry.py", "two applications share size labels",
-        "field(init=False, default_factory=Conclusions)", "field(default_factory=Conclusions)",
+        "        object.__setattr__(self, \"conclusions\", Conclusions(self.metrics))",
+        "        if not hasattr(self.metrics, 'shared'):\n            self.metrics.shared = Conclusions(self.metrics)\n        object.__setattr__(self, 'conclusions', self.metrics.shared)",
         ("wsgi/request",),
     ),
     Fault(
@@ -622,7 +623,7 @@ WSGI = (
     ),
     Fault(
         "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
-        'return announced if request.method != "HEAD" else EMPTY', "return announced",
+        '        if request.method == "HEAD":\n            return EMPTY\n', "",
     ),
     Fault(
         "timing-list-changed", "wsgi/server_timing.py", "the application's list of headers grows",
@@ -753,11 +754,16 @@ WSGI = (
 TRACING = (
     Fault(
         "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
-        "(kind is str and len(value) <= MAX_KEPT_LENGTH)", "kind is str",
+        "if whole and length <= MAX_KEPT_LENGTH:", "if whole:",
     ),
     Fault(
-        "encoder-truth-is-one", "tracing/encoder.py", "True is sent as 1 after a 1",
-        "@lru_cache(maxsize=KEPT, typed=True)", "@lru_cache(maxsize=KEPT)",
+        "encoder-heads-unbounded", "tracing/encoder.py", "attributes of any name fill the memory",
+        "if len(_ATTRIBUTE_HEADS) >= KEPT:", "if len(_ATTRIBUTE_HEADS) < 0:",
+    ),
+    Fault(
+        "encoder-number-is-text", "tracing/encoder.py", "5 is sent as a text after a text",
+        "return _ATTRIBUTE_HEADS[key, kind, length] + data",
+        "return _ATTRIBUTE_HEADS[key, str, length] + data",
     ),
     Fault(
         "encoder-remote-flag", "tracing/encoder.py", "a remote parent is sent as a local one",
@@ -765,7 +771,7 @@ TRACING = (
     ),
     Fault(
         "encoder-length-boundary", "tracing/encoder.py", "a field of 16384 bytes has a wrong length",
-        "if length < 0x4000:", "if length <= 0x4000:",
+        "if number < 0x4000:", "if number <= 0x4000:",
     ),
     Fault(
         "sampling-boundary", "tracing/sampling.py", "our decision differs from the SDK's sampler",

@@ -253,3 +253,13 @@ def test_long_values_take_no_place(name: str) -> None:
                "REQUEST_METHOD": "GET", "QUERY_STRING": "x" * 600}  # fmt: skip
     pair.check(Case(environ))
     assert len(getattr(pair.joined.tracing, name)) == 0
+
+
+def test_the_success_of_an_attempt_is_its_own() -> None:
+    """A login that fails and one that succeeds may have the same status."""
+    pair = Pair({})
+    environ = {"PATH_INFO": "/accounts/login/", "REQUEST_METHOD": "POST"}
+    for location in ("/accounts/profile/", "/accounts/login/", "/accounts/profile/"):
+        pair.check(Case(environ, [], "302 Found", [("Location", location)]))
+        successes = [span.attributes.get("ivatar.success") for span in pair.kept.spans]
+        assert successes == [location != "/accounts/login/", None]
