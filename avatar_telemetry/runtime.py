@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import prometheus_client
@@ -478,7 +479,7 @@ class Runtime:
             if read_record(folder.path) is not None:
                 # An exporter of before a reload has to know that it is no longer wanted.
                 with self.guard.at("exporter"):
-                    write_record(folder.path, self._record())
+                    write_record(folder.path, replace(self._record(), wanted=False))
             return
         registry = None if self.managed else prometheus_client.REGISTRY
         supervisor = self._supervisor = Supervisor(

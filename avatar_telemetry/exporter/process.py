@@ -46,8 +46,8 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     code: object = None
     while reason == CHANGED:
         record = read_record(path)
-        if record is None:
-            return  # the folder is gone
+        if record is None or not record.wanted:
+            return  # the folder is gone, or a reload has left nothing to do
         if code is not None and record.code != code and os.access(sys.executable, os.X_OK):
             os.set_inheritable(lock, True)
             arguments = command(folder, lock, os.getuid(), os.getgid())

@@ -46,6 +46,7 @@ class Record:
         ends_at: seconds of the monotonic clock by which the exporter must have ended; 0.0 where
             the server goes on.
         debug: whether a worker logs at level DEBUG.
+        wanted: whether there is anything to do for an exporter.
     """
 
     environ: Mapping[str, str]
@@ -56,6 +57,7 @@ class Record:
     since: float
     ends_at: float = 0.0
     debug: bool = False
+    wanted: bool = True
 
     @property
     def code(self) -> tuple[object, ...]:
@@ -65,7 +67,7 @@ class Record:
     @property
     def program(self) -> tuple[object, ...]:
         """The part whose change makes another exporter necessary."""
-        return dict(self.environ), self.path, self.package
+        return dict(self.environ), self.path, self.package, self.wanted
 
 
 def make_record(
@@ -152,6 +154,6 @@ def _is_valid(record: Record) -> bool:
         all(type(each) is str for each in texts)
         and all(type(each) is int for each in numbers)
         and all(type(each) in (int, float) and isfinite(each) for each in times)
-        and type(record.debug) is bool
+        and type(record.debug) is type(record.wanted) is bool
         and record.since <= time.monotonic()
     )

@@ -82,6 +82,7 @@ def test_takeover_after_sigkill(serve: Serve, sink: OtlpSink) -> None:
     dead = server.exporter()
     server.signal(signal.SIGKILL, dead)
     eventually(lambda: not is_running(dead))
+    server.metrics()  # the worker sees that nobody serves the page
     before = len(sink.exchanges())
     for _ in range(10):
         server.get("/avatar/abc")
