@@ -78,7 +78,7 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
     except WebError as fault:
         yield note(
             "metrics_port.closed", f"OTEL_PROMETHEUS_ENDPOINT: {fault}",
-            "The exporter of a running server opens it; if one runs, its log says why it could not.",
+            "The exporter of a running server opens it; if one runs, see the server's log.",
         )  # fmt: skip
         return
     samples = read_samples(answer.text) if answer.status == 200 else None
@@ -301,8 +301,7 @@ def _memory(samples: Samples) -> Iterator[Finding]:
     if sizes[largest] > MUCH_MEMORY:
         yield warning(
             "memory.high", told,
-            "If it grows: lower OTEL_BSP_MAX_QUEUE_SIZE, record fewer traces, and let gunicorn"
-            " recycle workers (max_requests); counts survive that.",
+            "If it grows: let gunicorn recycle workers (max_requests); no count or span is lost.",
         )  # fmt: skip
     else:
         yield good("memory.resident", told)

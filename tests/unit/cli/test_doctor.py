@@ -104,7 +104,8 @@ def levels(findings: list[Finding]) -> dict[str, str]:
             id="all-excluded",
         ),
         pytest.param(
-            {**ON, "OTEL_BSP_MAX_QUEUE_SIZE": "500000"}, {"settings.memory": "warning"}, id="queue"
+            {**ON, "AVATAR_TELEMETRY_RING_SIZE": "100000000"}, {"settings.memory": "warning"},
+            id="ring",
         ),
         pytest.param(
             {**ON, "OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "11"},
