@@ -1,7 +1,7 @@
 """The process: from the settings to everything that a worker records with.
 
 There is one :class:`Runtime` in a process, :data:`RUNTIME`. gunicorn's hooks drive it; where there
-are none it makes itself at the first request, and the metrics are then of this one process.
+are none it makes itself at the first request, for this process or with others in one folder.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "flush_timeout": Setting(
         OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
-        "How long the end of the server waits until everything is sent.",
+        "How long the end of the server waits until everything is sent, and a worker's exit for"
+        " span processors of the application.",
     ),
     "exporter": Setting(
         OWN_PREFIX + "EXPORTER", parsing.one_of("auto", "process", "thread", "none"), "auto",
@@ -135,8 +136,8 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "ring_size": _count(
         OWN_PREFIX + "RING_SIZE", 1 << 16, 1 << 30, "1048576",
-        "Shared memory in which spans and log records of a worker wait for the exporter;"
-        " when it is full, the newest are dropped, counted.", unit="bytes",
+        "Shared memory in which the spans of a worker wait for the exporter, and as much for its"
+        " log records; when it is full, the newest are dropped and counted.", unit="bytes",
     ),
     "traces_exporters": Setting(
         "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",

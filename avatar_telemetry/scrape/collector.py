@@ -132,7 +132,7 @@ class Collector:
             )  # fmt: skip
         if self._wants_exporter:
             yield family(
-                "avatar_telemetry_leader", "gauge",
+                "avatar_telemetry_exporter_up", "gauge",
                 "Whether an exporter runs, which sends all that is recorded and serves the port.",
                 [((), float(self._has_exporter()))],
             )  # fmt: skip

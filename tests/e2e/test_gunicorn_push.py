@@ -89,7 +89,7 @@ def test_takeover_after_sigkill(serve: Serve, sink: OtlpSink) -> None:
     pushed(sink, 20, **AVATARS)
     assert server.exporter() != dead
     assert len(sink.exchanges()) > before
-    assert server.value("avatar_telemetry_leader") == 1
+    assert server.value("avatar_telemetry_exporter_up") == 1
     assert_goes_on(sink)
 
 
@@ -282,7 +282,7 @@ def test_nothing_leaves_unless_asked(serve: Serve, sink: OtlpSink) -> None:
     server = serve(env=environment(sink.url, OTEL_EXPORT_ENABLED="false"), config=METERED)
     server.get("/avatar/abc")
     server.await_requests(1)
-    assert not [name for name, _ in server.metrics() if name == "avatar_telemetry_leader"]
+    assert not [name for name, _ in server.metrics() if name == "avatar_telemetry_exporter_up"]
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     assert not sink.exchanges()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.documents import DOCS, blocks
 from tests.support.exporter_process import SPANS_EACH, Requests, sending, times
 from tests.support.gunicorn_server import Answer, Metrics, eventually, lock_holders, parse, total
 from tests.support.otlp_sink import OtlpSink
@@ -30,12 +31,16 @@ def fork_server(port: int) -> list[str]:
     return [sys.executable, "-m", "forked_server", str(port), "3", "answers:application"]
 
 
-def uwsgi(port: int, *more: str) -> list[str]:
+def uwsgi_program() -> str:
     program = Path(sysconfig.get_path("scripts"), "uwsgi")
     if not program.exists():
         unavailable("uWSGI is not installed: pip install 'avatar-telemetry[compiled]'")
+    return str(program)
+
+
+def uwsgi(port: int, *more: str) -> list[str]:
     return [
-        str(program), "--http-socket", f"127.0.0.1:{port}", "--master", "--processes", "4",
+        uwsgi_program(), "--http-socket", f"127.0.0.1:{port}", "--master", "--processes", "4",
         "--home", sys.prefix, "--pythonpath", str(APPS), "--module", "answers:application",
         "--die-on-term", "--need-app", *more,
     ]  # fmt: skip
@@ -156,6 +161,33 @@ def test_processes_share_a_folder(
         assert total(served.metrics(), COUNT) >= len(requests.answered)
         if command is uwsgi_with_lazy_applications:  # a worker that loads loses a signal to end
             eventually(lambda: served.log().count("WSGI app 0") == 5, what="the fifth worker")
+        served.end()
+        assert "Traceback" not in served.log()
+
+
+def test_uwsgi_as_documented(sink: OtlpSink, tmp_path: Path, port: int) -> None:
+    """The configuration of the documentation has one page and one exporter for all processes."""
+    (ini,) = [each.text for each in blocks(DOCS / "other-servers.md") if each.language == "ini"]
+    for documented, ours in {
+        "127.0.0.1:8000": f"127.0.0.1:{port}",
+        "telemetry_wsgi:application": "answers:application",
+        "/run/ivatar-metrics": str(tmp_path / "metrics"),
+        "http://collector.internal:4318": sink.url,
+    }.items():
+        assert documented in ini
+        ini = ini.replace(documented, ours)
+    (tmp_path / "uwsgi.ini").write_text(ini)
+    command = [uwsgi_program(), "--ini", str(tmp_path / "uwsgi.ini"), "--home", sys.prefix]
+    # Only what is not in the configuration: the sink looks for the paths of all requests.
+    env = {"AVATAR_TELEMETRY_PRIVACY": "off", "OTEL_METRICS_EXPORTER": "none"}
+    with server(tmp_path, port, command, env) as served:
+        requests = Requests(served)
+        requests.send(20)
+        requests.await_all(sink)
+        for _ in range(4):
+            page = served.metrics()
+            assert total(page, COUNT) == 20
+            assert total(page, "avatar_telemetry_exporter_up") == 1
         served.end()
         assert "Traceback" not in served.log()
 

@@ -19,8 +19,6 @@ ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 IGNORED = "Correct or unset it: the server starts without it."
 DEMO_SERVED = " (demo, where the wsgi.py of the repository serves the demo)"
 NO_NAMES = ("localhost", "localhost.localdomain", "unknown")
-SPAN_BYTES = 2_000
-"""Bytes of memory that a waiting span takes, about: two dozen attributes."""
 MUCH_MEMORY = 64 << 20
 
 
@@ -156,14 +154,13 @@ def _memory(settings: Settings) -> Iterator[Finding]:
     if (settings.batch_size or 0) > settings.queue_size:
         yield warning(
             "settings.batch", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
-            "A batch never fills; raise the queue or lower the batch.",
+            "The spans of one worker never fill a batch; raise the queue or lower the batch.",
         )  # fmt: skip
-    most = settings.queue_size * SPAN_BYTES
-    if most > MUCH_MEMORY:
+    if settings.ring_size > MUCH_MEMORY:
         yield warning(
             "settings.memory",
-            f"OTEL_BSP_MAX_QUEUE_SIZE={settings.queue_size}: up to about {most >> 20} MiB in each"
-            " worker while the collector is away",
+            f"AVATAR_TELEMETRY_RING_SIZE={settings.ring_size}: {settings.ring_size >> 20} MiB of"
+            " shared memory for each worker and signal",
             "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio).",
         )
 

@@ -131,7 +131,7 @@ def test_listener_that_was_closed(worker: Slot, tmp_path: Path) -> None:
 )
 def test_exporter_where_one_is_needed(tmp_path: Path, environ: dict[str, str], shown: bool) -> None:
     """Whether an exporter runs is shown only where the settings need one."""
-    name = "avatar_telemetry_leader"
+    name = "avatar_telemetry_exporter_up"
     seen = page(tmp_path, **environ)
     assert (name in seen) is shown
     lock = lock_own(tmp_path / EXPORTER_LOCK)
@@ -176,7 +176,7 @@ def test_folder_that_is_gone(tmp_path: Path) -> None:
     collector = Collector(folder, Settings.from_env({"OTEL_EXPORT_ENABLED": "true"}))
     folder.rmdir()
     seen = {each.name: each for each in collector.collect()}
-    assert values(seen["avatar_telemetry_leader"]) == {"": 0.0}
+    assert values(seen["avatar_telemetry_exporter_up"]) == {"": 0.0}
     assert values(seen["avatar_telemetry_slots_in_use"]) == {"": 0.0}
 
 
