@@ -184,7 +184,7 @@ class Supervisor:
         if read_record(self._folder) is None:
             write_record(self._folder, self._record)
         starts, age = early_ends(lock)
-        if not self._in_thread and age < min(2.0**starts - 1.0, MAX_PAUSE):
+        if not self._in_thread and age < min(2.0 ** (starts - 1) - 1.0, MAX_PAUSE):
             return
         if not self._in_thread:
             try:

@@ -37,8 +37,6 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT, datefmt=DATES)
     for name in ("urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    with suppress(OSError):
-        Path("/proc/self/comm").write_text(NAME, encoding="utf-8")
     asked = Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, frame: asked.set())
@@ -61,6 +59,8 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
         is_readable = os.getuid() != 0 or uid == 0 or _can_read(uid, sys.executable)
         load(settings, everything=not is_readable)
         _become(uid, gid)
+        with suppress(OSError):
+            Path("/proc/self/comm").write_text(NAME, encoding="utf-8")
         reason = Exporter(path, lock, settings, record, asked_to_end=asked, apply=_apply).run()
 
 

@@ -221,7 +221,8 @@ class Exporter:
         now = time.monotonic()
         record = read_record(self._folder)
         if record is not None and record != self._record:
-            if record.program != self._record.program and not record.ends_at:
+            if record.program != self._record.program:
+                self._ends_at = record.ends_at
                 return CHANGED
             self._record = record
             self._apply(record)
@@ -240,9 +241,9 @@ class Exporter:
     def _stop(self, reason: str) -> None:
         """Stop all threads: at the end of the server after what is left was sent."""
         now = time.monotonic()
-        deadline = now + self._settings.flush_timeout
-        if reason == ENDED:
-            deadline = self._ends_at or deadline
+        deadline = self._ends_at or now + self._settings.flush_timeout
+        if reason == CHANGED and self._ends_at:
+            deadline = now + (deadline - now) / 2  # the exporter of the new settings ends by it
         drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
         if self._port is not None:
             self._port[1].set()

@@ -135,6 +135,7 @@ def test_increments_over_exporters(serve: Serve, sink: OtlpSink) -> None:
         dead = server.exporter()
         server.signal(signal.SIGKILL, dead)
         eventually(lambda dead=dead: not is_running(dead))
+        server.metrics()  # the worker sees that nobody serves the page
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     assert increments(sink) == sent
