@@ -99,12 +99,8 @@ class AvatarMetrics:
         """
         source = labels.reported_source(source)
         request = _request("avatar")
-        if request is not None:
-            if request.reported_source or request.source:
-                return
-            request.reported_source = source
-            if not request.finished:
-                return
+        if request is not None and request.report_source(source):
+            return
         form = labels.told_format(str(format))
         _count(GENERATED, _size(size), form, source)
         _observe(GENERATION, seconds, form, source)
@@ -142,11 +138,8 @@ class AvatarMetrics:
         name = str(service)
         label = name if name in services.values() else labels.service(name, services)
         request = CURRENT.get()
-        if request is not None and request.services_seen and request.services_seen[label]:
-            request.services_seen[label] -= 1
+        if request is not None and request.report_outside_call(label):
             return
-        if request is not None:
-            request.outside_calls += 1
         if request is None or request.route.kind == "avatar":
             calls, duration = EXTERNAL_REQUESTS, EXTERNAL_DURATION
         else:
@@ -200,12 +193,8 @@ def _request(kind: Kind) -> AvatarRequest | None:
 
 def _looked_up(found: Literal["hit", "miss"], size: int | str, format: str) -> None:
     request = _request("avatar")
-    if request is not None:
-        if request.cache:
-            return  # the first look-up counts, whoever tells of it
-        request.cache = found
-        if not request.finished:
-            return
+    if request is not None and request.report_lookup(found):
+        return
     instrument = CACHE_HITS if found == "hit" else CACHE_MISSES
     _count(instrument, _size(size), labels.told_format(str(format)))
 
@@ -215,11 +204,7 @@ def _told_before(kind: Kind, success: bool, file: tuple[str, int] | None = None)
     request = _request(kind)
     if request is None:
         return False
-    if request.reported_success is not None or request.success is not None:
-        return True
-    request.reported_success = bool(success)
-    request.reported_file = file
-    return not request.finished
+    return request.report_attempt(bool(success), file)
 
 
 def _telemetry() -> Telemetry:

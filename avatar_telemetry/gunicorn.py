@@ -30,6 +30,7 @@ from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.log import logging_to
 from avatar_telemetry.runtime import RUNTIME
 from avatar_telemetry.scrape.collector import Server
+from avatar_telemetry.scrape.process import listener_inodes
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -71,14 +72,18 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     with _ending_when_told():
         _patch_as_gevent_will(worker)
         RUNTIME.start_worker(
-            Server(os.getppid(), lambda: worker.sockets), worker.cfg.uid, worker.cfg.gid
-        )
+            Server(os.getppid(), listener_inodes(worker.sockets)), worker.cfg.uid, worker.cfg.gid,
+            workers=server.num_workers,
+        )  # fmt: skip
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
     """In a worker that ends. gunicorn calls it in the master, too, for one that was gone."""
     if worker.pid == os.getpid():
         RUNTIME.stop_worker()
+        # The end of the interpreter collects garbage, while the next worker waits for the
+        # processor. The kernel frees all of it at once.
+        gc.freeze()
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
@@ -88,7 +93,7 @@ def child_exit(server: Arbiter, worker: Worker) -> None:
 
 def on_exit(server: Arbiter) -> None:
     """In the master, at its end."""
-    RUNTIME.push_last()
+    RUNTIME.finish()
     RUNTIME.release()
 
 
@@ -117,7 +122,6 @@ def _patch_as_gevent_will(worker: Worker) -> None:
     """gevent's worker patches the standard library a moment later; threads of ours that start
     before would not be its own."""
     if _is_green(type(worker)):
-        RUNTIME.before_patching()
         from gevent import monkey
 
         monkey.patch_all()

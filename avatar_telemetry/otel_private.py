@@ -7,13 +7,15 @@ without the SDK. ``PATHS`` lists every name, so that a test can report the one t
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from importlib import import_module
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LogRecord as LogRecord
     from opentelemetry._logs import SeverityNumber as SeverityNumber
+    from opentelemetry.context import Context
     from opentelemetry.exporter.otlp.proto.http._log_exporter import (
         OTLPLogExporter as OTLPLogExporter,
     )
@@ -50,6 +52,9 @@ LOGGERS = (
 PATHS = (
     *_EXPORTED.values(),
     f"{_HTTP_CLIENT}.export",
+    "opentelemetry.context:_RUNTIME_CONTEXT",
+    "opentelemetry.context.contextvars_context:ContextVarsRuntimeContext",
+    "opentelemetry.trace.propagation:_SPAN_KEY",
     f"{_SDK}.trace:SpanProcessor._on_ending",
     "opentelemetry.instrumentation.dbapi:CursorTracer._populate_span",
     f"{_ENGINE}._before_cur_exec",
@@ -101,6 +106,26 @@ def stop_retries(exporter: Any) -> None:
     """End the wait of an OTLP exporter over HTTP before its next retry; later requests have one
     attempt each."""
     exporter._client._shutdown_event.set()
+
+
+def context_variable() -> ContextVar[Context]:
+    """Return the variable with the current context of OpenTelemetry.
+
+    Setting it costs half of ``attach`` and ``detach``. Another implementation of the context, as
+    ``OTEL_PYTHON_CONTEXT`` names it, is called instead.
+    """
+    runtime = look_up("opentelemetry.context:_RUNTIME_CONTEXT")
+    base = look_up("opentelemetry.context.contextvars_context:ContextVarsRuntimeContext")
+    if type(runtime) is base:
+        variable: ContextVar[Context] = runtime._current_context
+        return variable
+    calls = {"get": runtime.get_current, "set": runtime.attach, "reset": runtime.detach}
+    return cast("ContextVar[Context]", SimpleNamespace(**calls))
+
+
+def span_key() -> str:
+    """Return the key of the current span in a context."""
+    return str(look_up("opentelemetry.trace.propagation:_SPAN_KEY"))
 
 
 def active_processor(provider: TracerProvider) -> Any:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from avatar_telemetry.errors import ProfileError
+from avatar_telemetry.memo import Memo
 
 Kind = Literal["avatar", "upload", "import", "auth", "stats", "static", "page", "other"]
 SuccessRule = Callable[[str, int, str], "bool | None"]
@@ -72,6 +73,10 @@ QueryRule = frozenset[str] | Literal["pixels"]
 """The values of a query key that may be told: these words, or any number of up to 5 digits."""
 PERSONAL = ("digest", "email")
 MAX_PERSONAL_LENGTH = 255
+MAX_KNOWN_PATHS = 1024
+"""Paths in each half of the memo of routes: the pictures of a page, and those asked for all day."""
+MAX_KNOWN_LENGTH = 128
+"""Characters of a path that is kept; an avatar's has 72."""
 
 Search = Callable[[str], "re.Match[str] | None"]
 Candidates = tuple[tuple[Search, Route], ...]
@@ -123,6 +128,7 @@ class Profile:
     )
     _exact: Mapping[str, Route] = field(init=False, repr=False, compare=False)
     _reveals: Mapping[str, Search] = field(init=False, repr=False, compare=False)
+    _known: Memo[str, Route] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         faults = [fault for route in (*self.routes, self.other) for fault in _faults(route)]
@@ -137,11 +143,14 @@ class Profile:
         candidates = {is_ascii: _index(self.routes, is_ascii) for is_ascii in (True, False)}
         object.__setattr__(self, "_candidates", candidates)
         literals = [_LITERAL_PATH.fullmatch(route.pattern) for route in self.routes]
+        object.__setattr__(self, "_exact", {})
         exact = {literal[1]: self._search(literal[1]) for literal in literals if literal}
         object.__setattr__(self, "_exact", exact)
         revealing = {route.reveals for route in (*self.routes, self.other) if route.reveals}
         reveals = {pattern: re.compile(pattern).search for pattern in revealing}
         object.__setattr__(self, "_reveals", reveals)
+        known = Memo(self._search, MAX_KNOWN_PATHS, lambda path: len(path) <= MAX_KNOWN_LENGTH)
+        object.__setattr__(self, "_known", known)
 
     def route(self, path: str) -> Route:
         """Classify a path.
@@ -152,7 +161,7 @@ class Profile:
         Returns:
             The first route that matches, or :attr:`other`.
         """
-        return self._exact.get(path) or self._search(path)
+        return self._known[path]
 
     def personal(self, route: Route, path: str) -> tuple[str, str] | None:
         """What a path says about a person.
@@ -171,6 +180,9 @@ class Profile:
         return found.lastgroup, found[found.lastgroup][:MAX_PERSONAL_LENGTH]
 
     def _search(self, path: str) -> Route:
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact
         path = _decoded(path)
         candidates = self._candidates[path.isascii()]
         end = path.find("/", 1)

@@ -1,37 +1,39 @@
 """The process: from the settings to everything that a worker records with.
 
 There is one :class:`Runtime` in a process, :data:`RUNTIME`. gunicorn's hooks drive it; where there
-are none it makes itself at the first request, and the metrics are then of this one process.
+are none it makes itself at the first request, for this process or with others in one folder.
 """
 
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import values
 
+from avatar_telemetry.config.destinations import (
+    check_exporters,
+    exports,
+    sends,
+    tell_configured,
+)
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.throttle import make_stamp
-from avatar_telemetry.export.wanted import (
-    check_exporters,
-    load_early,
-    load_transport,
-    pushes_metrics,
-    sends,
-    tell_configured,
-    unload,
-)
+from avatar_telemetry.exporter.launch import Supervisor, finish, has_threads
+from avatar_telemetry.exporter.page import RelayedPage
+from avatar_telemetry.exporter.record import Record, make_record, read_record, write_record
+from avatar_telemetry.exporter.wake import make_pipe
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER, debugging
 from avatar_telemetry.log_records.correlation import install_correlation
@@ -57,7 +59,13 @@ from avatar_telemetry.startup import (
 )
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.files import open_own
-from avatar_telemetry.store.folder import ONCE, RuntimeFolder, is_private_name, open_folder
+from avatar_telemetry.store.folder import (
+    ONCE,
+    RuntimeFolder,
+    is_private_name,
+    living_masters,
+    open_folder,
+)
 from avatar_telemetry.store.mapped import Book, value_class
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.store.slots import (
@@ -65,7 +73,7 @@ from avatar_telemetry.store.slots import (
     claim_again,
     claim_slot,
     clear_dead_gauges,
-    make_leader_lock,
+    make_exporter_lock,
     remove_live_gauges,
 )
 from avatar_telemetry.worker import WORKER
@@ -75,7 +83,9 @@ from avatar_telemetry.wsgi.telemetry import Telemetry
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from avatar_telemetry.export.outlets import Outlets
+    from _typeshed.wsgi import WSGIApplication
+
+    from avatar_telemetry.recording import Recording
     from avatar_telemetry.store.api_meters import StoredMeterProvider
 
 API_METRICS = "opentelemetry.metrics"
@@ -91,6 +101,24 @@ NOT_PREPARED = (
     "nothing is recorded: the hook on_starting did not run; import it in gunicorn's configuration,"
     " or call it from your own"
 )
+ALONE = (
+    "no gunicorn hooks in this process: its metrics are of it alone; PROMETHEUS_MULTIPROC_DIR names"
+    " a folder that the processes of one server share"
+)
+NOT_ALL_SENT = (
+    "the exporter had not sent everything after %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
+    " lost"
+)
+NO_THREADS = (
+    "nothing can be exported: uWSGI runs without threads; start it with --enable-threads, or set"
+    " OTEL_EXPORT_ENABLED=false"
+)
+LATER = (
+    "opentelemetry.instrumentation.utils",
+    "opentelemetry.instrumentation.wsgi",
+    "opentelemetry.propagate",
+)
+"""Read OTEL_PROPAGATORS when they are imported."""
 DEFAULTS = Settings.from_env({})
 
 
@@ -118,14 +146,17 @@ class Runtime:
         self._sees_forks = False
         self._keep_young_at = 0.0
         self._server: Server | None = None
+        self._shares_page = False
+        self._usable_environ: Mapping[str, str] = environ
+        self._started_at = 0.0
         self._metrics: Metrics | None = None
-        self._page: MetricsPage | None = None
-        self._outlets: Outlets | None = None
+        self._page: WSGIApplication | None = None
+        self._recording: Recording | None = None
+        self._supervisor: Supervisor | None = None
         self._meters: StoredMeterProvider | None = None
         self._layers: list[Layer] = []
         self._early: Telemetry | None = None
         self._declared: list[Profile] = []
-        self._too_early: frozenset[str] = frozenset()
         self._locks: dict[int, AbstractContextManager[object]] = {}
 
     # In the master
@@ -176,17 +207,19 @@ class Runtime:
             raise SettingsError(*faults)
         self._prepare_folder(settings.multiproc_dir, upgrades, uid, gid)
         self._settings = settings
+        # A reload to settings that cannot be used goes on with these.
+        self._usable_environ = dict(self._environ)
         log_started(settings)
         load_parser()  # its workers share it, and what sends
-        _load_outlets(settings)
+        _load_recording(settings)
 
     def _prepare_folder(self, named: str, upgrades: int, uid: int, gid: int) -> None:
         folder = self._take_folder(named, upgrades, uid, gid)
         with acting_as(uid, gid):
             check_writable(folder.path)
             check_space(folder.path)
-            make_leader_lock(folder.path)
-            make_stamp(folder.path)
+            make_exporter_lock(folder.path)
+            make_pipe(folder.path)
         # Functions of prometheus_client need it, in the user's own hooks, too.
         self._environ[FOLDER] = str(folder.path)
         self.book.open(folder.path, MASTER_IDENTIFIER)
@@ -196,9 +229,10 @@ class Runtime:
     def warm_up(self) -> None:
         """In a master that has imported the application (``preload_app``): import what a worker
         would, for workers that patch nothing after the fork. Never raises."""
-        if self._settings is not None:
+        if self._settings is not None and exports(self._settings):
             with self.guard.at("start"):
-                self._too_early = load_early(self._settings)
+                for name in LATER:
+                    importlib.import_module(name)
 
     def child_exited(self, pid: int) -> None:
         """A worker is gone; what it had in progress is not."""
@@ -207,20 +241,22 @@ class Runtime:
                 self._tend_master(self._folder)
                 clear_dead_gauges(self._folder.path, pid)
 
-    def push_last(self) -> None:
-        """At the end of the server, when all workers have ended: what they counted since the last
-        push. Waits as long as a worker's exit would."""
+    def finish(self) -> None:
+        """At the end of the server, when all workers have ended: have everything sent that is left.
+        Waits no longer than ``AVATAR_TELEMETRY_FLUSH_TIMEOUT``."""
         folder = self._folder
         if folder is None or os.getpid() != self._folder_owner:
             return
-        with self.guard.at("leader"):
+        with self.guard.at("exporter"):
             with acting_as(*self._user):
                 self._tend_master(folder)
+            if living_masters(folder.path) != [os.getpid()]:
+                return  # an upgrade in place: the exporter goes on for the other server
             settings = self._renewed_settings()  # a reload may have named another collector
-            if pushes_metrics(settings):
-                from avatar_telemetry.export import speaker  # with the export off nobody needs it
-
-                speaker.push_last(folder, settings, self.guard)
+            deadline = time.monotonic() + settings.flush_timeout
+            record = make_record(self._usable_environ, os.getpid())
+            if not finish(folder.path, settings, record, self._user, deadline):
+                LOGGER.warning(NOT_ALL_SENT, settings.flush_timeout)
 
     def release(self) -> None:
         """Leave the runtime folder, which goes with the last server that uses it."""
@@ -231,17 +267,23 @@ class Runtime:
 
     # In a worker
 
-    def before_patching(self) -> None:
-        """A worker is about to patch ``ssl``: what of it the master has imported for workers of
-        another class, before a reload changed that, goes."""
-        unload(self._too_early)
+    def start_worker(self, server: Server, uid: int, gid: int, *, workers: int = 1) -> None:
+        """After the fork: take a slot, install the probes, see that an exporter runs. Never raises.
 
-    def start_worker(self, server: Server, uid: int, gid: int) -> None:
-        """After the fork: take a slot, install the probes, wait to lead. Never raises."""
+        Args:
+            server: the gunicorn that this process is a worker of.
+            uid: the user that it will run as.
+            gid: its group.
+            workers: how many there are: with several, the exporter merges the metrics page.
+        """
         self._forked = False
+        self._started_at = time.monotonic()
         self.book.renew_lock()  # the slot is taken here, not when something is first recorded
         if sdk_disabled(self._environ):
             self.book.detach()  # the master's, of a start with the telemetry on
+            if self._folder is not None:
+                with self.guard.at("exporter"), acting_as(uid, gid):
+                    write_record(self._folder.path, make_record(self._environ))
             return
         if self.managed and self._folder is None:
             self.off = True
@@ -249,21 +291,25 @@ class Runtime:
             return
         settings = self._renewed_settings()
         self._server = server
+        self._shares_page = workers > 1
         with self.guard.at("start"):
-            _load_outlets(settings)  # while they can be read
-            load_transport(settings)
+            _load_recording(settings)  # while it can be read
             _load_meters()
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
     def stop_worker(self) -> None:
-        """Before the exit. Waits no longer than ``AVATAR_TELEMETRY_FLUSH_TIMEOUT`` in all."""
-        deadline = time.monotonic() + (self._settings or DEFAULTS).flush_timeout
-        # Where the master lives, another worker or the master itself pushes what is counted here.
-        alone = self._server is None or os.getppid() != self._server.master
-        if self._outlets is not None:
+        """Before the exit. Waits for nothing but span processors of the application, and for an
+        exporter in this process that nobody takes over."""
+        now = time.monotonic()
+        deadline = now + (self._settings or DEFAULTS).flush_timeout
+        if self._recording is not None:
             with self.guard.at("stop"):
-                self._outlets.stop(deadline, alone=alone)
+                self._recording.stop(deadline)
+        if self._supervisor is not None:
+            is_last = self._server is None or os.getppid() != self._server.master
+            with self.guard.at("stop"):
+                self._supervisor.stop(deadline if is_last else now)
 
     # In any process that serves
 
@@ -281,7 +327,9 @@ class Runtime:
             self._warn(settings)
             if faults:
                 raise SettingsError(*faults)
-            _load_outlets(settings)  # not with the first request, which would wait for it
+            if sends(settings) and not has_threads():
+                LOGGER.warning(NO_THREADS)
+            _load_recording(settings)  # not with the first request, which would wait for it
 
     def is_first(self, name: str) -> bool:
         """Return whether no other process of this server has asked this before.
@@ -329,8 +377,10 @@ class Runtime:
         install_correlation(resource_attributes(settings)["service.name"])
         if debugging():
             tell_configured(settings)
-        if self._outlets is not None:
-            self._outlets.take_logs()
+            if self._supervisor is not None:
+                self._supervisor.log_debug()
+        if self._recording is not None:
+            self._recording.take_logs()
 
     def _starting(self) -> AbstractContextManager[object]:
         # Each process makes its own with its first request: by then gevent has patched threading.
@@ -357,7 +407,7 @@ class Runtime:
                 profile = GENERIC
         metrics = self._metrics or Metrics(self.book, settings.max_series)
         sizes = {size: str(size) for size in settings.sizes}
-        tracing = self._outlets.tracing(profile) if self._outlets is not None else None
+        tracing = self._recording.tracing(profile) if self._recording is not None else None
         telemetry = Telemetry(metrics, self.guard, profile, sizes, tracing)
         page = self._page or MetricsPage(_nothing_to_show, self.guard)
         return Layer(telemetry, settings, page)
@@ -366,10 +416,12 @@ class Runtime:
         """No hook has started this process: it is one that a worker forked, or serves alone."""
         settings = settings or self._settings or Settings.from_env(self._environ)
         if self._folder is None:
-            # Under gunicorn it is a mistake, under another server it is how things are.
-            level = logging.WARNING if "gunicorn.arbiter" in sys.modules else logging.INFO
-            LOGGER.log(level, "no gunicorn hooks in this process: its metrics are of it alone")
-            self._take_folder("", 0, os.geteuid(), os.getegid())
+            named = settings.multiproc_dir
+            if not named:
+                # Under gunicorn it is a mistake, under another server it is how things are.
+                level = logging.WARNING if "gunicorn.arbiter" in sys.modules else logging.INFO
+                LOGGER.log(level, ALONE)
+            self._take_folder(named, 0, os.geteuid(), os.getegid(), shared=bool(named))
             atexit.register(self.stop_worker)
         self._start(settings)
 
@@ -389,7 +441,14 @@ class Runtime:
                 install_probes(profile, settings.probes_off)
         if self._folder is not None:
             self._record_api_metrics(settings, self._folder)
-            self._open_outlets(settings, self._folder, metrics)
+            self._open_page(settings, self._folder)
+            if exports(settings) and self._recording is None:  # else a forked child has it
+                from avatar_telemetry.recording import Recording
+
+                self._recording = Recording(
+                    settings, self._folder, self._slot_number, lambda: self._metrics, self.guard
+                )
+            self._supervise(settings, self._folder)
 
     def _record_api_metrics(self, settings: Settings, folder: RuntimeFolder) -> None:
         """Record what is made with the OpenTelemetry API, once anything imports it."""
@@ -402,25 +461,53 @@ class Runtime:
 
         when_imported(API_METRICS, start)
 
-    def _open_outlets(self, settings: Settings, folder: RuntimeFolder, metrics: Metrics) -> None:
+    def _open_page(self, settings: Settings, folder: RuntimeFolder) -> None:
         registry = None if self.managed else prometheus_client.REGISTRY
-        collector = Collector(folder.path, settings, self._server, registry)
+        collectors: list[Collector] = []
 
         def collect() -> list[Family]:
             self._tend()
-            return collector.collect()
+            if not collectors:  # what is merged is kept, so nothing is before it is asked for
+                collectors.append(Collector(folder.path, settings, self._server, registry))
+            return collectors[0].collect()
 
-        page = self._page = MetricsPage(collect, self.guard)
-        if not sends(settings):
+        self._page = RelayedPage(folder.path, MetricsPage(collect, self.guard))
+
+    def _supervise(self, settings: Settings, folder: RuntimeFolder) -> None:
+        wanted = sends(settings) or self._shares_page
+        if settings.exporter == "none" or not wanted or not (self.managed or has_threads()):
+            if read_record(folder.path) is not None:
+                # An exporter of before a reload has to know that it is no longer wanted.
+                with self.guard.at("exporter"):
+                    write_record(folder.path, replace(self._record(), wanted=False))
             return
-        from avatar_telemetry.export.outlets import Outlets  # with the export off nobody needs it
+        registry = None if self.managed else prometheus_client.REGISTRY
+        supervisor = self._supervisor = Supervisor(
+            folder.path, settings, self._record(), self._user, self.guard, registry
+        )
+        supervisor.start()
 
-        number = self._slot.number if self._slot is not None else 0
-        outlets = self._outlets = Outlets(settings, folder, number, metrics, self.guard)
-        outlets.lead(collector, page)
+    def _record(self) -> Record:
+        server = self._server
+        master, listeners = (server.master, server.listeners) if server else (0, ())
+        return make_record(self._usable_environ, master, listeners, self._started_at)
 
-    def _take_folder(self, named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
-        folder = self._folder = open_folder(named, upgrades, uid, gid)
+    def _slot_number(self) -> int:
+        """The slot of this process, which takes one where it has none.
+
+        Raises:
+            OSError: none can be taken.
+        """
+        with self.book.lock:
+            self._take_slot()
+        if self._slot is None:
+            raise OSError("this process has no slot")
+        return self._slot.number
+
+    def _take_folder(
+        self, named: str, upgrades: int, uid: int, gid: int, *, shared: bool = False
+    ) -> RuntimeFolder:
+        folder = self._folder = open_folder(named, upgrades, uid, gid, shared=shared)
         self._folder_owner = os.getpid()
         atexit.register(self.release)  # on_exit does not come where the start itself fails
         return folder
@@ -485,6 +572,12 @@ class Runtime:
             if now >= self._keep_young_at:
                 self._keep_young_at = now + KEEP_YOUNG_INTERVAL
                 folder.keep_young()
+        with self.guard.at("ring"):
+            if self._recording is not None:
+                self._recording.check()
+        with self.guard.at("exporter"):
+            if self._supervisor is not None:
+                self._supervisor.check()
 
     def _go_on(self, folder: RuntimeFolder, slot: Slot) -> None:
         """The folder, or files of it, were removed: build them anew with the values of before."""
@@ -509,7 +602,9 @@ class Runtime:
     def _renewed_settings(self) -> Settings:
         """The settings as ``raw_env`` of a reloaded configuration has them, if they can be used."""
         try:
-            return Settings.from_env(self._environ)
+            settings = Settings.from_env(self._environ)
+            self._usable_environ = dict(self._environ)
+            return settings
         except SettingsError as error:
             LOGGER.error("%s\n  going on with the settings of the start", error)
             return self._settings or DEFAULTS
@@ -531,13 +626,15 @@ class Runtime:
         self.book.detach()
         if self._metrics is not None:
             self._metrics.renew()
-        if self._outlets is not None:
-            self._outlets.forget()
+        if self._recording is not None:
+            self._recording.forget()
+        if self._supervisor is not None:
+            self._supervisor.forget()
         if self._meters is not None:
             self._meters.forget()
         for layer in self._layers:
             layer.stale = True
-        self._layers, self._metrics, self._page, self._outlets = [], None, None, None
+        self._layers, self._metrics, self._page, self._supervisor = [], None, None, None
         self._early = None
         if self._slot is not None:
             self._slot.close()
@@ -545,10 +642,10 @@ class Runtime:
         self.book.on_next_use(self._take_slot)
 
 
-def _load_outlets(settings: Settings) -> None:
-    """Import what sends, where anything is sent: else nobody needs it."""
-    if sends(settings):
-        from avatar_telemetry.export import outlets  # noqa: F401
+def _load_recording(settings: Settings) -> None:
+    """Import what records spans and log records, where they are exported: else nobody needs it."""
+    if exports(settings):
+        from avatar_telemetry import recording  # noqa: F401
 
 
 def _load_meters() -> None:

@@ -12,15 +12,16 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from avatar_telemetry.config.destinations import destinations
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import ProfileError, SettingsError
-from avatar_telemetry.export.wanted import destinations
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.scrape.port import open_server
+from avatar_telemetry.store.files import reserve
 from avatar_telemetry.store.folder import living_masters
-from avatar_telemetry.store.mapped import SLOT_SIZE, reserve
+from avatar_telemetry.store.mapped import SLOT_SIZE
 
 PACKAGE = __package__ or "avatar_telemetry"
 # By its name: nothing here imports the demo, which is an application like any other.

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from avatar_telemetry.config.resource import worker_attributes
 from avatar_telemetry.config.settings import Settings
@@ -33,6 +31,7 @@ from avatar_telemetry.store.mapped import Book
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.pipeline import Pipeline
+from avatar_telemetry.tracing.writer import KeptSpans
 from avatar_telemetry.worker import WORKER
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -63,12 +62,11 @@ class Recording:
         self._book.open(folder, SLOT)
         metrics = Metrics(self._book, settings.max_series)
         guard = Guard(metrics.internal_error)
+        self._kept = KeptSpans()
         self._pipeline = Pipeline(
             settings, Resource(worker_attributes(settings, 0)), settings.hash_key.encode(),
-            guard, lambda result, number: None,
+            guard, self._kept,
         )  # fmt: skip
-        self._exporter = InMemorySpanExporter()
-        self._pipeline.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         sizes = {size: str(size) for size in settings.sizes}
         tracing = self._pipeline.tracing(profile)
         self.telemetry = Telemetry(metrics, guard, profile, sizes, tracing)
@@ -80,8 +78,8 @@ class Recording:
         return TelemetryMiddleware(application, lambda: self._layer)
 
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """Every span that has ended, in the order of their ends."""
-        return self._exporter.get_finished_spans()
+        """Every span that has ended; those of a request once it has ended, too."""
+        return tuple(self._kept.spans)
 
     def span(self, name: str) -> ReadableSpan:
         """The one span of a name.

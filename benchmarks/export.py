@@ -10,7 +10,7 @@ the official exporter with the SDK's spans; ``ours``: our way with the spans of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from time import thread_time, time_ns
+from time import thread_time
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -20,10 +20,12 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
+from avatar_telemetry.tracing.blocks import Block
 from avatar_telemetry.tracing.encoder import encode_spans
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import make_sampling
 from avatar_telemetry.tracing.span import RecordedSpan
+from avatar_telemetry.tracing.writer import KeptSpans
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
 from benchmarks.sink import running_sink
@@ -83,32 +85,33 @@ def end_spans(tracer: Any, number: int) -> None:
         tracer.start_span("GET /avatar/{digest}", kind=SpanKind.SERVER, attributes=attributes).end()
 
 
-def own_provider(ended: list[ReadableSpan]) -> LightTracerProvider:
-    """Our provider, which keeps what has ended."""
+def own_provider(kept: KeptSpans) -> LightTracerProvider:
+    """Make a provider of ours that keeps ended spans."""
     sampling = make_sampling("always_on", "")
     return LightTracerProvider(
-        sampling, Resource.create(), SpanLimits(), ended.append, lambda error: {}, lambda text: text
+        sampling, Resource.create(), SpanLimits(), kept, lambda error: {}, lambda text: text
     )
 
 
 def api_spans(number: int) -> list[ReadableSpan]:
-    """Ended spans that somebody makes by our provider."""
-    ended: list[ReadableSpan] = []
-    end_spans(own_provider(ended).get_tracer(__name__), number)
-    return ended
+    """Ended spans that are made with the API by our provider."""
+    kept = KeptSpans()
+    end_spans(own_provider(kept).get_tracer(__name__), number)
+    return list(kept.spans)
 
 
 def request_spans(number: int) -> list[ReadableSpan]:
     """Ended spans as our requests make them."""
-    ended: list[ReadableSpan] = []
-    tracer = own_provider(ended).get_tracer(__name__)
-    keys = tuple(ATTRIBUTES)
+    kept = KeptSpans()
+    tracer = own_provider(kept).get_tracer(__name__)
+    known = {key: value for key, value in ATTRIBUTES.items() if key != VARYING}
+    block = Block(tuple(known), tuple(known.values()))
     for count in range(number):
-        span = tracer.start_root("GET /avatar/{digest}", SpanKind.SERVER, time_ns())
+        span = tracer.start_span("GET /avatar/{digest}", kind=SpanKind.SERVER)
         assert isinstance(span, RecordedSpan)
-        span.set_known(keys, tuple((ATTRIBUTES | {VARYING: count}).values()))
+        span.set_known(block, Block((VARYING,), (count,)))
         span.end()
-    return ended
+    return list(kept.spans)
 
 
 class OurExporter(OTLPSpanExporter):

@@ -6,8 +6,8 @@
     hosts = [Host(number, families, endpoint, folder) for number in range(1, 101)]
     hosts[0].push()
 
-A push is that of a real leader: the standard exporter behind our own bridge, from a process of its
-own for nobody but the fleet.
+A push is that of a real exporter: the SDK's exporter behind our own bridge, from a process of its
+own for the fleet alone.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from PIL import Image
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.config.settings_table import DEFAULT_SIZES
-from avatar_telemetry.export.continuity import Continuity
-from avatar_telemetry.export.pusher import Pusher
+from avatar_telemetry.exporter.continuity import Continuity
+from avatar_telemetry.exporter.pusher import Pusher
+from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.store.family import Family
 
@@ -91,7 +92,7 @@ class Demo:
                 return Page(path, error.read().decode("latin-1"))
 
     def families(self) -> list[Family]:
-        """What its leader would push."""
+        """The families that its exporter would push."""
         settings = Settings.from_env({"OTEL_EXPORT_ENABLED": "true"})
         return Collector(self._folder, settings, Server(self._master, lambda: ())).collect()
 
@@ -159,13 +160,13 @@ def account(server: Demo) -> None:
 
 
 class Host:
-    """A host of the fleet: a leader that pushes what the demo has counted, and more each time.
+    """A host of the fleet: an exporter that pushes what the demo has counted, and more each time.
 
     Args:
         number: of the host, which its name has.
         families: that it begins with.
         endpoint: URL that metrics are posted to.
-        folder: for what leaders keep.
+        folder: for what exporters keep.
         compression: of its pushes.
         timeout: seconds until a push is given up.
     """
@@ -195,7 +196,8 @@ class Host:
         self._families = families
         self.told: Sequence[Family] = ()
         self._pushes = 0
-        self._pusher = Pusher(settings, self, Continuity(own, time.time_ns(), delta=False))
+        continuity = Continuity(own, time.time_ns(), delta=False)
+        self._pusher = Pusher(settings, self, continuity, lambda result: None, Guard())
 
     def collect(self) -> list[Family]:
         """What it has counted by now; :attr:`told` keeps it."""

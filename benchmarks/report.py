@@ -171,6 +171,16 @@ def of_functions(part: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def of_memos(part: Mapping[str, Any]) -> str:
+    """The shares of lookups that memos answer."""
+    measured = {name: figures for name, figures in part.items() if "hits" in figures}
+    memos = list(next(iter(measured.values()))["hits"]) if measured else []
+    rows = [
+        (memo, *(f"{figures['hits'][memo]:.1%}" for figures in measured.values())) for memo in memos
+    ]
+    return table(("memo", *measured), *rows)
+
+
 SECTIONS = (
     ("in_process", "One request in process", of_in_process),
     ("series", "Growing series", of_series),
@@ -180,6 +190,7 @@ SECTIONS = (
     ("server", "Behind gunicorn", of_server),
     ("instructions", "Instructions of a request", of_instructions),
     ("functions", "Where they go", of_functions),
+    ("memos", "Lookups that find a block encoded already", of_memos),
 )
 
 

@@ -21,7 +21,7 @@ from avatar_telemetry.cli.settings import settings
 from avatar_telemetry.cli.simulate import simulate
 from avatar_telemetry.cli.top import top
 from avatar_telemetry.errors import AvatarTelemetryError
-from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.version import VERSION
 
 NAME = "avatar-telemetry"
 ERROR = 2

@@ -21,7 +21,7 @@ def metrics(folder: Path | None, openmetrics: bool) -> None:
     """Print the merged metrics of a runtime FOLDER, of a server that runs or one that was killed.
 
     Without FOLDER it is PROMETHEUS_MULTIPROC_DIR, or the private folder of the one server that
-    runs. The server is not asked; what only it knows (its sockets, its leader) is not there.
+    runs. The server is not asked; what only it knows (its sockets, its exporter) is not there.
 
     \b
     Examples:
@@ -39,8 +39,8 @@ def metrics(folder: Path | None, openmetrics: bool) -> None:
         raise click.UsageError(
             f"no server runs in {path}, and its metrics are gone: a server that ends removes them"
         )
-    server = Server(masters[-1], lambda: ()) if masters else None
-    # Who asks for the leader tries its lock, and that is the workers' alone.
+    server = Server(masters[-1]) if masters else None
+    # Asking for the exporter tries its lock, which is the workers' alone.
     quiet = replace(settings, prometheus_endpoint=None, export_enabled=False)
     families = Collector(path, quiet, server).collect()
     click.echo(render(families, openmetrics=openmetrics), nl=False)

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
@@ -25,6 +25,7 @@ from avatar_telemetry.store.mapped import Book
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.pipeline import Pipeline
+from avatar_telemetry.tracing.writer import KeptSpans
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request import current_request
 from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -110,14 +111,6 @@ def rehearse(
     return Rehearsed(target, route, attempts, series, spans)
 
 
-class _Kept(SpanProcessor):
-    def __init__(self) -> None:
-        self.spans: list[ReadableSpan] = []
-
-    def on_end(self, span: ReadableSpan) -> None:
-        self.spans.append(span)
-
-
 def _record(
     settings: Settings, profile: Profile, environ: WSGIEnvironment, application: Any, folder: Path
 ) -> tuple[list[str], list[dict[str, Any]]]:
@@ -129,9 +122,8 @@ def _record(
     # Each request is shown, whatever share of them is recorded in production.
     quiet = replace(settings, traces_exporters=("none",), sampler="always_on", sampler_argument="")
     key = settings.hash_key.encode() or b"rehearsal"
-    pipeline = Pipeline(quiet, Resource.get_empty(), key, guard, lambda result, number: None)
-    kept = _Kept()
-    pipeline.provider.add_span_processor(kept)
+    kept = KeptSpans()
+    pipeline = Pipeline(quiet, Resource.get_empty(), key, guard, kept)
     sizes = {size: str(size) for size in settings.sizes}
     telemetry = Telemetry(metrics, guard, profile, sizes, pipeline.tracing(profile))
     page = MetricsPage(lambda: [], guard)

@@ -17,7 +17,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlencode, urlsplit
 
 from avatar_telemetry.cli.web import Answer, Site, WebError
-from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.version import VERSION
 
 AGENT = f"avatar-telemetry-simulate/{VERSION}"
 GENERATORS = ("identicon", "retro", "monsterid", "wavatar", "pagan", "robohash", "mmng")

@@ -1,18 +1,19 @@
 """Names and values of a server span's HTTP attributes, by ``OTEL_SEMCONV_STABILITY_OPT_IN``.
 
     attributes = HttpAttributes("both", privacy, proxies)
-    begun = attributes.start(environ, route.template)
-    dict(zip(attributes.names, attributes.values(begun, 200, 5_120, None)))  # None: absent
+    target, agent, addresses = attributes.read(environ, route.template)
+    dict(zip(TARGET_NAMES["both"], attributes.target(target)))  # None: absent
 
-The names of a mode are known beforehand and values are told by their position: a request builds
-one tuple of values and nothing else. Old names are those of the semantic conventions before 1.23,
+The attributes of a request are in groups that follow from few raw values each, so that a group can
+be encoded once for many requests. The names of a group are known by the mode, and values are told
+by their position. Old names are those of the semantic conventions before 1.23,
 and ``http.remote_addr``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from avatar_telemetry.client import authority
@@ -34,30 +35,31 @@ AVATAR_NAMES = (
 )  # fmt: skip
 FILE_NAMES = ("file.name", "file.size", "file.content_type")
 
-_OLD_REQUEST = (
-    "http.method", "http.url", "http.target", "http.scheme", "http.flavor", "http.user_agent",
-    "http.remote_addr", "net.host.name", "net.host.port", "http.request_content_length",
+_OLD_TARGET = (
+    "http.method", "http.url", "http.target", "http.scheme", "http.flavor", "net.host.name",
+    "net.host.port", "http.request_content_length",
 )  # fmt: skip
-_STABLE_REQUEST = (
+_STABLE_TARGET = (
     "http.request.method", "http.request.method_original", "url.scheme", "url.path", "url.query",
-    "server.address", "server.port", "client.address", "network.peer.address",
-    "network.protocol.version", "user_agent.original", "http.request.body.size",
+    "server.address", "server.port", "network.protocol.version", "http.request.body.size",
 )  # fmt: skip
-_SHARED_REQUEST = ("http.route",)
-_OLD_RESPONSE = ("http.status_code", "http.response_content_length")
-_STABLE_RESPONSE = ("http.response.status_code", "http.response.body.size")
-_SHARED_RESPONSE = ("error.type",)
+_SHARED_TARGET = ("http.route",)
+Names = Mapping[Semconv, tuple[str, ...]]
 
-REQUEST_NAMES: dict[Semconv, tuple[str, ...]] = {
-    "old": _OLD_REQUEST + _SHARED_REQUEST,
-    "stable": _STABLE_REQUEST + _SHARED_REQUEST,
-    "both": _OLD_REQUEST + _STABLE_REQUEST + _SHARED_REQUEST,
+
+def _names(old: tuple[str, ...], stable: tuple[str, ...], shared: tuple[str, ...] = ()) -> Names:
+    return {"old": old + shared, "stable": stable + shared, "both": old + stable + shared}
+
+
+TARGET_NAMES = _names(_OLD_TARGET, _STABLE_TARGET, _SHARED_TARGET)
+AGENT_NAMES = _names(("http.user_agent",), ("user_agent.original",))
+ADDRESS_NAMES = _names(("http.remote_addr",), ("client.address", "network.peer.address"))
+STATUS_NAMES = _names(("http.status_code",), ("http.response.status_code",), ("error.type",))
+SIZE_NAMES = _names(("http.response_content_length",), ("http.response.body.size",))
+REQUEST_NAMES: Names = {
+    mode: (*TARGET_NAMES[mode], *AGENT_NAMES[mode], *ADDRESS_NAMES[mode]) for mode in TARGET_NAMES
 }
-RESPONSE_NAMES: dict[Semconv, tuple[str, ...]] = {
-    "old": _OLD_RESPONSE + _SHARED_RESPONSE,
-    "stable": _STABLE_RESPONSE + _SHARED_RESPONSE,
-    "both": _OLD_RESPONSE + _STABLE_RESPONSE + _SHARED_RESPONSE,
-}
+RESPONSE_NAMES: Names = {mode: (*STATUS_NAMES[mode], *SIZE_NAMES[mode]) for mode in STATUS_NAMES}
 
 OTHER_METHOD = "_OTHER"
 MAX_METHOD_LENGTH = 32
@@ -74,6 +76,48 @@ MAX_REMEMBERED_LENGTH = 512
 """Characters of what a client sent that are worth a place in a cache."""
 
 
+class Target(NamedTuple):
+    """The raw values of an environ that say what a request is for, and where it went.
+
+    Args:
+        template: the template of its route.
+        path: ``PATH_INFO`` where the attributes depend on it, else empty.
+        scheme: the scheme that the client used.
+        length: ``CONTENT_LENGTH``.
+        method: ``REQUEST_METHOD``.
+        host: ``HTTP_HOST``.
+        server_name: ``SERVER_NAME``.
+        server_port: ``SERVER_PORT``.
+        script_name: ``SCRIPT_NAME``.
+        query: ``QUERY_STRING``.
+        protocol: ``SERVER_PROTOCOL``.
+    """
+
+    template: str
+    path: str
+    scheme: str
+    length: str | None
+    method: str
+    host: str
+    server_name: str | None
+    server_port: str | None
+    script_name: str
+    query: str
+    protocol: str
+
+
+RawTarget = tuple[str, str, "str | None", str, tuple["str | None", ...]]
+"""Template, path, length and scheme, and the values of ``_KEYS``; the constructor of a named tuple
+costs six times as much."""
+_KEYS = (
+    "REQUEST_METHOD", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "QUERY_STRING",
+    "SERVER_PROTOCOL",
+)  # fmt: skip
+_read_keys = itemgetter(*_KEYS)
+Peer = tuple[str, str]
+"""The addresses of the client and of the peer, which may be a proxy."""
+
+
 class HttpAttributes:
     """Builds the values of the HTTP attributes of every request.
 
@@ -88,131 +132,108 @@ class HttpAttributes:
         self, mode: Semconv, privacy: Privacy, proxies: Proxies, *, all_methods: bool = False
     ) -> None:
         self.all_methods = all_methods
-        self.names = REQUEST_NAMES[mode] + RESPONSE_NAMES[mode]
-        starts: dict[Semconv, Callable[[WSGIEnvironment, str], Values]] = {
-            "old": self._old, "stable": self._stable, "both": self._both,
-        }  # fmt: skip
-        self.start: Callable[[WSGIEnvironment, str], Values] = starts[mode]
-        """``(environ, template of the route) -> values of the request's names``. Never raises."""
-        self._twice = mode == "both"
+        self.mode = mode
+        self._old, self._stable = mode != "stable", mode != "old"
         self._privacy = privacy
         self._proxies = proxies
         self._forwarded = bool(proxies)
-        # In mode "off" the place holds the path, and hardly two requests have the same.
+        # In mode "off" the attributes have the path, and hardly two requests have the same.
         self._shows_path = privacy.mode == "off"
-        self._place = lru_cache(maxsize=1024)(self._find_place)
 
-    @staticmethod
-    def method_of(begun: Values) -> str:
-        """The method among the values that :attr:`start` gave: the first, in every mode."""
-        return str(begun[0])
-
-    def values(
-        self, begun: Values, status: int | None, size: int | None, error: str | None
-    ) -> Values:
-        """The values of :attr:`names`.
+    def read(self, environ: WSGIEnvironment, template: str) -> tuple[RawTarget, str, Peer]:
+        """Return what the attributes of a request follow from: target, user agent, addresses.
 
         Args:
-            begun: what :attr:`start` gave.
-            status: status code of the answer.
-            size: bytes of its body.
-            error: ``error.type``: the type of an exception, or the code of a failure.
+            environ: the WSGI environment.
+            template: the template of the route.
         """
-        if self._twice:
-            return (*begun, status, size, status, size, error)
-        return (*begun, status, size, error)
-
-    def _old(self, environ: WSGIEnvironment, template: str) -> Values:
+        try:  # one call, and nearly every request has all of them
+            values = _read_keys(environ)
+        except KeyError:
+            values = tuple(map(environ.get, _KEYS))
         get = environ.get
-        privacy = self._privacy
-        peer = get("REMOTE_ADDR") or ""
-        scheme = get("wsgi.url_scheme") or ""
-        if self._forwarded:
-            peer, scheme = self._origin(environ, scheme)
-        place = self._locate(environ, template, scheme)
-        return (
-            KNOWN_METHODS.get(get("REQUEST_METHOD") or "") or self._unknown(environ),
-            place.url,
-            place.target,
-            place.scheme,
-            _VERSIONS.get(get("SERVER_PROTOCOL") or ""),
-            privacy.text(get("HTTP_USER_AGENT") or ""),
-            privacy.address(peer),
-            place.name,
-            place.port,
-            _count(get("CONTENT_LENGTH")),
-            place.route,
-        )
-
-    def _stable(self, environ: WSGIEnvironment, template: str) -> Values:
-        get = environ.get
-        privacy = self._privacy
         client = peer = get("REMOTE_ADDR") or ""
         scheme = get("wsgi.url_scheme") or ""
         if self._forwarded:
-            client, scheme = self._origin(environ, scheme)
-        place = self._locate(environ, template, scheme)
-        method = get("REQUEST_METHOD") or ""
-        known = KNOWN_METHODS.get(method) or self._unknown(environ)
-        return (
-            known,
-            None
-            if known == method != OTHER_METHOD
-            else privacy.text(text(method)[:MAX_METHOD_LENGTH]),
-            place.scheme,
-            place.path,
-            place.query,
-            place.name,
-            place.port,
-            privacy.address(client),
-            privacy.address(peer),
-            _VERSIONS.get(get("SERVER_PROTOCOL") or ""),
-            privacy.text(get("HTTP_USER_AGENT") or ""),
-            _count(get("CONTENT_LENGTH")),
-            place.route,
-        )
-
-    def _both(self, environ: WSGIEnvironment, template: str) -> Values:
-        # http.route ends both.
-        return self._old(environ, template)[: len(_OLD_REQUEST)] + self._stable(environ, template)
-
-    def _unknown(self, environ: WSGIEnvironment) -> str:
-        """A method that the table does not have; in upper case, as OpenTelemetry captures it."""
-        method = text(environ.get("REQUEST_METHOD"))
-        if method in KNOWN_METHODS:
-            return method
-        captured = (
-            self._privacy.text(method[:MAX_METHOD_LENGTH].upper()) if self.all_methods else ""
-        )
-        return captured or OTHER_METHOD
-
-    def _origin(self, environ: WSGIEnvironment, scheme: str) -> tuple[str, str]:
-        origin = self._proxies.origin(environ)
-        return origin.address, origin.scheme or scheme
-
-    def _locate(self, environ: WSGIEnvironment, template: str, scheme: str) -> Place:
-        get = environ.get
-        host = get("HTTP_HOST") or ""
-        query = get("QUERY_STRING") or ""
+            origin = self._proxies.origin(environ)
+            client, scheme = origin.address, origin.scheme or scheme
         path = ""
-        place: Callable[..., Place] = self._place
-        if template[:1] != "/" and get("PATH_INFO") == ASTERISK:
-            path = ASTERISK
-        elif self._shows_path or len(host) + len(query) > MAX_REMEMBERED_LENGTH:
+        if self._shows_path:
             path = get("PATH_INFO") or ""
-            place = self._find_place
-        return place(
-            template, scheme, host, get("SERVER_NAME"), get("SERVER_PORT"),
-            get("SCRIPT_NAME") or "", path, query,
+        elif get("PATH_INFO") == ASTERISK and not template.startswith("/"):
+            path = ASTERISK
+        target = (template, path, get("CONTENT_LENGTH"), scheme, values)
+        return target, get("HTTP_USER_AGENT") or "", (client, peer)
+
+    def keeps(self, target: RawTarget) -> bool:
+        """Return whether the values of a target are worth a place in a memo."""
+        lengths = map(len, filter(None, (*target[:4], *target[4])))
+        return not self._shows_path and sum(lengths) <= MAX_REMEMBERED_LENGTH
+
+    def target(self, raw: RawTarget) -> Values:
+        """Return the values of :data:`TARGET_NAMES`. Never raises for text."""
+        template, path, length, scheme, (method, host, name, port, *rest) = raw
+        target = Target(
+            template, path, scheme, length, method or "", host or "", name, port,
+            *(value or "" for value in rest),
+        )  # fmt: skip
+        place = self._find_place(target)
+        known = KNOWN_METHODS.get(target.method) or self._unknown(target.method)
+        version, body = _VERSIONS.get(target.protocol), _count(target.length)
+        old: Values = (
+            known, place.url, place.target, place.scheme, version, place.name, place.port, body,
+        )  # fmt: skip
+        if not self._stable:
+            return (*old, place.route)
+        original = None
+        if not known == target.method != OTHER_METHOD:
+            original = self._privacy.text(text(target.method)[:MAX_METHOD_LENGTH])
+        return (
+            *(old if self._old else ()), known, original, place.scheme, place.path, place.query,
+            place.name, place.port, version, body, place.route,
         )  # fmt: skip
 
-    def _find_place(
-        self, template: str, scheme: str, host: str, server_name: str | None,
-        server_port: str | None, script_name: str, path: str, query: str,
-    ) -> Place:  # fmt: skip
-        server = authority.server(scheme, host, server_name, server_port)
-        where = self._privacy.path(template, script_name, path) if path != ASTERISK else ASTERISK
-        told = self._privacy.query(query)
+    def agent(self, agent: str) -> Values:
+        """Return the values of :data:`AGENT_NAMES`."""
+        value = self._privacy.text(agent)
+        return (value, value) if self.mode == "both" else (value,)
+
+    def address(self, addresses: Peer) -> Values:
+        """Return the values of :data:`ADDRESS_NAMES`."""
+        client = self._privacy.address(addresses[0])
+        if not self._stable:
+            return (client,)
+        peer = self._privacy.address(addresses[1])
+        return (client, client, peer) if self._old else (client, peer)
+
+    def status(self, status: int | None, error: str | None) -> Values:
+        """Return the values of :data:`STATUS_NAMES`.
+
+        Args:
+            status: the status code of the response.
+            error: ``error.type``: the type of an exception, or the code of a failure.
+        """
+        return (status, status, error) if self.mode == "both" else (status, error)
+
+    def size(self, size: int | None) -> Values:
+        """Return the values of :data:`SIZE_NAMES`: the bytes of the body of the response."""
+        return (size, size) if self.mode == "both" else (size,)
+
+    def _unknown(self, method: object) -> str:
+        """A method that the table does not have; in upper case, as OpenTelemetry captures it."""
+        name = text(method)
+        if name in KNOWN_METHODS:
+            return name
+        captured = self._privacy.text(name[:MAX_METHOD_LENGTH].upper()) if self.all_methods else ""
+        return captured or OTHER_METHOD
+
+    def _find_place(self, request: Target) -> Place:
+        template, scheme, path = request.template, request.scheme, request.path
+        where = ASTERISK
+        if path != ASTERISK:
+            where = self._privacy.path(template, request.script_name, path)
+        server = authority.server(scheme, request.host, request.server_name, request.server_port)
+        told = self._privacy.query(request.query)
         target = f"{where}?{told}" if told else where
         known = _SCHEMES.get(scheme)
         # A target in asterisk-form or authority-form has no path (RFC 9112, section 3.3).

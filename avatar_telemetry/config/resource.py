@@ -1,4 +1,4 @@
-"""The resource: who speaks, as OpenTelemetry's semantic conventions name it."""
+"""The resource: the source of telemetry, as OpenTelemetry's semantic conventions describe it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sdk_attributes() -> dict[str, str]:
 
 
 def worker_attributes(settings: Settings, slot: int) -> dict[str, str]:
-    """The attributes of one worker where it speaks for itself; a recycled one has the same."""
+    """The attributes of one worker's spans and log records; a recycled one has the same."""
     host = resource_attributes(settings)
     return {**host, "service.instance.id": f"{host['service.instance.id']}/{slot}"}
 

@@ -22,6 +22,7 @@ Privacy = Literal["strict", "balanced", "off"]
 TrustIncoming = Literal["continue", "link", "ignore"]
 Semconv = Literal["old", "stable", "both"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
+ExporterHost = Literal["auto", "process", "thread", "none"]
 
 SHOWN_VALUE = 80
 
@@ -54,7 +55,9 @@ class Settings:
     trusted_proxies: Allow
     sizes: tuple[int, ...]
     flush_timeout: float
+    exporter: ExporterHost
     max_series: int
+    ring_size: int
     traces_exporters: tuple[str, ...]
     metrics_exporters: tuple[str, ...]
     logs_exporters: tuple[str, ...]
@@ -136,6 +139,7 @@ class Settings:
         values["probes_off"] |= values["disabled_instrumentations"]
         if "prometheus" in values["metrics_exporters"] and values["prometheus_endpoint"] is None:
             values["prometheus_endpoint"] = (values["prometheus_host"], values["prometheus_port"])
+        reading.faults += _unwanted_none(values)
         signals["traces"] = _within(signals["traces"], values["span_export_timeout"])
         signals["logs"] = _within(signals["logs"], values["log_export_timeout"])
         settings = cls(
@@ -307,6 +311,17 @@ def _contradictions(
                 f"{_fault(setting, variable, text)};"
                 f" write http://{target}, or set {protocol}={GRPC}"
             )
+
+
+def _unwanted_none(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a fault where there is to be no exporter but something for it to do."""
+    if values["exporter"] != "none" or values["sdk_disabled"]:
+        return
+    name = SETTINGS["exporter"].variable
+    if values["export_enabled"]:
+        yield f"{name}='none': nothing would be sent with OTEL_EXPORT_ENABLED=true"
+    if values["prometheus_endpoint"] is not None:
+        yield f"{name}='none': nothing would serve the separate port; unset it, or use auto"
 
 
 def _fault(setting: Setting, variable: str, text: str) -> str:

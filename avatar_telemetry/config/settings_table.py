@@ -121,11 +121,23 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "flush_timeout": Setting(
         OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
-        "How long a worker's exit may wait for telemetry.",
+        "How long the end of the server waits until everything is sent, and a worker's exit for"
+        " span processors of the application.",
+    ),
+    "exporter": Setting(
+        OWN_PREFIX + "EXPORTER", parsing.one_of("auto", "process", "thread", "none"), "auto",
+        "auto, process, thread or none",
+        "Where the exporter runs: a process of its own, a thread of one worker, or not at all;"
+        " auto: a process under gunicorn, else a thread.",
     ),
     "max_series": _count(
         OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
         "Ceiling on the series of a worker; a histogram is one.",
+    ),
+    "ring_size": _count(
+        OWN_PREFIX + "RING_SIZE", 1 << 16, 1 << 30, "1048576",
+        "Shared memory in which the spans of a worker wait for the exporter, and as much for its"
+        " log records; when it is full, the newest are dropped and counted.", unit="bytes",
     ),
     "traces_exporters": Setting(
         "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",
@@ -137,9 +149,9 @@ SETTINGS: Mapping[str, Setting] = {
         "Where the metrics go beside /metrics; prometheus: the separate port.", lenient=True,
     ),
     "logs_exporters": Setting(
-        "OTEL_LOGS_EXPORTER", parsing.words("otlp", "none"), "none", "otlp or none",
-        "Where log records of level WARNING and above, made in a worker, go; console is ignored"
-        " with a warning.", lenient=True,
+        "OTEL_LOGS_EXPORTER", parsing.words("otlp", "console", "none"), "none",
+        "otlp, console, none, comma-separated",
+        "Where log records of level WARNING and above, made in a worker, go.", lenient=True,
     ),
     "sampler": Setting(
         "OTEL_TRACES_SAMPLER", parsing.sampler, "parentbased_always_on",
@@ -192,11 +204,11 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "batch_size": Setting(
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", parsing.optional(parsing.count(1, 10_000)), "",
-        "a number from 1 to 10000", "Spans sent at once; unset: 512, over gRPC 64.", lenient=True,
+        "a number from 1 to 10000", "Spans sent at once; unset: 512.", lenient=True,
     ),
     "queue_size": _count(
         "OTEL_BSP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
-        "Finished spans a worker keeps; more are dropped, counted.",
+        "Ended spans that the ring of a worker holds; more are dropped and counted.",
     ),
     "schedule_delay": _count(
         "OTEL_BSP_SCHEDULE_DELAY", 10, 600_000, "5000",
@@ -213,7 +225,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "log_queue_size": _count(
         "OTEL_BLRP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
-        "Log records a worker keeps; more are dropped, counted.",
+        "Log records that the ring of a worker holds; more are dropped and counted.",
     ),
     "log_schedule_delay": _count(
         "OTEL_BLRP_SCHEDULE_DELAY", 10, 600_000, "1000",

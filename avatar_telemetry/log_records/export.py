@@ -1,7 +1,7 @@
-"""Log records of a worker on their way to the collector: what is taken of one, and what is told.
+"""Take the log records of a worker for export, and encode them.
 
-The handler stands on the root logger beside those of the application, whose levels, handlers and
-formats stay as they are.
+The handler is added to the root logger. Levels, handlers and formats of the application stay as
+they are.
 """
 
 from __future__ import annotations
@@ -13,71 +13,74 @@ from collections.abc import Callable, Iterator
 from time import time_ns
 from types import CodeType, FrameType
 
-from opentelemetry.context import get_current
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import get_current_span
 
 from avatar_telemetry.client import scrub
 from avatar_telemetry.client.privacy import Privacy
-from avatar_telemetry.config.resource import of_child
 from avatar_telemetry.guard import Guard
+from avatar_telemetry.log_records.encoder import encode_record
 from avatar_telemetry.logs import message_of
-from avatar_telemetry.otel_private import LogRecord, ReadableLogRecord, SeverityNumber
+from avatar_telemetry.tracing.encoder import encode_scope
+from avatar_telemetry.tracing.writer import pack_section
 
 LEVEL = logging.WARNING
 OUR_THREADS = "avatar-telemetry"
-"""How the names of our threads begin: what is logged in one comes of an export."""
+"""Start of the names of our threads: records that are made in one of them come from an export."""
 _NEVER = ("avatar_telemetry", "opentelemetry", "urllib3", "requests", "grpc")
 _NEVER_EITHER = ("ivatar.opentelemetry",)
 _SEVERITIES = (
-    (logging.CRITICAL, "FATAL", SeverityNumber.FATAL),
-    (logging.ERROR, "ERROR", SeverityNumber.ERROR),
-    (LEVEL, "WARN", SeverityNumber.WARN),
+    (logging.CRITICAL, "FATAL", 21),
+    (logging.ERROR, "ERROR", 17),
+    (LEVEL, "WARN", 13),
 )
+"""Name and number of each severity (OpenTelemetry, logs data model, "Field: SeverityNumber")."""
 
 
 class ExportHandler(logging.Handler):
-    """Hands records of level ``WARNING`` and above on, but those that an export may cause.
+    """Takes records of level ``WARNING`` and above, except those that an export may cause.
 
     Args:
-        translator: makes of a record what is exported.
-        put: takes it; must not block or raise.
-        guard: told of failures of ours.
+        encode: encodes a record as the payload of a frame.
+        put: writes the payload; must not block or raise.
+        guard: counts failures of ours.
     """
 
     def __init__(
-        self, translator: Translator, put: Callable[[ReadableLogRecord], None], guard: Guard
+        self,
+        encode: Callable[[logging.LogRecord], bytes],
+        put: Callable[[bytes], object],
+        guard: Guard,
     ) -> None:
         super().__init__(LEVEL)
-        self._translate = translator.translate
+        self._encode = encode
         self._put = put
         self._guard = guard
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record. Never raises."""
-        if not _comes_of_export(record):
-            try:
-                self._put(self._translate(record))
-            except Exception:  # noqa: BLE001 - what is logged is the application's
-                self._guard.failed("logs")
-        self._stand_aside(record)
+        with self._guard.at("logs"):
+            if not _comes_of_export(record):
+                self._put(self._encode(record))
+        with self._guard.at("logs"):
+            self._stand_aside(record)
 
     def attach(self) -> None:
-        """Stand on the root logger, if this is not so already: ``dictConfig`` removes what it did
-        not put there. In a forked child the parent's gives way."""
+        """Add this handler to the root logger, unless it is there: ``dictConfig`` removes handlers
+        that it did not add. In a forked child it replaces the parent's."""
         root = logging.getLogger()
         for other in [each for each in root.handlers if isinstance(each, ExportHandler)]:
             if other is not self:
                 root.removeHandler(other)
-        root.addHandler(self)  # once, however often it is said
+        root.addHandler(self)
 
     def detach(self) -> None:
-        """Leave the root logger."""
+        """Remove this handler from the root logger."""
         logging.getLogger().removeHandler(self)
 
     def _stand_aside(self, record: logging.LogRecord) -> None:
-        """Where nobody has configured a handler, Python writes warnings to standard error. It must
-        not take us for one."""
+        """Write a warning to standard error, as Python does where no other handler is configured:
+        this one must make no difference."""
         last = logging.lastResort
         if last is not None and record.levelno >= last.level and not any(self._others(record.name)):
             last.handle(record)
@@ -89,34 +92,28 @@ class ExportHandler(logging.Handler):
             logger = logger.parent if logger.propagate else None
 
 
-class Translator:
-    """Makes of Python's log records those of OpenTelemetry, with what the privacy mode lets out.
+class Encoder:
+    """Encodes Python's log records, each as a frame of one OTLP record.
 
     Args:
-        privacy: what may be told.
-        resource: what they are of.
+        privacy: removes what the privacy mode does not permit.
     """
 
-    def __init__(self, privacy: Privacy, resource: Resource) -> None:
+    def __init__(self, privacy: Privacy) -> None:
         self._privacy = privacy
-        self._resource = resource
 
-    def renew(self) -> None:
-        """In a forked child: the pid is another."""
-        self._resource = of_child(self._resource)
-
-    def translate(self, record: logging.LogRecord) -> ReadableLogRecord:
-        """The record, with the trace that is current now. What ``extra`` gave is not told."""
+    def encode(self, record: logging.LogRecord) -> bytes:
+        """Return the payload of a frame, with the trace that is current now and without the fields
+        of ``extra``."""
         _, text, number = next(
             (each for each in _SEVERITIES if record.levelno >= each[0]), _SEVERITIES[-1]
         )
         error = record.exc_info[1] if record.exc_info else None
-        told = LogRecord(
-            timestamp=int(record.created * 1e9),
-            observed_timestamp=time_ns(),
-            context=get_current(),
+        encoded = encode_record(
+            time=int(record.created * 1e9),
+            observed=time_ns(),
+            severity=number,
             severity_text=text,
-            severity_number=number,
             body=self._privacy.message(message_of(record), _codes_of(record)),
             attributes={
                 "code.file.path": scrub.encodable(record.pathname),
@@ -124,13 +121,14 @@ class Translator:
                 "code.function.name": scrub.encodable(record.funcName or ""),
                 **(self._privacy.describe(error) if error is not None else {}),
             },
+            context=get_current_span().get_span_context(),
         )
-        scope = InstrumentationScope(scrub.encodable(record.name))
-        return ReadableLogRecord(told, self._resource, scope)
+        scope = encode_scope(InstrumentationScope(scrub.encodable(record.name)))
+        return pack_section(len(scope), len(encoded)) + scope + encoded
 
 
 def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:
-    """The code of the function that logs, as long as it does."""
+    """Yield the code of the function that logs, while it is running."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code

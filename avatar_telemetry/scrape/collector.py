@@ -1,25 +1,21 @@
-"""What a scrape shows: the merged store, and what is read from the living processes."""
+"""Collect what a scrape shows: the merged store, and what is read from the living processes."""
 
 from __future__ import annotations
 
 import os
 import platform
-import socket
-import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import prometheus_client
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as ClientCollector
 
+from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.scrape import process
 from avatar_telemetry.scrape.process import TICKS_PER_SECOND
@@ -33,12 +29,10 @@ from avatar_telemetry.store.family import (
 )
 from avatar_telemetry.store.instruments import IN_PROGRESS
 from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.slots import Holder, holders, is_led, last_holders
+from avatar_telemetry.store.slots import Holder, has_exporter, holders, last_holders
+from avatar_telemetry.version import VERSION
 
 MASTER = "master"
-# struct tcp_info of linux/tcp.h: on a listening socket tcpi_unacked is the accept queue.
-TCP_INFO_FORMAT = struct.Struct("=8B24L")
-TCP_INFO_UNACKED = 12
 ABSENT = (
     "metric %s is not on the page: an %s has no value common to several processes; use a Gauge with"
     ' multiprocess_mode="mostrecent" and the texts as labels'
@@ -47,7 +41,6 @@ CONFLICT = (
     "metric %s was declared differently before: %d series of the older declaration are left out"
     " until a restart"
 )
-Sockets = Callable[[], Iterable[socket.socket]]
 
 
 @dataclass(frozen=True)
@@ -56,11 +49,11 @@ class Server:
 
     Args:
         master: pid.
-        sockets: the listening sockets, as they are now.
+        listeners: inodes of the listening TCP sockets.
     """
 
     master: int
-    sockets: Sockets
+    listeners: tuple[int, ...] = ()
 
 
 class Collector:
@@ -82,12 +75,12 @@ class Collector:
         registry: ClientCollector | None = None,
     ) -> None:
         self._folder = folder
-        self._server = server
+        self.server = server
         self._registry = registry
         self._store = MergedStore(folder)
         # The name is looked up here, in the worker: gevent may have patched it since our import.
         self._lock = threading.Lock()
-        self._wants_leader = bool(settings.prometheus_endpoint) or pushes_metrics(settings)
+        self._wants_exporter = sends(settings)
         self._registry_failed = False
         self._conflicting: set[str] = set()
         self._named_absent = False
@@ -99,8 +92,8 @@ class Collector:
             alive = self._ask(holders)
             merged = self._store.read(holder.identifier for holder in alive)
             families = [*merged, *self._fixed, *self._own(alive), *self._processes(alive)]
-            if self._server:
-                families += self._gunicorn(self._server, alive)
+            if self.server:
+                families += self._gunicorn(self.server, alive)
             families += self._registered()
             self._warn_of_conflicts()
             if self._registry is None and not self._named_absent:
@@ -137,11 +130,11 @@ class Collector:
                 "avatar_telemetry_folder_free_bytes", "gauge",
                 "Space that is left for the runtime folder.", [((), free)],
             )  # fmt: skip
-        if self._wants_leader:
+        if self._wants_exporter:
             yield family(
-                "avatar_telemetry_leader", "gauge",
-                "Whether a living process pushes the metrics and serves the separate port.",
-                [((), float(self._is_led()))],
+                "avatar_telemetry_exporter_up", "gauge",
+                "Whether an exporter runs, which sends all that is recorded and serves the port.",
+                [((), float(self._has_exporter()))],
             )  # fmt: skip
 
     def _free_bytes(self) -> float | None:
@@ -151,16 +144,16 @@ class Collector:
             return None  # the folder was removed under us
         return float(status.f_bavail * status.f_frsize)
 
-    def _is_led(self) -> bool:
+    def _has_exporter(self) -> bool:
         try:
-            return is_led(self._folder)
+            return has_exporter(self._folder)
         except OSError:
             return False  # the folder was removed under us
 
     def _processes(self, alive: list[Holder]) -> list[Family]:
         pids = {str(holder.slot): holder.pid for holder in alive if holder.worker}
-        if self._server:
-            pids[MASTER] = self._server.master
+        if self.server:
+            pids[MASTER] = self.server.master
         read = [(name, pid, process.read_stat(pid)) for name, pid in pids.items()]
         stats = [(name, pid, stat) for name, pid, stat in read if stat is not None]
         if not stats:
@@ -191,13 +184,13 @@ class Collector:
         A worker that is waited for between two readings would be counted twice or not at all, so
         they are taken again until the master has waited for nobody in between.
         """
-        if self._server is None:
+        if self.server is None:
             return self._workers_ticks() / TICKS_PER_SECOND
         total = 0
         for _ in range(5):
-            before = process.read_stat(self._server.master)
+            before = process.read_stat(self.server.master)
             total = self._workers_ticks()
-            master = process.read_stat(self._server.master)
+            master = process.read_stat(self.server.master)
             if master is None:
                 break
             total += master.cpu_ticks + master.children_cpu_ticks
@@ -225,12 +218,11 @@ class Collector:
                 ((("state", "idle"),), float(len(workers) - busy)),
             ],
         )  # fmt: skip
-        queues = [_backlog(each) for each in server.sockets()]
-        known = [queue for queue in queues if queue is not None]
-        if known:
+        backlog = process.accept_queue(server.listeners)
+        if backlog is not None:
             yield family(
                 "gunicorn_backlog", "gauge", "Connections that wait in the listening TCP sockets.",
-                [((), float(sum(known)))],
+                [((), float(backlog))],
             )  # fmt: skip
 
     def _registered(self) -> list[Family]:
@@ -280,25 +272,6 @@ def _by_worker(
         documentation,
         [((("worker", worker),), float(value)) for worker, value in samples if value is not None],
     )
-
-
-def _backlog(listener: socket.socket) -> int | None:
-    with suppress(OSError, ValueError, struct.error, AttributeError):
-        if listener.family in (socket.AF_INET, socket.AF_INET6):
-            info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_FORMAT.size)
-            return int(TCP_INFO_FORMAT.unpack(info)[TCP_INFO_UNACKED])
-    return None
-
-
-def _installed_version() -> str:
-    try:
-        return version("avatar-telemetry")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-# Read in the master: a worker that acts as another user may not reach the installation.
-VERSION = _installed_version()
 
 
 def _build_info() -> Family:

@@ -27,13 +27,13 @@ CLIENT_TIMEOUT = 10.0
 
 
 MAX_CLIENTS = 8
-"""Connections to the port at once; the worker that serves them has other work, too. Where all are
+"""Connections to the port at once; the exporter that serves them has other work, too. Where all are
 taken, the oldest makes room once it has had :data:`CLIENT_TIMEOUT`: a client that sends a byte now
 and then is never silent."""
 
 
 class Port:
-    """Serves the metrics on the separate port, as long as this process leads.
+    """Serves the metrics on the separate port.
 
     Args:
         address: host and port.

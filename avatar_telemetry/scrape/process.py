@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+LISTENING = "0A"
+"""``TCP_LISTEN`` in ``/proc/net/tcp``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +109,40 @@ def max_open_files(pid: int) -> float | None:
         return None
     limit = line.split()[3]
     return float("inf") if limit == "unlimited" else float(limit)
+
+
+def accept_queue(inodes: Collection[int]) -> int | None:
+    """Return the connections that wait in listening TCP sockets, ``None`` where that is unknown.
+
+    Args:
+        inodes: of the sockets. In ``/proc/net/tcp`` the receive queue of a listening socket is its
+            accept queue (Linux, ``net/ipv4/tcp_ipv4.c``).
+    """
+    found = [
+        int(fields[4].partition(":")[2], 16)
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for fields in _listening(table)
+        if int(fields[9]) in inodes
+    ]
+    return sum(found) if found else None
+
+
+def listener_inodes(sockets: Iterable[socket.socket]) -> tuple[int, ...]:
+    """Return the inodes of the TCP sockets among these."""
+    inodes = []
+    for each in sockets:
+        with suppress(OSError, ValueError, AttributeError):
+            if each.family in (socket.AF_INET, socket.AF_INET6):
+                inodes.append(os.fstat(each.fileno()).st_ino)
+    return tuple(inodes)
+
+
+def _listening(table: str) -> Iterator[list[str]]:
+    try:
+        with open(table, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                fields = line.split()
+                if fields[3] == LISTENING:
+                    yield fields
+    except (OSError, IndexError):
+        return

@@ -201,9 +201,7 @@ class Metric:
     def _without(self, bounds: frozenset[float], file: MetricFile) -> frozenset[int]:
         """Numbers of the series that belong to histograms of a file without these bounds."""
         bounds_in = self._bounds_in(file, self._buckets)
-        without = {
-            base for base, own in bounds_in.items() if INFINITE in own and not own >= bounds
-        }
+        without = {base for base, own in bounds_in.items() if INFINITE in own and not own >= bounds}
         return frozenset(each.number for each in self._ordered if each.base in without)
 
     def _is_merged(self, series: Series, file: MetricFile) -> bool:

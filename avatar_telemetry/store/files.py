@@ -91,6 +91,21 @@ def give_to_owner(descriptor: int, folder: Path) -> None:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
+def reserve(descriptor: int, size: int) -> None:
+    """Take space for a file.
+
+    A sparse file on a full file system would kill the process by SIGBUS at the first store; space
+    that is reserved cannot run out later.
+
+    Raises:
+        OSError: there is none.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
+
+
 def open_directory(path: Path, *, make: bool) -> tuple[int, bool]:
     """Open a folder, and make those on its path that are missing.
 

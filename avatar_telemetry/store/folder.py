@@ -35,13 +35,13 @@ LOCK_WAIT = 5.0
 LOCK_POLL = 0.05
 # The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
 # of the old one only if both write the same.
-LAYOUT = 2
+LAYOUT = 3
 ONCE = ".once"
 """The suffix of a marker file of something that is done once for a server."""
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?"
-    r"|(slot-\d+|leader|observer|folder)\.lock"
-    r"|pushed\.(state|new)|failures\.stamp|[a-z-]+\.once"
+    r"|(slot-\d+|exporter|observer|folder)\.lock|exporter\.(json|wake|sock)|exporter-\d+\.new"
+    r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?|pushed\.(state|new)|[a-z-]+\.once"
 )
 
 
@@ -137,7 +137,9 @@ class RuntimeFolder:
             os.close(directory)
 
 
-def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
+def open_folder(
+    named: str, upgrades: int, uid: int, gid: int, *, shared: bool = False
+) -> RuntimeFolder:
     """Find or make the folder of this server, emptied of what a dead one left.
 
     Args:
@@ -146,6 +148,8 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
             so that counters go on and both masters' workers stand on one page.
         uid: the user that the workers run as.
         gid: their group.
+        shared: whether processes that use a named folder already may be of the same server, one
+            whose processes are not started by gunicorn's hooks; the first one empties it.
 
     Raises:
         SettingsError: the named folder is another server's or cannot be used.
@@ -160,7 +164,7 @@ def open_folder(named: str, upgrades: int, uid: int, gid: int) -> RuntimeFolder:
             made = made or not (named or inherited)
             _check_owner(path, directory, uid, gid, made=made)
             owner = os.fstat(directory).st_uid
-            lock, since, key = _join(path, directory, upgrades, uid)
+            lock, since, key = _join(path, directory, upgrades, uid, shared)
         finally:
             os.close(directory)
     except OSError as error:
@@ -185,6 +189,15 @@ def served_folders() -> Iterator[Path]:
     for path in sorted(_private_folders()):
         if living_masters(path):
             yield path
+
+
+def counting_since(path: Path) -> float:
+    """Return when counting began in a folder in use, in seconds since the epoch; now where that
+    cannot be read."""
+    try:
+        return float(json.loads(_read_record(path))["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return time.time()
 
 
 def living_masters(path: Path) -> list[int]:
@@ -234,14 +247,16 @@ def _is_open(status: os.stat_result) -> bool:
     return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def _join(path: Path, directory: int, upgrades: int, uid: int) -> tuple[int, float, bytes]:
+def _join(
+    path: Path, directory: int, upgrades: int, uid: int, shared: bool
+) -> tuple[int, float, bytes]:
     """Take the shared lock; the first user of the folder empties it before.
 
     Returns:
         Its descriptor, when counting began, and the key.
     """
     end = time.monotonic() + LOCK_WAIT
-    while (joined := _try_join(path, directory, upgrades, uid)) is None:
+    while (joined := _try_join(path, directory, upgrades, uid, shared)) is None:
         if time.monotonic() > end:
             raise _fault(
                 path, "another process has locked it; allowed is a folder of its own", IN_USE
@@ -251,7 +266,7 @@ def _join(path: Path, directory: int, upgrades: int, uid: int) -> tuple[int, flo
 
 
 def _try_join(
-    path: Path, directory: int, upgrades: int, uid: int
+    path: Path, directory: int, upgrades: int, uid: int, shared: bool
 ) -> tuple[int, float, bytes] | None:
     """One attempt; ``None`` where the lock is another's.
 
@@ -260,7 +275,7 @@ def _try_join(
     """
     lock = open_own(LOCK_NAME, os.O_RDWR | os.O_CREAT, directory=directory)
     try:
-        masters = _replaced_masters(lock, path, upgrades, uid)
+        masters = _replaced_masters(lock, path, upgrades, uid, shared)
         since, key = time.time(), os.urandom(KEY_BYTES)
         if masters or not _try_empty(lock, directory, upgrades):
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -281,8 +296,10 @@ def _try_join(
     return None
 
 
-def _replaced_masters(lock: int, path: Path, upgrades: int, uid: int) -> list[list[int]]:
-    """The living master that this process replaces, if there is one.
+def _replaced_masters(
+    lock: int, path: Path, upgrades: int, uid: int, shared: bool
+) -> list[list[int]]:
+    """Return the living master that this process replaces, or the processes that it joins.
 
     Raises:
         SettingsError: the lock is another user's, or another server uses the folder.
@@ -290,7 +307,7 @@ def _replaced_masters(lock: int, path: Path, upgrades: int, uid: int) -> list[li
     if os.fstat(lock).st_uid not in (uid, os.geteuid()):
         raise _fault(path / LOCK_NAME, "it belongs to another user")
     masters = [master for master in _masters(lock) if is_alive(*master)]
-    strangers = [str(pid) for pid, _ in masters if pid != upgrades]
+    strangers = [str(pid) for pid, _ in masters if pid != upgrades and not shared]
     if strangers:
         raise _fault(
             path,

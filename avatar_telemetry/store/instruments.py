@@ -140,7 +140,7 @@ LOG_RECORDS = Instrument(
 )  # fmt: skip
 METRIC_PUSHES = Instrument(
     "avatar_telemetry_metric_pushes", "counter",
-    "Pushes of the merged metrics by the leader.", ("result",),
+    "Pushes of the merged metrics by the exporter.", ("result",),
 )  # fmt: skip
 
 INSTRUMENTS = (

@@ -44,7 +44,7 @@ _UPLOAD_TYPES = {
     "image/pjpeg": "image/jpeg",
     "image/x-png": "image/png",
 }
-_FORMATS_BY_TYPE = {
+FORMATS_BY_TYPE = {
     name: {"jpeg": "jpg", "svg+xml": "svg"}.get(registered[6:], registered[6:])
     for name, registered in _UPLOAD_TYPES.items()
 }
@@ -66,11 +66,11 @@ def image_format(content_type: str) -> str:
 
     Empty where the answer is no image.
     """
-    known = _FORMATS_BY_TYPE.get(content_type)
+    known = FORMATS_BY_TYPE.get(content_type)
     if known is not None:
         return known
     essence = _essence(content_type)
-    return _FORMATS_BY_TYPE.get(essence) or (OTHER if essence.startswith("image/") else "")
+    return FORMATS_BY_TYPE.get(essence) or (OTHER if essence.startswith("image/") else "")
 
 
 def suffix_format(path: str) -> str:

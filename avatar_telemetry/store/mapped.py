@@ -19,12 +19,12 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
-from avatar_telemetry.store.files import give_to_owner, is_at_path, open_own
+from avatar_telemetry.store.files import give_to_owner, is_at_path, open_own, reserve
 from avatar_telemetry.store.instruments import INSTRUMENTS
 
 OUR_METRICS = frozenset(instrument.name for instrument in INSTRUMENTS)
@@ -39,6 +39,18 @@ MAX_REVISION = (1 << 31) - 1
 
 Cell = tuple["memoryview[float]", int]
 """Where a value stands: ``doubles[index]``; its timestamp is the next one."""
+
+
+class Lock(Protocol):
+    """A reentrant lock."""
+
+    def acquire(self) -> object: ...
+
+    def release(self) -> object: ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *error: Any) -> bool | None: ...
 
 
 class CorruptFileError(Exception):
@@ -90,21 +102,6 @@ def revision(data: bytes | bytearray | mmap.mmap) -> int:
 def encode_key(metric: str, sample: str, labels: dict[str, str], documentation: str) -> str:
     """The key of a value, the same text that prometheus_client makes of it."""
     return json.dumps([metric, sample, labels, documentation], sort_keys=True)
-
-
-def reserve(descriptor: int, size: int) -> None:
-    """Take space for a file.
-
-    A sparse file on a full file system would kill the process by SIGBUS at the first store; space
-    that is reserved cannot run out later.
-
-    Raises:
-        OSError: there is none.
-    """
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-    else:
-        os.ftruncate(descriptor, size)
 
 
 class MappedFile:
@@ -203,7 +200,7 @@ class Book:
         # Reentrant: telling of a failure counts it, and so may a signal handler of the application.
         # Not gevent's, though it patches the name later: greenlets of one thread hold it together,
         # which is sound where no store waits, and costs less.
-        self.lock: AbstractContextManager[object] = RLock()
+        self.lock: Lock = RLock()
         self.failed = failed
         self.series = 0
         """Values of our own instruments: the application's are not ours to bound."""
@@ -436,15 +433,21 @@ class _FirstUse:
         # By its name: gevent may have patched it by now, and the call may wait.
         self._once = threading.RLock()
 
-    def __enter__(self) -> object:
+    def acquire(self) -> object:
         with self._once:
             if self._book.lock is self:
                 self._book.renew_lock()
                 self._call()
-        return self._book.lock.__enter__()
+        return self._book.lock.acquire()
 
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._book.lock.__exit__(*error)
+    def release(self) -> None:
+        self._book.lock.release()
+
+    def __enter__(self) -> object:
+        return self.acquire()
+
+    def __exit__(self, *error: Any) -> None:
+        self.release()
 
 
 class MappedValue:

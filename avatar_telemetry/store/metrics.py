@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from avatar_telemetry.store.family import format_bound
 from avatar_telemetry.store.instruments import (
@@ -35,8 +36,6 @@ INFINITE = float("inf")
 # so this bounds what it can make us remember; the series themselves have their own ceiling.
 MAX_PLANS = 4096
 TEND_INTERVAL = 1.0
-# A longer query is rather a stranger's invention than a page's picture.
-MAX_QUERY_LENGTH = 64
 
 
 class HistogramCells:
@@ -77,21 +76,20 @@ class Plan:
     """The cells that one kind of finished request is written into.
 
     Args:
-        labels: of the kind.
+        labels: the label values of the kind.
         files: stands for the files that the cells are in, until there are others.
+        counters: the cells that count the request.
+        duration: the histogram of durations.
+        until_first_byte: the histograms of the time until the first byte.
+        shared: counts by hand, which any thread may make, are written into some of the cells.
     """
 
     labels: tuple[str, ...]
     files: object
     counters: tuple[Cell, ...]
     duration: HistogramCells
-    first_byte: HistogramCells
-    generation: HistogramCells | None
-
-
-Answer = tuple[str | int | tuple[str, ...] | frozenset[str], ...]
-Conclusion = tuple["int | None", str, str, Plan]
-"""Edge of the picture that was asked for, its format, its source, and the plan."""
+    until_first_byte: tuple[HistogramCells, ...]
+    shared: bool
 
 
 class Metrics:
@@ -110,6 +108,7 @@ class Metrics:
         self._tend = tend
         self._tend_at = 0.0
         self._max_series = max_series
+        self._derived: list[MutableMapping[Any, Any]] = []
         self.renew()
 
     def renew(self) -> None:
@@ -118,27 +117,45 @@ class Metrics:
         Another thread may do this while one waits for the lock of the book: a cell that was found
         before that is a cell of a removed file, so all are found with the lock held.
         """
+        for each in self._derived:
+            each.clear()
         self._files = object()
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self.conclusions: dict[Answer, Conclusion] = {}
         self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
         self._counters: dict[tuple[str, ...], Cell] = {}
         self._histograms: dict[tuple[str, ...], HistogramCells] = {}
         self._in_progress = self._counter(IN_PROGRESS)
         self._store_errors = self._counter(INTERNAL_ERRORS, "store")
 
-    def started(self, now: float) -> None:
-        """A request began.
+    def drop_with_files(self, derived: MutableMapping[Any, Any]) -> None:
+        """Clear a mapping that holds plans whenever the book writes into other files.
+
+        Args:
+            derived: holds plans, or what follows from them.
+        """
+        self._derived.append(derived)
+
+    def started(self, now: float, alone: bool = False) -> None:
+        """Count a request that begins.
 
         Args:
             now: seconds of a clock that never goes back.
+            alone: no other thread of this process serves requests.
         """
         if now >= self._tend_at:
             self._tend_at = now + TEND_INTERVAL
             self._tend()
-        with self._book.lock:
+        if alone:
             doubles, index = self._in_progress
             doubles[index] += 1.0
+            return
+        lock = self._book.lock
+        lock.acquire()
+        try:
+            doubles, index = self._in_progress
+            doubles[index] += 1.0
+        finally:
+            lock.release()
 
     def abandoned(self) -> None:
         """A request that began cannot be recorded."""
@@ -155,38 +172,50 @@ class Metrics:
         """
         return self._plans.get(labels) or self._plan(labels)
 
-    def remember(self, answer: Answer, conclusion: Conclusion) -> None:
-        """Spare the next request with the same answer to come to the same conclusion.
+    def finished(self, plan: Plan, duration: float, first_byte: float, alone: bool = False) -> None:
+        """Count a request that ended.
+
+        Without a lock where only one thread serves requests and nothing else is written into the
+        cells. Greenlets of one thread switch in I/O alone, and here is none; a signal handler that
+        counts comes between two stores or, with the lock as without it, into one.
 
         Args:
-            answer: everything that the conclusion depends on.
-            conclusion: what follows from it.
-        """
-        if len(self.conclusions) >= MAX_PLANS:
-            self.conclusions.clear()
-        self.conclusions[answer] = conclusion
-
-    def finished(self, plan: Plan, duration: float, first_byte: float) -> None:
-        """A request ended.
-
-        Args:
-            plan: of its labels.
+            plan: the cells of its labels.
             duration: seconds.
             first_byte: seconds.
+            alone: no other thread of this process serves requests.
         """
-        with self._book.lock:
-            if plan.files is not self._files:
-                plan = self.plan(plan.labels)
-            in_progress, at = self._in_progress
-            for doubles, index in plan.counters:
-                doubles[index] += 1.0
-            plan.duration.observe(duration)
-            # All three have the same bounds, and two of them the same value.
+        if alone and not plan.shared:
+            self._finish(plan, duration, first_byte)
+            return
+        # A "with" costs more than twice as much as the two calls.
+        lock = self._book.lock
+        lock.acquire()
+        try:
+            self._finish(plan, duration, first_byte)
+        finally:
+            lock.release()
+
+    def _finish(self, plan: Plan, duration: float, first_byte: float) -> None:
+        if plan.files is not self._files:
+            plan = self.plan(plan.labels)
+        in_progress, at = self._in_progress
+        for doubles, index in plan.counters:
+            doubles[index] += 1.0
+        # All histograms have the same bounds, and most requests one value for all.
+        bucket = bisect_left(DURATION_BUCKETS, duration)
+        doubles, index = plan.duration.buckets[bucket]
+        doubles[index] += 1.0
+        doubles, index = plan.duration.total
+        doubles[index] += duration
+        if first_byte != duration:
             bucket = bisect_left(DURATION_BUCKETS, first_byte)
-            plan.first_byte.add(bucket, first_byte)
-            if plan.generation is not None:
-                plan.generation.add(bucket, first_byte)
-            in_progress[at] -= 1.0
+        for cells in plan.until_first_byte:
+            doubles, index = cells.buckets[bucket]
+            doubles[index] += 1.0
+            doubles, index = cells.total
+            doubles[index] += first_byte
+        in_progress[at] -= 1.0
 
     def count(self, instrument: Instrument, *labels: str) -> None:
         """Add one to a counter."""
@@ -250,13 +279,16 @@ class Metrics:
             counters.append(self._counter(GENERATED, size, form, source))
         # After a switch of protocols they are those of a session, and no response's.
         is_response = status != SWITCHED
+        until_first_byte = [self._histogram(FIRST_BYTE, path)] if is_response else []
+        if source:
+            until_first_byte.append(self._histogram(GENERATION, form, source))
         plan = self._plans[labels] = Plan(
             labels,
             self._files,
             tuple(counters),
             self._histogram(DURATION, method, status, path) if is_response else UNRECORDED,
-            self._histogram(FIRST_BYTE, path) if is_response else UNRECORDED,
-            self._histogram(GENERATION, form, source) if source else None,
+            tuple(until_first_byte),
+            shared=bool(cache or source),
         )
         return plan
 

@@ -20,7 +20,7 @@ from avatar_telemetry.scrape.process import is_alive, start_ticks
 from avatar_telemetry.store.files import is_at_path, lock_own, open_own
 
 SLOT_FILE = re.compile(r"slot-(\d+)\.lock")
-LEADER_LOCK = "leader.lock"
+EXPORTER_LOCK = "exporter.lock"
 # A slot whose holder is dead can still be locked for a moment: by the master that clears it, or by
 # the kernel that has not closed the holder's files yet. To take the next number would add files.
 RETRIES = 20
@@ -155,31 +155,22 @@ def remove_live_gauges(folder: Path, number: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def make_leader_lock(folder: Path) -> None:
-    """Make the file of the leader lock, to be done as the user that the workers run as.
+def make_exporter_lock(folder: Path) -> None:
+    """Make the file of the exporter's lock, to be done as the user that the workers run as.
 
     Where root asks first (the master, a doctor), it would be root's, and no worker could open it.
     """
     with suppress(OSError):
-        os.close(open_own(folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT))
+        os.close(open_own(folder / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT))
 
 
-def try_lead(folder: Path) -> int | None:
-    """Try to become the one process of the folder that speaks for all.
-
-    Returns:
-        A descriptor to keep open as long as this process leads, or ``None``.
-    """
-    return lock_own(folder / LEADER_LOCK)
-
-
-def is_led(folder: Path) -> bool:
-    """Whether a living process speaks for all.
+def has_exporter(folder: Path) -> bool:
+    """Return whether an exporter runs for this folder.
 
     Raises:
         OSError: the folder is gone.
     """
-    lock = try_lead(folder)
+    lock = lock_own(folder / EXPORTER_LOCK)
     if lock is not None:
         os.close(lock)
     return lock is None

@@ -3,8 +3,8 @@
 One field is left out: the tracestate, which is a caller's.
 
 The messages are those of opentelemetry-proto (``trace.proto``, ``common.proto``); a field's key is
-``number << 3 | wire type`` (protobuf encoding). What comes again and again, attributes with their
-values above all, is encoded once and kept.
+``number << 3 | wire type`` (protobuf encoding). What comes again and again, such as the key and the
+length of an attribute, is encoded once and kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from operator import getitem
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -28,17 +27,19 @@ from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 KEPT = 4096
 # Longer values are not worth a place.
 MAX_KEPT_LENGTH = 256
+MAX_NUMBER = (1 << 63) - 1
+"""The largest number of an ``AnyValue``."""
 
-_times = struct.Struct("<BQBQ")
+pack_times = struct.Struct("<BQBQ").pack
 _fixed64 = struct.Struct("<Q")
 _double = struct.Struct("<d")
-_KINDS = {
+KINDS = {
     SpanKind.INTERNAL: b"\x30\x01", SpanKind.SERVER: b"\x30\x02", SpanKind.CLIENT: b"\x30\x03",
     SpanKind.PRODUCER: b"\x30\x04", SpanKind.CONSUMER: b"\x30\x05",
 }  # fmt: skip
 # SpanFlags: the lower bits are left out as in the official encoder; 0x100 says that 0x200, "the
 # parent is remote", is known.
-_FLAGS_LOCAL = struct.pack("<HI", 0x0185, 0x100)
+FLAGS_LOCAL = struct.pack("<HI", 0x0185, 0x100)
 _FLAGS_REMOTE = struct.pack("<HI", 0x0185, 0x300)
 _LINK_LOCAL = struct.pack("<BI", 0x35, 0x100)
 _LINK_REMOTE = struct.pack("<BI", 0x35, 0x300)
@@ -72,13 +73,41 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
 
 def _encoded(span: ReadableSpan) -> tuple[Origin, bytes]:
     if isinstance(span, RecordedSpan):
-        return span._tracer.origin, _own(span)
+        return span.origin, _own(span)
     return Origin(span.resource, span.instrumentation_scope), _foreign(span)
+
+
+def encode_span(span: RecordedSpan) -> bytes:
+    """Return a span as an entry of ``ScopeSpans``, with its key and its length.
+
+    Raises:
+        Exception: a value that the span got from the application has no encoding.
+    """
+    return _field(0x12, _own(span))
+
+
+def encode_item_head(length: int) -> bytes:
+    """Return what stands before the trace id of a span in a ``ScopeSpans``.
+
+    Args:
+        length: bytes of the span.
+    """
+    return b"\x12" + _varint(length) + b"\x0a\x10"
+
+
+def encode_scope(scope: InstrumentationScope | None) -> bytes:
+    """Return a ``ScopeSpans`` without its spans."""
+    return b"".join(_scope_spans(scope, []))
 
 
 def encode_resource(resource: Resource) -> bytes:
     """A ``Resource`` without its key in the message around it."""
     return b"".join(_key_value(0x0A, key, value) for key, value in resource.attributes.items())
+
+
+def encode_resource_entry(resource: Resource) -> bytes:
+    """Return a ``ResourceSpans`` without its scopes; that of ``ResourceLogs`` is the same."""
+    return _field(0x0A, encode_resource(resource)) + _text(0x1A, resource.schema_url)
 
 
 def _resource_spans(
@@ -103,33 +132,32 @@ def _scope(scope: InstrumentationScope) -> bytes:
 
 def _own(span: RecordedSpan) -> bytes:
     parent = span._parent_span
-    flags = _FLAGS_LOCAL
+    flags = FLAGS_LOCAL
     if parent is None:
         above = b""
     elif isinstance(parent, SpanContext):
         above = b"\x22\x08" + parent.span_id.to_bytes(8, "big")
-        flags = _FLAGS_REMOTE if parent.is_remote else _FLAGS_LOCAL
+        flags = _FLAGS_REMOTE if parent.is_remote else FLAGS_LOCAL
     else:
-        above = b"\x22\x08" + parent._span_id.to_bytes(8, "big")
+        above = b"\x22\x08" + parent._span_id
     parts = [
-        b"\x0a\x10", span._trace_id.to_bytes(16, "big"),
-        b"\x12\x08", span._span_id.to_bytes(8, "big"),
-        above,
-        _name(span._name), _KINDS[span._kind],
-        _times.pack(0x39, span._start_time, 0x41, span._end_time or 0),
+        b"\x0a\x10", span._trace_id, b"\x12\x08", span._span_id, above,
+        encode_name(span._name), KINDS[span._kind],
+        pack_times(0x39, span._start_time, 0x41, span._end_time or 0),
     ]  # fmt: skip
-    if span._extra is None:
-        parts += map(getitem, _caches(span._keys), span._values)
-    elif span._extra.keys().isdisjoint(span._keys):
-        parts += map(getitem, _caches(span._keys), span._values)
-        parts += [_free(key, value) for key, value in span._extra.items()]
-    else:
+    extra = span._extra
+    if not extra:
+        parts += [block.data for block in span._known]
+    elif any(key in extra for block in span._known for key in block.keys):
         parts += [_free(key, value) for key, value in span.attributes.items()]
+    else:
+        parts += [block.data for block in span._known]
+        parts += [_free(key, value) for key, value in extra.items()]
     if span._dropped_attributes:
         parts.append(b"\x50" + _varint(span._dropped_attributes))
     if span._events or span._links or span._dropped_events or span._dropped_links:
         parts += _events_and_links(span)
-    parts.append(_STATUS_UNSET if span._status is UNSET else _status(span._status))
+    parts.append(_STATUS_UNSET if span._status is UNSET else encode_status(span._status))
     parts.append(flags)
     return b"".join(parts)
 
@@ -143,15 +171,15 @@ def _foreign(span: ReadableSpan) -> bytes:
         b"\x0a\x10", context.trace_id.to_bytes(16, "big"),
         b"\x12\x08", context.span_id.to_bytes(8, "big"),
         b"\x22\x08" + parent.span_id.to_bytes(8, "big") if parent else b"",
-        _name(span.name), _KINDS[span.kind],
-        _times.pack(0x39, span.start_time or 0, 0x41, span.end_time or 0),
+        encode_name(span.name), KINDS[span.kind],
+        pack_times(0x39, span.start_time or 0, 0x41, span.end_time or 0),
     ]  # fmt: skip
     parts += [_key_value(0x4A, key, value) for key, value in (span.attributes or {}).items()]
     if span.dropped_attributes:
         parts.append(b"\x50" + _varint(span.dropped_attributes))
     parts += _events_and_links(span)
-    parts.append(_status(span.status))
-    parts.append(_FLAGS_REMOTE if parent and parent.is_remote else _FLAGS_LOCAL)
+    parts.append(encode_status(span.status))
+    parts.append(_FLAGS_REMOTE if parent and parent.is_remote else FLAGS_LOCAL)
     return b"".join(parts)
 
 
@@ -189,7 +217,8 @@ def _link(link: Link) -> bytes:
     return b"".join(parts)
 
 
-def _status(status: Status) -> bytes:
+def encode_status(status: Status) -> bytes:
+    """Return the status of a span as its field."""
     code = status.status_code.value
     return _field(
         0x7A, _text(0x12, status.description) + (b"\x18" + _varint(code) if code else b"")
@@ -197,46 +226,45 @@ def _status(status: Status) -> bytes:
 
 
 @lru_cache(maxsize=KEPT)
-def _name(name: str) -> bytes:
+def encode_name(name: str) -> bytes:
+    """Return the name of a span as its field."""
     return _text(0x2A, name)
 
 
-class _AttributeCache(dict[Any, bytes]):
-    """The encoded attributes of one known key, by value; a known key has values of one type.
-
-    A dictionary and not ``lru_cache``, since looking up in it costs no call.
-    """
-
-    def __init__(self, key: str) -> None:
-        super().__init__({None: b""})  # absent
-        self._key = key
-
-    def __missing__(self, value: Any) -> bytes:
-        encoded = _key_value(0x4A, self._key, value)
-        if len(encoded) <= MAX_KEPT_LENGTH:
-            if len(self) >= KEPT:
-                self.clear()
-                self[None] = b""
-            self[value] = encoded
-        return encoded
-
-
-@lru_cache(maxsize=KEPT)
-def _caches(keys: tuple[str, ...]) -> tuple[_AttributeCache, ...]:
-    return tuple(map(_AttributeCache, keys))
+def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
+    """Return attributes as entries of a span; a value of ``None`` is absent."""
+    data = b""
+    for key, value in zip(keys, values, strict=True):
+        if value is not None:
+            data += _free(key, value)
+    return data
 
 
 def _free(key: str, value: Any) -> bytes:
-    """An attribute set by hand. Zero and minus zero are equal, so no float is kept."""
+    """Return an attribute of a span.
+
+    What stands before a text or a number depends on the key and on its length alone.
+    """
     kind = type(value)
-    if kind is int or kind is bool or (kind is str and len(value) <= MAX_KEPT_LENGTH):
-        return _kept(key, value)
-    return _key_value(0x4A, key, value)
+    if kind is str:
+        data = _utf8(value)
+    elif kind is int and 0 <= value <= MAX_NUMBER:
+        data = _varint(value)
+    else:
+        return _key_value(0x4A, key, value)
+    length = len(data)
+    try:
+        return _ATTRIBUTE_HEADS[key, kind, length] + data
+    except KeyError:
+        whole = _key_value(0x4A, key, value)
+    if whole and length <= MAX_KEPT_LENGTH:
+        if len(_ATTRIBUTE_HEADS) >= KEPT:
+            _ATTRIBUTE_HEADS.clear()
+        _ATTRIBUTE_HEADS[key, kind, length] = whole[: len(whole) - length]
+    return whole
 
 
-@lru_cache(maxsize=KEPT, typed=True)  # 1 and True are equal, too
-def _kept(key: str, value: str | int) -> bytes:
-    return _key_value(0x4A, key, value)
+_ATTRIBUTE_HEADS: dict[tuple[str, type, int], bytes] = {}
 
 
 def _key_value(field: int, key: str, value: Any) -> bytes:
@@ -258,6 +286,11 @@ def _key(key: str) -> bytes:
 
 def _any_value(value: Any) -> bytes:
     """An ``AnyValue``; one that is set, even to nothing, is written (it is a ``oneof``)."""
+    kind = type(value)
+    if kind is str:
+        return _field(0x0A, _utf8(value))
+    if kind is int and 0 <= value <= MAX_NUMBER:
+        return b"\x18" + _varint(value)
     if value is None:
         return b""
     if isinstance(value, bool):
@@ -287,12 +320,18 @@ def _utf8(text: str) -> bytes:
 
 
 def _field(field: int, data: bytes) -> bytes:
-    length = len(data)
-    if length < 0x80:
-        return bytes((field, length)) + data
-    if length < 0x4000:  # nearly every span
-        return bytes((field, length & 0x7F | 0x80, length >> 7)) + data
-    return bytes((field,)) + _varint(length) + data
+    try:
+        return _HEADS[field, len(data)] + data
+    except KeyError:
+        return bytes((field,)) + _varint(len(data)) + data
+
+
+_HEADS = {
+    (field, length): bytes((field, length))
+    for field in (0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x4A, 0x5A, 0x6A, 0x7A)
+    for length in range(0x80)
+}
+"""Key and length of short fields, which nearly all are."""
 
 
 def _message(field: int, parts: list[bytes]) -> list[bytes]:
@@ -302,9 +341,16 @@ def _message(field: int, parts: list[bytes]) -> list[bytes]:
 
 def _varint(number: int) -> bytes:
     """A number in base 128, least significant group first."""
+    if number < 0x80:
+        return _BYTES[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)
         number >>= 7
     groups.append(number)
     return bytes(groups)
+
+
+_BYTES = [bytes((number,)) for number in range(0x80)]

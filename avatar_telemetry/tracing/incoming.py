@@ -22,6 +22,7 @@ from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import SpanContext
 
 from avatar_telemetry.log import debug
+from avatar_telemetry.otel_private import context_variable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -130,6 +131,7 @@ class Incoming:
         self._getter = _BoundedGetter(withheld)
         self._propagator = propagator
         self._trust = trust
+        self._current = context_variable().get
         self._headers = tuple(
             _environ_key(field)
             for field in sorted(propagator.fields)
@@ -142,7 +144,7 @@ class Incoming:
         A span that is current already, such as that of an outer middleware, stands before what the
         headers say.
         """
-        current = context_api.get_current()
+        current = self._current()
         if current:
             span = trace_api.get_current_span(current).get_span_context()
             if span.is_valid:

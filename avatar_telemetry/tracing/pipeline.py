@@ -1,11 +1,13 @@
-"""The tracing of one worker, put together: sampler, provider, queue, and what requests begin with.
+"""The tracing of one worker, put together: sampler, provider, and what requests begin with.
 
-pipeline = Pipeline(settings, resource, key, guard, count)
+pipeline = Pipeline(settings, resource, key, guard, sink)
 telemetry = Telemetry(..., tracing=pipeline.tracing(profile))
 pipeline.stop(deadline)
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk.resources import Resource
@@ -19,12 +21,11 @@ from avatar_telemetry.client.semconv import HttpAttributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.scrape.collector import VERSION
 from avatar_telemetry.tracing.incoming import Incoming, make_propagator
 from avatar_telemetry.tracing.provider import LightTracerProvider
-from avatar_telemetry.tracing.queue import Count, SpanQueue
 from avatar_telemetry.tracing.sampling import make_sampling
-from avatar_telemetry.tracing.senders import batch_size, make_senders
+from avatar_telemetry.tracing.span import SpanSink
+from avatar_telemetry.version import VERSION
 from avatar_telemetry.wsgi.request import sent_by_client
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
@@ -32,7 +33,7 @@ SCOPE = "avatar_telemetry"
 
 
 class Pipeline:
-    """Everything between a request's spans and the collector.
+    """Everything between a request's spans and their sink.
 
     Make it in the worker, after the fork.
 
@@ -40,32 +41,32 @@ class Pipeline:
         settings: of traces.
         resource: what the spans are of.
         key: of the hashes that stand for what is personal.
-        guard: told of failures of ours.
-        count: told what became of spans.
+        guard: counts failures of ours.
+        sink: takes the spans.
+        flush: see :class:`~avatar_telemetry.tracing.provider.LightTracerProvider`.
     """
 
     def __init__(
-        self, settings: Settings, resource: Resource, key: bytes, guard: Guard, count: Count
+        self,
+        settings: Settings,
+        resource: Resource,
+        key: bytes,
+        guard: Guard,
+        sink: SpanSink,
+        flush: Callable[[float], bool] = lambda deadline: True,
     ) -> None:
         self._settings = settings
         self._key = key
         privacy = Privacy(settings.privacy, key, sent=sent_by_client)
-        self.queue = SpanQueue(
-            make_senders(settings),
-            batch_size=batch_size(settings),
-            queue_size=settings.queue_size,
-            delay=settings.schedule_delay / 1000,
-            count=count,
-            guard=guard,
-        )
+        self.sink = sink
         self.provider = LightTracerProvider(
             make_sampling(settings.sampler, settings.sampler_argument),
             resource,
             _limits(settings),
-            self.queue.put if settings.traces_exporters != ("none",) else lambda span: None,
+            self.sink,
             privacy.describe,
             privacy.message,
-            self.queue.flush,
+            flush,
             guard,
         )
         self._propagator = make_propagator(settings.propagators)
@@ -100,17 +101,17 @@ class Pipeline:
             ExcludedUrls(settings.excluded_urls),
             HeaderCapture("request", settings.capture_request_headers, sanitized, mode),
             HeaderCapture("response", settings.capture_response_headers, sanitized, mode),
+            self.sink,
         )  # fmt: skip
 
     def stop(self, deadline: float) -> None:
-        """Send what is there; returns by a time of ``time.monotonic()``."""
-        self.queue.stop(deadline)
+        """Shut the user's processors down; returns by a time of ``time.monotonic()``."""
         self.provider.stop(deadline)
 
     def renew(self) -> None:
         """In a forked child: nothing of the parent's is sent again, and no id comes twice."""
         self.provider.renew()
-        self.queue.renew()
+        self.sink.process = object()
 
 
 def _limits(settings: Settings) -> SpanLimits:

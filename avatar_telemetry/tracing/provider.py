@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
@@ -29,15 +29,25 @@ from avatar_telemetry.otel_private import active_processor, on_ending
 from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from avatar_telemetry.tracing.sampling import Sampling
-from avatar_telemetry.tracing.span import LightSpan, Origin, RecordedSpan, UnsampledSpan
+from avatar_telemetry.tracing.span import (
+    LightSpan,
+    Origin,
+    RecordedSpan,
+    RootSpan,
+    SpanSink,
+    UnsampledSpan,
+)
 
 Describe = Callable[[BaseException], Mapping[str, str]]
 Scrub = Callable[[str], "str | None"]
-Export = Callable[[RecordedSpan], None]
+
+Recorded = TypeVar("Recorded", bound=RecordedSpan)
 
 # An attribute limit below this may cut what our own layer sets, which is never more.
 MAX_KNOWN = 64
 RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
+# Members of an enumeration are slow to look up.
+SERVER, INTERNAL = SpanKind.SERVER, SpanKind.INTERNAL
 SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 
 
@@ -68,7 +78,7 @@ class LightTracer(sdk.Tracer):
         self.scrub = provider.scrub
         self.watched = False
         self._provider = provider
-        self._export = provider.export
+        self._sink = provider.sink
         self._ids = provider.ids
 
     def start_span(
@@ -88,7 +98,9 @@ class LightTracer(sdk.Tracer):
             start_time = time_ns()
         span = self._light(name, parent, kind, start_time)
         if span is None:
-            span = self._asked(name, context, parent, kind, attributes, links or (), start_time)
+            span = self._asked(
+                RecordedSpan, name, context, parent, kind, attributes, links or (), start_time
+            )
         elif attributes:
             span.set_attributes(attributes)
         if isinstance(span, RecordedSpan):
@@ -110,8 +122,8 @@ class LightTracer(sdk.Tracer):
         start_time: int,
         remote: SpanContext | None = None,
         context: context_api.Context | None = None,
-    ) -> LightSpan:
-        """Start the first span of this process in a trace; the way of our own requests.
+    ) -> RootSpan | UnsampledSpan:
+        """Start the first span of a request; the way of our own requests.
 
         Args:
             name: of the span.
@@ -120,30 +132,71 @@ class LightTracer(sdk.Tracer):
             remote: identity of the caller's span, if it goes on with its trace.
             context: that the span is begun in, with the caller's baggage.
         """
-        span = self._root(name, kind, start_time, remote)
-        if self.watched and isinstance(span, RecordedSpan):
-            self._active.on_start(cast(sdk.Span, span), parent_context=context)
+        span = self._start_first(RootSpan, name, kind, start_time, remote)
+        if type(span) is RootSpan:  # isinstance() of an abstract class is slow
+            span.open(self._sink)
+            if self.watched:
+                self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
-    def _root(
-        self, name: str, kind: SpanKind, start_time: int, remote: SpanContext | None
-    ) -> LightSpan:
-        if remote is None:
-            trace_id, flags, parent_sampled = self._ids.generate_trace_id(), RANDOM, None
-        else:
-            trace_id = remote.trace_id
+    def start_request(
+        self,
+        name: str,
+        inner: str,
+        start_time: int,
+        remote: SpanContext | None = None,
+        context: context_api.Context | None = None,
+    ) -> tuple[RootSpan | UnsampledSpan, RecordedSpan | None]:
+        """Start the server span of a request, and a span inside of it if it is recorded.
+
+        Args:
+            name: of the server span.
+            inner: the name of the span inside; empty for none.
+            start_time: nanoseconds since the epoch.
+            remote: see :meth:`start_root`.
+            context: see :meth:`start_root`.
+        """
+        decide = self._provider.sampling.decide
+        if remote is not None or decide is None or self.watched:
+            root = self.start_root(name, SERVER, start_time, remote, context)
+            if not inner or isinstance(root, UnsampledSpan):
+                return root, None
+            return root, self.start_child(inner, root, start_time, context)
+        trace_id, span_id, inner_id = self._ids.draw()
+        if not decide(trace_id, None):
+            return UnsampledSpan(trace_id, span_id, RANDOM), None
+        server = RootSpan(self, name, trace_id, span_id, SAMPLED_RANDOM, None, SERVER, start_time)
+        server.open(self._sink)
+        if not inner:
+            return server, None
+        child = RecordedSpan(
+            self, inner, trace_id, inner_id, SAMPLED_RANDOM, server, INTERNAL, start_time
+        )
+        child._root = server
+        return server, child
+
+    def _start_first(
+        self,
+        recorded: type[Recorded],
+        name: str,
+        kind: SpanKind,
+        start_time: int,
+        remote: SpanContext | None,
+    ) -> Recorded | UnsampledSpan:
+        trace_id, span_id, _ = self._ids.draw()
+        flags, parent_sampled, state = RANDOM, None, None
+        if remote is not None:
+            trace_id, state = remote.trace_id.to_bytes(16, "big"), remote.trace_state
             flags, parent_sampled = _inherited(remote.trace_flags), remote.trace_flags.sampled
         decide = self._provider.sampling.decide
         if decide is None:
             parent = trace_api.NonRecordingSpan(remote) if remote else trace_api.INVALID_SPAN
             context = trace_api.set_span_in_context(parent, context_api.Context())
-            return self._asked(name, context, parent, kind, None, (), start_time, trace_id)
-        span_id = self._ids.generate_span_id()
-        state = remote.trace_state if remote is not None else None
+            return self._asked(recorded, name, context, parent, kind, None, (), start_time)
         if not decide(trace_id, parent_sampled):
             return UnsampledSpan(trace_id, span_id, flags, state)
         flags = SAMPLED_RANDOM if flags is RANDOM else TraceFlags(flags | TraceFlags.SAMPLED)
-        span = RecordedSpan(self, name, trace_id, span_id, flags, remote, kind, start_time)
+        span = recorded(self, name, trace_id, span_id, flags, remote, kind, start_time)
         if state:
             span._trace_state = state
         return span
@@ -164,11 +217,10 @@ class LightTracer(sdk.Tracer):
             context: that the parent was begun in.
         """
         span = RecordedSpan(
-            self, name, parent._trace_id, self._ids.generate_span_id(), parent._flags, parent,
-            SpanKind.INTERNAL, start_time,
+            self, name, parent._trace_id, self._ids.draw()[1], parent._flags, parent,
+            INTERNAL, start_time,
         )  # fmt: skip
-        if parent._trace_state is not None:
-            span._trace_state = parent._trace_state
+        span.inherit(parent)
         if self.watched:
             above = trace_api.set_span_in_context(parent, context)
             self._active.on_start(cast(sdk.Span, span), parent_context=above)
@@ -181,7 +233,11 @@ class LightTracer(sdk.Tracer):
     def ended(self, span: RecordedSpan) -> None:
         """A span has ended."""
         if span._flags & TraceFlags.SAMPLED:
-            self._export(span)
+            root = span._root
+            if root is None:
+                self._sink.write((span,))
+            else:
+                root.add(span, self._sink)
         if self.watched:
             self._active.on_end(span)
 
@@ -196,20 +252,20 @@ class LightTracer(sdk.Tracer):
         if self._provider.sampling.decide is None:
             return None
         if isinstance(parent, LightSpan):
-            span_id = self._ids.generate_span_id()
+            span_id = self._ids.draw()[1]
             if isinstance(parent, UnsampledSpan):
                 return UnsampledSpan(parent._trace_id, span_id, parent._flags, parent._trace_state)
             span = RecordedSpan(
                 self, name, parent._trace_id, span_id, parent._flags, parent, kind, start_time
             )
-            if parent._trace_state is not None:
-                span._trace_state = parent._trace_state
-            return span
+            return span.inherit(parent) if isinstance(parent, RecordedSpan) else span
         remote = parent.get_span_context()
-        return self._root(name, kind, start_time, remote if remote.is_valid else None)
+        parent_context = remote if remote.is_valid else None
+        return self._start_first(RecordedSpan, name, kind, start_time, parent_context)
 
     def _asked(
         self,
+        recorded: type[Recorded],
         name: str,
         context: context_api.Context | None,
         parent: trace_api.Span,
@@ -217,24 +273,25 @@ class LightTracer(sdk.Tracer):
         attributes: Attributes,
         links: Sequence[Link],
         start_time: int,
-        trace_id: int = 0,
-    ) -> LightSpan:
+    ) -> Recorded | UnsampledSpan:
         identity = parent.get_span_context()
+        trace_id, span_id, _ = self._ids.draw()
+        flags = RANDOM
         if identity.is_valid:
-            trace_id, flags = identity.trace_id, _inherited(identity.trace_flags)
-        else:
-            trace_id, flags = trace_id or self._ids.generate_trace_id(), RANDOM
-        result = self.sampler.should_sample(context, trace_id, name, kind, attributes, links)
-        span_id = self._ids.generate_span_id()
+            trace_id = identity.trace_id.to_bytes(16, "big")
+            flags = _inherited(identity.trace_flags)
+        number = int.from_bytes(trace_id, "big")
+        result = self.sampler.should_sample(context, number, name, kind, attributes, links)
         state: TraceState | None = result.trace_state
         if result.decision is Decision.RECORD_AND_SAMPLE:
             flags = TraceFlags(flags | TraceFlags.SAMPLED)
         if result.decision is Decision.DROP:
             return UnsampledSpan(trace_id, span_id, flags, state)
         above: LightSpan | SpanContext | None = identity if identity.is_valid else None
-        span = RecordedSpan(self, name, trace_id, span_id, flags, above, kind, start_time)
-        if state:
-            span._trace_state = state
+        span = recorded(self, name, trace_id, span_id, flags, above, kind, start_time)
+        if isinstance(parent, RecordedSpan):
+            span.inherit(parent)
+        span._trace_state = state or None
         if result.attributes:
             span.set_attributes(result.attributes)
         return span
@@ -247,7 +304,7 @@ class LightTracerProvider(sdk.TracerProvider):
         sampling: which traces are recorded.
         resource: what all spans are of.
         limits: of what a span may hold.
-        export: given each sampled span when it has ended; must not block or raise.
+        sink: takes each sampled span when it has ended.
         describe: attributes of the event of an exception.
         scrub: what of a text that may hold an exception's message may leave.
         flush: sends what was exported, by a time of ``time.monotonic()``; tells whether it could.
@@ -259,7 +316,7 @@ class LightTracerProvider(sdk.TracerProvider):
         sampling: Sampling,
         resource: Resource,
         limits: sdk.SpanLimits,
-        export: Export,
+        sink: SpanSink,
         describe: Describe,
         scrub: Scrub,
         flush: Callable[[float], bool] = lambda deadline: True,
@@ -276,7 +333,7 @@ class LightTracerProvider(sdk.TracerProvider):
         self.limits = limits
         # Reentrant: a signal handler or a finalizer may touch a span while another is touched.
         self.lock = threading.RLock()
-        self.export = export
+        self.sink = sink
         self.describe = describe
         self.scrub = scrub
         self._light_tracers: dict[InstrumentationScope, LightTracer] = {}

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.sampling import (
 
 from avatar_telemetry.config.parsing import SAMPLERS
 
-Decide = Callable[[int, "bool | None"], bool]
+Decide = Callable[[bytes, "bool | None"], bool]
 """``(trace id, whether the remote parent is sampled or None) -> sampled``."""
 
 
@@ -44,23 +44,25 @@ def make_sampling(name: str, argument: str) -> Sampling:
     """
     if name not in SAMPLERS:
         return Sampling(_load(name)(argument))
-    root, decide = _root(name.removeprefix("parentbased_"), float(argument or 1))
+    root, bound = _root(name.removeprefix("parentbased_"), float(argument or 1))
     if not name.startswith("parentbased_"):
-        return Sampling(root, lambda trace_id, parent: decide(trace_id))
+        return Sampling(root, lambda trace_id, parent: trace_id[8:] < bound)
     return Sampling(
         ParentBased(root),
-        lambda trace_id, parent: decide(trace_id) if parent is None else parent,
+        lambda trace_id, parent: trace_id[8:] < bound if parent is None else parent,
     )
 
 
-def _root(name: str, share: float) -> tuple[Sampler, Callable[[int], bool]]:
+def _root(name: str, share: float) -> tuple[Sampler, bytes]:
+    """The sampler of a trace's first span, and what the end of a sampled trace's id is below."""
     if name == "always_on":
-        return ALWAYS_ON, lambda trace_id: True
+        return ALWAYS_ON, b"\xff" * 9
     if name == "always_off":
-        return ALWAYS_OFF, lambda trace_id: False
+        return ALWAYS_OFF, b""
     sampler = TraceIdRatioBased(share)
-    bound, mask = sampler.bound, TraceIdRatioBased.TRACE_ID_LIMIT
-    return sampler, lambda trace_id: trace_id & mask < bound
+    if sampler.bound > TraceIdRatioBased.TRACE_ID_LIMIT:
+        return sampler, b"\xff" * 9
+    return sampler, sampler.bound.to_bytes(8, "big")
 
 
 def _load(name: str) -> Callable[[str], Sampler]:

@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass
 from time import time_ns
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace as trace_api
 from opentelemetry.attributes import BoundedAttributes
@@ -22,12 +22,14 @@ from opentelemetry.util.types import Attributes, AttributeValue
 from avatar_telemetry.log import LOGGER
 
 if TYPE_CHECKING:
+    from avatar_telemetry.tracing.blocks import Block
     from avatar_telemetry.tracing.provider import LightTracer
 
 UNSET = Status(StatusCode.UNSET)
 PLAIN = frozenset((str, int, bool, float))
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-NO_KEYS: tuple[str, ...] = ()
+MAX_ENDED = 128
+"""Ended spans that a request may keep; then they are written as a part of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +46,11 @@ class Origin:
 
 
 class LightSpan(trace_api.Span):
-    """What both kinds share: ids as numbers, and a context that is made when it is asked for."""
+    """What both kinds share: ids as bytes, and a context that is made when it is asked for."""
 
     _tracer: LightTracer
-    _trace_id: int
-    _span_id: int
+    _trace_id: bytes
+    _span_id: bytes
     _flags: TraceFlags
     _trace_state: trace_api.TraceState | None = None
     _made_context: SpanContext | None = None
@@ -56,15 +58,16 @@ class LightSpan(trace_api.Span):
     @property
     def trace_id(self) -> int:
         """The id of its trace."""
-        return self._trace_id
+        return int.from_bytes(self._trace_id, "big")
 
     def get_span_context(self) -> SpanContext:
         """Its immutable identity."""
         made = self._made_context
         if made is None:
             made = self._made_context = SpanContext(
-                self._trace_id, self._span_id, False, self._flags, self._trace_state
-            )
+                int.from_bytes(self._trace_id, "big"), int.from_bytes(self._span_id, "big"),
+                False, self._flags, self._trace_state,
+            )  # fmt: skip
         return made
 
 
@@ -73,8 +76,8 @@ class UnsampledSpan(LightSpan):
 
     def __init__(
         self,
-        trace_id: int,
-        span_id: int,
+        trace_id: bytes,
+        span_id: bytes,
         flags: TraceFlags,
         trace_state: trace_api.TraceState | None = None,
     ) -> None:
@@ -115,8 +118,8 @@ class UnsampledSpan(LightSpan):
 class RecordedSpan(LightSpan, ReadableSpan):
     """A span that is recorded.
 
-    Its attributes are of two kinds: those that a layer knows beforehand (:meth:`set_known`: one
-    tuple of keys for all spans of a kind, one tuple of values), and those that anybody sets.
+    Its attributes are of two kinds: those that a layer knows beforehand (:meth:`set_known`: blocks
+    that many spans share), and those that anybody sets.
 
     Args:
         tracer: that made it; knows resource, scope, limits and where it goes.
@@ -130,8 +133,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
     """
 
     # Defaults of the class: a span that never has one of these never pays for it.
-    _keys: tuple[str, ...] = NO_KEYS
-    _values: tuple[Any, ...] = ()
+    _known: tuple[Block, ...] = ()
     _extra: dict[str, Any] | None = None
     _dropped_attributes = 0
     _dropped_events = 0
@@ -142,13 +144,14 @@ class RecordedSpan(LightSpan, ReadableSpan):
     _end_time: int | None = None
     _record_exception = True
     _set_status_on_exception = True
+    _root: RootSpan | None = None
 
     def __init__(
         self,
         tracer: LightTracer,
         name: str,
-        trace_id: int,
-        span_id: int,
+        trace_id: bytes,
+        span_id: bytes,
         flags: TraceFlags,
         parent: LightSpan | SpanContext | None,
         kind: SpanKind,
@@ -163,6 +166,9 @@ class RecordedSpan(LightSpan, ReadableSpan):
         self._parent_span = parent
         self._kind = kind
         self._start_time: int = start_time
+        self._trace_state = None
+        self.unchanged = True
+        """Nobody has set anything since the start."""
 
     # What an exporter reads
 
@@ -176,6 +182,11 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def context(self) -> SpanContext:
         """Its identity; the SDK's name for :meth:`get_span_context`."""
         return self.get_span_context()
+
+    @property
+    def origin(self) -> Origin:
+        """The resource and the scope of its tracer."""
+        return self._tracer.origin
 
     @property
     def resource(self) -> Resource:
@@ -221,8 +232,12 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     @property
     def _attributes(self) -> dict[str, Any]:  # type: ignore[override]
-        known = zip(self._keys, self._values, strict=True)
-        attributes = {key: value for key, value in known if value is not None}
+        attributes = {
+            key: value
+            for block in self._known
+            for key, value in zip(block.keys, block.values, strict=True)
+            if value is not None
+        }
         if self._extra:
             attributes.update(self._extra)
         return attributes
@@ -241,20 +256,19 @@ class RecordedSpan(LightSpan, ReadableSpan):
         """Whether it has not ended."""
         return self._end_time is None
 
-    def set_known(self, keys: tuple[str, ...], values: tuple[Any, ...]) -> None:
+    def set_known(self, *blocks: Block) -> None:
         """Set what is known beforehand, all at once, in place of what was so set before.
 
         Args:
-            keys: one tuple for all spans of a kind.
-            values: plain ones (str, int, bool, float), within the limits; ``None`` is absent.
+            blocks: with no key twice.
         """
-        if self._tracer.narrow or (self._extra is not None and self._crowded_by(keys)):
-            for key, value in zip(keys, values, strict=True):
-                if value is not None:
-                    self.set_attribute(key, value)
+        if self._tracer.narrow or (self._extra is not None and self._crowded_by(blocks)):
+            for block in blocks:
+                for key, value in zip(block.keys, block.values, strict=True):
+                    if value is not None:
+                        self.set_attribute(key, value)
             return
-        self._keys = keys
-        self._values = values
+        self._known = blocks
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Set an attribute, within the limits of the provider."""
@@ -359,26 +373,25 @@ class RecordedSpan(LightSpan, ReadableSpan):
             described.update(attributes)
         self.add_event("exception", described, timestamp)
 
-    def end_known(self, keys: tuple[str, ...], values: tuple[Any, ...], end_time: int) -> None:
+    def end_known(self, blocks: tuple[Block, ...], end_time: int) -> None:
         """Set what is known and end; the short way of our own requests.
 
         Args:
-            keys: see :meth:`set_known`.
-            values: see :meth:`set_known`.
+            blocks: see :meth:`set_known`.
             end_time: nanoseconds since the epoch.
         """
         tracer = self._tracer
         if tracer.narrow or tracer.watched or self._end_time is not None:
-            self.set_known(keys, values)
+            self.set_known(*blocks)
             self.end(end_time)
             return
-        self._keys = keys
-        self._values = values
+        self._known = blocks
         self._end_time = end_time
         tracer.ended(self)
 
     def end(self, end_time: int | None = None) -> None:
         """End it; it goes to the exporters. The first call counts."""
+        self.unchanged = False
         with self._tracer.lock:
             first = self._end_time is None
             if first:
@@ -406,17 +419,110 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self._name!r}, context={self.get_span_context()!r})"
 
-    def _crowded_by(self, keys: tuple[str, ...]) -> bool:
+    def inherit(self, parent: RecordedSpan) -> RecordedSpan:
+        """Take over what all spans under a parent share with it.
+
+        Args:
+            parent: a span of this process.
+
+        Returns:
+            This span.
+        """
+        if parent._trace_state is not None:
+            self._trace_state = parent._trace_state
+        self._root = parent._root
+        return self
+
+    def _crowded_by(self, blocks: tuple[Block, ...]) -> bool:
         most = self._tracer.limits.max_span_attributes
-        return most is not None and len(self._extra or ()) + len(keys) > most
+        known = sum(len(block.keys) for block in blocks)
+        return most is not None and len(self._extra or ()) + known > most
 
     def _is_over(self, what: str) -> bool:
-        """Not to be asked with the tracer's lock held: a log handler may take its time, or another
-        lock, and all spans of the process would wait for it."""
+        """Return whether a change comes too late; otherwise note that there is one.
+
+        Not to be asked with the tracer's lock held: a log handler may take its time, or another
+        lock, and all spans of the process would wait for it.
+        """
         if self._end_time is None:
+            self.unchanged = False
             return False
         LOGGER.warning("setting the %s of a span that has ended", what)
         return True
+
+
+class RootSpan(RecordedSpan):
+    """The first span of a request in this process. It keeps the spans under it that have ended,
+    itself included, until the request ends.
+
+    Spans may end in any thread and after the request: ``append`` and ``pop`` of a list are atomic,
+    so each span is taken once, by the end of the request or by the span that was late. In a forked
+    child the request does not end: there each span is written when it ends. See
+    :class:`RecordedSpan` for the arguments.
+    """
+
+    _closed = False
+    _process: object
+    _ended: list[RecordedSpan]
+
+    @property
+    def _root(self) -> RootSpan:  # type: ignore[override]
+        return self  # not a field: an object that refers to itself waits for the garbage collector
+
+    def open(self, sink: SpanSink) -> None:
+        """Begin to keep spans.
+
+        Args:
+            sink: takes what is not kept.
+        """
+        self._process = sink.process
+        self._ended = []
+
+    def add(self, span: RecordedSpan, sink: SpanSink) -> None:
+        """Keep a span that ended, or write it at once after the end of the request.
+
+        Args:
+            span: under this one, or this one.
+            sink: takes what is not kept.
+        """
+        if self._process is not sink.process:
+            self.open(sink)  # keep nothing of another process, whose request this is
+            self._closed = True
+        self._ended.append(span)
+        if self._closed or len(self._ended) >= MAX_ENDED:
+            sink.write(self._pop())
+
+    def take(self, sink: SpanSink) -> list[RecordedSpan]:
+        """Return the spans that have ended, in the order of their ends: the request ended.
+
+        Args:
+            sink: takes the spans that are still to end.
+        """
+        if self._process is not sink.process:
+            self.open(sink)
+        self._closed = True
+        return self._pop() if self._ended else []
+
+    def _pop(self) -> list[RecordedSpan]:
+        taken: list[RecordedSpan] = []
+        spans = self._ended
+        while spans:
+            try:
+                taken.append(spans.pop())
+            except IndexError:
+                break  # another thread took the last one
+        taken.reverse()
+        return taken
+
+
+class SpanSink(Protocol):
+    """Takes the spans of a provider that have ended."""
+
+    process: object
+    """Stands for the process: another object in a forked child."""
+
+    def write(self, spans: Sequence[RecordedSpan], /) -> None:
+        """Take ended spans. Never blocks, never raises."""
 
 
 def _told(error: BaseException) -> str:

@@ -167,9 +167,7 @@ def observe_body(
     if kind is list or kind is tuple:
         if len(body) <= 1 and request.status:  # type: ignore[arg-type]
             # As with any last chunk: what is handed to the server has left the application.
-            for chunk in body:
-                request.sending(chunk)
-            request.finish()
+            request.sending_all(body)
             return body
         return ListBody(body, request)  # type: ignore[arg-type]
     if returned_by(environ.get("wsgi.file_wrapper"), body):

@@ -1,49 +1,58 @@
-"""The head of an answer: what its status and headers say of the request."""
+"""The head of a response: what its status and headers say of the request."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from avatar_telemetry.client.environ import text
 from avatar_telemetry.store import labels
 
-if TYPE_CHECKING:
-    from avatar_telemetry.wsgi.request import AvatarRequest
-
-# What a response header means to us, by its name as it was spelled; most applications spell a few.
-_MEANINGS: dict[str, str] = {}
+# The meaning of a response header by its name as it was spelled; most applications spell a few.
+_MEANINGS: dict[str, int] = {}
 _CODES: dict[str, str] = {}
 """Status line -> code, of the lines that applications send."""
-_LOOKED_AT = ("content-length", "content-type", "location")
+_OTHER, _TYPE, _LENGTH, _LOCATION = range(4)
+_LOOKED_AT = {"content-type": _TYPE, "content-length": _LENGTH, "location": _LOCATION}
 MAX_NAMES = 256
+MAX_LENGTH_DIGITS = 18
+"""Digits of a Content-Length that is believed: more than an int64 of OTLP holds is none."""
 
 
-def observe_head(request: AvatarRequest, status: str, headers: list[tuple[str, str]]) -> None:
-    """Keep what counts of a head. A later one, such as of an error page, takes its place.
+Head = tuple[str, str, str, str]
+"""Status code (``other`` where the status line has none), and the values of ``Content-Type``,
+``Location`` and ``Content-Length``, each empty where it is absent."""
+
+
+def observe_head(status: str, headers: list[tuple[str, str]]) -> Head:
+    """Return what counts of a head.
 
     Args:
-        request: that is answered.
-        status: status line without the protocol.
-        headers: as the application gave them; anything else than PEP 3333 asks for may raise.
+        status: the status line without the protocol.
+        headers: the headers as the application gave them; anything else than PEP 3333 asks for may
+            raise.
     """
-    request.status = _CODES.get(status) or _code(status)
-    request.content_type = request.location = ""
-    request.unsent = 0
-    request.announced = None
+    content_type = location = length = ""
+    meanings = _MEANINGS
     for name, value in headers:
-        meaning = _MEANINGS.get(name)
-        if meaning is None:
+        try:  # costs half of get()
+            meaning = meanings[name]
+        except KeyError:
             meaning = _meaning(name)
-        if meaning == "":
+        if not meaning:
             continue
-        if meaning == "content-type":
-            request.content_type = value
-        elif meaning == "location":
-            request.location = value
-        elif value.isdecimal():
-            request.announced = int(value)
-            request.unsent = 0 if request.method == "HEAD" else request.announced
-    request.response_headers = headers
+        if meaning == _TYPE:
+            content_type = value
+        elif meaning == _LENGTH:
+            length = value
+        else:
+            location = value
+    try:
+        return _CODES[status], content_type, location, length
+    except KeyError:
+        return _code(status), content_type, location, length
+
+
+def is_length(value: str) -> bool:
+    """Return whether a value of ``Content-Length`` is a number that can be."""
+    return value.isdecimal() and len(value) <= MAX_LENGTH_DIGITS
 
 
 def _code(status: str) -> str:
@@ -61,9 +70,8 @@ def _code(status: str) -> str:
     return code
 
 
-def _meaning(name: str) -> str:
-    lower = name.lower()
-    meaning = lower if lower in _LOOKED_AT else ""
+def _meaning(name: str) -> int:
+    meaning = _LOOKED_AT.get(name.lower(), _OTHER)
     if len(_MEANINGS) < MAX_NAMES:
         _MEANINGS[name] = meaning
     return meaning

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 from avatar_telemetry.client.environ import text
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.scrape.exposition import Access, MetricsPage
+from avatar_telemetry.scrape.exposition import Access
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
-from avatar_telemetry.wsgi.request import CURRENT, ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.wsgi.request import CONTEXT, CURRENT, ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.wsgi.server_timing import TimedRequest
-from avatar_telemetry.wsgi.switch import observe_switch, took_socket
+from avatar_telemetry.wsgi.switch import has_switched, took_socket
 from avatar_telemetry.wsgi.telemetry import Telemetry
-from avatar_telemetry.wsgi.upload import observe_upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -35,7 +34,7 @@ class Layer:
         page: answers a scrape.
     """
 
-    def __init__(self, telemetry: Telemetry, settings: Settings, page: MetricsPage) -> None:
+    def __init__(self, telemetry: Telemetry, settings: Settings, page: WSGIApplication) -> None:
         self.telemetry = telemetry
         self.page = page
         # No path where the page is off: an environ may lack an empty PATH_INFO (PEP 3333).
@@ -67,17 +66,8 @@ class Layer:
         if wrapper is not None and not isinstance(wrapper, type):
             watch_calls(environ, wrapper)
         if route.kind == "upload":
-            self._observe_upload(request, environ)
+            request.observe_upload(environ)
         return request
-
-    def _observe_upload(self, request: AvatarRequest, environ: WSGIEnvironment) -> None:
-        guard = self.telemetry.guard
-        try:
-            request.upload = observe_upload(
-                environ, lambda: guard.failed("upload"), request.route.fields
-            )
-        except Exception:  # noqa: BLE001 - the request is recorded without its files
-            guard.failed("upload")
 
 
 class TelemetryMiddleware:
@@ -102,7 +92,10 @@ class TelemetryMiddleware:
         request = layer.begin(environ, start_response)
         if request is None:
             return self.application(environ, start_response)
-        entered = request.enter()
+        # As AvatarRequest.enter and leave, which cost two calls.
+        context = request.context
+        token = CURRENT.set(request)
+        attached = None if context is None else CONTEXT.set(context)
         try:
             body = self.application(environ, request.start_response)
         except BaseException as error:
@@ -112,9 +105,11 @@ class TelemetryMiddleware:
                 request.failed(error)
             raise
         finally:
-            request.leave(entered)
-        if "HTTP_UPGRADE" in environ:
-            observe_switch(request, environ, body)
+            if attached is not None:
+                CONTEXT.reset(attached)
+            CURRENT.reset(token)
+        if "HTTP_UPGRADE" in environ and has_switched(request, environ, body):
+            request.switch()
         return observe_body(body, request, environ)
 
 

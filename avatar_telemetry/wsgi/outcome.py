@@ -1,50 +1,111 @@
-"""What became of a request, concluded once when it has ended, and what is counted for it."""
+"""The outcome of a request, concluded once when it has ended, and what is counted for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, IMPORTS, UPLOAD_SIZE, UPLOADS
-from avatar_telemetry.store.metrics import MAX_QUERY_LENGTH, Plan
+from avatar_telemetry.store.labels import FORMATS_BY_TYPE
+from avatar_telemetry.store.metrics import Metrics, Plan
 
 if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
 
 OPENED_AND_SAVED = frozenset(("open", "save"))
+MAX_CONCLUSIONS = 4096
+"""Conclusions that are kept. Clients choose a part of what they follow from."""
+# A longer query is more likely a stranger's invention than that of a page's picture.
+MAX_QUERY_LENGTH = 64
 
 
-def plan_of(request: AvatarRequest) -> Plan:
-    """The cells that a request is written into.
+@dataclass(frozen=True, slots=True, eq=False)
+class Conclusion:
+    """What follows from a request and its response. Each is equal to itself alone.
 
     Args:
-        request: that has ended. One for an avatar learns its size, picture and source here.
+        route: the route of the path.
+        method: the method, as a label.
+        status: the status code as the response had it; empty where it had none.
+        size: the edge in pixels of the picture that was asked for.
+        picture: the format of the picture that was given, or else asked for.
+        served: the format of the picture that was given; empty where none was.
+        cache: the result of the lookup in the avatar cache: ``hit``, ``miss`` or empty.
+        source: the source of a picture that was made.
+        generator: the name of the generator that made it.
     """
-    route = request.route
-    metrics = request.telemetry.metrics
-    if route.kind != "avatar":
-        status = labels.status(request.status)
-        return metrics.plan((request.method, status, route.template, "", "", "", ""))
-    answer = (
-        id(request.telemetry),  # another application of this process may have other sizes
-        route.template, request.method, request.status, request.query, request.content_type,
-        request.cache, request.generator, bool(request.outside_calls), request.image_steps_seen,
-        request.reported_source,
-    )  # fmt: skip
-    conclusion = metrics.conclusions.get(answer)
-    if conclusion is not None:
-        request.size, request.picture, request.source, plan = conclusion
-        return plan
-    plan = _conclude(request)
-    # Where no picture was given, the path has its say.
-    if labels.image_format(request.content_type) and len(request.query) <= MAX_QUERY_LENGTH:
-        metrics.remember(answer, (request.size, request.picture, request.source, plan))
-    return plan
+
+    route: Route
+    method: str
+    status: str
+    size: int | None = None
+    picture: str = ""
+    served: str = ""
+    cache: str = ""
+    source: str = ""
+    generator: str = ""
 
 
-def record_success(request: AvatarRequest) -> None:
-    """Count an upload, an import or an authentication attempt, and note whether it succeeded.
+Concluded = tuple[Conclusion, Plan]
+"""A conclusion, and the cells that the request is written into."""
+
+
+class Conclusions:
+    """The conclusions of the requests of one application, kept by what they follow from.
+
+    Args:
+        metrics: the requests are written into them; with their files the conclusions are dropped.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.known: dict[tuple[object, ...], Concluded] = {}
+        metrics.drop_with_files(self.known)
+        self.misses = 0
+        """Conclusions drawn so far."""
+
+    def of(self, request: AvatarRequest) -> Concluded:
+        """Return the conclusion of a request that ended."""
+        route = request.route
+        if route.kind != "avatar":
+            key: tuple[object, ...] = (
+                route.kind, route.template, route.operation, request.method, request.status
+            )  # fmt: skip
+            return self.known.get(key) or self._keep(key, _plain(request))
+        served = FORMATS_BY_TYPE.get(request.content_type)
+        if served is None:
+            served = labels.image_format(request.content_type)
+        picture = served or labels.suffix_format(request.path)
+        key = (
+            route.template, route.service, request.query, request.method, request.status, served,
+            picture, request.cache, request.generator, request.outside_calls > 0,
+            request.image_steps_seen, request.reported_source,
+        )  # fmt: skip
+        try:
+            return self.known[key]
+        except KeyError:
+            found = _avatar(request, served, picture)
+        self.misses += 1
+        if len(request.query) <= MAX_QUERY_LENGTH:
+            self._keep(key, found)
+        return found
+
+    def _keep(self, key: tuple[object, ...], conclusion: Concluded) -> Concluded:
+        if len(self.known) >= MAX_CONCLUSIONS:
+            self.known.clear()
+        self.known[key] = conclusion
+        return conclusion
+
+
+def undetermined(request: AvatarRequest) -> Conclusion:
+    """Return what is sure of a request that could not be counted."""
+    return Conclusion(request.route, request.method, request.status)
+
+
+def success_of(request: AvatarRequest) -> bool | None:
+    """Count an upload, an import or an authentication attempt, and return whether it succeeded.
 
     An upload counts where a file was seen, or where the application refused the form before it
     read any of it.
@@ -52,6 +113,9 @@ def record_success(request: AvatarRequest) -> None:
     Args:
         request: the request that ended, whose route has a success rule. The rule is the profile's
             and may raise.
+
+    Returns:
+        ``None`` where nothing was attempted.
     """
     route, metrics = request.route, request.telemetry.metrics
     success = request.reported_success
@@ -69,8 +133,7 @@ def record_success(request: AvatarRequest) -> None:
         metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
     upload = route.kind == "upload" and request.reported_success is None
     if success is None or (upload and not files and (success or not _is_unread(request))):
-        return
-    request.success = success
+        return None
     label = "true" if success else "false"
     if route.kind == "upload":
         kind = labels.upload_type(files[0][0]) if files else labels.OTHER
@@ -78,6 +141,7 @@ def record_success(request: AvatarRequest) -> None:
     else:
         instrument = AUTH_ATTEMPTS if route.kind == "auth" else IMPORTS
         metrics.count(instrument, route.operation, label)
+    return success
 
 
 def _is_unread(request: AvatarRequest) -> bool:
@@ -85,20 +149,28 @@ def _is_unread(request: AvatarRequest) -> bool:
     return request.upload is not None and not request.upload.bytes_read
 
 
-def _conclude(request: AvatarRequest) -> Plan:
-    """What was asked for and what was given."""
-    telemetry = request.telemetry
+def _plain(request: AvatarRequest) -> Concluded:
+    """The conclusion of a request that asked for no avatar."""
+    route, method, status = request.route, request.method, request.status
+    labelled = (method, labels.status(status), route.template, "", "", "", "")
+    return Conclusion(route, method, status), request.telemetry.metrics.plan(labelled)
+
+
+def _avatar(request: AvatarRequest, served: str, picture: str) -> Concluded:
+    """The conclusion of a request that asked for an avatar."""
+    telemetry, route, method = request.telemetry, request.route, request.method
     status = labels.status(request.status)
-    picture = labels.image_format(request.content_type)
-    request.size = telemetry.profile.size(request.query)
-    if picture and status == "200":
-        request.source = _source(request)
-    request.picture = picture or labels.suffix_format(request.path)
-    return telemetry.metrics.plan((
-        request.method, status, request.route.template,
-        labels.size_label(request.size, telemetry.sizes), request.picture, request.cache,
-        request.source,
-    ))  # fmt: skip
+    size = telemetry.profile.size(request.query)
+    source = _source(request) if served and status == "200" else ""
+    pixels = labels.size_label(size, telemetry.sizes)
+    plan = telemetry.metrics.plan(
+        (method, status, route.template, pixels, picture, request.cache, source)
+    )
+    found = Conclusion(
+        route, method, request.status, size, picture, served, request.cache, source,
+        request.generator,
+    )  # fmt: skip
+    return found, plan
 
 
 def _source(request: AvatarRequest) -> str:

@@ -13,12 +13,13 @@ from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry.client.environ import as_text, text
 from avatar_telemetry.client.privacy import decoded
 from avatar_telemetry.client.scrub import Sent, words_of
+from avatar_telemetry.otel_private import context_variable
 from avatar_telemetry.profile import Route
 from avatar_telemetry.store import labels
 from avatar_telemetry.store.instruments import (
@@ -29,28 +30,34 @@ from avatar_telemetry.store.instruments import (
     OUTSIDE_DURATION,
     OUTSIDE_REQUESTS,
 )
-from avatar_telemetry.wsgi.head import observe_head
-from avatar_telemetry.wsgi.outcome import plan_of, record_success
-from avatar_telemetry.wsgi.request_spans import RequestSpans, RequestTracing, operation_name
+from avatar_telemetry.wsgi.head import is_length, observe_head
+from avatar_telemetry.wsgi.names import name_of, operation_name
+from avatar_telemetry.wsgi.outcome import Conclusion, success_of
+from avatar_telemetry.wsgi.upload import Upload, observe_upload
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from avatar_telemetry.guard import Guard
+    from avatar_telemetry.tracing.blocks import Block
     from avatar_telemetry.tracing.provider import LightTracer
+    from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing
     from avatar_telemetry.wsgi.telemetry import Telemetry
-    from avatar_telemetry.wsgi.upload import Upload
 
 Write = Callable[[bytes], object]
 
 CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request", default=None)
 """Set only while application code runs; whoever sets it resets it in the same call."""
 
+CONTEXT = context_variable()
+"""OpenTelemetry's current context, set and reset with the request where its spans are recorded."""
+
 ENVIRON_KEY = "avatar_telemetry.request"
 """The request in its environ; its text is what became of it, for access logs."""
 TRACE_ID_KEY = "avatar_telemetry.trace_id"
 """The trace id in the environ, 32 hexadecimal digits, for access logs."""
 SERVER_ERROR = "500"
+NO_STEPS: frozenset[str] = frozenset()
 CHUNKED = "HTTP_TRANSFER_ENCODING"
 
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
@@ -70,12 +77,13 @@ def sent_by_client() -> Sent | None:
     if request is None:
         return None
     path, template = decoded(request.path), request.route.template
-    cookie = text(request.cookie) if request.cookie else ""
+    cookies, body = request.sent_by_client
+    cookie = text(cookies) if cookies else ""
     words = words_of(path, decoded(request.query), decoded(cookie))
     routes = request.telemetry.profile.routes
     ours = _words_of_template(template).union(*(_words_of_template(r.template) for r in routes))
     words = frozenset(word for word in words if word.lower() not in ours)
-    return Sent(path, template, words, request.body not in (None, "", "0"))
+    return Sent(path, template, words, body not in (None, "", "0"))
 
 
 def current_request() -> AvatarRequest | None:
@@ -93,38 +101,16 @@ class AvatarRequest:
         start_response: the server's.
     """
 
-    # Defaults of the class: what most requests never have costs them nothing.
-    status = ""
-    size: int | None = None
-    picture = ""
-    cache: Literal["", "hit", "miss"] = ""
-    source = ""
-    success: bool | None = None
-    generator = ""
-    outside_calls = 0
-    outside_documents = 0
-    db_queries = 0
-    upload: Upload | None = None
-    error: BaseException | None = None
-    image_steps = 0
-    reported_source = ""
-    reported_success: bool | None = None
-    reported_file: tuple[str, int] | None = None
-    services_seen: Counter[str] | None = None
-    tracer: LightTracer | None = None
-    finished = False
-    first_byte = 0.0
-    sent = 0
-    announced: int | None = None
-    response_headers: Iterable[tuple[str, str]] = ()
-    image_steps_seen: frozenset[str] = frozenset()
-    content_type = ""
-    location = ""
-    unsent = 0
-    _send_error: BaseException | None = None
-    _server_write: Write | None = None
-    _context: Context | None = None
-    _spans: RequestSpans | None = None
+    # An instance without slots keeps 29 attributes in place; one more makes each of them slower.
+    # Defaults of the class are slow to read.
+    __slots__ = (
+        "_alone", "_send_error", "_server_start_response", "_server_write", "cache", "conclusion",
+        "content_type", "context", "db_queries", "error", "finished", "first_byte", "generator",
+        "image_steps", "image_steps_seen", "length", "location", "method", "outside_calls",
+        "outside_documents", "path", "query", "recorded", "reported_file", "reported_source",
+        "reported_success", "response_headers", "route", "sent", "sent_by_client", "services_seen",
+        "started", "status", "success", "telemetry", "unsent", "upload", "view",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -135,35 +121,80 @@ class AvatarRequest:
     ) -> None:
         self.telemetry = telemetry
         self._server_start_response = start_response
-        method = environ.get("REQUEST_METHOD", "")
-        path = environ.get("PATH_INFO", "")
-        query = environ.get("QUERY_STRING", "")
+        try:  # costs half of get()
+            method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+            query = environ["QUERY_STRING"]
+        except KeyError:
+            method, path, query = map(environ.get, ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
         if not (type(method) is type(path) is type(query) is str):
             method, path, query = text(method), text(path), text(query)
-        self.method = labels.method(method)
+        self.method = labels.KNOWN_METHODS.get(method) or labels.OTHER
         self.path: str = path
         self.query: str = query
-        self.cookie: object = environ.get("HTTP_COOKIE")
-        self.body: object = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
+        body = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
+        self.sent_by_client: tuple[object, object] = (environ.get("HTTP_COOKIE"), body)
         self.route = route
+        self.status = self.content_type = self.location = self.length = ""
+        self.cache: Literal["", "hit", "miss"] = ""
+        self.generator = self.reported_source = ""
+        self.outside_calls = self.outside_documents = self.db_queries = 0
+        self.sent = self.image_steps = 0
+        self.unsent: int | None = 0
+        self.image_steps_seen: frozenset[str] = NO_STEPS
+        self.first_byte = 0.0
+        self.finished = False
+        self.error: BaseException | None = None
+        self.conclusion: Conclusion | None = None
+        self.success: bool | None = None
+        self.reported_success: bool | None = None
+        self.reported_file: tuple[str, int] | None = None
+        self.services_seen: Counter[str] | None = None
+        self.upload: Upload | None = None
+        self.view: Block | None = None
+        self.response_headers: Iterable[tuple[str, str]] = ()
+        self._server_write: Write | None = None
+        self._send_error: BaseException | None = None
+        self.context: Context | None = None
+        self.recorded: Recorded | None = None
+        self._alone = not environ.get("wsgi.multithread", True)
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
         self.started = perf_counter()
-        telemetry.metrics.started(self.started)
+        telemetry.metrics.started(self.started, self._alone)
 
     def __str__(self) -> str:
-        return operation_name(self)
+        if self.conclusion is not None:
+            return name_of(self.conclusion, self.success)
+        # For an access log that does not wait for the end of a file.
+        status, cache, success = self.status, self.cache, self.success
+        return operation_name(self.route, self.method, status, cache, success, "avatar.serve")
+
+    @property
+    def tracer(self) -> LightTracer | None:
+        """Makes spans inside of this request, if they are recorded."""
+        tracing = self.telemetry.tracing
+        return tracing.tracer if self.recorded is not None and tracing is not None else None
+
+    @property
+    def announced(self) -> int | None:
+        """The length of the body as the head of the response has it."""
+        return int(self.length) if is_length(self.length) else None
+
+    @property
+    def source(self) -> str:
+        """The source of the picture that was made, once the request has ended."""
+        return self.conclusion.source if self.conclusion is not None else ""
 
     def enter(self) -> Entered:
         """Code of the application is about to run: it finds this request, and its span."""
-        context = self._context
-        return CURRENT.set(self), None if context is None else attach(context)
+        context = self.context
+        return CURRENT.set(self), None if context is None else CONTEXT.set(context)
 
     def leave(self, entered: Entered) -> None:
         """It has run; to be called in the same function as :meth:`enter`."""
         token, attached = entered
         if attached is not None:
-            detach(attached)
+            CONTEXT.reset(attached)
         CURRENT.reset(token)
 
     def start_response(
@@ -178,7 +209,12 @@ class AvatarRequest:
         else:
             write = self._server_start_response(status, response_headers)
         try:
-            observe_head(self, status, response_headers)
+            # A later head, such as of an error page, takes the place of an earlier one.
+            self.status, self.content_type, self.location, self.length = observe_head(
+                status, response_headers
+            )
+            self.response_headers = response_headers
+            self.unsent = None
         except Exception:  # noqa: BLE001 - an application may send what it likes
             self.telemetry.guard.failed("start_response")
         self._server_write = write
@@ -201,8 +237,8 @@ class AvatarRequest:
     def sending(self, data: bytes) -> None:
         """Data of the application is about to go to the client.
 
-        With the last byte that ``Content-Length`` announced, the client has its whole answer: the
-        request ends before that, so that no worker can die between an answer and its count.
+        With the last byte that ``Content-Length`` announced, the client has its whole response: the
+        request ends before that, so that no worker can die between a response and its count.
 
         Args:
             data: what the application gave. What is no bytes is the server's to refuse.
@@ -213,13 +249,29 @@ class AvatarRequest:
             return
         if not size:
             return
-        if not self.first_byte:
-            self.first_byte = perf_counter()
         self.sent += size
+        if self.unsent is None:
+            self.unsent = 0 if self.method == "HEAD" else self.announced or 0
         if self.unsent:
             self.unsent -= size
             if self.unsent <= 0:
                 self.finish()
+                return
+        if not self.first_byte:
+            self.first_byte = perf_counter()
+
+    def sending_all(self, chunks: Iterable[bytes]) -> None:
+        """All data of the response, which is made already, is about to go to the client.
+
+        Args:
+            chunks: at most one; see :meth:`sending`.
+        """
+        for data in chunks:
+            try:
+                self.sent += len(data)
+            except Exception:  # noqa: BLE001 - the application's object
+                break
+        self.finish()
 
     def cache_lookup(self, cache: str, *, hit: bool) -> None:
         """A cache was asked. Only the first look-up of the avatar cache says hit or miss.
@@ -286,12 +338,13 @@ class AvatarRequest:
             view: its name.
         """
         profile = self.telemetry.profile
+        route = None
         if profile.application_routes and self.route is profile.other:
             self.route = _route_of(template)
-            if self._spans is not None:
-                self._spans.server.set_attribute("http.route", template)
-        if self._spans is not None:
-            self._spans.server.set_attribute("ivatar.view", view)
+            route = template
+        tracing = self.telemetry.tracing
+        if self.recorded is not None and tracing is not None:
+            self.view = tracing.view(self.recorded[2], route, view)
 
     def wanted_size(self) -> int | None:
         """The edge in pixels of the picture that it asks for."""
@@ -304,9 +357,71 @@ class AvatarRequest:
             key: its name.
             value: a text, number or truth, or a list of one kind of these; it leaves as it is.
         """
-        if self._spans is not None:
+        if self.recorded is not None:
             with self.telemetry.guard.at("spans"):
-                self._spans.server.set_attribute(key, value)
+                self.recorded[0].set_attribute(key, value)
+
+    def report_source(self, source: str) -> bool:
+        """Take over the source of a picture that the application reports.
+
+        Args:
+            source: one of the label's values.
+
+        Returns:
+            Whether this request counts the picture, or has counted it.
+        """
+        if self.reported_source or self.source:
+            return True
+        self.reported_source = source
+        return not self.finished
+
+    def report_lookup(self, found: Literal["hit", "miss"]) -> bool:
+        """Take over a lookup in the avatar cache; see :meth:`report_source`. The first one counts,
+        whoever reports it."""
+        if self.cache:
+            return True
+        self.cache = found
+        return not self.finished
+
+    def report_outside_call(self, service: str) -> bool:
+        """Note that the application reports a call of an outside service.
+
+        Args:
+            service: one of the label's values.
+
+        Returns:
+            Whether a probe has counted the call.
+        """
+        if self.services_seen and self.services_seen[service]:
+            self.services_seen[service] -= 1
+            return True
+        self.outside_calls += 1
+        return False
+
+    def report_attempt(self, success: bool, file: tuple[str, int] | None) -> bool:
+        """Take over whether an attempt succeeded; see :meth:`report_source`.
+
+        Args:
+            success: whether it did.
+            file: Content-Type and bytes of an uploaded file.
+        """
+        if self.reported_success is not None or self.success is not None:
+            return True
+        self.reported_success = success
+        self.reported_file = file
+        return not self.finished
+
+    def observe_upload(self, environ: WSGIEnvironment) -> None:
+        """Observe what the application reads of an upload.
+
+        Args:
+            environ: the WSGI environment.
+        """
+        guard = self.telemetry.guard
+        try:
+            self.upload = observe_upload(environ, lambda: guard.failed("upload"), self.route.fields)
+        except Exception:  # noqa: BLE001 - the request is recorded without its files
+            guard.failed("upload")
 
     def application_error(self, error: BaseException) -> None:
         """The application answers an exception by itself, with an error page.
@@ -346,9 +461,13 @@ class AvatarRequest:
             self.error = error
         self.finish()
 
+    def switch(self) -> None:
+        """The application took the connection and switched its protocol."""
+        self.status = labels.SWITCHED
+
     def switched(self) -> None:
         """The connection that the application took has ended."""
-        self.status = labels.SWITCHED
+        self.switch()
         self.finish()
 
     def finish(self) -> None:
@@ -357,44 +476,42 @@ class AvatarRequest:
             return
         self.finished = True
         duration = perf_counter() - self.started
+        telemetry = self.telemetry
         try:
             first_byte = self.first_byte - self.started if self.first_byte else duration
-            self.telemetry.metrics.finished(plan_of(self), duration, first_byte)
-        except Exception:  # noqa: BLE001 - the answer has been given; nothing may break it now
-            self.telemetry.guard.failed("finish")
-            self.telemetry.metrics.abandoned()
+            self.conclusion, plan = telemetry.conclusions.of(self)
+            telemetry.metrics.finished(plan, duration, first_byte, self._alone)
+        except Exception:  # noqa: BLE001 - the response has been given; nothing may break it now
+            telemetry.guard.failed("finish")
+            telemetry.metrics.abandoned()
         if self.route.succeeded is not None:
             try:
-                record_success(self)
+                self.success = success_of(self)
             except Exception:  # noqa: BLE001 - a rule of the user's profile
-                self.telemetry.guard.failed("succeeded")
-        if self._spans is not None:
-            self._end_spans(self._spans, duration)
+                telemetry.guard.failed("succeeded")
+        if self.recorded is not None and telemetry.tracing is not None:
+            self._end_spans(telemetry.tracing, self.recorded, duration)
         self.error = None  # its traceback holds the frames that hold this request
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
         try:
             try:
-                spans = tracing.begin(environ, self.route, self.method)
+                started = tracing.begin(environ, self.route, self.method)
             except (AttributeError, TypeError):  # a value that is no text; no span has begun
-                spans = tracing.begin(as_text(environ), self.route, self.method)
+                started = tracing.begin(as_text(environ), self.route, self.method)
         except Exception:  # noqa: BLE001 - the request goes on without spans
             self.telemetry.guard.failed("spans")
             return
-        if spans is None:
-            return
-        self._context = spans.context
-        environ[TRACE_ID_KEY] = f"{spans.server.trace_id:032x}"
-        if isinstance(spans, RequestSpans):
-            self._spans = spans
-            self.tracer = tracing.tracer
+        if started is not None:
+            server, self.context, self.recorded = started
+            environ[TRACE_ID_KEY] = server._trace_id.hex()
 
-    def _end_spans(self, spans: RequestSpans, duration: float) -> None:
-        self._spans = self.tracer = None
+    def _end_spans(self, tracing: RequestTracing, recorded: Recorded, duration: float) -> None:
+        self.recorded = None
         # The message of an exception is scrubbed of what this request holds.
         token = None if self.error is None else CURRENT.set(self)
         try:
-            spans.end(self, duration)
+            tracing.end(self, recorded, duration)
         except Exception:  # noqa: BLE001 - a span processor of the user's may raise
             self.telemetry.guard.failed("spans")
         finally:

@@ -1,171 +1,83 @@
 """The spans of one request: a server span, and in it the span of what the request is for.
 
-spans = tracing.begin(environ, route)
-context_api.attach(spans.context)      # while the application's code runs
-spans.end(outcome, end_time)           # names and attributes are told at the end, all at once
+server, context, recorded = tracing.begin(environ, route, method)
+context_api.attach(context)                    # while the application's code runs
+tracing.end(request, recorded, duration)       # names and attributes are set at the end
+
+A common request is never made of attributes: its spans are joined from blocks that are encoded
+already, one for each target, user agent, address, person, size and outcome. The spans of any other
+request take the general encoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
 from time import time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import set_span_in_context
 
 from avatar_telemetry.client.environ import as_text
 from avatar_telemetry.client.excluded import ExcludedUrls
 from avatar_telemetry.client.headers import HeaderCapture
 from avatar_telemetry.client.privacy import Privacy, decoded
-from avatar_telemetry.client.semconv import FILE_NAMES, OTHER_METHOD, HttpAttributes, Values
+from avatar_telemetry.client.semconv import (
+    ADDRESS_NAMES,
+    AGENT_NAMES,
+    FILE_NAMES,
+    SIZE_NAMES,
+    TARGET_NAMES,
+    HttpAttributes,
+    Peer,
+    RawTarget,
+)
+from avatar_telemetry.config.settings import Semconv
 from avatar_telemetry.log import debug, debugging
-from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.store.labels import OTHER, STATUSES, image_format
+from avatar_telemetry.memo import Memo
+from avatar_telemetry.otel_private import span_key
+from avatar_telemetry.profile import Kind, Profile, Route
+from avatar_telemetry.store.labels import OTHER
+from avatar_telemetry.tracing.blocks import EMPTY, Block
+from avatar_telemetry.tracing.encoder import pack_times
+from avatar_telemetry.tracing.span import UNSET, RootSpan
+from avatar_telemetry.tracing.writer import ITEM_HEADS, SPANS, SpanWriter, pack_section
+from avatar_telemetry.wsgi.endings import (
+    PERSONAL_NAMES,
+    QUERIES_NAMES,
+    Ending,
+    make_ending,
+)
+from avatar_telemetry.wsgi.head import is_length
+from avatar_telemetry.wsgi.names import error_type, has_operation, server_name
+from avatar_telemetry.wsgi.outcome import Conclusion, undetermined
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-    from avatar_telemetry.tracing.incoming import Caller, Incoming
+    from avatar_telemetry.tracing.incoming import Incoming
     from avatar_telemetry.tracing.provider import LightTracer
-    from avatar_telemetry.tracing.span import LightSpan, RecordedSpan
+    from avatar_telemetry.tracing.span import LightSpan, RecordedSpan, SpanSink, UnsampledSpan
     from avatar_telemetry.wsgi.request import AvatarRequest
     from avatar_telemetry.wsgi.upload import Upload
 
-Personal = tuple["str | None", "str | None"]
-"""Attribute values of a digest and of an e-mail address."""
-ERROR = Status(StatusCode.ERROR)
 MAX_REMEMBERED = 1024
-"""Paths whose personal part is kept as it is told."""
+"""Blocks in each half of a memo."""
 MAX_REMEMBERED_LENGTH = 128
-"""Characters of such a path; an avatar's has 72."""
-SERVER_NAMES = (
-    "ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format", "ivatar.avatar_digest",
-    "ivatar.avatar_email", "ivatar.db.queries",
-)  # fmt: skip
-OPERATION_NAMES = (
-    "ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format", "ivatar.avatar_digest",
-    "ivatar.avatar_email", "ivatar.avatar_cache", "ivatar.avatar_source",
-    "ivatar.avatar_generator", "ivatar.operation", "ivatar.success", *FILE_NAMES, "error.type",
-)  # fmt: skip
-"""Attributes of the operation span; what does not concern it is absent."""
+"""Characters of a path whose personal part is kept; an avatar's has 72."""
+MAX_AGENT_LENGTH = 256
+"""Characters of a user agent that is kept."""
+VIEW_NAMES = ("http.route", "ivatar.view")
+WITHOUT_BODY = frozenset(("204", "304"))
+"""Their Content-Length is that of another response (RFC 9110, section 8.6)."""
 
-
-class RequestSpans:
-    """The spans of a request that is under way.
-
-    Args:
-        tracing: what it was begun with.
-        server: its server span.
-        operation: the span inside, if this kind of request has one.
-        context: that is current while the application's code runs.
-        begun: the request's HTTP attributes.
-        personal: what the path says of a person.
-    """
-
-    __slots__ = ("_begun", "_operation", "_personal", "_tracing", "context", "server")
-
-    def __init__(
-        self,
-        tracing: RequestTracing,
-        server: RecordedSpan,
-        operation: RecordedSpan | None,
-        context: Context,
-        begun: Values,
-        personal: Personal,
-    ) -> None:
-        self._tracing = tracing
-        self._operation = operation
-        self._begun = begun
-        self._personal = personal
-        self.server = server
-        self.context = context
-
-    def end(self, request: AvatarRequest, duration: float) -> None:
-        """End the spans.
-
-        Args:
-            request: that has ended; it knows what became of it.
-            duration: seconds since its start.
-        """
-        server = self.server
-        end_time = server._start_time + int(duration * 1e9)
-        error_type = self._error_type(request)
-        avatar = (request.size, request.picture or None, *self._personal)
-        if self._operation is not None:
-            self._end_operation(self._operation, request, avatar, error_type, end_time)
-        tracing, route = self._tracing, request.route
-        method = request.method
-        if method == OTHER and tracing.http.all_methods:
-            method = tracing.http.method_of(self._begun)
-        server._name = server_name(method, route.template)
-        if tracing.captures_response:
-            server.set_attributes(tracing.response_headers.of(request.response_headers))
-        if request.error is not None:
-            server.record_exception(request.error)
-        if error_type is not None:
-            server.set_status(ERROR)
-        server.end_known(
-            tracing.server_names,
-            (
-                *tracing.http.values(
-                    self._begun, status_code(request.status), response_size(request), error_type
-                ),
-                route.kind, *avatar, request.db_queries or None,
-            ),
-            end_time,
-        )  # fmt: skip
-
-    def _end_operation(
-        self,
-        operation: RecordedSpan,
-        request: AvatarRequest,
-        avatar: tuple[Any, ...],
-        error_type: str | None,
-        end_time: int,
-    ) -> None:
-        route = request.route
-        operation._name = operation_name(request)
-        if error_type is not None:
-            operation.set_status(ERROR)
-        operation.end_known(
-            OPERATION_NAMES,
-            (
-                route.kind, *avatar, request.cache or None, request.source or None,
-                request.generator or None,
-                route.operation or None, request.success, *self._tracing.file(request.upload),
-                error_type,
-            ),
-            end_time,
-        )  # fmt: skip
-
-    def _error_type(self, request: AvatarRequest) -> str | None:
-        """``error.type`` (semantic conventions, HTTP spans, "Status"): of a 5xx the exception's
-        type or the status, and ``_OTHER`` of a status that cannot be interpreted, which is an
-        error, too. An exception that the application has met and answered otherwise is an event,
-        not a failure.
-
-        https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
-        """
-        status = request.status
-        if status in _NO_ERROR:
-            return None
-        if request.error is not None:
-            return self._tracing.privacy.exception(request.error)[0]
-        return status if status in _CODES else UNKNOWN_ERROR
-
-
-class Unrecorded(NamedTuple):
-    """A request whose trace is not sampled.
-
-    Args:
-        server: hands the trace's identity on.
-        context: that is current while the application's code runs.
-    """
-
-    server: LightSpan
-    context: Context
+Begun = tuple[Block, Block, Block, Block]
+"""The blocks of target, user agent, addresses, and of what the path says of a person."""
+Recorded = tuple[RootSpan, "RecordedSpan | None", Begun]
+"""The server span, the span inside, if this kind of request has one, and what is known of both from
+the start."""
+Started = tuple["RootSpan | UnsampledSpan", Context, "Recorded | None"]
+"""The server span, the context while the application's code runs, and the spans if they are
+recorded."""
 
 
 class RequestTracing:
@@ -180,6 +92,7 @@ class RequestTracing:
         excluded: requests without spans.
         request_headers: those that are put on the span.
         response_headers: likewise.
+        sink: takes the spans when the request ends.
     """
 
     def __init__(
@@ -192,27 +105,70 @@ class RequestTracing:
         excluded: ExcludedUrls,
         request_headers: HeaderCapture,
         response_headers: HeaderCapture,
+        sink: SpanSink,
     ) -> None:
         self.tracer = tracer
         self.http = http
         self.privacy = privacy
-        self.response_headers = response_headers
-        self.server_names = (*http.names, *SERVER_NAMES)
+        self._response_headers = response_headers
         self._incoming = incoming
         self._profile = profile
         self._excluded = excluded
         self._request_headers = request_headers
-        self.captures_response = bool(response_headers)
+        self._captures_response = bool(response_headers)
         self._captures_request = bool(request_headers)
         self._excludes = bool(excluded)
         # The application has configured its logging by now; asked for every request it would cost
         # as much as the sampler.
         self._tells = debugging()
-        self._personal_of: dict[str, Personal] = {}
+        self._sink = sink
+        self._span_key = span_key()
+        self._writer: SpanWriter | None = None
+        """Takes spans that are joined from blocks."""
+        if isinstance(sink, SpanWriter) and not tracer.narrow and not self._captures_response:
+            self._writer = sink
+            self._scope = sink.scope(tracer.origin)
+        self._make_memos(http.mode)
 
-    def begin(
-        self, environ: WSGIEnvironment, route: Route, method: str
-    ) -> RequestSpans | Unrecorded | None:
+    def _make_memos(self, mode: Semconv) -> None:
+        http = self.http
+        self.targets: Memo[RawTarget, Block] = Memo(
+            lambda key: Block(TARGET_NAMES[mode], http.target(key)), MAX_REMEMBERED, http.keeps
+        )
+        self.agents: Memo[str, Block] = Memo(
+            lambda key: Block(AGENT_NAMES[mode], http.agent(key)),
+            MAX_REMEMBERED, lambda key: len(key) <= MAX_AGENT_LENGTH,
+        )  # fmt: skip
+        self.addresses: Memo[Peer, Block] = Memo(
+            lambda key: Block(ADDRESS_NAMES[mode], http.address(key)), MAX_REMEMBERED
+        )
+        self.people: Memo[str, Block] = Memo(
+            self._find_personal, MAX_REMEMBERED, lambda path: len(path) <= MAX_REMEMBERED_LENGTH
+        )
+        self.endings: Memo[Conclusion | tuple[Conclusion, bool], Ending] = Memo(
+            self._make_ending, MAX_REMEMBERED
+        )
+        self._names: Memo[tuple[str, Kind, str], tuple[str, str]] = Memo(
+            lambda key: (server_name(key[0], key[2]), key[1] * has_operation(key[1], key[0])),
+            MAX_REMEMBERED,
+        )
+        self._sent: Memo[int, Block] = Memo(
+            lambda size: Block(SIZE_NAMES[mode], http.size(size)), MAX_REMEMBERED
+        )
+        self.sizes: Memo[str, Block | None] = Memo(
+            lambda length: (
+                Block(SIZE_NAMES[mode], http.size(int(length))) if is_length(length) else None
+            ),
+            MAX_REMEMBERED,
+        )
+        self.queries: Memo[int, Block] = Memo(
+            lambda number: Block(QUERIES_NAMES, (number or None,)), MAX_REMEMBERED
+        )
+        self.views: Memo[tuple[str | None, str], Block] = Memo(
+            lambda view: Block(VIEW_NAMES, view), MAX_REMEMBERED
+        )
+
+    def begin(self, environ: WSGIEnvironment, route: Route, method: str) -> Started | None:
         """Start the spans of a request.
 
         Args:
@@ -225,46 +181,159 @@ class RequestTracing:
         """
         if self._excludes and self._excluded.contains(environ):
             return None
-        caller = self._incoming.caller(environ)
-        now = time_ns()
-        name = server_name(method, route.template)
-        server = self.tracer.start_root(name, SpanKind.SERVER, now, caller.parent, caller.context)
+        parent, link, context = self._incoming.caller(environ)
+        name, inner = self._names[method, route.kind, route.template]
+        server, operation = self.tracer.start_request(name, inner, time_ns(), parent, context)
         if self._tells:
             _tell(name, server)
-        if not server.is_recording():
-            return Unrecorded(server, set_span_in_context(server, caller.context))
-        recorded: RecordedSpan = server  # type: ignore[assignment]
-        return self._begin_recorded(recorded, environ, route, method, now, caller)
-
-    def _begin_recorded(
-        self,
-        server: RecordedSpan,
-        environ: WSGIEnvironment,
-        route: Route,
-        method: str,
-        now: int,
-        caller: Caller,
-    ) -> RequestSpans:
-        if caller.link is not None:
-            server.add_link(caller.link)
+        if type(server) is not RootSpan:  # isinstance() of an abstract class is slow
+            return server, self._context(server, context), None
+        if link is not None:
+            server.add_link(link)
         if self._captures_request:
             server.set_attributes(self._request_headers.of_request(environ))
-        kind = route.kind
-        operation = None
-        if kind in _WITH_OPERATION and (kind != "avatar" or method in _ASKS_FOR_AVATAR):
-            operation = self.tracer.start_child(kind, server, now, caller.context)
         try:
-            begun, personal = self._read(environ, route)
+            begun = self._read(environ, route)
         except (AttributeError, TypeError):  # a value that is no text; the spans have begun
-            begun, personal = self._read(as_text(environ), route)
-        context = set_span_in_context(operation or server, caller.context)
-        return RequestSpans(self, server, operation, context, begun, personal)
+            begun = self._read(as_text(environ), route)
+        return server, self._context(operation or server, context), (server, operation, begun)
 
-    def _read(self, environ: WSGIEnvironment, route: Route) -> tuple[Values, Personal]:
-        personal: Personal = (None, None)
-        if route.reveals:
-            personal = self._personal(route, environ.get("PATH_INFO", ""))
-        return self.http.start(environ, route.template), personal
+    def end(self, request: AvatarRequest, recorded: Recorded, duration: float) -> None:
+        """End the spans of a request, and write all of them.
+
+        Args:
+            request: the request that ended; it knows what became of it.
+            recorded: its spans.
+            duration: seconds since its start.
+        """
+        server, operation, _ = recorded
+        end_time = server._start_time + int(duration * 1e9)
+        conclusion = request.conclusion or undetermined(request)
+        writer = self._writer
+        if (
+            writer is not None
+            and server.unchanged
+            and (operation is None or operation.unchanged)
+            and server._parent_span is None
+            and request.error is None
+            and request.upload is None
+            and conclusion.method != OTHER
+            and not self.tracer.watched
+        ):
+            items, encoded = self._join(request, conclusion, recorded, end_time)
+            others = server.take(writer)
+            if others:
+                writer.write(others, (server.origin, items, encoded))
+            else:
+                scope = self._scope
+                payload = pack_section(len(scope), len(encoded)) + scope + encoded
+                writer.put(SPANS, items, payload)
+            return
+        try:
+            self._end_each(request, conclusion, recorded, end_time)
+        finally:
+            spans = server.take(self._sink)
+            if spans:
+                self._sink.write(spans)
+
+    def _join(
+        self, request: AvatarRequest, conclusion: Conclusion, recorded: Recorded, end_time: int
+    ) -> tuple[int, bytes]:
+        """Return how many spans a request has, of which nobody has changed one, and their bytes."""
+        server, operation, (target, agent, address, person) = recorded
+        success = request.success
+        ending = self.endings[conclusion if success is None else (conclusion, success)]
+        trace_id, server_id = server._trace_id, server._span_id
+        times = pack_times(0x39, server._start_time, 0x41, end_time)
+        own, inner = ending.server, ending.operation
+        view, queries = request.view, request.db_queries
+        server_part = b"".join((
+            b"\x12\x08", server_id, own.head, times, own.block.data, target.data, agent.data,
+            address.data, view.data if view is not None else b"", person.data,
+            self._size(request).data, self.queries[queries].data if queries else b"", own.tail,
+        ))  # fmt: skip
+        # What the head has of the span, key and value of the trace id, are 18 bytes.
+        head = ITEM_HEADS[len(server_part) + 18]
+        if operation is None or inner is None:
+            return 1, head + trace_id + server_part
+        operation_part = b"".join((
+            b"\x12\x08", operation._span_id, b"\x22\x08", server_id, inner.head, times,
+            inner.block.data, person.data, inner.tail,
+        ))  # fmt: skip
+        inner_head = ITEM_HEADS[len(operation_part) + 18]
+        parts = (inner_head, trace_id, operation_part, head, trace_id, server_part)
+        return 2, b"".join(parts)
+
+    def _end_each(
+        self, request: AvatarRequest, conclusion: Conclusion, recorded: Recorded, end_time: int
+    ) -> None:
+        """End the spans one by one, as objects."""
+        server, operation, (target, agent, address, person) = recorded
+        ending = make_ending(self.http, conclusion, request.success, self._error_type(request))
+        own, inner = ending.server, ending.operation
+        if operation is not None and inner is not None:
+            operation._name = inner.name
+            if inner.status is not UNSET:
+                operation.set_status(inner.status)
+            file = Block(FILE_NAMES, self.file(request.upload))
+            operation.end_known((inner.block, person, file), end_time)
+        server._name = own.name
+        if conclusion.method == OTHER and self.http.all_methods:
+            server._name = server_name(str(target.values[0]), request.route.template)
+        if self._captures_response:
+            server.set_attributes(self._response_headers.of(request.response_headers))
+        if request.error is not None:
+            server.record_exception(request.error)
+        if own.status is not UNSET:
+            server.set_status(own.status)
+        blocks = (
+            own.block, target, agent, address, request.view or EMPTY, person, self._size(request),
+            self.queries[request.db_queries],
+        )  # fmt: skip
+        server.end_known(blocks, end_time)
+
+    def _make_ending(self, key: Conclusion | tuple[Conclusion, bool]) -> Ending:
+        conclusion, success = (key, None) if isinstance(key, Conclusion) else key
+        return make_ending(self.http, conclusion, success, error_type(conclusion.status))
+
+    def _error_type(self, request: AvatarRequest) -> str | None:
+        """As :func:`error_type`, or the type of the exception that made the response a failure. One
+        that the application has met and answered otherwise is an event, not a failure."""
+        error = error_type(request.status)
+        if error is None or request.error is None:
+            return error
+        return self.privacy.exception(request.error)[0]
+
+    def _size(self, request: AvatarRequest) -> Block:
+        """The bytes of the body of the response: as announced, or as they were sent."""
+        if request.method == "HEAD":
+            return EMPTY
+        length = request.length
+        if length and request.status not in WITHOUT_BODY:
+            announced = self.sizes[length]
+            if announced is not None:
+                return announced
+        return self._sent[request.sent]
+
+    def _context(self, span: LightSpan, context: Context) -> Context:
+        if context:
+            return set_span_in_context(span, context)
+        return Context({self._span_key: span})
+
+    def _read(self, environ: WSGIEnvironment, route: Route) -> Begun:
+        target, agent, addresses = self.http.read(environ, route.template)
+        person = self.people[environ.get("PATH_INFO", "")] if route.reveals else EMPTY
+        return self.targets[target], self.agents[agent], self.addresses[addresses], person
+
+    def view(self, begun: Begun, template: str | None, view: str) -> Block:
+        """Return the attributes of what the application's own router found.
+
+        Args:
+            begun: what is known from the start.
+            template: the template of the route, unless the profile knows one.
+            view: the name of the view.
+        """
+        return self.views[None if begun[0].values[-1] is not None else template, view]
 
     def file(self, upload: Upload | None) -> tuple[str | None, int | None, str | None]:
         """Values of the file attributes, of the first file of an upload."""
@@ -274,92 +343,16 @@ class RequestTracing:
         first = files[0]
         return self.privacy.file_name(decoded(upload.first_name)), first.size, first.content_type
 
-    def _personal(self, route: Route, path: str) -> Personal:
-        if len(path) > MAX_REMEMBERED_LENGTH:
-            return self._find_personal(route, path)
-        found = self._personal_of.get(path)
+    def _find_personal(self, path: str) -> Block:
+        found = self._profile.personal(self._profile.route(path), path)
         if found is None:
-            # The pictures of a page are of a few people, and some are asked for all day.
-            if len(self._personal_of) >= MAX_REMEMBERED:
-                self._personal_of.clear()
-            found = self._personal_of[path] = self._find_personal(route, path)
-        return found
-
-    def _find_personal(self, route: Route, path: str) -> Personal:
-        found = self._profile.personal(route, path)
-        if found is None:
-            return None, None
+            return EMPTY
         what, text = found
         told = self.privacy.digest(text)
-        return (told, None) if what == "digest" else (None, told)
+        return Block(PERSONAL_NAMES, (told, None) if what == "digest" else (None, told))
 
 
 def _tell(name: str, server: LightSpan) -> None:
     identity = server.get_span_context()
     word = "sampled" if identity.trace_flags.sampled else "not sampled"
     debug("%s: trace %032x is %s", name, identity.trace_id, word)
-
-
-@lru_cache(maxsize=4096)
-def server_name(method: str, template: str) -> str:
-    """The name of a server span: method and route (semantic conventions, HTTP spans)."""
-    known = "HTTP" if method in (OTHER, OTHER_METHOD) else method
-    return f"{known} {template}" if template[:1] == "/" else known
-
-
-def operation_name(request: AvatarRequest) -> str:
-    """What a request was for, as far as it is known."""
-    route = request.route
-    if route.kind == "upload":
-        return "file_upload.form" if _only_shows(request) else "file_upload.process"
-    if route.kind in ("auth", "import"):
-        operation = "form" if _only_shows(request) else route.operation
-        return f"{route.kind}.{operation}"
-    if route.kind != "avatar" or request.method not in _ASKS_FOR_AVATAR:
-        return server_name(request.method, route.template)
-    if route.service:
-        return f"avatar.{route.service}_proxy"
-    if request.cache == "hit":
-        return "avatar.cache_hit"
-    status = request.status
-    if status == "200":
-        if not request.finished:
-            return "avatar.serve"  # for an access log that does not wait for the end of a file
-        if request.source:
-            return f"avatar.generate_{request.picture}"
-        served = image_format(request.content_type)
-        return f"avatar.serve_{served}" if served else "avatar.refuse"
-    return _UNSERVED.get(status) or ("avatar.redirect" if status[:1] == "3" else "avatar.refuse")
-
-
-def _only_shows(request: AvatarRequest) -> bool:
-    """Whether a request asked for a form and tried nothing. A POST tries, though its route may
-    count it elsewhere (a log-in with OpenID, where the user comes back)."""
-    return request.success is None and request.method != "POST"
-
-
-def status_code(status: str) -> int | None:
-    """The status as a number, ``None`` where it is none."""
-    return _CODES.get(status)
-
-
-def response_size(request: AvatarRequest) -> int | None:
-    """Bytes of the answer's body: as announced, or as they were sent."""
-    if request.method == "HEAD":
-        return None
-    if request.announced is None or request.status in _WITHOUT_BODY:
-        return request.sent
-    return request.announced
-
-
-_WITH_OPERATION = frozenset(("avatar", "upload", "import", "auth"))
-"""Kinds of routes whose requests have an operation span."""
-_ASKS_FOR_AVATAR = frozenset(("GET", "HEAD"))
-_WITHOUT_BODY = frozenset(("204", "304"))
-"""Their Content-Length is that of another answer (RFC 9110, section 8.6)."""
-_CODES = {status: int(status) for status in STATUSES if status != OTHER}
-_NO_ERROR = frozenset(("", *(status for status in _CODES if status[0] != "5")))
-"""Statuses that are no failure of the server; empty where none was sent."""
-UNKNOWN_ERROR = "_OTHER"
-"""``error.type`` where there is no name for the error."""
-_UNSERVED: Mapping[str, str] = {"304": "avatar.not_modified", "404": "avatar.not_found"}

@@ -24,6 +24,8 @@ HEADER = "Server-Timing"
 class TimedRequest(AvatarRequest):
     """A request whose answer bears the header. See :class:`AvatarRequest` for the arguments."""
 
+    __slots__ = ("_trace",)
+
     def __init__(
         self,
         telemetry: Telemetry,

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.client.environ import text
-from avatar_telemetry.store.labels import SWITCHED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -37,8 +36,8 @@ def took_socket(environ: WSGIEnvironment, error: BaseException) -> bool:
     )
 
 
-def observe_switch(request: AvatarRequest, environ: WSGIEnvironment, body: object) -> None:
-    """Give a request whose application took the socket, and returned, the status that was sent.
+def has_switched(request: AvatarRequest, environ: WSGIEnvironment, body: object) -> bool:
+    """Return whether the application of a request took the socket before it returned.
 
     Args:
         request: with an Upgrade header.
@@ -47,14 +46,11 @@ def observe_switch(request: AvatarRequest, environ: WSGIEnvironment, body: objec
             response (PEP 3333 lets a generator call ``start_response`` late).
     """
     if not _asks_for_upgrade(environ):
-        return
+        return False
     status = request.status
     if status:
-        switched = status == "200" and request.announced == 0 and "werkzeug.socket" in environ
-    else:
-        switched = isinstance(body, EMPTY) and not body
-    if switched:
-        request.status = SWITCHED
+        return status == "200" and request.announced == 0 and "werkzeug.socket" in environ
+    return isinstance(body, EMPTY) and not body
 
 
 def _asks_for_upgrade(environ: WSGIEnvironment) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.store.metrics import Metrics
-from avatar_telemetry.wsgi.request_spans import RequestTracing
+from avatar_telemetry.wsgi.outcome import Conclusions
+
+if TYPE_CHECKING:
+    from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +32,7 @@ class Telemetry:
     profile: Profile
     sizes: Mapping[int, str]
     tracing: RequestTracing | None = None
+    conclusions: Conclusions = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "conclusions", Conclusions(self.metrics))

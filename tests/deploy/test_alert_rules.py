@@ -37,7 +37,7 @@ LOGS = "avatar_telemetry_log_records_total"
 SPANS = "avatar_telemetry_spans_total"
 HOST = {"instance": "prod-1"}
 ALIVE = gauge("ivatar_requests_in_progress", 0, **HOST)
-LEADER = "avatar_telemetry_leader"
+EXPORTER_UP = "avatar_telemetry_exporter_up"
 FREE = "avatar_telemetry_folder_free_bytes"
 
 
@@ -220,10 +220,10 @@ CASES = {
         {"space is left": gauge(FREE, 1 << 26, **HOST), "no traffic, no folder": {}},
         HOST,
     ),
-    "TelemetryHasNoLeader": Case(
-        ALIVE | gauge(LEADER, 0, **HOST),
-        {"has one": ALIVE | gauge(LEADER, 1, **HOST), "needs none, no traffic": ALIVE,
-         "the host is gone": ends("ivatar_requests_in_progress", 0) | ends(LEADER, 1)},
+    "TelemetryHasNoExporter": Case(
+        ALIVE | gauge(EXPORTER_UP, 0, **HOST),
+        {"has one": ALIVE | gauge(EXPORTER_UP, 1, **HOST), "needs none, no traffic": ALIVE,
+         "the host is gone": ends("ivatar_requests_in_progress", 0) | ends(EXPORTER_UP, 1)},
         HOST,
     ),
     "MetricsScrapeFails": Case(
@@ -265,11 +265,11 @@ def test_it_fires_when_it_should_and_only_then(alert: str, tmp_path: Path) -> No
     unit_test(tmp_path, fires, *quiet)
 
 
-def test_a_leader_that_vanishes_from_the_page_is_missed(tmp_path: Path) -> None:
-    """A host that had a leader and shows none any more, while it lives, is an alert too."""
-    query = f"count({firing('TelemetryHasNoLeader')})"
+def test_an_exporter_that_vanishes_from_the_page_is_missed(tmp_path: Path) -> None:
+    """A host that had an exporter and shows none any more, while it runs, is an alert, too."""
+    query = f"count({firing('TelemetryHasNoExporter')})"
     one = [{"labels": "{}", "value": 1}]
-    unit_test(tmp_path, Expectation("vanished", ALIVE | ends(LEADER, 1), 60, {query: one}))
+    unit_test(tmp_path, Expectation("vanished", ALIVE | ends(EXPORTER_UP, 1), 60, {query: one}))
 
 
 @dataclass(frozen=True)

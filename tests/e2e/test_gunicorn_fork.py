@@ -13,16 +13,16 @@ from tests.support.otlp_sink import OtlpSink
 from tests.support.privileges import DROP, IMPORT_EARLY
 from tests.support.rows import PRELOAD, by_default
 
-TRANSPORT = "avatar_telemetry.export.outgoing"
+EARLY = "opentelemetry.propagate"
 TELL = f"""
 import gc, sys
 
 def pre_fork(server, worker):
-    worker.inherits = {TRANSPORT!r} in sys.modules
+    worker.inherits = {EARLY!r} in sys.modules
 
 def post_worker_init(worker):
     frozen = gc.get_freeze_count() > 0
-    worker.log.info("the transport is inherited: %s, frozen: %s", worker.inherits, frozen)
+    worker.log.info("the propagators are inherited: %s, frozen: %s", worker.inherits, frozen)
 """
 WAYS = [
     pytest.param("sync", False, False, id="sync"),
@@ -47,7 +47,7 @@ def test_what_is_inherited(
         "plain:application", env=env, workers=1, worker_class=worker_class,
         preload_app=preload, config=TELL,
     )  # fmt: skip
-    told = f"the transport is inherited: {inherited}, frozen: {not preload}"
+    told = f"the propagators are inherited: {inherited}, frozen: {not preload}"
     assert told in server.log()
     assert server.get("/").text == "hello"
     assert server.value("avatar_telemetry_internal_errors_total") == 0

@@ -12,37 +12,15 @@ from tests.support.gunicorn_server import (
     Serve,
     await_port,
     eventually,
-    lock_holders,
+    exporters,
     total,
 )
 from tests.support.otlp_sink import OtlpSink
-from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY
+from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY, can_start_python
 from tests.support.pushed_metrics import assert_goes_on, environment, pushed
 from tests.support.rows import MATRIX, by_default
 
 pytestmark = pytest.mark.usefixtures("as_root")
-
-# What the leader does while its worker, in a hook that takes its time, is still root.
-LATE_DROP = """
-import os, threading, time
-from avatar_telemetry import gunicorn as telemetry
-from avatar_telemetry.export.leader import Leader
-
-lead = Leader._lead
-root_again = threading.Event()
-
-def lead_told(self):
-    root_again.wait(60)
-    print("leads as", os.geteuid(), flush=True)
-    return lead(self)
-
-Leader._lead = lead_told
-
-def post_fork(server, worker):
-    telemetry.post_fork(server, worker)
-    root_again.set()
-    time.sleep(0.5)
-"""
 
 
 def owners(folder: Path) -> set[tuple[int, int]]:
@@ -79,46 +57,36 @@ def test_dropped_workers_count(serve: Serve, worker_class: str, preload: bool) -
     assert not folder.exists()
 
 
-def test_dropped_workers_take_over_the_port(serve: Serve, port: int) -> None:
-    """The leader lock is one that every dropped worker can take."""
+def test_exporter_of_dropped_workers(serve: Serve, port: int) -> None:
+    """The exporter runs as the workers' user, whoever starts it, and serves the separate port."""
     server = serve(
         config=IMPORT_EARLY, env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}, **DROP
     )
-    for _ in range(2):
+    lock = server.runtime_folder / "exporter.lock"
+    # A worker that has dropped its privileges starts the next one, if it may run Python.
+    for _ in range(3 if can_start_python() else 1):
         await_port(port)
-        leader = server.leader()
-        server.signal(signal.SIGKILL, leader)
-        server.await_workers(2, without=[leader])
-        eventually(lambda dead=leader: server.leader() != dead)
-    await_port(port)
-    assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
-    assert lock_holders(server.runtime_folder / "leader.lock")
+        exporter = server.exporter()
+        uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
+        status = Path(f"/proc/{exporter}/status").read_text()
+        assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}" in status
+        assert f"Gid:\t{gid}\t{gid}\t{gid}\t{gid}" in status
+        assert "Groups:\t \n" in status
+        server.signal(signal.SIGKILL, exporter)
+        eventually(lambda dead=exporter: dead not in exporters(server.runtime_folder))
+        assert server.get("/metrics").status == 200
+    assert lock.stat().st_uid == NOBODY.pw_uid
     assert server.value("avatar_telemetry_internal_errors_total") == 0
 
 
-def test_leads_when_dropped(serve: Serve, port: int) -> None:
-    """Nobody leads while still root: what a leader made then no next leader could open."""
-    server = serve(
-        hooks="child_exit, on_exit, on_starting, worker_exit",
-        config=IMPORT_EARLY + LATE_DROP,
-        env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"},
-        **DROP,
-    )
-    await_port(port)
-    assert (server.runtime_folder / "leader.lock").stat().st_uid == NOBODY.pw_uid
-    assert f"leads as {NOBODY.pw_uid}" in server.log()
-    assert "leads as 0" not in server.log()
-
-
 def test_dropped_workers_push(serve: Serve, sink: OtlpSink) -> None:
-    """Who leads pushes as the workers' user, and every next leader can go on from what it left."""
+    """The exporter pushes as the workers' user, and the next one goes on from what it left."""
     server = serve(config=IMPORT_EARLY, env=environment(sink.url), **DROP)
-    for number in (1, 2, 3):
+    for number in (1, 2, 3) if can_start_python() else (1,):
+        if number > 1:
+            server.signal(signal.SIGKILL, server.exporter())
         server.get("/avatar/abc")
         pushed(sink, number)
-        leader = server.leader()
-        server.signal(signal.SIGKILL, leader)
-        server.await_workers(2, without=[leader])
     state = server.runtime_folder / "pushed.state"
     assert state.stat().st_uid == NOBODY.pw_uid
     assert server.value("avatar_telemetry_internal_errors_total") == 0

@@ -258,9 +258,9 @@ from avatar_telemetry.runtime import RUNTIME
 
 start_worker = RUNTIME.start_worker
 
-def start_slowly(*args):
+def start_slowly(*args, **options):
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    start_worker(*args)
+    start_worker(*args, **options)
     os.kill(os.getppid(), signal.SIGTERM)
     while signal.SIGTERM not in signal.sigpending():
         os.sched_yield()

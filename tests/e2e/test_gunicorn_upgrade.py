@@ -143,7 +143,7 @@ def test_upgrade_in_a_named_folder(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_second_port_over_an_upgrade(serve: Serve, port: int) -> None:
-    """The separate port is served by one worker of either master, at every stage."""
+    """The separate port is served by one exporter for both masters, at every stage."""
     server = serve(env={"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"})
     server.get("/avatar/abc")
     server.await_requests(1)
@@ -153,4 +153,4 @@ def test_second_port_over_an_upgrade(serve: Serve, port: int) -> None:
     server.end(old)
     server.await_workers(2)
     assert total(await_port(port), "ivatar_requests_total", **AVATARS) == 1
-    assert server.leader() in server.workers(new)
+    assert server.exporter() not in server.workers(new)

@@ -57,7 +57,8 @@ def test_nobody_notices(case: Case, worker_class: str, tmp_path: Path, bare: Run
     assert run.replies == bare.replies
     assert_ends_are_bounded(run, bare)
     assert run.growth < MAX_GROWTH
-    assert len(run.not_gunicorns) <= 1 + run.lasted // 60, run.not_gunicorns
+    # A line a minute for spans, one for metrics, and one for what was left at the end.
+    assert len(run.not_gunicorns) <= 2 * (1 + run.lasted // 60) + 1, run.not_gunicorns
     assert run.results is not None and sum(run.results.values()) == run.ended
     assert run.arrived == BACK
     assert run.pushed == run.counted == len(run.replies) + BACK
@@ -77,10 +78,9 @@ def assert_ends_are_bounded(run: Run, bare: Run) -> None:
     )
     assert booted == gone
     assert run.log.rindex("Worker exiting") < run.log.rindex("Shutting down: Master")
-    bound = FLUSH_TIMEOUT + PATIENCE
-    assert run.reload < bare.reload + bound
-    assert run.recycling < bare.recycling + 3 * bound  # one worker after the other
-    assert run.end < bare.end + 2 * bound  # the workers, then the master's last push
+    assert run.reload < bare.reload + PATIENCE
+    assert run.recycling < bare.recycling + PATIENCE
+    assert run.end < bare.end + FLUSH_TIMEOUT + PATIENCE
 
 
 def test_the_queue_bounds_the_memory(serve: Serve, sink_process: SinkProcess) -> None:

@@ -30,7 +30,7 @@ DEADLINE = 75.0
 PRODUCTION, DEVELOPMENT = "ivatar-production", "ivatar-development"
 AT_REST = {"MetricsScrapeFails", "MetricsAreMissing"}
 OF_THE_STAND_IN = {
-    "InstanceIsSilent", "RequestsQueue", "TelemetryFolderIsFull", "TelemetryHasNoLeader",
+    "InstanceIsSilent", "RequestsQueue", "TelemetryFolderIsFull", "TelemetryHasNoExporter",
     "TelemetryLogsLost", "TelemetryPushesFail", "TelemetrySeriesRefused", "TelemetrySpansLost",
 }  # fmt: skip
 
@@ -52,7 +52,7 @@ class StandIn:
             f'avatar_telemetry_log_records_total{{result="failed"}} {self._dropped}',
             f'avatar_telemetry_metric_pushes_total{{result="exported"}} {1000 - self.faulty}',
             f'avatar_telemetry_metric_pushes_total{{result="failed"}} {self._dropped}',
-            f"avatar_telemetry_leader {int(not self.faulty)}",
+            f"avatar_telemetry_exporter_up {int(not self.faulty)}",
             f"avatar_telemetry_folder_free_bytes {0 if self.faulty else 1 << 30}",
             f"gunicorn_backlog {50 * self.faulty}",
         ]

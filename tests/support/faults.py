@@ -90,8 +90,9 @@ STORE = (
         "while end > size:", "while end >= size:",
     ),
     Fault(
-        "mapped-sparse", "store/mapped.py", "a store on a full file system kills the process",
+        "files-sparse", "store/files.py", "a store on a full file system kills the process",
         "os.posix_fallocate(descriptor, 0, size)", "os.ftruncate(descriptor, size)",
+        ("store/mapped",),
     ),
     Fault(
         "mapped-early-values-replace", "store/mapped.py",
@@ -361,7 +362,7 @@ STORE = (
         "    _write_holder(lock, worker)\n", ("store/locks",),
     ),
     Fault(
-        "slots-led-kept", "store/slots.py", "who asks for the leader keeps others from leading",
+        "slots-led-kept", "store/slots.py", "a search for the exporter keeps the next one from starting",
         "    if lock is not None:\n        os.close(lock)\n    return lock is None",
         "    return lock is None",
     ),
@@ -435,13 +436,20 @@ STORE = (
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
-        "            if plan.files is not self._files:\n                plan = self.plan(plan.labels)\n", "",
+        "        if plan.files is not self._files:\n            plan = self.plan(plan.labels)\n", "",
         ("store/moving",),
     ),
     Fault(
-        "metrics-conclusions-unbounded", "store/metrics.py", "clients fill the memory with answers",
-        "if len(self.conclusions) >= MAX_PLANS:", "if len(self.conclusions) < 0:",
-        ("store/ceiling",),
+        "metrics-shared-unlocked", "store/metrics.py", "counts by hand of other threads are lost",
+        "if alone and not plan.shared:", "if alone:", ("wsgi/request",),
+    ),
+    Fault(
+        "metrics-unlocked", "store/metrics.py", "threads that serve requests lose counts",
+        "if alone and not plan.shared:", "if not plan.shared:", ("wsgi/request",),
+    ),
+    Fault(
+        "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with conclusions",
+        "if len(self.known) >= MAX_CONCLUSIONS:", "if len(self.known) < 0:",
     ),
     Fault(
         "metrics-failure-folded", "store/metrics.py", "failures beyond the ceiling are not seen",
@@ -513,15 +521,12 @@ WSGI = (
     ),
     Fault(
         "middleware-left-current", "wsgi/middleware.py", "the next request of a thread sees this one",
-        "        finally:\n            request.leave(entered)\n", "        finally:\n            pass\n",
+        "            CURRENT.reset(token)\n", "            pass\n",
     ),
     Fault(
-        "head-announced-stays", "wsgi/head.py", "an error page has the size of the first answer",
-        "    request.announced = None\n", "",
-    ),
-    Fault(
-        "head-unsent-stays", "wsgi/head.py", "an error page is awaited to the length of the first",
-        "    request.unsent = 0\n    request.announced", "    request.announced",
+        "head-announced-stays", "wsgi/request.py", "an error page has the size of the first answer",
+        "self.status, self.content_type, self.location, self.length = observe_head(",
+        "self.status, self.content_type, self.location, _ = observe_head(",
     ),
     Fault(
         "head-names-unbounded", "wsgi/head.py", "an application fills the memory with header names",
@@ -529,12 +534,13 @@ WSGI = (
     ),
     Fault(
         "outcome-long-query", "wsgi/outcome.py", "clients fill the memory with queries",
-        " and len(request.query) <= MAX_QUERY_LENGTH", "",
+        "if len(request.query) <= MAX_QUERY_LENGTH:", "if request:",
     ),
     Fault(
-        "outcome-answer-of-another", "wsgi/outcome.py", "two applications share size labels",
-        "        id(request.telemetry),  # another application of this process may have other sizes\n",
-        "", ("wsgi/request",),
+        "outcome-answer-of-another", "wsgi/telemetry.py", "two applications share size labels",
+        "        object.__setattr__(self, \"conclusions\", Conclusions(self.metrics))",
+        "        if not hasattr(self.metrics, 'shared'):\n            self.metrics.shared = Conclusions(self.metrics)\n        object.__setattr__(self, 'conclusions', self.metrics.shared)",
+        ("wsgi/request",),
     ),
     Fault(
         "outcome-first-file-only", "wsgi/outcome.py", "only one file of an upload is measured",
@@ -551,7 +557,7 @@ WSGI = (
     ),
     Fault(
         "request-not-abandoned", "wsgi/request.py", "a request that cannot be counted is in progress",
-        "            self.telemetry.metrics.abandoned()\n", "            pass\n",
+        "            telemetry.metrics.abandoned()\n", "            pass\n",
     ),
     Fault(
         "request-client-gone", "wsgi/request.py", "a client that goes away is an error of ours",
@@ -577,16 +583,47 @@ WSGI = (
         "MAX_FILES = 100", "MAX_FILES = 10_000",
     ),
     Fault(
-        "spans-personal-unbounded", "wsgi/request_spans.py", "clients fill the memory with paths",
-        "if len(self._personal_of) >= MAX_REMEMBERED:", "if len(self._personal_of) < 0:",
+        "memo-unbounded", "memo.py", "clients fill the memory with paths",
+        "if len(self) >= self._size:", "if len(self) < 0:", ("memo",),
     ),
     Fault(
-        "spans-client-errors", "wsgi/request_spans.py", "a 404 is an error of the server",
-        'if status[0] != "5"', 'if status[0] not in "45"',
+        "memo-all-forgotten", "memo.py", "a full memo forgets what every request asks for",
+        "            self._older = dict(self)\n", "            self._older = {}\n", ("memo",),
+    ),
+    Fault(
+        "spans-agent-kept", "wsgi/request_spans.py", "long user agents fill the memory",
+        "len(key) <= MAX_AGENT_LENGTH", "len(key) >= 0", ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-change-lost", "tracing/span.py", "what the application sets on a span is lost",
+        "            self.unchanged = False\n            return False\n", "            return False\n",
+        ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-error-joined", "wsgi/request_spans.py", "a failed request has no exception",
+        "            and request.error is None\n", "", ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-parent-joined", "wsgi/request_spans.py", "a trace of a trusted caller is cut off",
+        "            and server._parent_span is None\n", "", ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",
+        "conclusion if success is None else (conclusion, success)", "conclusion",
+        ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-head-length", "wsgi/request_spans.py", "a joined span cannot be decoded",
+        "ITEM_HEADS[len(server_part) + 18]", "ITEM_HEADS[len(server_part) + 16]",
+        ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-client-errors", "wsgi/names.py", "a 404 is an error of the server",
+        'if status[0] != "5"', 'if status[0] not in "45"', ("wsgi/request_spans",),
     ),
     Fault(
         "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
-        '    if request.method == "HEAD":\n        return None\n', "",
+        '        if request.method == "HEAD":\n            return EMPTY\n', "",
     ),
     Fault(
         "timing-list-changed", "wsgi/server_timing.py", "the application's list of headers grows",
@@ -664,7 +701,7 @@ WSGI = (
     ),
     Fault(
         "request-spans-twice", "wsgi/request.py", "attributes are set on spans that have ended",
-        "        self._spans = self.tracer = None\n", "",
+        "        self.recorded = None\n        # The", "        # The",
     ),
     Fault(
         "request-error-unscrubbed", "wsgi/request.py", "an exception shows the client's data",
@@ -677,8 +714,8 @@ WSGI = (
     ),
     Fault(
         "request-first-byte", "wsgi/request.py", "the first byte is as late as the last",
-        "        if not self.first_byte:\n            self.first_byte = perf_counter()\n        self.sent",
-        "        self.first_byte = perf_counter()\n        self.sent", ("wsgi/conformance",),
+        "                return\n        if not self.first_byte:\n            self.first_byte",
+        "                return\n        if self.sent:\n            self.first_byte", ("wsgi/conformance",),
     ),
     Fault(
         "upload-tail-lost", "wsgi/upload.py", "the last bytes of a file are not measured",
@@ -717,56 +754,33 @@ WSGI = (
 TRACING = (
     Fault(
         "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
-        "if len(encoded) <= MAX_KEPT_LENGTH:", "if encoded:",
+        "if whole and length <= MAX_KEPT_LENGTH:", "if whole:",
     ),
     Fault(
-        "encoder-truth-is-one", "tracing/encoder.py", "True is sent as 1 after a 1",
-        "@lru_cache(maxsize=KEPT, typed=True)", "@lru_cache(maxsize=KEPT)",
+        "encoder-heads-unbounded", "tracing/encoder.py", "attributes of any name fill the memory",
+        "if len(_ATTRIBUTE_HEADS) >= KEPT:", "if len(_ATTRIBUTE_HEADS) < 0:",
+    ),
+    Fault(
+        "encoder-number-is-text", "tracing/encoder.py", "5 is sent as a text after a text",
+        "return _ATTRIBUTE_HEADS[key, kind, length] + data",
+        "return _ATTRIBUTE_HEADS[key, str, length] + data",
     ),
     Fault(
         "encoder-remote-flag", "tracing/encoder.py", "a remote parent is sent as a local one",
-        "        flags = _FLAGS_REMOTE if parent.is_remote else _FLAGS_LOCAL\n", "",
+        "        flags = _FLAGS_REMOTE if parent.is_remote else FLAGS_LOCAL\n", "",
     ),
     Fault(
         "encoder-length-boundary", "tracing/encoder.py", "a field of 16384 bytes has a wrong length",
-        "if length < 0x4000:", "if length <= 0x4000:",
-    ),
-    Fault(
-        "queue-in-flight-lost", "tracing/queue.py", "spans on their way at the end are not counted",
-        "lost = len(self._spans) + self._in_flight", "lost = len(self._spans)",
-    ),
-    Fault(
-        "queue-one-more", "tracing/queue.py", "the queue holds one span more than it may",
-        "if waiting >= self._queue_size", "if waiting > self._queue_size",
-    ),
-    Fault(
-        "queue-counted-twice", "tracing/queue.py", "an abandoned batch is dropped and exported",
-        "            if self._abandoned:\n                return  # they count as dropped\n", "",
-    ),
-    Fault(
-        "queue-last-sender", "tracing/queue.py", "what one of two exporters refuses is exported",
-        "arrived = min(arrived, accepted)", "arrived = accepted",
-    ),
-    Fault(
-        "queue-full-batch-waits", "tracing/queue.py", "a full batch waits for its delay",
-        "            self._called = True\n            self._wake.set()\n",
-        "            self._called = True\n",
-    ),
-    Fault(
-        "queue-parents-connections", "tracing/queue.py", "a child sends on its parent's connection",
-        "                sender.renew()\n", "                pass\n",
-    ),
-    Fault(
-        "queue-senders-open", "tracing/queue.py", "connections stay open at the end",
-        "        if thread is None or not thread.is_alive():\n            self._close()\n", "",
+        "if number < 0x4000:", "if number <= 0x4000:",
     ),
     Fault(
         "sampling-boundary", "tracing/sampling.py", "our decision differs from the SDK's sampler",
-        "trace_id & mask < bound", "trace_id & mask <= bound",
+        "Sampling(root, lambda trace_id, parent: trace_id[8:] < bound)",
+        "Sampling(root, lambda trace_id, parent: trace_id[8:] <= bound)",
     ),
     Fault(
         "sampling-parent", "tracing/sampling.py", "the caller's decision is not followed",
-        "decide(trace_id) if parent is None else parent", "decide(trace_id)",
+        "trace_id[8:] < bound if parent is None else parent", "trace_id[8:] < bound",
     ),
     Fault(
         "ids-zero", "tracing/ids.py", "a span id may be zero, which is none",
@@ -811,47 +825,12 @@ TRACING = (
         "thread.join(max(deadline - time.monotonic(), 0.0))", "thread.join()",
     ),
     Fault(
-        "pipeline-none-queued", "tracing/pipeline.py", "spans wait for an exporter that is none",
-        'self.queue.put if settings.traces_exporters != ("none",) else lambda span: None',
-        "self.queue.put",
-    ),
-    Fault(
         "pipeline-limit-zero", "tracing/pipeline.py", "a limit of 0 attributes counts as none",
         "chosen = shared if limit is None else limit", "chosen = limit or shared",
     ),
     Fault(
-        "pipeline-spans-left", "tracing/pipeline.py", "spans of the last moments are lost",
-        "        self.queue.stop(deadline)\n", "",
-    ),
-    Fault(
-        "pipeline-parents-spans", "tracing/pipeline.py", "a child sends its parent's spans again",
-        "        self.provider.renew()\n        self.queue.renew()\n",
-        "        self.provider.renew()\n",
-    ),
-    Fault(
         "pipeline-provider-replaced", "tracing/pipeline.py", "the application's provider is replaced",
         "if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):", "if True:",
-    ),
-    Fault(
-        "queue-retries-at-end", "tracing/queue.py", "a worker waits at its end for a better moment",
-        "        self._hurry()  #", "        #",
-    ),
-    Fault(
-        "queue-takes-after-end", "tracing/queue.py", "spans after the end are not counted as dropped",
-        " or self._abandoned:\n            self._count", ":\n            self._count",
-    ),
-    Fault(
-        "queue-thread-once", "tracing/queue.py", "a thread that could not start is never tried again",
-        "                    thread.start()\n                    self._thread = thread\n",
-        "                    self._thread = thread\n                    thread.start()\n",
-    ),
-    Fault(
-        "queue-one-batch", "tracing/queue.py", "one batch goes out in each delay",
-        "                due = len(self._spans)\n", "                due = 1\n",
-    ),
-    Fault(
-        "queue-traced", "tracing/queue.py", "exports are traced as requests of the application",
-        "        with suppress_instrumentation():\n            while", "        if True:\n            while",
     ),
     Fault(
         "incoming-baggage", "tracing/incoming.py", "a caller who is not trusted sets our baggage",
@@ -875,14 +854,45 @@ TRACING = (
     ),
     Fault(
         "provider-state-lost", "tracing/provider.py", "children lose the tracestate",
-        "            if parent._trace_state is not None:\n                span._trace_state = parent._trace_state\n            return span",
-        "            return span",
+        "return span.inherit(parent) if isinstance(parent, RecordedSpan) else span", "return span",
     ),
     Fault(
         "provider-unsampled-sent", "tracing/provider.py", "spans that are only recorded are exported",
-        "        if span._flags & TraceFlags.SAMPLED:\n            self._export(span)",
-        "        self._export(span)",
+        "        if span._flags & TraceFlags.SAMPLED:\n", "        if span is not None:\n",
         ("tracing/sampling",),
+    ),
+    Fault(
+        "writer-group-lost", "tracing/span.py", "spans of libraries are not in the request's frame",
+        "        self._root = parent._root\n", "        self._root = None\n",
+        ("tracing/writer",),
+    ),
+    Fault(
+        "writer-late-lost", "tracing/span.py", "a span that ends after its request is lost",
+        "if self._closed or len(self._ended)", "if len(self._ended)", ("tracing/writer",),
+    ),
+    Fault(
+        "writer-unbounded", "tracing/span.py", "a request with many spans fills the memory",
+        "if self._closed or len(self._ended) >= MAX_ENDED:", "if self._closed:", ("tracing/writer",),
+    ),
+    Fault(
+        "writer-large-frames", "tracing/writer.py", "a request with large spans is one large frame",
+        "if size >= MAX_PART_BYTES:", "if items >= 128:",
+    ),
+    Fault(
+        "writer-parents-spans", "tracing/span.py", "a forked child writes its parent's spans",
+        "        self._process = sink.process\n        self._ended = []\n",
+        "        self._process = sink.process\n        self._ended = getattr(self, '_ended', [])\n",
+        ("tracing/writer",),
+    ),
+    Fault(
+        "writer-child-waits", "tracing/span.py",
+        "spans of a forked child wait for a request that does not end there",
+        "            self._closed = True\n        self._ended.append", "        self._ended.append",
+        ("tracing/writer",),
+    ),
+    Fault(
+        "writer-sections-mixed", "tracing/writer.py", "spans of a library get another one's scope",
+        "            scope = self.scope(origin)\n", "            scope = self.scope(next(iter(self._scopes), origin))\n",
     ),
     Fault(
         "sampling-empty-argument", "tracing/sampling.py", "without an argument nothing is sampled",
@@ -892,188 +902,78 @@ TRACING = (
 
 EXPORT = (
     Fault(
-        "continuity-due-at-once", "export/continuity.py", "a new leader pushes at once",
+        "continuity-due-at-once", "exporter/continuity.py", "a new exporter pushes at once",
         "return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)", "return 0.0",
     ),
     Fault(
-        "continuity-negative-sum", "export/continuity.py",
+        "continuity-negative-sum", "exporter/continuity.py",
         "a histogram of negative sums begins anew at each push",
         "counts = max(1, len(now) - 1)", "counts = len(now)",
     ),
     Fault(
-        "continuity-start", "export/continuity.py", "a new series starts when it was seen already",
+        "continuity-start", "exporter/continuity.py", "a new series starts when it was seen already",
         "Mark(self._before, (0.0,) * len(values))", "Mark(self._read, (0.0,) * len(values))",
     ),
     Fault(
-        "pusher-not-noted", "export/pusher.py", "the next leader does not know of the last push",
-        "                self._continuity.save()\n", "                pass\n",
-    ),
-    Fault(
-        "pusher-noted-unsent", "export/pusher.py", "increments that did not arrive are lost",
+        "pusher-noted-unsent", "exporter/pusher.py", "increments that did not arrive are lost",
         "            if arrived:\n                self._continuity.sent(batch.values)\n",
         "            if batch:\n                self._continuity.sent(batch.values)\n",
     ),
     Fault(
-        "bridge-infinite-bound", "export/bridge.py", "the infinite bound is sent",
+        "bridge-infinite-bound", "exporter/bridge.py", "the infinite bound is sent",
         "explicit_bounds=bounds[:-1]", "explicit_bounds=bounds",
     ),
     Fault(
-        "bridge-temporality", "export/bridge.py", "increments are sent as totals",
+        "bridge-temporality", "exporter/bridge.py", "increments are sent as totals",
         "AggregationTemporality.DELTA if continuity.delta else",
         "AggregationTemporality.DELTA if not continuity.delta else",
     ),
     Fault(
-        "leader-no-lock", "export/leader.py", "every worker pushes for the host",
-        "self._lock = try_lead(self._folder)",
-        "self._lock = os.open(self._folder / LEADER_LOCK, os.O_RDWR | os.O_CREAT)",
+        "throttle-short-secret-first", "exporter/foreign.py", "the rest of a longer secret is logged",
+        "sorted(found, key=len, reverse=True)", "sorted(found, key=len)", ("exporter/failures",),
     ),
     Fault(
-        "leader-lock-kept-by-child", "export/leader.py", "a child of the leader keeps its lock",
-        "                os.close(self._lock)\n", "                pass\n",
-    ),
-    Fault(
-        "leader-takes-over-the-end", "export/leader.py", "each worker that ends does the last push",
-        "        if self._finishes:\n            with", "        if self._stopped:\n            with",
-    ),
-    Fault(
-        "throttle-clock-back", "export/throttle.py", "a clock that was put back silences failures",
-        "if abs(now - _time_in(os.pread(file, 32, 0))) < INTERVAL:",
-        "if now - _time_in(os.pread(file, 32, 0)) < INTERVAL:",
-    ),
-    Fault(
-        "throttle-short-secret-first", "export/foreign.py", "the rest of a longer secret is logged",
-        "sorted(found, key=len, reverse=True)", "sorted(found, key=len)", ("export/throttle",),
-    ),
-    Fault(
-        "outgoing-redirect", "export/outgoing.py", "a redirect counts as delivered",
-        "        _refuse_redirect(response)\n        return response\n\n\ndef _as_requests_says",
-        "        return response\n\n\ndef _as_requests_says",
-    ),
-    Fault(
-        "senders-refused", "export/senders.py", "spans that a collector refuses are exported",
-        "return len(items) - refused", "return len(items)", ("export/retries", "tracing/senders"),
-    ),
-    Fault(
-        "exporters-timeout", "export/exporters.py", "a push takes longer than it may",
+        "metric-exporters-timeout", "exporter/metric_exporters.py", "a push takes longer than it may",
         "timeout=min(otlp.timeout, timeout)", "timeout=max(otlp.timeout, timeout)",
     ),
     Fault(
-        "wanted-deflate", "export/wanted.py", "gRPC starts with a compression that it lacks",
+        "destinations-deflate", "config/destinations.py", "gRPC starts with a compression that it lacks",
         'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
-        ("export/exporters",),
+        ("config/destinations",),
     ),
     Fault(
-        "outgoing-endless", "export/outgoing.py", "an endless answer is read for ever",
+        "session-endless", "exporter/session.py", "an endless response is read for ever",
         "        self._left -= count\n", "",
     ),
     Fault(
-        "outgoing-trickle", "export/outgoing.py", "an answer byte by byte goes on after the deadline",
+        "session-trickle", "exporter/session.py", "a response byte by byte goes on after the deadline",
         "    if left <= 0:\n        raise TimeoutError(\"timed out\")\n    sock.settimeout(left)\n",
         "    sock.settimeout(max(left, 1.0))\n",
     ),
     Fault(
-        "outgoing-first-address", "export/outgoing.py", "a dead address of two fails the export",
-        "                    if number == len(addresses):\n                        raise\n",
-        "                    raise\n",
-    ),
-    Fault(
-        "outgoing-share-of-time", "export/outgoing.py", "a silent address takes the time of the others",
-        " / (len(addresses) - number + 1)", "",
-    ),
-    Fault(
-        "outgoing-url-logged", "export/outgoing.py", "the key in a URL is logged",
+        "session-url-logged", "exporter/session.py", "the key in a URL is logged",
         "return _DEADLINE.get() is None", "return True",
     ),
     Fault(
-        "outgoing-parents-way", "export/outgoing.py", "a child sends on its parent's connection",
-        '        self._way = None\n        self.mount("http://"', '        self._way = getattr(self, "_way", None)\n        self.mount("http://"',
-        ("tracing/senders",),
-    ),
-    Fault(
-        "outgoing-compressed", "export/outgoing.py", "a compressed answer is parsed as it is",
+        "session-compressed", "exporter/session.py", "a compressed response is parsed as it is",
         'return b"" if "Content-Encoding" in response.headers else body', "return body",
-        ("tracing/senders", "export/retries",),
     ),
     Fault(
-        "senders-any-number", "export/senders.py", "a collector's number makes exports negative",
-        "min(max(self._refused(self._session.answer), 0), len(items))",
-        "self._refused(self._session.answer)", ("export/retries", "tracing/senders"),
-    ),
-    Fault(
-        "speaker-pushes-beside", "export/speaker.py", "two masters push the same increments",
-        "    if lock is None:\n        return\n", "    if lock is None:\n        lock = os.dup(folder.lock)\n",
-    ),
-    Fault(
-        "speaker-lock-open", "export/speaker.py", "the last push costs a descriptor",
-        "        os.close(lock)\n", "        pass\n",
-    ),
-    Fault(
-        "outlets-hash-key", "export/outlets.py", "servers with one key make different hashes",
-        "self._settings.hash_key.encode() or self._folder.key", "self._folder.key",
-    ),
-    Fault(
-        "outlets-children", "export/outlets.py", "a child sends its parent's spans again",
-        "            self._pipeline.renew()\n", "            pass\n",
-    ),
-    Fault(
-        "outlets-stop-in-turn", "export/outlets.py", "log records wait for the spans at the end",
-        "            self._logs.begin_stop()\n", "            pass\n",
-    ),
-    Fault(
-        "leader-of-no-file", "export/leader.py", "two workers push once the lock was removed",
-        "super().wait(timeout) or not is_at_path(self._lock, self._path)", "super().wait(timeout)",
-        ("store/locks",),
-    ),
-    Fault(
-        "leader-relock", "export/leader.py", "a leader whose lock was removed never leads again",
-        "            self._lock = None\n            os.close(lock)\n", "            pass\n",
-    ),
-    Fault(
-        "leader-as-root", "export/leader.py", "the lock is made by a worker that is still root",
-        "            self._await_drop()\n", "            pass\n",
-    ),
-    Fault(
-        "leader-duty-once", "export/leader.py", "a port that was in use is not tried again",
-        "        while not term.is_set():\n            with", "        if not term.is_set():\n            with",
-    ),
-    Fault(
-        "continuity-future", "export/continuity.py", "a push in the future delays the next for ever",
+        "continuity-future", "exporter/continuity.py", "a push in the future delays the next for ever",
         "return min(max(interval - (time.time() - self._pushed_at), 0.0), interval)",
         "return max(interval - (time.time() - self._pushed_at), 0.0)",
     ),
     Fault(
-        "continuity-folder-gone", "export/continuity.py", "no push after the folder was removed",
+        "continuity-folder-gone", "exporter/continuity.py", "no push after the folder was removed",
         "        except FileNotFoundError:  # the folder", "        except KeyError:  # the folder",
     ),
     Fault(
-        "continuity-grows", "export/continuity.py", "the state file grows without end",
+        "continuity-grows", "exporter/continuity.py", "the state file grows without end",
         "if self._size > MAX_GROWTH + 4 * self._size_when_new:", "if self._size < 0:",
     ),
     Fault(
-        "continuity-cut-line", "export/continuity.py", "a line that was cut off stops the leaders",
-        "with suppress(ValueError, KeyError, TypeError, AttributeError):",
-        "with suppress(KeyError, TypeError, AttributeError):",
-    ),
-    Fault(
-        "pusher-unsettled", "export/pusher.py", "increments that arrived are sent again",
-        "            self._pushing.acquire(timeout=max(0.0, deadline - time.monotonic()))\n",
-        "            pass\n",
-    ),
-    Fault(
-        "throttle-retries-logged", "export/throttle.py", "each retry takes the line of the failure",
-        "not record.getMessage().startswith(RETRYING) and self._may_speak()", "self._may_speak()",
-    ),
-    Fault(
-        "throttle-traceback", "export/throttle.py", "a traceback shows the secrets",
-        "        record.exc_info = record.exc_text = record.stack_info = None\n", "",
-    ),
-    Fault(
-        "throttle-folder-gone", "export/throttle.py", "each failure is logged without a folder",
-        "self._own_next = now + INTERVAL if allowed else self._own_next", "pass",
-    ),
-    Fault(
-        "foreign-part", "export/foreign.py", "a part of a secret is logged",
-        "            if not _ENDS.search(part)\n", "            if not part\n", ("export/throttle",),
+        "foreign-part", "exporter/foreign.py", "a part of a secret is logged",
+        "            if not _ENDS.search(part)\n", "            if not part\n", ("exporter/failures",),
     ),
 )  # fmt: skip
 
@@ -1105,11 +1005,6 @@ PROCESS = (
     Fault(
         "runtime-upgrade-tries-port", "runtime.py", "an upgrade fails for the old server's port",
         "lambda: None if upgrades else check_endpoint(settings)", "lambda: check_endpoint(settings)",
-    ),
-    Fault(
-        "gunicorn-release-first", "gunicorn.py", "the folder is gone before the last push",
-        "    RUNTIME.push_last()\n    RUNTIME.release()\n",
-        "    RUNTIME.release()\n    RUNTIME.push_last()\n",
     ),
     Fault(
         "gunicorn-signal-lost", "gunicorn.py", "a worker that is stopped during its start goes on",
@@ -1288,12 +1183,6 @@ SCRAPE = (
         "",
     ),
     Fault(
-        "collector-backlog", "scrape/collector.py",
-        "the backlog is another number of the socket",
-        "TCP_INFO_UNACKED = 12",
-        "TCP_INFO_UNACKED = 13",
-    ),
-    Fault(
         "port-without-token", "scrape/port.py",
         "the open port asks for a token that is not set",
         "if self._token and not self._access.permits(environ):",
@@ -1343,43 +1232,31 @@ SCRAPE = (
 
 PUSH = (
     Fault(
-        "pusher-deadline", "export/pusher.py",
+        "pusher-deadline", "exporter/pusher.py",
         "a push goes on after its time",
         "arrived and time.monotonic() < deadline and self._export(batch)",
         "arrived and self._export(batch)",
     ),
     Fault(
-        "pusher-after-refusal", "export/pusher.py",
+        "pusher-after-refusal", "exporter/pusher.py",
         "batches are sent after one was refused",
         "arrived and time.monotonic() < deadline and self._export(batch)",
         "self._export(batch)",
     ),
     Fault(
-        "pusher-one-of-two", "export/pusher.py",
+        "pusher-one-of-two", "exporter/pusher.py",
         "a push that one exporter refused has arrived",
         "return all(result is MetricExportResult.SUCCESS",
         "return any(result is MetricExportResult.SUCCESS",
     ),
     Fault(
-        "pusher-traced", "export/pusher.py",
-        "pushes are traced as requests of the application",
-        "        with suppress_instrumentation():\n            results",
-        "        if True:\n            results",
-    ),
-    Fault(
-        "pusher-counted", "export/pusher.py",
+        "pusher-counted", "exporter/pusher.py",
         "a failed push counts as exported",
         '"exported" if arrived else "failed"',
         '"exported"',
     ),
     Fault(
-        "leader-finishes", "export/leader.py",
-        "a worker with a successor pushes at its end",
-        "        if self._finishes:\n            with self._guard",
-        "        if True:\n            with self._guard",
-    ),
-    Fault(
-        "wanted-disabled", "export/wanted.py",
+        "destinations-disabled", "config/destinations.py",
         "a disabled SDK exports",
         "return settings.export_enabled and not settings.sdk_disabled",
         "return settings.export_enabled",
@@ -1597,16 +1474,12 @@ CLIENT = (
 
 LOGS = (
     Fault(
-        "export-of-exports", "log_records/export.py", "a failed export exports its own failure",
-        "        if not _comes_of_export(record):\n            try", "        if record:\n            try",
-    ),
-    Fault(
         "export-of-our-threads", "log_records/export.py", "what a library logs in an export is sent",
         "        or threading.current_thread().name.startswith(OUR_THREADS)\n", "",
     ),
     Fault(
         "export-last-resort", "log_records/export.py", "warnings vanish where no handler is",
-        "        self._stand_aside(record)\n", "",
+        "            last.handle(record)\n", "            return\n",
     ),
     Fault(
         "export-child-twice", "log_records/export.py", "a child exports each record twice",
@@ -1623,10 +1496,6 @@ LOGS = (
     Fault(
         "log-pipeline-detach", "log_records/pipeline.py", "records are taken after the end",
         "        self._handler.detach()\n", "",  ("log_records/export",),
-    ),
-    Fault(
-        "log-pipeline-child", "log_records/pipeline.py", "a child's records bear its parent's pid",
-        "        self._translator.renew()\n", "", ("log_records/export",),
     ),
     Fault(
         "correlation-extra", "log_records/correlation.py", "an application's own trace_id fails",
@@ -1648,7 +1517,397 @@ LOGS = (
     ),
 )  # fmt: skip
 
+RINGS = ("exporter/ring", "exporter/ring_kills")
+
+RING = (
+    Fault(
+        "ring-mark-first", "exporter/ring_writer.py", "a kill amidst a put leaves half a frame",
+        """        self._data[start : start + length] = payload
+        if head > 1:
+            words[index + 1] = checksum_of(position, word, payload)
+        words[index] = word
+        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+""",
+        """        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        self._data[start : start + length] = payload
+        if head > 1:
+            words[index + 1] = checksum_of(position, word, payload)
+        words[index] = word
+""",
+        RINGS,
+    ),
+    Fault(
+        "ring-overwrites", "exporter/ring_writer.py", "a full ring loses its oldest frames",
+        "if end - read > capacity or units > half", "if units > half", RINGS,
+    ),
+    Fault(
+        "ring-items-unbounded", "exporter/ring_writer.py", "OTEL_BSP_MAX_QUEUE_SIZE is no bound",
+        "if waiting and waiting + items > self._max_items:", "if False:", RINGS,
+    ),
+    Fault(
+        "ring-large-frame-never", "exporter/ring_writer.py",
+        "with a small queue, a request of more spans is never recorded",
+        "if waiting and waiting + items > self._max_items:",
+        "if waiting + items > self._max_items:", RINGS,
+    ),
+    Fault(
+        "ring-longest-by-chance", "exporter/ring_writer.py",
+        "a long frame is kept or dropped by its position",
+        " or units > half or items", " or items", RINGS,
+    ),
+    Fault(
+        "ring-padding-length", "exporter/ring_writer.py", "a ring is corrupt after one round",
+        "word = (units - self._head) * 8 |", "word = units * 8 |", RINGS,
+    ),
+    Fault(
+        "ring-padding-too-short", "exporter/ring_writer.py",
+        "with checksums, nothing is written where one word is left",
+        "        if units < self._head:\n            return\n", "", RINGS,
+    ),
+    Fault(
+        "ring-padding-alone", "exporter/ring_writer.py", "a frame is stored over its padding",
+        "            self._words[WRITTEN] = position + room << COUNT_BITS | written & MAX_ITEMS\n", "",
+        RINGS,
+    ),
+    Fault(
+        "ring-wrong-resource", "exporter/ring_writer.py",
+        "in a full ring, a worker's spans bear the resource of the last one",
+        "if self._due is not None and kind != RESOURCE:", "if False:", RINGS,
+    ),
+    Fault(
+        "ring-put-amidst-put", "exporter/ring_writer.py", "a signal handler's log record ruins a frame",
+        "if self._owner:  #", "if False:  #", RINGS,
+    ),
+    Fault(
+        "ring-owner-kept", "exporter/ring_writer.py", "after an exit amidst a put nothing is recorded",
+        """        finally:
+            self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _put_locked(""",
+        """        else:
+            self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _put_locked(""",
+        RINGS,
+    ),
+    Fault(
+        "ring-wakes-each-time", "exporter/ring_writer.py", "above half, each request wakes the exporter",
+        "HALF_FULL if is_half and not was_half else", "HALF_FULL if is_half else", RINGS,
+    ),
+    Fault(
+        "ring-wake-by-bytes-only", "exporter/ring_writer.py",
+        "many small spans are dropped before the exporter is woken",
+        "is_half = end - read > half or waiting + items > half_items", "is_half = end - read > half",
+        RINGS,
+    ),
+    Fault(
+        "ring-kind-unchecked", "exporter/ring_writer.py", "an unknown kind makes a ring corrupt",
+        "KIND_BITS[kind]", "kind << 32", RINGS,
+    ),
+    Fault(
+        "ring-waiting-replaced", "exporter/ring_writer.py", "another RING_SIZE loses what waits",
+        "    if waiting or (same", "    if (same", RINGS,
+    ),
+    Fault(
+        "ring-worn-kept", "exporter/ring_writer.py", "after 140 TB a slot records nothing any more",
+        "ring.words[WRITTEN] >> COUNT_BITS < MAX_POSITION // 2", "True",
+        RINGS,
+    ),
+    Fault(
+        "ring-child-writes", "exporter/ring_writer.py", "a forked child writes into its parent's ring",
+        "takes no lock.\"\"\"\n        self.close()\n", "takes no lock.\"\"\"\n", RINGS,
+    ),
+    Fault(
+        "ring-named-early", "exporter/ring_file.py", "a reader meets a ring that is being made",
+        'path_made = path.with_name(f"{path.name}.new")', "path_made = path", RINGS,
+    ),
+    Fault(
+        "ring-counts-forgotten", "exporter/ring_file.py", "counters of dropped spans go back",
+        "for index in (GENERATION, SET_ASIDE, DROPPED_SPANS, DROPPED_LOGS, TORN):",
+        "for index in (GENERATION, SET_ASIDE):", RINGS,
+    ),
+    Fault(
+        "ring-shortage-is-corruption", "exporter/ring_file.py",
+        "a process without descriptors sets aside a good ring",
+        "if error.errno in FOREIGN:", "if error.errno:", RINGS,
+    ),
+    Fault(
+        "ring-checksum-anywhere", "exporter/ring_file.py",
+        "a frame of the round before is sent a second time",
+        "(position ^ word ^ word >> 32)", "(word ^ word >> 32)", RINGS,
+    ),
+    Fault(
+        "ring-frame-unbounded", "exporter/ring_file.py", "a corrupt length reads beyond what was written",
+        " or units > last - position or", " or", RINGS,
+    ),
+    Fault(
+        "ring-resource-replaced", "exporter/ring_file.py",
+        "a reader that is killed leaves spans with a wrong resource",
+        "(1 - self.area_in_force(read))", "self.area_in_force(read)", RINGS,
+    ),
+    Fault(
+        "ring-resource-unchecked", "exporter/ring_file.py",
+        "a worker goes on with a ring that no exporter can read",
+        "        self.resource_in_force(position)\n", "", RINGS,
+    ),
+    Fault(
+        "ring-advanced-first", "exporter/ring_reader.py",
+        "a reader that is killed leaves spans without their resource",
+        """        if self._passed is not None:
+            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+        self._words[TORN] += self._torn
+        self._words[READ] = end
+""",
+        """        self._words[READ] = end
+        if self._passed is not None:
+            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+        self._words[TORN] += self._torn
+""",
+        RINGS,
+    ),
+    Fault(
+        "ring-two-readers", "exporter/ring_reader.py", "a second reader moves the position back",
+        "if self._words[READ] != self._start:", "if False:", RINGS,
+    ),
+    Fault(
+        "ring-batch-unbounded", "exporter/ring_reader.py", "a batch has more spans than were asked for",
+        " or total + items > max_items)", ")", RINGS,
+    ),
+    Fault(
+        "ring-count-drifts", "exporter/ring_reader.py", "one wrong count drops spans for ever",
+        "end = written if position == last else position", "end = position", RINGS,
+    ),
+    Fault(
+        "ring-not-awaited", "exporter/ring_reader.py",
+        "without x86's order of stores, good frames are skipped",
+        "while self._retries:", "while False:", RINGS,
+    ),
+    Fault(
+        "ring-torn-counted-twice", "exporter/ring_reader.py", "a torn frame is counted at each read",
+        "                self._torn += 1\n", "                self._words[TORN] += 1\n", RINGS,
+    ),
+    Fault(
+        "folder-rings-left", "store/folder.py", "spans of a server before are sent by the next one",
+        r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?", "",
+    ),
+)  # fmt: skip
+
+EXPORTER = (
+    Fault(
+        "clients-redirect", "exporter/clients.py", "a redirected batch is sent again for ever",
+        "            return Outcome(False, error=str(error))\n",
+        "            return Outcome(False, retry=True, error=str(error))\n",
+    ),
+    Fault(
+        "clients-certificate", "exporter/clients.py", "a certificate that is replaced stops the export",
+        "        except (OSError, ValueError) as error:\n            # Of requests",
+        "        except ValueError as error:\n            # Of requests",
+    ),
+    Fault(
+        "clients-retries-400", "exporter/clients.py", "a refused batch blocks all others",
+        "        retry = status in RETRYABLE\n", "        retry = True\n",
+    ),
+    Fault(
+        "clients-negative", "exporter/clients.py", "a collector's number makes counts negative",
+        "True, max(int(getattr(partial, service.rejected)), 0),",
+        "True, int(getattr(partial, service.rejected)),",
+    ),
+    Fault(
+        "clients-exhausted", "exporter/clients.py", "a collector without resources is asked again",
+        ' and (code != "RESOURCE_EXHAUSTED" or wait is not None)', "",
+    ),
+    Fault(
+        "clients-wait-for-ever", "exporter/clients.py", "a collector stops the export for years",
+        "            return min(max(seconds, 0.0), MAX_WAIT)\n", "            return max(seconds, 0.0)\n",
+    ),
+    Fault(
+        "signals-settled-early", "exporter/signals.py", "a batch that was not accepted leaves the ring",
+        "            if outcome is None:\n                return False\n",
+        "            if outcome is None:\n                self._rings.settle(portions)\n                return False\n",
+    ),
+    Fault(
+        "signals-uncounted-again", "exporter/signals.py", "a counter without space sends a batch again",
+        '                with self._guard.at("store"):  # or the batch would be sent again\n                    self._count(result, amount)\n',
+        "                self._count(result, amount)\n",
+    ),
+    Fault(
+        "signals-last-client", "exporter/signals.py", "a batch that one of two refuses is exported",
+        "refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)",
+        "refused = min(outcome.rejected, number) if outcome.accepted else number",
+    ),
+    Fault(
+        "signals-retries-at-end", "exporter/signals.py", "the end waits for a collector that is down",
+        "                self._log.abandoned(outcome, self._rings.waiting())\n                return None\n",
+        "                self._log.abandoned(outcome, self._rings.waiting())\n",
+    ),
+    Fault(
+        "signals-traced", "exporter/signals.py", "exports are traced as requests of the application",
+        '        context.attach(context.set_value("suppress_instrumentation", True))\n', "",
+    ),
+    Fault(
+        "rings-one-stops-all", "exporter/rings.py", "a ring that cannot be opened stops all exports",
+        "                except (OSError, ValueError):  # the others must not wait for this one\n",
+        "                except KeyError:\n",
+    ),
+    Fault(
+        "rings-unfair", "exporter/rings.py", "a busy worker keeps all others waiting",
+        "        self._start_after(portions)\n", "",
+    ),
+    Fault(
+        "rings-no-sections", "exporter/rings.py", "a frame of garbage spoils the request",
+        "    return found if position == len(payload) else []\n", "    return found\n",
+    ),
+    Fault(
+        "record-types", "exporter/record.py", "a record of wrong types stops all starts",
+        "        return record if _is_valid(record) else None\n", "        return record\n",
+    ),
+    Fault(
+        "record-written-through", "exporter/record.py", "a planted link is written through",
+        "    new.unlink(missing_ok=True)\n    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)",
+        "    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)",
+    ),
+    Fault(
+        "record-old-worker", "exporter/record.py", "a worker of before a reload puts its settings back",
+        "        if found.since > record.since or found == same:\n", "        if found == same:\n",
+    ),
+    Fault(
+        "page-one-at-a-time", "exporter/page.py", "a client that stalls keeps the others waiting",
+        "                _thread(self._handle, connection).start()\n",
+        "                self._handle(connection)\n",
+    ),
+    Fault(
+        "page-trickle", "exporter/page.py", "a client keeps its place by a byte now and then",
+        "        connection.settimeout(left)\n        part",
+        "        connection.settimeout(MAX_WAIT)\n        deadline = time.monotonic() + MAX_WAIT\n        part",
+    ),
+    Fault(
+        "page-accept-once", "exporter/page.py", "the lack of a descriptor ends the page",
+        "                self._stopped.wait(PAUSE)\n                continue\n", "                return\n",
+    ),
+    Fault(
+        "page-cut-off", "exporter/page.py", "a page that was cut off is served",
+        '        raise ValueError("the page was cut off")\n', "        pass\n",
+    ),
+    Fault(
+        "wake-file-written", "exporter/wake.py", "the wake-up is written into a file",
+        "    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):\n", "    if False:\n",
+    ),
+    Fault(
+        "wake-other-number", "exporter/wake.py", "a wake-up is written into another file",
+        "            os.dup2(pipe, self._pipe, inheritable=False)\n            os.close(pipe)\n",
+        "            os.close(self._pipe)\n            self._pipe = pipe\n",
+    ),
+    Fault(
+        "wake-blocks", "exporter/wake.py", "a full pipe blocks a request",
+        "os.O_RDWR | os.O_NONBLOCK", "os.O_RDWR",
+    ),
+    Fault(
+        "counts-start-again", "exporter/counts.py", "counts fall when the exporter is replaced",
+        "            doubles[index] += amount\n", "            doubles[index] = amount\n",
+    ),
+    Fault(
+        "counts-left-open", "exporter/counts.py", "an exporter that ended goes on counting",
+        "        self._book.detach()\n", "        return\n",
+    ),
+    Fault(
+        "failures-first-attempt", "exporter/failures.py", "each restart of a collector costs a line",
+        "MIN_ATTEMPTS = 2", "MIN_ATTEMPTS = 1",
+    ),
+    Fault(
+        "failures-transient", "exporter/failures.py", "each retry takes the line of the failure",
+        "            if not TRANSIENT.match(text):\n                self._log.failed(text)\n",
+        "            self._log.failed(text)\n",
+    ),
+    Fault(
+        "failures-debug-secret", "exporter/failures.py", "a record at level DEBUG shows the secrets",
+        "record.msg, record.args = self._log.clean(text), ()", "record.msg, record.args = text, ()",
+    ),
+    Fault(
+        "failures-every-line", "exporter/failures.py", "each failure is logged",
+        "            self._next = now + INTERVAL\n", "",
+    ),
+    Fault(
+        "session-redirect", "exporter/session.py", "a redirect counts as delivered",
+        "        _refuse_redirect(response)\n", "", ("exporter/clients",),
+    ),
+    Fault(
+        "session-share-of-time", "exporter/session.py", "a silent address takes the time of the others",
+        " / (len(addresses) - number)", "",
+    ),
+    Fault(
+        "session-first-address", "exporter/session.py", "a dead address of two fails the export",
+        "                failure = error\n", "                raise NewConnectionError(self, str(error)) from error\n",
+    ),
+    Fault(
+        "pusher-traced", "exporter/pusher.py", "a push is traced as a request of the application",
+        '        context.attach(context.set_value("suppress_instrumentation", True))\n', "",
+    ),
+    Fault(
+        "pusher-after-deadline", "exporter/pusher.py", "an exporter that is replaced pushes again",
+        "        if self._deadline > time.monotonic():\n", "        if True:\n",
+    ),
+    Fault(
+        "pusher-left-open", "exporter/pusher.py", "connections stay open at the end",
+        "                exporter.shutdown()\n", "                continue\n",
+    ),
+    Fault(
+        "continuity-cut-line", "exporter/continuity.py", "a line that was cut off stops all pushes",
+        "            ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError\n",
+        "            KeyError, TypeError, AttributeError\n",
+    ),
+    Fault(
+        "bootstrap-kept-open", "exporter/bootstrap.py", "the port of the server is held",
+        "        if number > 2 and number != keep:\n", "        if number > 2 and number > keep + 2:\n",
+    ),
+    Fault(
+        "bootstrap-application-first", "exporter/bootstrap.py", "modules of the application are imported",
+        "    return [*own, here]\n", "    return [here, *own]\n", ("exporter/process",),
+    ),
+    Fault(
+        "launch-lock-leaked", "exporter/launch.py", "no exporter starts after one that ended",
+        "            lock, self.lock = self.lock, CLOSED\n", "            lock = self.lock\n",
+    ),
+    Fault(
+        "launch-any-program", "exporter/launch.py", "uWSGI is started as an exporter",
+        'return name.startswith(("python", "pypy"))', "return True",
+    ),
+    Fault(
+        "service-settings-kept", "exporter/service.py", "a reload does not reach the exporter",
+        "                return CHANGED\n", "                pass\n",
+    ),
+    Fault(
+        "service-lock-lost", "exporter/service.py", "two exporters run once the lock was removed",
+        "            return REPLACED\n        now", "            pass\n        now",
+    ),
+    Fault(
+        "process-signal-ends", "exporter/process.py", "SIGTERM to the group loses the last spans",
+        "signal.signal(number, lambda number, frame: asked.set())", "signal.signal(number, signal.SIG_DFL)",
+    ),
+    Fault(
+        "recording-stays-lost", "recording.py", "spans go into a ring that was removed",
+        "            self._ring = None\n            self.open()\n            ring.close()\n", "            return\n",
+    ),
+    Fault(
+        "recording-parents-ring", "recording.py", "a child writes into its parent's ring",
+        "            ring.forget()\n", "            continue\n",
+    ),
+    Fault(
+        "export-of-exports", "log_records/export.py", "a failed export exports its own failure",
+        "            if not _comes_of_export(record):\n", "            if True:\n",
+    ),
+    Fault(
+        "log-encoder-span", "log_records/encoder.py", "a log record does not belong to its span",
+        '        parts.append(b"\\x52\\x08" + context.span_id.to_bytes(8, "big"))\n', "        pass\n",
+    ),
+)  # fmt: skip
+
 FAULTS = (
-    *STORE, *WSGI, *TRACING, *EXPORT, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
+    *STORE, *WSGI, *TRACING, *EXPORT, *RING, *EXPORTER, *PROCESS, *CONFIG, *SCRAPE, *PUSH, *PROBES, *CLI,
     *CLIENT, *LOGS,
 )  # fmt: skip

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGTERM
 from threading import Event, Lock, Thread
@@ -134,6 +135,8 @@ class GunicornServer:
         env: changes to the environment; ``None`` removes a variable.
         config: more lines of ``gunicorn.conf.py``.
         hooks: what is imported from ``avatar_telemetry.gunicorn``.
+        arguments: of gunicorn's command line.
+        interpreter: options of Python itself.
         options: what is imported from there or set besides, as gunicorn's settings.
     """
 
@@ -149,12 +152,14 @@ class GunicornServer:
         config: str = "",
         hooks: str = HOOKS,
         arguments: tuple[str, ...] = (),
+        interpreter: tuple[str, ...] = (),
         **options: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder
         self._application = application
         self._arguments = arguments
+        self._interpreter = interpreter
         bind = f"unix:{folder}/socket" if unix else "127.0.0.1:0"
         options = {
             "bind": bind, "workers": workers, "worker_class": worker_class,
@@ -167,7 +172,7 @@ class GunicornServer:
         self.configuration = folder / "gunicorn.conf.py"
         self.configuration.write_text("\n".join([*lines, config, TELL_READY]))
         self._workers = workers
-        self._env = _environment(env or {})
+        self.environment = _environment(env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._address = ""
         self._folders: set[Path] = set()
@@ -183,14 +188,18 @@ class GunicornServer:
 
     def launch(self) -> None:
         """Start it and wait for nothing."""
-        # Not "-m gunicorn": an upgrade (USR2) starts the script again, as it was named.
-        script = os.path.join(sysconfig.get_path("scripts"), "gunicorn")
-        command = [sys.executable, script, "-c", str(self.configuration)]
         with open(self.path / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [*command, *self._arguments, self._application], cwd=self.path, env=self._env,
+                self.command(), cwd=self.path, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def command(self) -> list[str]:
+        """Its command line."""
+        # Not "-m gunicorn": an upgrade (USR2) starts the script again, as it was named.
+        script = os.path.join(sysconfig.get_path("scripts"), "gunicorn")
+        program = [sys.executable, *self._interpreter, script, "-c", str(self.configuration)]
+        return [*program, *self._arguments, self._application]
 
     def await_ready(self) -> None:
         """Wait until all its workers have come up and one of them answers."""
@@ -255,6 +264,11 @@ class GunicornServer:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def bound(self) -> str:
+        """The address that it listens on, as gunicorn's setting ``bind`` takes it."""
+        return self._address.removeprefix("http://")
 
     def get(self, path: str = "/", headers: Mapping[str, str] | None = None) -> Answer:
         """GET a path over a connection of its own."""
@@ -387,9 +401,9 @@ class GunicornServer:
         self.signal(number, master)
         eventually(lambda: master not in self._reap(), what="the end of a master")
 
-    def leader(self) -> int:
-        """Wait until a worker leads; its pid."""
-        (pid,) = eventually(lambda: lock_holders(self.runtime_folder / "leader.lock"))
+    def exporter(self) -> int:
+        """Wait until the exporter's process runs; its pid."""
+        (pid,) = eventually(lambda: exporters(self.runtime_folder), what="the exporter")
         return pid
 
     def everybody(self) -> list[int]:
@@ -413,7 +427,7 @@ class GunicornServer:
     def folder(self) -> Path | None:
         """The runtime folder that a living master of this server stands in the record of."""
         masters = set(self.masters())
-        named = self._env.get("PROMETHEUS_MULTIPROC_DIR")
+        named = self.environment.get("PROMETHEUS_MULTIPROC_DIR")
         if self._found and masters & set(recorded_masters(self._found)):
             return self._found
         found = None
@@ -517,6 +531,17 @@ class Background:
             self.answer = self._ask()
         except (OSError, http.client.HTTPException) as error:
             self.error = error
+
+
+def exporters(folder: Path) -> list[int]:
+    """The exporters of a runtime folder: processes whose command line says so."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode().split("\0")
+            if words[4:7] == ["avatar-telemetry", "exporter", str(folder)]:
+                found.append(int(path.parent.name))
+    return found
 
 
 def lock_holders(path: Path, locks: list[list[str]] | None = None) -> list[int]:

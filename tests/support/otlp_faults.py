@@ -164,12 +164,17 @@ def _wrong(handler: BaseHTTPRequestHandler, behaviour: Behaviour, over: threadin
 
 
 def _partial(handler: BaseHTTPRequestHandler, behaviour: Behaviour, over: threading.Event) -> None:
-    response: Any = RESPONSES[handler.path]()
+    answer(handler, 200, partial_success(handler.path, behaviour.rejected))
+
+
+def partial_success(path: str, number: int) -> bytes:
+    """Return the response to a request of which so many items are rejected."""
+    response: Any = RESPONSES[path]()
     names = {field.name for field in response.partial_success.DESCRIPTOR.fields}
     rejected = next(name for name in sorted(names) if name.startswith("rejected"))
-    setattr(response.partial_success, rejected, behaviour.rejected)
+    setattr(response.partial_success, rejected, number)
     response.partial_success.error_message = "too many"
-    answer(handler, 200, response.SerializeToString())
+    return bytes(response.SerializeToString())
 
 
 def _redirect(handler: BaseHTTPRequestHandler, behaviour: Behaviour, over: threading.Event) -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from tests.support.certificates import Certificate
-from tests.support.otlp_faults import Behaviour, Fault, Stage
+from tests.support.otlp_faults import Behaviour, Fault, Stage, partial_success
 from tests.support.otlp_records import LOGS, METRICS, RESPONSES, TRACES, Exchange, Received
 from tests.support.real_servers import hold_port
 
@@ -29,6 +29,7 @@ SERVICES = {
 }
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 Handler = Callable[[bytes, grpc.ServicerContext], bytes]
+Trailers = tuple[tuple[str, bytes], ...]
 
 
 class GrpcSink(Received):
@@ -47,6 +48,7 @@ class GrpcSink(Received):
         self._certificate, self._clients = certificate, clients
         self._exchanges: list[Exchange] = []
         self._stage = Stage()
+        self._trailers: Trailers = ()
         self._server: grpc.Server | None = None
 
     @property
@@ -62,15 +64,26 @@ class GrpcSink(Received):
     def exchanges(self) -> list[Exchange]:
         return list(self._exchanges)
 
-    def behave(self, fault: Fault = Fault.NONE, status: int = 14, seconds: float = 5.0) -> None:
+    def behave(
+        self,
+        fault: Fault = Fault.NONE,
+        status: int = 14,
+        seconds: float = 5.0,
+        rejected: int = 1,
+        trailers: Trailers = (),
+    ) -> None:
         """Misbehave from now on.
 
         Args:
-            fault: one of NONE, REFUSED, BLACKHOLE (here: reads, never answers), SLOW and STATUS.
-            status: the code that is answered.
-            seconds: until the answer.
+            fault: one of NONE, REFUSED, BLACKHOLE (here: reads, never responds), SLOW, STATUS,
+                PARTIAL_SUCCESS and WRONG_PROTOBUF.
+            status: the code of the response.
+            seconds: until the response.
+            rejected: items that it rejects (PARTIAL_SUCCESS).
+            trailers: of the response (STATUS).
         """
-        self._stage.change(Behaviour(fault, status=status, seconds=seconds))
+        self._trailers = trailers
+        self._stage.change(Behaviour(fault, status=status, seconds=seconds, rejected=rejected))
         if fault is Fault.REFUSED:
             self.stop()
         elif self._server is None:
@@ -120,7 +133,12 @@ class GrpcSink(Received):
             elif behaviour.fault is Fault.BLACKHOLE:
                 over.wait()
             elif behaviour.fault is Fault.STATUS:
+                context.set_trailing_metadata(self._trailers)
                 context.abort(CODES[behaviour.status], "as told")
+            elif behaviour.fault is Fault.WRONG_PROTOBUF:
+                return b"\xff" * 64
+            elif behaviour.fault is Fault.PARTIAL_SUCCESS:
+                return partial_success(path, behaviour.rejected)
             return empty
 
         return export

@@ -16,6 +16,7 @@ from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling, make_sampling
+from avatar_telemetry.tracing.writer import KeptSpans
 
 RESOURCE = Resource({"service.name": "test"})
 ALWAYS = make_sampling("parentbased_always_on", "")
@@ -32,10 +33,11 @@ class Ours:
     privacy: Privacy = OFF
 
     def __post_init__(self) -> None:
-        self.ended: list[Any] = []
+        kept = KeptSpans()
+        self.ended: list[Any] = kept.spans
         self.failures: list[str] = []
         self.provider = LightTracerProvider(
-            self.sampling, self.resource, self.limits, self.ended.append,
+            self.sampling, self.resource, self.limits, kept,
             self.privacy.describe, self.privacy.message,
             guard=Guard(self.failures.append),
         )  # fmt: skip

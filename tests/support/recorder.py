@@ -20,6 +20,8 @@ from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.tracing.provider import LightTracerProvider
+from avatar_telemetry.tracing.span import SpanSink
+from avatar_telemetry.tracing.writer import KeptSpans
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -36,12 +38,14 @@ class Recorder:
         profile: of the applications.
         settings: of the layer.
         traced: record spans, too; they are kept in :attr:`spans`.
+        sink: takes the spans instead.
     """
 
     folder: Path
     profile: Profile = IVATAR
     settings: Settings = field(default_factory=lambda: Settings.from_env({}))
     traced: bool = False
+    sink: SpanSink | None = None
 
     def __post_init__(self) -> None:
         self.book = Book()
@@ -89,9 +93,10 @@ class Recorder:
 
     def _tracing(self) -> RequestTracing:
         settings = replace(self.settings, traces_exporters=("none",))
-        pipeline = Pipeline(settings, Resource({}), b"key", self.guard, lambda *counts: None)
+        kept = KeptSpans()
+        self.spans = kept.spans
+        pipeline = Pipeline(settings, Resource({}), b"key", self.guard, self.sink or kept)
         self.provider = pipeline.provider
-        self.provider.export = self.spans.append
         return pipeline.tracing(self.profile)
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

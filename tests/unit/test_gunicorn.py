@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -39,8 +40,9 @@ class FakeRuntime:
         if self._fault is not None:
             raise self._fault
 
-    def start_worker(self, server: Any, uid: int, gid: int) -> None:
-        self.calls.append(["start_worker", server.master, list(server.sockets()), uid, gid])
+    def start_worker(self, server: Any, uid: int, gid: int, *, workers: int) -> None:
+        listeners = list(server.listeners)
+        self.calls.append(["start_worker", server.master, listeners, uid, gid, workers])
         self.starting()
 
 
@@ -54,7 +56,14 @@ def hooks(runtime: FakeRuntime) -> Any:
 def arbiter(**changes: Any) -> Any:
     cfg = SimpleNamespace(chdir="/some/where", uid=1, gid=2, preload_app=False)
     return SimpleNamespace(
-        **{"cfg": cfg, "master_pid": 7, "pidfile": None, "worker_class": SyncWorker} | changes
+        **{
+            "cfg": cfg,
+            "master_pid": 7,
+            "pidfile": None,
+            "worker_class": SyncWorker,
+            "num_workers": 3,
+        }
+        | changes
     )
 
 
@@ -145,14 +154,17 @@ def test_a_worker_starts_with_its_own_sockets_and_user(preload: bool) -> None:
 
     def work() -> Any:
         runtime = FakeRuntime()
-        started = worker()
-        started.cfg.preload_app = preload
-        before = gc.get_freeze_count()
-        hooks(runtime).post_fork(arbiter(), started)
-        return runtime.calls, os.getppid(), gc.get_freeze_count() > before
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            inode = os.fstat(listener.fileno()).st_ino
+            started = worker(sockets=[listener])
+            started.cfg.preload_app = preload
+            before = gc.get_freeze_count()
+            hooks(runtime).post_fork(arbiter(), started)
+        frozen = gc.get_freeze_count() > before
+        return runtime.calls == [["start_worker", os.getppid(), [inode], 1, 2, 3]], frozen
 
-    calls, master, frozen = in_child(work)
-    assert calls == [["start_worker", master, ["socket"], 1, 2]]
+    starts, frozen = in_child(work)
+    assert starts
     assert frozen is not preload
 
 
@@ -211,4 +223,4 @@ def test_the_end_of_workers_and_of_the_server() -> None:
         module.on_exit(arbiter())
         return runtime.calls
 
-    assert in_child(work) == [["child_exited", 42], ["push_last"], ["release"]]
+    assert in_child(work) == [["child_exited", 42], ["finish"], ["release"]]

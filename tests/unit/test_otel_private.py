@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from opentelemetry.context import Context, get_current
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -84,3 +86,29 @@ def test_no_other_module_imports_a_private_name() -> None:
         if name.startswith(("opentelemetry.", "prometheus_client.")) and "._" in name
     }
     assert {path for path, _ in found} == {"otel_private.py"}, found
+
+
+def test_the_context_variable_is_the_current_context() -> None:
+    """What is set there is OpenTelemetry's current context until it is reset."""
+    variable = otel_private.context_variable()
+    mine = Context({"mine": 1})
+    token = variable.set(mine)
+    assert get_current() is mine
+    variable.reset(token)
+    assert get_current() is not mine
+
+
+def test_another_implementation_of_the_context_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_PYTHON_CONTEXT may name one whose contexts are elsewhere."""
+
+    class Other(ContextVarsRuntimeContext):
+        pass
+
+    other = Other()
+    monkeypatch.setattr("opentelemetry.context._RUNTIME_CONTEXT", other)
+    variable = otel_private.context_variable()
+    mine = Context({"mine": 1})
+    token = variable.set(mine)
+    assert other.get_current() is mine
+    variable.reset(token)
+    assert other.get_current() is not mine

@@ -17,14 +17,13 @@ from prometheus_client import values
 
 from avatar_telemetry import runtime as runtime_module
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.throttle import STAMP
 from avatar_telemetry.log import LOGGER, OPENTELEMETRY
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.runtime import NOT_PREPARED, WAS_OFF, Runtime
 from avatar_telemetry.scrape.collector import Server
 from avatar_telemetry.store import folder as folder_module
-from avatar_telemetry.store.slots import LEADER_LOCK, holders
+from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
@@ -55,7 +54,7 @@ def environ(tmp_path: Path) -> Environ:
 
 
 def server() -> Server:
-    return Server(os.getppid(), lambda: ())
+    return Server(os.getppid())
 
 
 def managed(environ: Environ) -> Runtime:
@@ -97,7 +96,7 @@ def test_the_master_prepares_the_folder(environ: Environ) -> None:
         runtime.release()  # at its exit once more
         return names
 
-    assert {LEADER_LOCK, STAMP, "folder.lock"} <= set(in_child(work))
+    assert {EXPORTER_LOCK, "exporter.wake", "folder.lock"} <= set(in_child(work))
     assert os.listdir(environ["PROMETHEUS_MULTIPROC_DIR"]) == ["folder.lock"]
 
 
@@ -169,8 +168,8 @@ def test_the_sdk_has_nothing_to_warn_of(environ: Environ) -> None:
         os.environ.update(environ)
         log = Lines(OPENTELEMETRY)
         runtime = started(os.environ)  # type: ignore[arg-type]
-        assert runtime._outlets is not None
-        return log.lines, runtime._outlets._resource().attributes["team"]
+        assert runtime._recording is not None
+        return log.lines, runtime._recording._resource().attributes["team"]
 
     assert in_child(work) == [[], "images"]
 
@@ -397,7 +396,7 @@ def test_the_folder_goes_with_the_master_alone(environ: Environ) -> None:
         (folder / "counter_s0.db").touch()
         in_child(runtime.release)
         assert (folder / "counter_s0.db").exists()
-        runtime.push_last()  # nothing is exported: no effect
+        runtime.finish()  # nothing is exported: no effect
         runtime.release()
         assert not (folder / "counter_s0.db").exists()
 
@@ -442,7 +441,7 @@ def test_without_hooks_the_settings_are_checked_when_wrapping() -> None:
     in_child(work)
 
 
-@pytest.mark.parametrize("stop", [Runtime.stop_worker, Runtime.release, Runtime.push_last])
+@pytest.mark.parametrize("stop", [Runtime.stop_worker, Runtime.release, Runtime.finish])
 def test_what_was_never_started_can_be_stopped(stop: Callable[[Runtime], None]) -> None:
     """A worker whose start failed, or a master that never prepared, ends all the same."""
     runtime = Runtime({})
@@ -611,3 +610,20 @@ def test_the_probes_of_a_preloaded_application_are_installed(
         return installed
 
     assert in_child(work) == ["ivatar", "declared"]
+
+
+def test_spans_are_recorded_where_none_is_sent(environ: Environ) -> None:
+    """With the export on and no exporter of spans the application's span processors get them."""
+    environ |= {
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none",
+    }  # fmt: skip
+
+    def work() -> Any:
+        runtime = started(environ)
+        telemetry = runtime.layer(None, GENERIC).telemetry
+        return telemetry.tracing is not None, sorted(
+            each for each in os.listdir(environ["PROMETHEUS_MULTIPROC_DIR"]) if "ring" in each
+        )
+
+    assert in_child(work) == [True, []]

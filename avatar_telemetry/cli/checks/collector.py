@@ -21,6 +21,7 @@ from avatar_telemetry.cli.checks.tls import (
     make_context,
 )
 from avatar_telemetry.cli.checks.wire import Open, Speech, speaks
+from avatar_telemetry.config.destinations import grpc_installed, otlp_signals
 from avatar_telemetry.config.otlp import (
     GRPC,
     GRPC_PORT,
@@ -32,7 +33,6 @@ from avatar_telemetry.config.otlp import (
     resolve,
 )
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import grpc_installed, otlp_signals
 
 OTHER_PORT = {GRPC_PORT: (HTTP_PORT, HTTP), HTTP_PORT: (GRPC_PORT, GRPC)}
 

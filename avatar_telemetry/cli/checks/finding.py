@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from avatar_telemetry.export.foreign import one_line
+from avatar_telemetry.exporter.foreign import one_line
 
 Level = Literal["good", "note", "warning", "error"]
 STATUS: dict[Level, int] = {"good": 0, "note": 0, "warning": 1, "error": 2}

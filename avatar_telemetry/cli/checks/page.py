@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.samples import Samples, read_samples
 from avatar_telemetry.cli.web import Answer, Site, WebError
+from avatar_telemetry.config.destinations import pushes_metrics
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import pushes_metrics
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.scrape.collector import VERSION
 from avatar_telemetry.scrape.port import CHALLENGE
+from avatar_telemetry.version import VERSION
 
 MUCH_MEMORY = 512 << 20
 HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
@@ -78,7 +78,7 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
     except WebError as fault:
         yield note(
             "metrics_port.closed", f"OTEL_PROMETHEUS_ENDPOINT: {fault}",
-            "The leader of a running server opens it; if one runs, its log says why it could not.",
+            "The exporter of a running server opens it; if one runs, see the server's log.",
         )  # fmt: skip
         return
     samples = read_samples(answer.text) if answer.status == 200 else None
@@ -228,9 +228,9 @@ def _spans(samples: Samples, settings: Settings) -> Iterator[Finding]:
         )  # fmt: skip
     if dropped:
         yield warning(
-            "traces.dropped", f"{dropped:.0f} spans were dropped: the queue was full",
+            "traces.dropped", f"{dropped:.0f} spans were dropped: the ring was full",
             "Record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio), or raise"
-            " OTEL_BSP_MAX_QUEUE_SIZE.",
+            " OTEL_BSP_MAX_QUEUE_SIZE and AVATAR_TELEMETRY_RING_SIZE.",
         )  # fmt: skip
     if not exported and not failed and samples.total("ivatar_requests_total") >= FEW:
         yield warning(
@@ -241,18 +241,18 @@ def _spans(samples: Samples, settings: Settings) -> Iterator[Finding]:
 
 
 def _pushed(samples: Samples, settings: Settings) -> Iterator[Finding]:
-    if not samples.has("avatar_telemetry_leader"):
+    if not samples.has("avatar_telemetry_exporter_up"):
         if pushes_metrics(settings) or settings.prometheus_endpoint:
             yield warning(
                 "metrics.not_pushed", "the server does not push metrics, this environment says so",
                 "Restart it with these settings.",
             )  # fmt: skip
         return
-    if not samples.total("avatar_telemetry_leader"):
+    if not samples.total("avatar_telemetry_exporter_up"):
         yield warning(
-            "metrics.no_leader",
-            "no worker leads: nothing is pushed, the separate port is closed",
-            "Another worker takes over within a second; if it stays so, see the server's log.",
+            "metrics.no_exporter",
+            "no exporter runs: nothing is sent, and the separate port is closed",
+            "The next request starts another one; if it stays so, see the server's log.",
         )  # fmt: skip
     name = "avatar_telemetry_metric_pushes_total"
     pushed, failed = (samples.total(name, result=result) for result in ("exported", "failed"))
@@ -301,8 +301,7 @@ def _memory(samples: Samples) -> Iterator[Finding]:
     if sizes[largest] > MUCH_MEMORY:
         yield warning(
             "memory.high", told,
-            "If it grows: lower OTEL_BSP_MAX_QUEUE_SIZE, record fewer traces, and let gunicorn"
-            " recycle workers (max_requests); counts survive that.",
+            "If it grows: let gunicorn recycle workers (max_requests); no count or span is lost.",
         )  # fmt: skip
     else:
         yield good("memory.resident", told)

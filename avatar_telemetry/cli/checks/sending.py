@@ -49,10 +49,10 @@ from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
 from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.exporters import grpc_credentials, http_session
-from avatar_telemetry.export.foreign import Secrets, one_line
-from avatar_telemetry.export.outgoing import RefusedAnswerError
-from avatar_telemetry.scrape.collector import VERSION
+from avatar_telemetry.exporter.foreign import Secrets, one_line
+from avatar_telemetry.exporter.metric_exporters import grpc_credentials
+from avatar_telemetry.exporter.session import RefusedResponseError, open_session
+from avatar_telemetry.version import VERSION
 
 NAME = "avatar-telemetry doctor"
 """Of the span, and the text of the log record."""
@@ -145,10 +145,10 @@ def _over_http(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
     if otlp.compression != "none":
         headers["Content-Encoding"] = otlp.compression
         body = gzip.compress(body) if otlp.compression == "gzip" else zlib.compress(body)
-    session = http_session(otlp)
+    session = open_session(otlp)
     try:
         answer = session.request("POST", otlp.endpoint, data=body, headers=headers, timeout=timeout)
-    except RefusedAnswerError as fault:
+    except RefusedResponseError as fault:
         yield error(
             f"{signal}.answer", f"{otlp.place} answers with {fault}",
             "Name the collector itself; no redirect is followed and no long answer read.",

@@ -8,19 +8,17 @@ from urllib.parse import urlsplit
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.environment import is_demo, load_chosen_profile
+from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.export.wanted import check_exporters
 from avatar_telemetry.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 IGNORED = "Correct or unset it: the server starts without it."
 DEMO_SERVED = " (demo, where the wsgi.py of the repository serves the demo)"
 NO_NAMES = ("localhost", "localhost.localdomain", "unknown")
-SPAN_BYTES = 2_000
-"""Bytes of memory that a waiting span takes, about: two dozen attributes."""
 MUCH_MEMORY = 64 << 20
 
 
@@ -156,14 +154,13 @@ def _memory(settings: Settings) -> Iterator[Finding]:
     if (settings.batch_size or 0) > settings.queue_size:
         yield warning(
             "settings.batch", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
-            "A batch never fills; raise the queue or lower the batch.",
+            "The spans of one worker never fill a batch; raise the queue or lower the batch.",
         )  # fmt: skip
-    most = settings.queue_size * SPAN_BYTES
-    if most > MUCH_MEMORY:
+    if settings.ring_size > MUCH_MEMORY:
         yield warning(
             "settings.memory",
-            f"OTEL_BSP_MAX_QUEUE_SIZE={settings.queue_size}: up to about {most >> 20} MiB in each"
-            " worker while the collector is away",
+            f"AVATAR_TELEMETRY_RING_SIZE={settings.ring_size}: {settings.ring_size >> 20} MiB of"
+            " shared memory for each worker and signal",
             "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio).",
         )
 

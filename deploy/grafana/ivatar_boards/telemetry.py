@@ -19,10 +19,11 @@ BOARD = Board(
             Panel("Pushes of metrics", (Query(
                 rate("avatar_telemetry_metric_pushes_total", "result"), "{{result}}"),), "ops",
                 width=5),
-            Panel("Leader", (Query(f"max by (instance) (avatar_telemetry_leader{{{SELECT}}})",
-                                   "{{instance}}"),), "short",
-                  "1: a worker of this host pushes the metrics and serves the separate port.",
-                  width=4),
+            Panel("Exporter runs", (Query(
+                f"max by (instance) (avatar_telemetry_exporter_up{{{SELECT}}})",
+                "{{instance}}"),), "short",
+                "1: the exporter of this host sends what is recorded and serves the separate port.",
+                width=4),
             Panel("Log records by result", (Query(
                 f"{rate(RECORDS, 'instance, result')} or on (instance) {NONE}",
                 "{{instance}} {{result}}"),),

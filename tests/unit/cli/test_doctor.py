@@ -18,8 +18,8 @@ from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.scrape.collector import VERSION
 from avatar_telemetry.scrape.port import CHALLENGE
+from avatar_telemetry.version import VERSION
 from tests.support.real_servers import hold_port
 from tests.support.running import PageServer, invoke
 
@@ -104,7 +104,8 @@ def levels(findings: list[Finding]) -> dict[str, str]:
             id="all-excluded",
         ),
         pytest.param(
-            {**ON, "OTEL_BSP_MAX_QUEUE_SIZE": "500000"}, {"settings.memory": "warning"}, id="queue"
+            {**ON, "AVATAR_TELEMETRY_RING_SIZE": "100000000"}, {"settings.memory": "warning"},
+            id="ring",
         ),
         pytest.param(
             {**ON, "OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "11"},
@@ -263,9 +264,9 @@ WORKERS = (
 REQUESTS = 'ivatar_requests_total{method="GET",path="/",status_code="200"} 50.0\n'
 GOOD = BUILD + TARGET + WORKERS + REQUESTS
 AVATARS = 'ivatar_avatar_requests_total{format="png",size="80",status_code="200"} 50.0\n'
-LEADER = "avatar_telemetry_leader 1.0\n"
+EXPORTER_UP = "avatar_telemetry_exporter_up 1.0\n"
 SPANS = 'avatar_telemetry_spans_total{result="exported"} 9.0\n'
-SENDING = GOOD + LEADER + SPANS
+SENDING = GOOD + EXPORTER_UP + SPANS
 
 
 def examine(page: str, status: int = 200, env: dict[str, str] | None = None, **headers: str) -> Any:
@@ -309,7 +310,7 @@ def examine(page: str, status: int = 200, env: dict[str, str] | None = None, **h
             GOOD + AVATARS + 'ivatar_avatar_cache_hits_total{format="png",size="80"} 50.0\n', {},
             {"metrics_page.none_made": "note"}, id="none-made",
         ),
-        pytest.param(GOOD + LEADER, ON, {"traces.none": "warning"}, id="no-spans"),
+        pytest.param(GOOD + EXPORTER_UP, ON, {"traces.none": "warning"}, id="no-spans"),
         pytest.param(
             SENDING + 'avatar_telemetry_spans_total{result="failed"} 9.0\n', ON,
             {"traces.failed": "warning"}, id="spans-failed",
@@ -320,8 +321,8 @@ def examine(page: str, status: int = 200, env: dict[str, str] | None = None, **h
         ),
         pytest.param(GOOD + SPANS, ON, {"metrics.not_pushed": "warning"}, id="not-pushed"),
         pytest.param(
-            GOOD + SPANS + "avatar_telemetry_leader 0.0\n", ON,
-            {"metrics.no_leader": "warning"}, id="no-leader",
+            GOOD + SPANS + "avatar_telemetry_exporter_up 0.0\n", ON,
+            {"metrics.no_exporter": "warning"}, id="no-exporter",
         ),
         pytest.param(
             SENDING + 'avatar_telemetry_metric_pushes_total{result="failed"} 2.0\n', ON,

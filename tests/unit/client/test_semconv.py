@@ -91,9 +91,14 @@ def attributes(
 ) -> dict[str, Any]:  # fmt: skip
     rules = Privacy(privacy, b"key", PROFILE.query)  # type: ignore[arg-type]
     http = HttpAttributes(mode, rules, Proxies(trusted))  # type: ignore[arg-type]
-    values = http.values(http.start(environ, template), 200, size, error)
-    assert len(values) == len(http.names)
-    pairs = zip(http.names, values, strict=True)
+    target, agent, addresses = http.read(environ, template)
+    values = (
+        *http.target(target), *http.agent(agent), *http.address(addresses),
+        *http.status(200, error), *http.size(size),
+    )  # fmt: skip
+    names = (*REQUEST_NAMES[mode], *RESPONSE_NAMES[mode])  # type: ignore[index]
+    assert len(set(names)) == len(names)
+    pairs = zip(names, values, strict=True)
     return {name: value for name, value in pairs if value is not None}
 
 

@@ -40,6 +40,7 @@ def test_nothing_set_gives_the_defaults() -> None:
     assert settings.metrics_path == "/metrics"
     assert settings.flush_timeout == 3.0
     assert settings.max_series == 20_000
+    assert settings.ring_size == 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,7 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("OTEL_PROMETHEUS_ENDPOINT", ":9467", "prometheus_endpoint", ("", 9467)),
         ("OTEL_METRICS_EXPORTER", "prometheus", "prometheus_endpoint", ("localhost", 9464)),
         ("OTEL_EXPORTER_PROMETHEUS_PORT", "9000", "prometheus_endpoint", None),
+        ("AVATAR_TELEMETRY_RING_SIZE", "65536", "ring_size", 1 << 16),
         ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "flask, Pillow,urllib3", "probes_off",
          frozenset({"pillow", "urllib3"})),
         ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "*", "probes_off", frozenset(PROBES)),
@@ -109,6 +111,9 @@ BAD = [
     ("AVATAR_TELEMETRY_FLUSH_TIMEOUT", "nan"),
     ("AVATAR_TELEMETRY_FLUSH_TIMEOUT", "-1"),
     ("AVATAR_TELEMETRY_MAX_SERIES", "10"),
+    ("AVATAR_TELEMETRY_RING_SIZE", "65535"),
+    ("AVATAR_TELEMETRY_RING_SIZE", "1M"),
+    ("AVATAR_TELEMETRY_RING_SIZE", "1073741825"),
     ("AVATAR_TELEMETRY_METRICS_TOKEN", "short"),
     ("AVATAR_TELEMETRY_HASH_KEY", "short"),
     ("AVATAR_TELEMETRY_TRUST_INCOMING", "never"),

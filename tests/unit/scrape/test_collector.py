@@ -17,10 +17,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape import process
 from avatar_telemetry.scrape.collector import Collector, Server
+from avatar_telemetry.scrape.process import listener_inodes
 from avatar_telemetry.store.family import Family
+from avatar_telemetry.store.files import lock_own
 from avatar_telemetry.store.mapped import Book
 from avatar_telemetry.store.metrics import Metrics
-from avatar_telemetry.store.slots import Slot, claim_slot, try_lead
+from avatar_telemetry.store.slots import EXPORTER_LOCK, Slot, claim_slot
 
 Page = dict[str, Family]
 
@@ -54,7 +56,7 @@ def test_busy_and_idle_workers(worker: Slot, tmp_path: Path) -> None:
     book.open(tmp_path, worker.identifier)
     metrics = Metrics(book, 1_000)
     other = claim_slot(tmp_path)
-    server = Server(os.getpid(), lambda: ())
+    server = Server(os.getpid())
     try:
         metrics.started(0.0)
         busy = page(tmp_path, server)
@@ -73,7 +75,7 @@ def test_child_of_the_application_is_no_worker(worker: Slot, tmp_path: Path) -> 
     """It holds a slot, and serves no requests."""
     child = claim_slot(tmp_path, worker=False)
     try:
-        seen = page(tmp_path, Server(os.getpid(), lambda: ()))
+        seen = page(tmp_path, Server(os.getpid()))
     finally:
         child.close()
     assert values(seen["gunicorn_workers"], "state") == {"busy": 0.0, "idle": 1.0}
@@ -82,7 +84,7 @@ def test_child_of_the_application_is_no_worker(worker: Slot, tmp_path: Path) -> 
 
 def test_processes_by_worker(worker: Slot, tmp_path: Path) -> None:
     """Each worker is shown by its slot, and the master beside them."""
-    seen = page(tmp_path, Server(os.getppid(), lambda: ()))
+    seen = page(tmp_path, Server(os.getppid()))
     for name in ("process_resident_memory_bytes", "process_threads", "process_start_time_seconds"):
         assert set(values(seen[name], "worker")) == {"0", "master"}
         assert min(seen[name].values) > 0
@@ -106,9 +108,9 @@ def test_backlog_of_listening_sockets(worker: Slot, tmp_path: Path) -> None:
         closing(socket.create_connection(first.getsockname())),
         closing(socket.create_connection(second.getsockname())),
     ):
-        seen = page(tmp_path, Server(os.getpid(), lambda: (first, second, unix)))
+        seen = page(tmp_path, Server(os.getpid(), listener_inodes((first, second, unix))))
         assert values(seen["gunicorn_backlog"]) == {"": 3.0}
-        none = page(tmp_path, Server(os.getpid(), lambda: (unix,)))
+        none = page(tmp_path, Server(os.getpid(), listener_inodes((unix,))))
         assert "gunicorn_backlog" not in none
 
 
@@ -116,7 +118,7 @@ def test_listener_that_was_closed(worker: Slot, tmp_path: Path) -> None:
     """A socket that a reload has closed costs nothing but its own number."""
     with closing(socket.create_server(("127.0.0.1", 0))) as closed:
         pass
-    assert "gunicorn_backlog" not in page(tmp_path, Server(os.getpid(), lambda: (closed,)))
+    assert "gunicorn_backlog" not in page(tmp_path, Server(os.getpid(), listener_inodes((closed,))))
 
 
 @pytest.mark.parametrize(
@@ -127,12 +129,12 @@ def test_listener_that_was_closed(worker: Slot, tmp_path: Path) -> None:
         pytest.param({"OTEL_PROMETHEUS_ENDPOINT": ":9467"}, True, id="separate port"),
     ],
 )
-def test_leader_where_one_is_needed(tmp_path: Path, environ: dict[str, str], shown: bool) -> None:
-    """Whether a process leads is shown only where the settings need one."""
-    name = "avatar_telemetry_leader"
+def test_exporter_where_one_is_needed(tmp_path: Path, environ: dict[str, str], shown: bool) -> None:
+    """Whether an exporter runs is shown only where the settings need one."""
+    name = "avatar_telemetry_exporter_up"
     seen = page(tmp_path, **environ)
     assert (name in seen) is shown
-    lock = try_lead(tmp_path)
+    lock = lock_own(tmp_path / EXPORTER_LOCK)
     assert lock is not None
     try:
         if shown:
@@ -174,7 +176,7 @@ def test_folder_that_is_gone(tmp_path: Path) -> None:
     collector = Collector(folder, Settings.from_env({"OTEL_EXPORT_ENABLED": "true"}))
     folder.rmdir()
     seen = {each.name: each for each in collector.collect()}
-    assert values(seen["avatar_telemetry_leader"]) == {"": 0.0}
+    assert values(seen["avatar_telemetry_exporter_up"]) == {"": 0.0}
     assert values(seen["avatar_telemetry_slots_in_use"]) == {"": 0.0}
 
 
@@ -223,7 +225,7 @@ def test_no_rounding_makes_it_go_back(
     """Ticks that move from a worker to its master, which has waited for it, give the same sum."""
     seen = process.read_stat(os.getpid())
     assert seen is not None
-    server = Server(0, lambda: ())
+    server = Server(0)
 
     def shown(master: int, worker: int, children: int) -> float:
         stats = {

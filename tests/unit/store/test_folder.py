@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.export.continuity import Continuity
+from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.store import folder as folder_module
-from avatar_telemetry.store.files import open_own
+from avatar_telemetry.store.files import lock_own, open_own
 from avatar_telemetry.store.folder import (
     KEY_BYTES,
     LAYOUT,
@@ -26,7 +26,7 @@ from avatar_telemetry.store.folder import (
     served_folders,
 )
 from avatar_telemetry.store.mapped import MappedFile
-from avatar_telemetry.store.slots import claim_slot, clear_dead_gauges, holders, try_lead
+from avatar_telemetry.store.slots import EXPORTER_LOCK, claim_slot, clear_dead_gauges, holders
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 
@@ -58,7 +58,8 @@ def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
     named = base / "named"
     named.mkdir()
     others = ["counter_0.db.old", "notes.txt", "x.db"]
-    for name in ("counter_0.db", "slot-0.lock", "gauge_livesum_3.db", *others):
+    rings = ["spans-0.ring", "spans-10.ring.new", "spans-1.ring.corrupt"]
+    for name in ("counter_0.db", "slot-0.lock", "gauge_livesum_3.db", *rings, *others):
         (named / name).touch()
     runtime = open_here(str(named))
     assert sorted(path.name for path in named.iterdir()) == sorted([*others, "folder.lock"])
@@ -156,7 +157,7 @@ def test_a_named_folder_is_emptied_at_the_end(base: Path) -> None:
     for name in (
         "counter_0.db",
         "slot-0.lock",
-        "leader.lock",
+        "exporter.lock",
         "observer.lock",
         "pushed.state",
         "notes.txt",
@@ -301,7 +302,7 @@ def test_planted_files_of_a_folder_lead_nowhere(base: Path, victim: Path, plant)
     runtime = open_here()
     names = (
         "slot-0.lock",
-        "leader.lock",
+        "exporter.lock",
         "failures.stamp",
         "pushed.state",
         "pushed.new",
@@ -313,7 +314,7 @@ def test_planted_files_of_a_folder_lead_nowhere(base: Path, victim: Path, plant)
     clear_dead_gauges(runtime.path, os.getpid())
     for act in (
         lambda: claim_slot(runtime.path),
-        lambda: try_lead(runtime.path),
+        lambda: lock_own(runtime.path / EXPORTER_LOCK),
         Continuity(runtime.path, 0, delta=False).load,
         lambda: MappedFile(runtime.path / "counter_0.db"),
     ):

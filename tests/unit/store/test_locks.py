@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from prometheus_client.multiprocess import mark_process_dead
 
-from avatar_telemetry.export.leader import Term
 from avatar_telemetry.store import files as files_module
-from avatar_telemetry.store.files import is_at_path, open_own
-from avatar_telemetry.store.slots import claim_slot, remove_live_gauges, slot_identifier, try_lead
+from avatar_telemetry.store.files import is_at_path, lock_own, open_own
+from avatar_telemetry.store.slots import (
+    EXPORTER_LOCK,
+    claim_slot,
+    remove_live_gauges,
+    slot_identifier,
+)
 from tests.support.holders import Holders
 
 
@@ -25,17 +29,17 @@ def test_the_identifier_of_a_slot_is_no_pid(workers: Holders) -> None:
     assert len(list(workers.folder.glob("gauge_livesum_*.db"))) == 1
 
 
-def test_a_removed_leader_lock_is_not_believed(tmp_path: Path) -> None:
-    """A leader whose lock file a cleaner has removed notices that another one leads."""
-    lock = try_lead(tmp_path)
-    assert lock is not None
-    term = Term(lock, tmp_path / "leader.lock")
-    assert not term.wait(0)
-    (tmp_path / "leader.lock").unlink()
-    second = try_lead(tmp_path)
+def test_a_removed_lock_is_noticed(tmp_path: Path) -> None:
+    """An exporter whose lock file a cleaner has removed notices that another one may run."""
+    path = tmp_path / EXPORTER_LOCK
+    first = lock_own(path)
+    assert first is not None
+    assert is_at_path(first, path)
+    path.unlink()
+    second = lock_own(path)
     assert second is not None
-    assert term.wait(0)
-    os.close(lock)
+    assert not is_at_path(first, path)
+    os.close(first)
     os.close(second)
 
 
@@ -53,7 +57,7 @@ def test_a_lock_that_is_replaced_while_it_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock that counts is that of the file which has the path in the end."""
-    path = tmp_path / "leader.lock"
+    path = tmp_path / EXPORTER_LOCK
     opened = []
 
     def open_and_replace(*args: object) -> int:
@@ -65,7 +69,7 @@ def test_a_lock_that_is_replaced_while_it_is_opened(
         return descriptor
 
     monkeypatch.setattr(files_module, "open_own", open_and_replace)
-    lock = try_lead(tmp_path)
+    lock = lock_own(path)
     assert len(opened) == 2
     assert lock is not None
     assert is_at_path(lock, path)

@@ -14,7 +14,7 @@ from avatar_telemetry.store.instruments import (
     Instrument,
 )
 from avatar_telemetry.store.mapped import Book, value_class
-from avatar_telemetry.store.metrics import MAX_PLANS, Conclusion, Metrics
+from avatar_telemetry.store.metrics import MAX_PLANS, Metrics
 from tests.support.paths import DOCS
 from tests.support.recorder import Recorder
 
@@ -125,15 +125,6 @@ def test_what_a_client_can_make_us_remember_is_bounded(recorder: Recorder) -> No
         recorder.metrics.finished(plan, 0.1, 0.1)
     assert len(recorder.metrics._plans) <= MAX_PLANS
     assert recorder.value("ivatar_requests_total") == wanted
-
-
-def test_conclusions_are_kept_within_a_bound(recorder: Recorder) -> None:
-    """Clients choose a part of what a conclusion depends on."""
-    metrics = recorder.metrics
-    conclusion: Conclusion = (None, "", "", metrics.plan(LABELS))
-    for number in range(MAX_PLANS + 10):
-        metrics.remember((number,), conclusion)
-    assert len(metrics.conclusions) <= MAX_PLANS
 
 
 def test_files_are_looked_after_once_a_second() -> None:

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.store import slots as slots_module
+from avatar_telemetry.store.files import lock_own
 from avatar_telemetry.store.slots import (
+    EXPORTER_LOCK,
     claim_again,
     claim_slot,
     clear_dead_gauges,
+    has_exporter,
     holders,
-    is_led,
     last_holders,
     remove_live_gauges,
-    try_lead,
 )
 from tests.support.descriptors import open_below
 from tests.support.holders import Holders
@@ -69,25 +70,25 @@ def test_a_slot_that_was_taken_again_is_not_cleared(workers: Holders) -> None:
     assert (workers.folder / "gauge_livesum_s0.db").exists()
 
 
-def test_there_is_one_leader(tmp_path: Path) -> None:
+def test_there_is_one_exporter(tmp_path: Path) -> None:
     """Only one holds the lock; when it is gone, another can."""
-    lock = try_lead(tmp_path)
+    lock = lock_own(tmp_path / EXPORTER_LOCK)
     assert lock is not None
-    assert try_lead(tmp_path) is None
+    assert lock_own(tmp_path / EXPORTER_LOCK) is None
     os.close(lock)
-    second = try_lead(tmp_path)
+    second = lock_own(tmp_path / EXPORTER_LOCK)
     assert second is not None
     os.close(second)
 
 
-def test_whether_somebody_leads_is_asked_without_taking_the_lock(tmp_path: Path) -> None:
-    """A doctor asks; the next worker can lead all the same."""
-    assert not is_led(tmp_path)
-    lock = try_lead(tmp_path)
+def test_running_exporter_is_found_without_keeping_the_lock(tmp_path: Path) -> None:
+    """A scrape looks for it; the next exporter can start all the same."""
+    assert not has_exporter(tmp_path)
+    lock = lock_own(tmp_path / EXPORTER_LOCK)
     assert lock is not None
-    assert is_led(tmp_path)
+    assert has_exporter(tmp_path)
     os.close(lock)
-    assert not is_led(tmp_path)
+    assert not has_exporter(tmp_path)
 
 
 def test_the_last_holder_is_known_after_its_death(workers: Holders) -> None:

@@ -25,6 +25,7 @@ from opentelemetry.trace import (
 )
 
 from avatar_telemetry.tracing import encoder
+from avatar_telemetry.tracing.blocks import Block
 from avatar_telemetry.tracing.encoder import encode_spans
 from avatar_telemetry.tracing.span import SAMPLED, RecordedSpan
 from tests.support.providers import Ours
@@ -62,7 +63,9 @@ SCOPES: list[tuple[Any, ...]] = [
     ("a",), ("a", "1"), ("b", "", "https://schema"), ("c", "1", None, {"x": 1}), ("",),
 ]  # fmt: skip
 TRACERS = [side.provider.get_tracer(*scope) for side in SIDES for scope in SCOPES]
-KEYS = [(), ("http.method", "http.status_code", "avatar.size"), ("http.method", "x")]
+BLOCKS = [
+    (), (("http.method", "http.status_code", "avatar.size"),), (("http.method",), (), ("x", "y")),
+]  # fmt: skip
 KNOWN = st.one_of(
     st.none(), st.sampled_from(["GET", "", "long" * 200, "\xe9\u20ac\U0001f600"]), TEXTS
 )
@@ -73,7 +76,8 @@ def our_spans(draw: Any) -> RecordedSpan:
     tracer = draw(st.sampled_from(TRACERS))
     parent = draw(st.none() | CONTEXTS)
     span = RecordedSpan(
-        tracer, draw(TEXTS), draw(TRACE_IDS), draw(SPAN_IDS), SAMPLED, parent,
+        tracer, draw(TEXTS), draw(TRACE_IDS).to_bytes(16, "big"),
+        draw(SPAN_IDS).to_bytes(8, "big"), SAMPLED, parent,
         draw(st.sampled_from(SpanKind)), draw(TIMES),
     )  # fmt: skip
     if draw(st.booleans()):
@@ -84,8 +88,8 @@ def our_spans(draw: Any) -> RecordedSpan:
         span.add_event(name, attributes, when)
     for context, attributes in draw(LINKS):
         span.add_link(context, attributes)
-    keys = draw(st.sampled_from(KEYS))
-    span.set_known(keys, tuple(draw(KNOWN) for _ in keys))
+    blocks = draw(st.sampled_from(BLOCKS))
+    span.set_known(*(Block(keys, tuple(draw(KNOWN) for _ in keys)) for keys in blocks))
     span._status = draw(STATUSES)
     span._end_time = draw(TIMES)
     return span
@@ -140,7 +144,7 @@ def attributes(*pairs: tuple[str, Any], known: Any = ()) -> dict[str, Any]:
     for key, value in pairs:
         span.set_attribute(key, value)
     if known:
-        span.set_known(*zip(*known, strict=True))
+        span.set_known(Block(*zip(*known, strict=True)))
     span.end()
     request = parsed(encode_spans([span]))
     found: dict[str, Any] = {}
@@ -215,48 +219,28 @@ def test_a_span_that_cannot_be_encoded(spoil: Any) -> None:
     assert [span.name for span in sent] == ["one", "three"]
 
 
-def test_caches_are_bounded() -> None:
-    """Values that never come again do not fill the memory, and are encoded all the same."""
-    for number in range(encoder.KEPT + 10):
-        span = Ours().tracer if number == 0 else None
-        if span is not None:
-            tracer = span
-        each = tracer.start_span("name")
-        each.set_known(("key",), (number,))
-        each.set_attribute("by hand", number)
-        each.end()
-        data = encode_spans([each])
-    assert data == official_bytes([each])
-    (cache,) = encoder._caches(("key",))
-    assert len(cache) <= encoder.KEPT
-    assert encoder._kept.cache_info().currsize <= encoder.KEPT
+def test_names_that_never_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not fill the memory, and are encoded all the same."""
+    monkeypatch.setattr(encoder, "KEPT", 3)
+    tracer = Ours().tracer
+    for number in range(10):
+        span = tracer.start_span("name")
+        span.set_attribute(f"by hand {number}", number)
+        span.end()
+        assert encode_spans([span]) == official_bytes([span])
+        assert len(encoder._ATTRIBUTE_HEADS) <= encoder.KEPT
 
 
-@pytest.mark.parametrize(
-    ("length", "kept"), [(encoder.MAX_KEPT_LENGTH // 2, True), (encoder.MAX_KEPT_LENGTH, False)]
-)
-def test_a_long_value_is_encoded_and_not_kept(length: int, kept: bool) -> None:
-    """A known attribute that is long takes no place; its encoding is right all the same."""
-    value = "v" * length
-    span = Ours().tracer.start_span("name")
-    span.set_known(("long key",), (value,))
-    span.end()
-    assert encode_spans([span]) == official_bytes([span])
-    (cache,) = encoder._caches(("long key",))
-    assert (value in cache) is kept
-
-
-def test_a_long_value_set_by_hand_is_not_kept() -> None:
-    """What a program sets is kept up to the same length."""
-    sizes = []
-    for extra in (0, 1):
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_long_value_takes_no_place(extra: int) -> None:
+    """Nothing is kept for an attribute that is long; its encoding is right all the same."""
+    encoder._ATTRIBUTE_HEADS.clear()
+    for _ in range(2):
         span = Ours().tracer.start_span("name")
         span.set_attribute("by hand, long", "w" * (encoder.MAX_KEPT_LENGTH + extra))
         span.end()
-        before = encoder._kept.cache_info().misses
         assert encode_spans([span]) == official_bytes([span])
-        sizes.append(encoder._kept.cache_info().misses - before)
-    assert sizes == [1, 0]
+    assert len(encoder._ATTRIBUTE_HEADS) == 1 - extra
 
 
 @pytest.mark.parametrize("length", [0x7F, 0x80, 0x3FFF, 0x4000, 0x1F_FFFF, 0x20_0000])

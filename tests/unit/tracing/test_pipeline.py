@@ -17,43 +17,22 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.tracing.pipeline import Pipeline
+from avatar_telemetry.tracing.writer import SpanWriter
+from tests.support.frames import Frames
 from tests.support.waiting import DEADLINE
 
 
-class Gathering:
-    """A sender that keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[Any] = []
-        self.renewed = 0
-        self.closed = 0
-
-    def send(self, spans: Any) -> int:
-        self.sent.extend(spans)
-        return len(spans)
-
-    def hurry(self) -> None: ...
-
-    def renew(self) -> None:
-        self.renewed += 1
-
-    def close(self) -> None:
-        self.closed += 1
-
-
 class Pipelines:
-    """Makes pipelines, with a sender that is looked at, and stops them at the end."""
+    """Makes pipelines that write frames into memory, and stops them at the end."""
 
     def __init__(self) -> None:
         self.made: list[Pipeline] = []
-        self.counts: list[tuple[str, int]] = []
-        self.sender = Gathering()
+        self.frames = Frames()
 
     def __call__(self, **environ: str) -> Pipeline:
         settings = Settings.from_env({"OTEL_EXPORT_ENABLED": "true", **environ})
-        pipeline = Pipeline(settings, Resource({"process.pid": 1}), b"key", Guard(),
-                            lambda *count: self.counts.append(count))  # fmt: skip
-        pipeline.queue._senders = [self.sender]  # type: ignore[list-item]
+        sink = SpanWriter(self.frames.put)
+        pipeline = Pipeline(settings, Resource({"process.pid": 1}), b"key", Guard(), sink)
         self.made.append(pipeline)
         return pipeline
 
@@ -66,42 +45,30 @@ def pipelines() -> Iterator[Pipelines]:
         pipeline.stop(time.monotonic() + DEADLINE)
 
 
-def span(pipeline: Pipeline, name: str = "name") -> None:
-    pipeline.provider.get_tracer("tests").start_span(name).end()
+def span(pipeline: Pipeline, name: str = "name") -> Any:
+    made = pipeline.provider.get_tracer("tests").start_span(name)
+    made.end()
+    return made
 
 
-def test_what_is_waiting_is_sent_at_the_end(pipelines: Pipelines) -> None:
-    """A worker that ends sends the spans of its last moments, and closes its connections."""
-    pipeline = pipelines(OTEL_BSP_SCHEDULE_DELAY="600000")
-    span(pipeline, "last")
-    pipeline.stop(time.monotonic() + DEADLINE)
-    assert [each.name for each in pipelines.sender.sent] == ["last"]
-    assert pipelines.counts == [("exported", 1)]
-    assert pipelines.sender.closed == 1
+def test_ended_spans_are_written(pipelines: Pipelines) -> None:
+    """A span that ends outside of a request is written at its end."""
+    pipeline = pipelines()
+    span(pipeline, "first")
+    assert pipelines.frames.names() == [["first"]]
+    span(pipeline, "second")
+    assert pipelines.frames.names() == [["first"], ["second"]]
 
 
-def test_without_an_exporter_nothing_waits(pipelines: Pipelines) -> None:
-    """OTEL_TRACES_EXPORTER=none: spans are made for processors and context, and go nowhere."""
-    pipeline = pipelines(OTEL_TRACES_EXPORTER="none")
-    span(pipeline)
-    assert pipeline.queue._thread is None
-    pipeline.stop(time.monotonic() + DEADLINE)
-    assert (pipelines.sender.sent, pipelines.counts) == ([], [])
-
-
-def test_a_child_sends_none_of_its_parents_spans(pipelines: Pipelines) -> None:
-    """After a fork the queue is empty, connections and ids are new, the pid is the child's."""
-    pipeline = pipelines(OTEL_BSP_SCHEDULE_DELAY="600000", OTEL_BSP_MAX_QUEUE_SIZE="10")
-    span(pipeline, "of the parent")
-    thread, wake = pipeline.queue._thread, pipeline.queue._wake
+def test_a_child_writes_its_own_spans(pipelines: Pipelines) -> None:
+    """After a fork the ids are new, and a request of the parent's does not end in the child."""
+    pipeline = pipelines()
+    process = pipeline.sink.process
+    before = span(pipeline).get_span_context()
     pipeline.renew()
-    assert pipelines.sender.renewed == 1
-    span(pipeline, "of the child")
-    pipeline.stop(time.monotonic() + DEADLINE)
-    assert [each.name for each in pipelines.sender.sent] == ["of the child"]
-    assert thread is not None
-    wake.set()  # in a real child the parent's thread is not there
-    thread.join()
+    assert pipeline.sink.process is not process
+    assert span(pipeline).get_span_context().trace_id != before.trace_id
+    assert len(pipelines.frames.names()) == 2
 
 
 @pytest.mark.parametrize(
@@ -166,7 +133,7 @@ def test_what_requests_begin_with_follows_the_settings(pipelines: Pipelines) -> 
         OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE="x-served-by",
     )  # fmt: skip
     tracing = pipeline.tracing(PROFILE)
-    assert tracing.captures_response
+    assert tracing._captures_response
     assert tracing._excludes
     root = tracing.tracer.start_root("name", SpanKind.SERVER, 1)
     assert not root.is_recording()

@@ -37,7 +37,7 @@ def test_decisions(name: str, ratio: str, trace_id: int, parent: bool | None) ->
         context = trace.set_span_in_context(remote, context)
     result = made.sampler.should_sample(context, trace_id, "name")
     assert made.decide is not None
-    assert made.decide(trace_id, parent) == result.decision.is_sampled()
+    assert made.decide(trace_id.to_bytes(16, "big"), parent) == result.decision.is_sampled()
 
 
 @pytest.mark.parametrize("ratio", ["0", "0.25", "0.5", "1"])
@@ -48,7 +48,7 @@ def test_decisions_at_the_bound(ratio: str, offset: int) -> None:
     trace_id = 1 << 127 | max(made.sampler.bound + offset, 0)  # type: ignore[attr-defined]
     result = made.sampler.should_sample(context_api.Context(), trace_id, "name")
     assert made.decide is not None
-    assert made.decide(trace_id, None) == result.decision.is_sampled()
+    assert made.decide(trace_id.to_bytes(16, "big"), None) == result.decision.is_sampled()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_without_a_share_each_trace_is_recorded(name: str) -> None:
     made = make_sampling(name, "")
     assert "TraceIdRatioBased{1.0}" in made.sampler.get_description()
     assert made.decide is not None
-    assert made.decide((1 << 128) - 1, None)
+    assert made.decide(b"\xff" * 16, None)
 
 
 def test_a_share_of_traces() -> None:

@@ -29,6 +29,7 @@ from opentelemetry.trace import (
 )
 
 from avatar_telemetry.client.privacy import Privacy
+from avatar_telemetry.tracing.blocks import Block
 from tests.support.providers import Ours, Theirs, on_both
 
 REMOTE = SpanContext(0xA1, 0xB2, True, TraceFlags(3), TraceState([("vendor", "x")]))
@@ -260,7 +261,7 @@ def test_known_attributes_are_within_the_limit_too(most: int) -> None:
     side = Ours(limits=SpanLimits(max_span_attributes=most))
     span = side.tracer.start_span("name")
     span.set_attributes({f"by hand {number}": number for number in range(most)})
-    span.set_known(("first", "absent", "second"), (1, None, 2))
+    span.set_known(Block(("first", "absent"), (1, None)), Block(("second",), (2,)))
     span.end()
     assert len(span.attributes) == most
     assert (span.attributes["first"], span.attributes["second"]) == (1, 2)
@@ -272,7 +273,7 @@ def test_known_attributes_stand_behind_those_set_by_hand() -> None:
     """Who sets an attribute of the layer by hand means it."""
     span = Ours().tracer.start_span("name")
     span.set_attribute("a", "by hand")
-    span.set_known(("a", "b"), ("known", "known"))
+    span.set_known(Block(("a", "b"), ("known", "known")))
     assert dict(span.attributes) == {"a": "by hand", "b": "known"}
 
 

@@ -11,13 +11,14 @@ from urllib.parse import parse_qsl
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.client.scrub import words_of
-from avatar_telemetry.log_records.export import Translator
+from avatar_telemetry.log_records.export import Encoder
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.wsgi.request import ENVIRON_KEY, sent_by_client
+from tests.support.frames import log_record
+from tests.support.otlp_records import plain
 from tests.support.recorder import Recorder
 from tests.support.wsgi_client import call, make_environ
 
@@ -34,18 +35,17 @@ WORDS = st.text(
 
 
 class Kept(logging.Handler):
-    """Translates each record as the export does."""
+    """Encodes each record as the export does."""
 
     def __init__(self) -> None:
         super().__init__()
-        privacy = Privacy("balanced", b"key", sent=sent_by_client)
-        self._translator = Translator(privacy, Resource({}))
+        self._encoder = Encoder(Privacy("balanced", b"key", sent=sent_by_client))
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        made = self._translator.translate(record).log_record
-        self.texts.append(str(made.body))
-        self.texts += [str(each) for key, each in (made.attributes or {}).items()
+        _, made = log_record(self._encoder.encode(record))
+        self.texts.append(made.body.string_value)
+        self.texts += [str(each) for key, each in plain(made.attributes).items()
                        if key == "exception.message"]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.store.metrics import MAX_QUERY_LENGTH
+from avatar_telemetry.wsgi import outcome
+from avatar_telemetry.wsgi.outcome import MAX_QUERY_LENGTH
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.wsgi_client import call
 
@@ -31,12 +32,12 @@ def test_a_long_query_is_not_remembered(recorder: Recorder, length: int, remembe
     query = "s=80&".ljust(length, "x")
     assert len(query) == length
     call(recorder.wrap(image), path=AVATAR, query=query)
-    assert bool(recorder.metrics.conclusions) is remembered
+    assert bool(recorder.telemetry.conclusions.known) is remembered
     assert recorder.value("ivatar_avatar_requests_total", size="80", format="png") == 1
 
 
-def test_what_no_picture_answered_is_not_remembered(recorder: Recorder) -> None:
-    """Without a picture the format is that of the path, which differs with every request."""
+def test_what_no_picture_answered_counts_by_its_path(recorder: Recorder) -> None:
+    """Without a picture the format is that of the path."""
 
     def missing(environ: Any, start_response: Any) -> list[bytes]:
         start_response("404 Not Found", [("Content-Type", "text/html")])
@@ -44,16 +45,26 @@ def test_what_no_picture_answered_is_not_remembered(recorder: Recorder) -> None:
 
     for suffix in (".png", ".webp"):
         call(recorder.wrap(missing), path=AVATAR + suffix)
-    assert not recorder.metrics.conclusions
     assert recorder.value("ivatar_avatar_requests_total", format="png") == 1
     assert recorder.value("ivatar_avatar_requests_total", format="webp") == 1
+
+
+def test_conclusions_are_kept_within_a_bound(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients choose a part of what a conclusion follows from."""
+    monkeypatch.setattr(outcome, "MAX_CONCLUSIONS", 3)
+    for number in range(8):
+        call(recorder.wrap(image), path=AVATAR, query=f"s={number}")
+        assert len(recorder.telemetry.conclusions.known) <= 3
+    assert recorder.value("ivatar_avatar_requests_total") == 8
 
 
 def test_a_remembered_answer_counts_as_the_first(recorder: Recorder) -> None:
     """Size, format and source come from what is remembered of an equal answer."""
     for _ in range(3):
         call(recorder.wrap(image), path=AVATAR, query="s=80")
-    assert len(recorder.metrics.conclusions) == 1
+    assert len(recorder.telemetry.conclusions.known) == 1
     assert recorder.value("ivatar_avatar_requests_total", size="80", format="png") == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -315,7 +316,8 @@ def test_many_calls_of_one_request_keep_nothing_each(recorder: Recorder) -> None
 
     def tell(request) -> None:
         many(2000)(request)
-        sizes.update({name: sys.getsizeof(value) for name, value in vars(request).items()})
+        values = {name: getattr(request, name) for name in type(request).__slots__}
+        sizes.update({name: sys.getsizeof(value) for name, value in values.items()})
 
     call(recorder.wrap(image(tell=tell)), path=AVATAR)
     assert max(sizes.values()) < 1000
@@ -327,7 +329,7 @@ def test_the_number_of_calls_is_no_part_of_a_conclusion(recorder: Recorder) -> N
     """However many calls a request made, its conclusion is looked up under the same key."""
     for number in (1, 2, 30):
         call(recorder.wrap(image(tell=many(number))), path=AVATAR)
-    assert len(recorder.metrics.conclusions) == 1
+    assert len(recorder.telemetry.conclusions.known) == 1
     assert recorder.value("ivatar_avatars_generated_total", source="generated") == 3
 
 
@@ -367,3 +369,75 @@ def test_a_route_of_the_profile_stands_before_that_of_the_application(
     )
     assert recorder.value("ivatar_requests_total", path=route) == 1
     recorder.book.detach()
+
+
+@pytest.mark.parametrize(
+    ("value", "announced"),
+    [("12", 12), ("", None), ("-1", None), ("1.5", None), ("many", None), ("0x10", None)],
+)
+def test_a_length_that_is_no_number_is_none(recorder: Recorder, value, announced) -> None:
+    """An application may send what it likes; the end is then the end of the body."""
+    seen = []
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", value)])
+        seen.append(CURRENT.get())
+        return iter([b"123456789abc", b""])
+
+    call(recorder.wrap(application))
+    assert seen[0].announced == announced
+
+
+def test_a_later_head_replaces_all_of_an_earlier_one(recorder: Recorder) -> None:
+    """An error page in place of a response: what only the first head had is gone."""
+    seen = []
+
+    def application(environ, start_response):
+        first = [("Content-Type", "image/png"), ("Content-Length", "1000"), ("Location", "/x")]
+        start_response("302 Found", first)
+        seen.append(CURRENT.get())
+        start_response("500 Oh", [], (ValueError, ValueError(), None))
+        return iter([b"1"])
+
+    call(recorder.wrap(application))
+    (request,) = seen
+    assert (request.status, request.content_type, request.location) == ("500", "", "")
+    assert (request.announced, request.unsent) == (None, 0)
+
+
+class CountingLock:
+    """A lock that counts how often it is taken."""
+
+    def __init__(self, lock: Any) -> None:
+        self.taken = 0
+        self._lock = lock
+        self.release = lock.release
+
+    def acquire(self) -> Any:
+        self.taken += 1
+        return self._lock.acquire()
+
+    def __enter__(self) -> Any:
+        return self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+@pytest.mark.parametrize(
+    ("path", "multithread", "taken"),
+    [
+        pytest.param("/", False, 0, id="one thread"),
+        pytest.param("/", True, 2, id="many threads"),
+        pytest.param(AVATAR, False, 1, id="cells of counts by hand"),
+    ],
+)
+def test_the_lock_of_the_book(recorder: Recorder, path, multithread, taken) -> None:
+    """It is taken where another thread may write into the same cells, and only there."""
+    application = recorder.wrap(image(tell=miss if path == AVATAR else lambda request: None))
+    environ = {"wsgi.multithread": multithread}
+    call(application, path=path, **environ)  # makes the cells
+    lock = recorder.book.lock = CountingLock(recorder.book.lock)  # type: ignore[assignment]
+    call(application, path=path, **environ)
+    assert lock.taken == taken
+    assert recorder.value("ivatar_requests_total") == 2

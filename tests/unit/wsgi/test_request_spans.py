@@ -13,16 +13,10 @@ from opentelemetry.trace import StatusCode
 from avatar_telemetry.client.privacy import Privacy
 from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.profiles.ivatar import IMPORTS, OPERATIONS
-from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from avatar_telemetry.store.labels import METHODS
 from avatar_telemetry.wsgi import request_spans
+from avatar_telemetry.wsgi.endings import OPERATION_NAMES, SERVER_NAMES
 from avatar_telemetry.wsgi.request import CURRENT, TRACE_ID_KEY
-from avatar_telemetry.wsgi.request_spans import (
-    MAX_REMEMBERED,
-    MAX_REMEMBERED_LENGTH,
-    OPERATION_NAMES,
-    SERVER_NAMES,
-)
 from tests.support.paths import DOCS
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.wsgi_client import call, make_environ
@@ -356,17 +350,6 @@ def test_everybody_has_a_hash_of_their_own(
         serve(traced, case)
     told = [span.attributes["ivatar.avatar_digest"] for span in traced.spans[1::2]]
     assert told == [privacy.digest(digest) for digest in digests]
-
-
-def test_what_is_remembered_is_bounded(traced: Recorder) -> None:
-    """A client's paths take no more than a little memory."""
-    tracing = traced.telemetry.tracing
-    for number in range(MAX_REMEMBERED + 10):
-        tracing._personal(IVATAR.route("/avatar/x"), f"/avatar/{number:032x}")
-    assert len(tracing._personal_of) <= MAX_REMEMBERED
-    before = len(tracing._personal_of)
-    tracing._personal(IVATAR.route("/avatar/x"), "/avatar/" + "0" * MAX_REMEMBERED_LENGTH)
-    assert len(tracing._personal_of) == before
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.operation])

@@ -51,7 +51,7 @@ def test_the_body_of_an_error(monkeypatch: pytest.MonkeyPatch, status: int) -> N
         status_code=status, content=FOREIGN.encode(), headers={"Content-Type": "text/plain"}
     )
     session = SimpleNamespace(request=lambda *args, **options: answer, close=lambda: None)
-    monkeypatch.setattr(sending, "http_session", lambda otlp: session)
+    monkeypatch.setattr(sending, "open_session", lambda otlp: session)
     found: Iterator[Finding] = sending.send_test(SETTINGS, "traces", SETTINGS.otlp["traces"], 1)
     (finding,) = found
     assert_safe(finding)

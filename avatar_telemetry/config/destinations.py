@@ -1,0 +1,138 @@
+"""Which exporters the settings switch on, and where each signal is sent. Imports no exporter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from avatar_telemetry.config.otlp import (
+    COMPRESSION,
+    GRPC,
+    PROTOCOL,
+    SIGNALS,
+    Otlp,
+    Signal,
+    resolve,
+)
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.log import LOGGER, debug
+
+GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
+
+
+def sends(settings: Settings) -> bool:
+    """Return whether an exporter is needed: to send, or to serve the separate port."""
+    return exports(settings) or bool(settings.prometheus_endpoint and not settings.sdk_disabled)
+
+
+def pushes_metrics(settings: Settings) -> bool:
+    """Return whether metrics are pushed."""
+    return exports(settings) and bool({"otlp", "console"} & set(settings.metrics_exporters))
+
+
+def check_exporters(settings: Settings) -> None:
+    """In the master, at the start: tell of everything in the OTLP settings that is not obvious.
+
+    Raises:
+        SettingsError: gRPC is asked for and not installed.
+    """
+    notes = {}
+    faults = []
+    for signal in otlp_signals(settings):
+        told = settings.otlp[signal]
+        if told.protocol == GRPC and not grpc_installed():
+            faults.append(f"{PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'")
+        if told.protocol == GRPC and told.compression == "deflate":
+            faults.append(
+                f"{COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
+            )
+        settled, note = resolve(signal, told, grpc_installed=grpc_installed())
+        notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
+    if faults:
+        raise SettingsError(*dict.fromkeys(faults))
+    for note, level in notes.items():
+        if note:
+            LOGGER.log(level, "OTLP: %s", note)
+
+
+def settled(settings: Settings, signal: Signal) -> Otlp:
+    """Return where and how a signal is sent, once the protocol is settled."""
+    return resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())[0]
+
+
+def grpc_installed() -> bool:
+    """Return whether the extra ``grpc`` is installed; imports nothing."""
+    try:
+        return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def tell_configured(settings: Settings) -> None:
+    """At level DEBUG: where spans and metrics go, and what is sampled."""
+    if not settings.export_enabled:
+        debug("configured: OTEL_EXPORT_ENABLED is false, nothing is recorded in spans or exported")
+        return
+    sampler = f"{settings.sampler} {settings.sampler_argument}".strip()
+    debug("configured: sampler %s, privacy %s", sampler, settings.privacy)
+    for signal in SIGNALS:
+        exporters = getattr(settings, f"{signal}_exporters")
+        debug("configured: %s to %s", signal, ", ".join(_described(settings, signal, exporters)))
+
+
+def destinations(settings: Settings) -> str:
+    """Return where each signal is sent, for the log."""
+    if not settings.export_enabled:
+        return "off"
+    return (
+        ", ".join(
+            f"{signal} to {' and '.join(_places(settings, signal))}"
+            for signal in SIGNALS
+            if getattr(settings, f"{signal}_exporters") != ("none",)
+        )
+        or "off"
+    )
+
+
+def _places(settings: Settings, signal: Signal) -> Iterator[str]:
+    for name in getattr(settings, f"{signal}_exporters"):
+        if name == "otlp":
+            otlp = settled(settings, signal)
+            yield f"{otlp.place} ({otlp.protocol})"
+        else:
+            yield name
+
+
+def otlp_signals(settings: Settings) -> Iterator[Signal]:
+    """Yield the signals that are sent over OTLP."""
+    for signal in SIGNALS:
+        if exports(settings) and "otlp" in getattr(settings, f"{signal}_exporters"):
+            yield signal
+
+
+def ring_signals(settings: Settings) -> dict[Signal, tuple[str, ...]]:
+    """Return the signals that workers write into their rings, each with its exporters."""
+    both: dict[Signal, tuple[str, ...]] = {
+        "traces": settings.traces_exporters,
+        "logs": settings.logs_exporters,
+    }
+    wanted = both.items() if exports(settings) else ()
+    return {signal: exporters for signal, exporters in wanted if exporters != ("none",)}
+
+
+def exports(settings: Settings) -> bool:
+    """Return whether the export is on: then spans are recorded, even where none is sent, for span
+    processors of the application."""
+    return settings.export_enabled and not settings.sdk_disabled
+
+
+def _described(settings: Settings, signal: Signal, exporters: tuple[str, ...]) -> Iterator[str]:
+    for name in exporters:
+        if name == "otlp":
+            otlp = settled(settings, signal)
+            how = f"{otlp.protocol}, {otlp.timeout:g} s, compression {otlp.compression}"
+            yield f"{otlp.place} ({how})"
+        else:
+            yield name

@@ -1,1 +1,0 @@
-"""What leaves by itself over OTLP: exporters, what bounds them, the leader and its pushes."""

@@ -1,0 +1,285 @@
+"""Send an encoded OTLP export request: over HTTP or gRPC, or onto the console.
+
+Each client makes one attempt and returns what came of it (OTLP specification 1.x, "OTLP/gRPC
+Response" and "OTLP/HTTP Response").
+"""
+
+from __future__ import annotations
+
+import email.utils
+import gzip
+import json
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
+from avatar_telemetry.version import VERSION
+
+USER_AGENT = f"OTel-OTLP-Exporter-Python-avatar-telemetry/{VERSION}"
+RETRYABLE = frozenset({429, 502, 503, 504})
+"""OTLP/HTTP, "Retryable Response Codes"."""
+RETRYABLE_CODES = frozenset({
+    "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE",
+    "UNAVAILABLE", "DATA_LOSS",
+})  # fmt: skip
+"""OTLP/gRPC, "Failures"; RESOURCE_EXHAUSTED only where the server says when to retry."""
+RETRY_INFO = "google.rpc.retryinfo-bin"
+PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "gzip": ("gzip", lambda data: gzip.compress(data, 6, mtime=0)),
+    "deflate": ("deflate", zlib.compress),
+}
+MAX_WAIT = 3600.0
+"""Seconds that a collector may ask to wait."""
+CHANNEL = (
+    ("grpc.primary_user_agent", USER_AGENT),
+    ("grpc.initial_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
+"""Options of a gRPC channel. By default it waits up to two minutes before it connects again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one attempt.
+
+    Args:
+        accepted: the collector took the request.
+        rejected: items of it that the collector refused for good (partial success).
+        retry: whether the same request may succeed later.
+        wait: seconds that the collector asked to wait before that.
+        error: the reason, for the log; of a partial success, too.
+    """
+
+    accepted: bool
+    rejected: int = 0
+    retry: bool = False
+    wait: float = 0.0
+    error: str = ""
+
+
+class Client(Protocol):
+    """Sends requests of one signal to one place."""
+
+    def send(self, request: bytes, timeout: float) -> Outcome:
+        """Make one attempt, within seconds. Never raises for what a collector does."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One OTLP service.
+
+    Args:
+        request: the message that is sent.
+        response: the message of its response.
+        rejected: the field of its partial success.
+        method: its name with gRPC.
+    """
+
+    request: type[Message]
+    response: type[Message]
+    rejected: str
+    method: str
+
+
+SERVICES: dict[Signal, Service] = {
+    "traces": Service(
+        ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans",
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    ),
+    "logs": Service(
+        ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records",
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    ),
+}  # fmt: skip
+
+
+class HttpClient:
+    """OTLP over HTTP with protobuf.
+
+    Args:
+        signal: traces or logs.
+        otlp: where and how.
+    """
+
+    def __init__(self, signal: Signal, otlp: Otlp) -> None:
+        from avatar_telemetry.exporter.session import open_session
+
+        self._service = SERVICES[signal]
+        self._url = otlp.endpoint
+        self._encoding, self._pack = PACK.get(otlp.compression, ("", bytes))
+        self._session = open_session(otlp)
+        self._session.headers.update(
+            {"User-Agent": USER_AGENT, "Content-Type": "application/x-protobuf"}
+        )
+        if self._encoding:
+            self._session.headers["Content-Encoding"] = self._encoding
+        self._session.headers.update(dict(otlp.headers))
+
+    def send(self, request: bytes, timeout: float) -> Outcome:
+        from avatar_telemetry.exporter.session import RefusedResponseError
+
+        try:
+            response = self._session.post(self._url, self._pack(request), timeout=timeout)
+        except RefusedResponseError as error:
+            return Outcome(False, error=str(error))
+        except (OSError, ValueError) as error:
+            # Of requests, or of a certificate that cannot be read now.
+            return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
+        status = response.status_code
+        if 200 <= status < 300:
+            return _taken(self._service, response.content)
+        retry = status in RETRYABLE
+        wait = _seconds(response.headers.get("Retry-After", "")) if retry else 0.0
+        return Outcome(
+            False, retry=retry, wait=wait, error=f"HTTP status {status} {response.reason}"
+        )
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class GrpcClient:
+    """OTLP over gRPC (extra ``grpc``).
+
+    Args:
+        signal: traces or logs.
+        otlp: where and how.
+    """
+
+    def __init__(self, signal: Signal, otlp: Otlp) -> None:
+        self._service = SERVICES[signal]
+        self._otlp = otlp
+        self._headers = tuple((name.lower(), value) for name, value in otlp.headers)
+        self._channel: Any = None
+
+    def send(self, request: bytes, timeout: float) -> Outcome:
+        import grpc
+
+        try:
+            self._channel = self._channel or self._open()
+            call = self._channel.unary_unary(self._service.method, None, None)
+            response = call(request, timeout=timeout, metadata=self._headers)
+        except grpc.RpcError as error:
+            return _failed_call(error)
+        except (OSError, ValueError) as error:
+            # A certificate cannot be read now, the channel was closed, or gRPC refuses a header.
+            return Outcome(False, retry=True, error=f"gRPC: {error}")
+        return _taken(self._service, response)
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+
+    def _open(self) -> Any:
+        import grpc
+
+        from avatar_telemetry.exporter.metric_exporters import grpc_compression, grpc_credentials
+
+        target = self._otlp.endpoint.partition("://")[2] or self._otlp.endpoint
+        credentials = grpc_credentials(self._otlp)
+        compression = grpc_compression(self._otlp)
+        if credentials is None:
+            return grpc.insecure_channel(target, CHANNEL, compression)
+        return grpc.secure_channel(target, credentials, CHANNEL, compression)
+
+
+class ConsoleClient:
+    """Write each item as one line of OTLP/JSON to standard output, the server's own.
+
+    Args:
+        signal: traces or logs.
+    """
+
+    def __init__(self, signal: Signal) -> None:
+        self._service = SERVICES[signal]
+
+    def send(self, request: bytes, timeout: float) -> Outcome:
+        try:
+            message = self._service.request.FromString(request)
+            for line in map(json.dumps, _items(MessageToDict(message))):
+                sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+        except (OSError, ValueError, DecodeError) as error:
+            return Outcome(False, error=f"standard output: {error}")
+        return Outcome(True)
+
+    def close(self) -> None:
+        """Standard output is the server's."""
+
+
+def make_client(signal: Signal, otlp: Otlp) -> Client:
+    """Make the client of a signal's settled protocol."""
+    return GrpcClient(signal, otlp) if otlp.protocol == GRPC else HttpClient(signal, otlp)
+
+
+def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return every span or log record of a request with its resource and scope."""
+    return [
+        {"resource": resource.get("resource", {}), "scope": scope.get("scope", {}), **item}
+        for resource in message.get("resourceSpans", message.get("resourceLogs", ()))
+        for scope in resource.get("scopeSpans", resource.get("scopeLogs", ()))
+        for item in scope.get("spans", scope.get("logRecords", ()))
+    ]
+
+
+def _taken(service: Service, body: bytes) -> Outcome:
+    """Return the outcome of a success, which may be partial. A body that is no OTLP is ignored."""
+    try:
+        partial = service.response.FromString(body).partial_success
+    except DecodeError:
+        return Outcome(True)
+    return Outcome(
+        True, max(int(getattr(partial, service.rejected)), 0), error=partial.error_message
+    )
+
+
+def _failed_call(error: Any) -> Outcome:
+    code = error.code().name
+    wait = _retry_delay(error)
+    retry = code in RETRYABLE_CODES and (code != "RESOURCE_EXHAUSTED" or wait is not None)
+    return Outcome(False, retry=retry, wait=wait or 0.0, error=f"gRPC {code}: {error.details()}")
+
+
+def _retry_delay(error: Any) -> float | None:
+    """Return the seconds of ``google.rpc.RetryInfo``, ``None`` where there is none."""
+    from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+
+    for name, value in error.trailing_metadata() or ():
+        if name == RETRY_INFO:
+            try:
+                delay = RetryInfo.FromString(value).retry_delay
+            except DecodeError:
+                return None
+            seconds = float(delay.seconds + delay.nanos / 1e9)
+            return min(max(seconds, 0.0), MAX_WAIT)
+    return None
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a ``Retry-After`` header (RFC 9110, section 10.2.3)."""
+    text = text.strip()
+    if text.isdecimal() and len(text) < 10:
+        return min(float(text), MAX_WAIT)
+    try:
+        wait = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return min(max(wait, 0.0), MAX_WAIT)

@@ -1,0 +1,304 @@
+"""Start the exporter of a host, see that it lives, and wait for its end.
+
+Nobody is its parent: it is started by the process that notices that there is none, which is the one
+that gets the lock of ``exporter.lock``. The exporter inherits the descriptor, and with it the lock,
+so that there is no moment in which a second one could start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.registry import Collector as ClientCollector
+
+from avatar_telemetry.config.destinations import sends
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.record import (
+    Record,
+    early_ends,
+    note_start,
+    read_record,
+    write_record,
+)
+from avatar_telemetry.exporter.wake import wake
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import LOGGER
+from avatar_telemetry.store.files import lock_own
+from avatar_telemetry.store.slots import EXPORTER_LOCK
+
+BOOTSTRAP = str(Path(__file__).with_name("bootstrap.py"))
+DETACH = "detach"
+CLOSED = -1
+POLL = 0.01
+MAX_STARTS = 3
+"""Processes that may end early, one after the other, before a thread does their work."""
+MAX_PAUSE = 60.0
+"""Seconds between two starts of a process that ends early."""
+MAX_EXIT_WAIT = 0.5
+"""Seconds that a worker waits at its exit for its own thread to end, where others go on."""
+NO_PROCESS = (
+    "the exporter cannot run as a process of its own (%s): it runs in a thread of this worker"
+    " (AVATAR_TELEMETRY_EXPORTER=thread says so without trying)"
+)
+
+
+def command(folder: str, lock: int, uid: int, gid: int, *options: str) -> list[str]:
+    """Return the command line of the exporter; ``ps`` shows it.
+
+    Args:
+        folder: the runtime folder.
+        lock: descriptor of the lock that it inherits.
+        uid: user that it becomes.
+        gid: group that it becomes.
+        options: ``detach`` where it is not detached yet.
+    """
+    ids = (str(lock), str(uid), str(gid))
+    program = [sys.executable, "-I", "-S", BOOTSTRAP]
+    return [*program, "avatar-telemetry", "exporter", folder, *ids, *options]
+
+
+def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) -> None:
+    """Start the exporter's process, which takes the lock over; the caller closes its descriptor.
+
+    Args:
+        folder: the runtime folder.
+        lock: descriptor of the lock.
+        environ: the environment of the process.
+        uid: the workers' user.
+        gid: their group.
+
+    Raises:
+        OSError: no process can be started.
+    """
+    if not is_python(sys.executable):
+        raise OSError(f"sys.executable is no Python: {sys.executable!r}")
+    os.set_inheritable(lock, True)
+    arguments = command(str(folder), lock, uid, gid, DETACH)
+    with _as_root():
+        pid = _original("posix_spawn")(sys.executable, arguments, environ)
+    # It forks and ends, so that no zombie is left.
+    _, status = _original("waitpid")(pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise OSError(f"{sys.executable} ended with status {os.waitstatus_to_exitcode(status)}")
+
+
+def is_python(executable: str | None) -> bool:
+    """Return whether ``sys.executable`` can be started as Python: not in uWSGI or mod_wsgi."""
+    name = os.path.basename(executable or "")
+    return name.startswith(("python", "pypy"))
+
+
+def has_threads() -> bool:
+    """Return whether threads run beside requests: under uWSGI only where an option says so."""
+    options = getattr(sys.modules.get("uwsgi"), "opt", None)
+    return options is None or not {"enable-threads", "threads"}.isdisjoint(options)
+
+
+class Supervisor:
+    """Keeps an exporter running, from a process that records.
+
+    Args:
+        folder: the runtime folder.
+        settings: say how it runs and what it does.
+        record: what it is given.
+        user: the workers' user and group.
+        guard: counts failures of ours.
+        registry: metrics of this process alone, for an exporter in a thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        record: Record,
+        user: tuple[int, int],
+        guard: Guard,
+        registry: ClientCollector | None = None,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._record = record
+        self._user = user
+        self._guard = guard
+        self._registry = registry
+        self._in_thread = settings.exporter == "thread" or (
+            settings.exporter == "auto" and not record.master
+        )
+        self._hosted: _Hosted | None = None
+
+    def start(self) -> None:
+        """Leave this process's record, and start an exporter if there is none. Never raises."""
+        with self._guard.at("exporter"):
+            write_record(self._folder, self._record)
+            self.check()
+
+    def log_debug(self) -> None:
+        """Let the exporter log at level DEBUG. Never raises."""
+        with self._guard.at("exporter"):
+            self._record = replace(self._record, debug=True)
+            write_record(self._folder, self._record)
+
+    def check(self) -> None:
+        """Start an exporter if there is none: three system calls where there is one.
+
+        Raises:
+            OSError: the folder is gone, or nothing can be started.
+        """
+        if self._hosted is not None and self._hosted.is_alive():
+            return
+        lock = lock_own(self._folder / EXPORTER_LOCK)
+        if lock is None:
+            return
+        try:
+            self._start(lock)
+        finally:
+            if self._hosted is None or self._hosted.lock != lock:
+                os.close(lock)
+
+    def stop(self, deadline: float) -> None:
+        """In a process that ends: end an exporter that it hosts.
+
+        Args:
+            deadline: seconds of the monotonic clock by which all that is left is sent; of the past
+                where other processes go on, one of which takes over.
+        """
+        if self._hosted is not None:
+            self._hosted.end_by(deadline)
+
+    def forget(self) -> None:
+        """In a forked child: the thread is the parent's, and so is the lock."""
+        if self._hosted is not None:
+            with suppress(OSError):
+                os.close(self._hosted.lock)
+            self._hosted = None
+
+    def _start(self, lock: int) -> None:
+        if read_record(self._folder) is None:
+            write_record(self._folder, self._record)
+        starts, age = early_ends(lock)
+        if not self._in_thread and age < min(2.0 ** (starts - 1) - 1.0, MAX_PAUSE):
+            return
+        if not self._in_thread:
+            try:
+                if starts >= MAX_STARTS and self._settings.exporter == "auto":
+                    raise OSError(f"{starts} processes have ended early; see the log above")
+                note_start(lock, starts + 1)
+                spawn(self._folder, lock, dict(self._record.environ), *self._user)
+                return
+            except OSError as error:
+                if self._settings.exporter == "process":
+                    raise
+                LOGGER.warning(NO_PROCESS, error)
+                self._in_thread = True
+        record = read_record(self._folder)
+        if record is not None and record.program != self._record.program:
+            return  # a worker of the settings of now does it
+        self._hosted = _Hosted(self._folder, lock, self._settings, self._record, self._registry)
+        self._hosted.start()
+
+
+class _Hosted(threading.Thread):
+    """The exporter in a thread of this process; closes the descriptor of the lock at its end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: int,
+        settings: Settings,
+        record: Record,
+        registry: ClientCollector | None = None,
+    ) -> None:
+        from avatar_telemetry.exporter.service import Exporter
+
+        super().__init__(name="avatar-telemetry-exporter", daemon=True)
+        self.lock = lock
+        self._exporter = Exporter(folder, lock, settings, record, registry)
+
+    def run(self) -> None:
+        try:
+            self._exporter.run()
+        finally:
+            # First the number, which another file may have as soon as it is closed.
+            lock, self.lock = self.lock, CLOSED
+            os.close(lock)
+
+    def end_by(self, deadline: float) -> None:
+        self._exporter.end_by(deadline)
+        self.join(max(deadline - time.monotonic(), MAX_EXIT_WAIT))
+
+
+def finish(
+    folder: Path, settings: Settings, record: Record, user: tuple[int, int], deadline: float
+) -> bool:
+    """In the master, when all workers have ended: let everything be sent that is left.
+
+    Args:
+        folder: the runtime folder.
+        settings: those of now.
+        record: for an exporter that has to be started.
+        user: the workers' user and group.
+        deadline: seconds of the monotonic clock.
+
+    Returns:
+        Whether that was done by then.
+
+    Raises:
+        OSError: the folder is gone, or no exporter can be started.
+    """
+    ends_at = deadline if sends(settings) else time.monotonic()  # a reload may have said so
+    record = replace(read_record(folder) or record, ends_at=ends_at)
+    write_record(folder, record)
+    wake(folder)
+    lock = lock_own(folder / EXPORTER_LOCK)
+    if lock is not None and not sends(settings):
+        os.close(lock)
+        return True
+    if lock is not None and settings.exporter == "process":
+        try:
+            spawn(folder, lock, dict(record.environ), *user)
+        finally:
+            os.close(lock)
+    elif lock is not None:
+        hosted = _Hosted(folder, lock, settings, record)
+        hosted.start()
+        hosted.join(max(deadline - time.monotonic(), 0.0))
+        return not hosted.is_alive()
+    while time.monotonic() < deadline:
+        lock = lock_own(folder / EXPORTER_LOCK)
+        if lock is not None:
+            os.close(lock)
+            return True
+        time.sleep(POLL)
+    return False
+
+
+@contextmanager
+def _as_root() -> Iterator[None]:
+    """Where a process of root acts as the workers' user: start programs as root, which that user
+    may not be allowed to read. The exporter drops its privileges itself."""
+    user = os.geteuid()
+    if os.getuid() != 0 or user == 0:
+        yield
+        return
+    os.seteuid(0)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def _original(name: str) -> Callable[..., Any]:
+    """Return a function of ``os`` as it was before gevent patched it, which would need its loop."""
+    monkey = sys.modules.get("gevent.monkey")
+    function: Callable[..., Any] = (
+        monkey.get_original("os", name) if monkey is not None else getattr(os, name)
+    )
+    return function

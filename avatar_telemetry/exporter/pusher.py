@@ -1,0 +1,141 @@
+"""Push the merged store over OTLP."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Protocol
+
+from opentelemetry import context
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.resources import Resource
+
+from avatar_telemetry.config.resource import resource_attributes, sdk_attributes
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.bridge import Batch, Bridge
+from avatar_telemetry.exporter.continuity import Continuity
+from avatar_telemetry.exporter.metric_exporters import metric_exporters
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import debug
+from avatar_telemetry.store.family import Family
+from avatar_telemetry.version import VERSION
+
+RETRY_INTERVAL = 1.0
+"""Seconds before a push is tried again whose preparation failed."""
+MIN_TIMEOUT = 0.1
+
+
+class Source(Protocol):
+    """Gives the families that are pushed."""
+
+    def collect(self) -> list[Family]: ...
+
+
+class Pusher(Thread):
+    """A thread that reads the merged store and exports it, every interval and once at the end.
+
+    Args:
+        settings: of the exporters.
+        source: of the families.
+        continuity: the state that the previous exporter left.
+        count: counts each push as ``exported`` or ``failed``.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        continuity: Continuity,
+        count: Callable[[str], None],
+        guard: Guard,
+    ) -> None:
+        super().__init__(name="avatar-telemetry-metrics", daemon=True)
+        self._settings = settings
+        self._source = source
+        self._continuity = continuity
+        self._count = count
+        self._guard = guard
+        self._interval = settings.metric_interval / 1000
+        self._timeout = settings.metric_timeout / 1000
+        self._exporters: list[MetricExporter] = []
+        self._bridge: Bridge | None = None
+        self._stopped = Event()
+        self._deadline = math.inf
+
+    def run(self) -> None:
+        # In a process of the application, whose instrumentation would record what is sent here.
+        context.attach(context.set_value("suppress_instrumentation", True))
+        while not self._stopped.is_set():
+            with self._guard.at("push"):
+                self._push_regularly()
+            self._stopped.wait(RETRY_INTERVAL)
+        if self._deadline > time.monotonic():
+            with self._guard.at("push"):
+                self.push()
+        for exporter in self._exporters:
+            with self._guard.at("push"):
+                exporter.shutdown()
+
+    def stop(self, deadline: float) -> None:
+        """Push once more and end; does not wait.
+
+        Args:
+            deadline: seconds of the monotonic clock, after which nothing is sent; of the past: no
+                more push.
+        """
+        self._deadline = deadline
+        self._stopped.set()
+
+    def _push_regularly(self) -> None:
+        self._prepare()
+        due = time.monotonic() + self._continuity.next_due(self._interval)
+        while not self._stopped.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._interval, time.monotonic())
+            self.push()
+
+    def push(self) -> bool:
+        """Export everything once.
+
+        Returns:
+            Whether all of it arrived.
+        """
+        bridge = self._prepare()
+        deadline = min(time.monotonic() + self._timeout, self._deadline)
+        arrived = False
+        try:
+            arrived = self._export_all(bridge, deadline)
+        finally:
+            self._count("exported" if arrived else "failed")
+            self._continuity.save()
+        return arrived
+
+    def _prepare(self) -> Bridge:
+        if self._bridge is None:
+            left = min(self._timeout, self._deadline - time.monotonic())
+            self._exporters = metric_exporters(self._settings, max(left, MIN_TIMEOUT))
+            self._continuity.load()
+            # Not Resource.create(): what detectors find out does not belong to the host as a whole.
+            resource = Resource({**sdk_attributes(), **resource_attributes(self._settings)})
+            self._bridge = Bridge(resource, VERSION, self._continuity)
+        return self._bridge
+
+    def _export_all(self, bridge: Bridge, deadline: float) -> bool:
+        now = time.time_ns()
+        families = self._source.collect()
+        self._continuity.reads(now)
+        arrived, number = True, 0
+        # To the end even where one does not arrive: all that is there now has begun before.
+        for batch in bridge.batches(families, now):
+            arrived = arrived and time.monotonic() < deadline and self._export(batch)
+            if arrived:
+                self._continuity.sent(batch.values)
+                number += len(batch.values)
+        debug("%d series pushed%s", number, "" if arrived else ", then it failed")
+        return arrived
+
+    def _export(self, batch: Batch) -> bool:
+        results = [exporter.export(batch.data) for exporter in self._exporters]
+        return all(result is MetricExportResult.SUCCESS for result in results)

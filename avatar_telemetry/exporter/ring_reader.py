@@ -1,0 +1,216 @@
+"""The reading side of a ring: batches that stay in it until they are removed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from avatar_telemetry.exporter.ring_file import (
+    COUNT_BITS,
+    DROPPED_LOGS,
+    DROPPED_SPANS,
+    GENERATION,
+    MAX_ITEMS,
+    PADDING,
+    PID,
+    READ,
+    RESOURCE,
+    SET_ASIDE,
+    STARTED,
+    TORN,
+    WRITTEN,
+    CorruptRing,
+    RingFile,
+    set_aside,
+)
+
+MAX_RETRIES = 20
+"""Of a batch, for frames that do not match their checksum: their stores may be under way."""
+RETRY_DELAY = 0.001
+
+
+class Frame(NamedTuple):
+    """What one ``put`` wrote.
+
+    Args:
+        kind: ``SPANS`` or ``LOGS``.
+        items: how many spans or records it has.
+        payload: sections of ``<II`` lengths, scope part, items part.
+        resource: the encoded ``Resource`` of its writer.
+    """
+
+    kind: int
+    items: int
+    payload: bytes
+    resource: bytes
+
+
+class Batch(NamedTuple):
+    """Frames that were read and still are in the ring.
+
+    Args:
+        frames: in the order of their writing; may be empty although there is something to pass.
+        end: for :meth:`RingReader.advance`.
+        items: how many spans and records the frames have.
+    """
+
+    frames: list[Frame]
+    end: int
+    items: int
+
+
+class RingReader:
+    """The reading side of a ring. There is at most one of a ring at a time.
+
+    Args:
+        path: of the ring.
+
+    Raises:
+        OSError: it cannot be opened.
+        CorruptRing: it is no ring, or its header is impossible; see :meth:`set_aside`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = RingFile(path)
+        self._words = self._file.words
+        self._frame = self._settled if self._file.head > 1 else self._file.frame
+        self._batch: Batch | None = None
+        self._start = 0
+        self._torn = 0
+        self._retries = 0
+        self._passed: tuple[int, bytes] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Items that are in the ring."""
+        return self._file.waiting
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read, not even the resource of a new holder."""
+        return self._words[READ] >> COUNT_BITS == self._words[WRITTEN] >> COUNT_BITS
+
+    @property
+    def dropped(self) -> int:
+        """Items that were dropped, by all holders of the slot."""
+        return self.dropped_spans + self.dropped_logs
+
+    @property
+    def dropped_spans(self) -> int:
+        """Spans that were dropped."""
+        return self._words[DROPPED_SPANS]
+
+    @property
+    def dropped_logs(self) -> int:
+        """Log records that were dropped."""
+        return self._words[DROPPED_LOGS]
+
+    @property
+    def torn(self) -> int:
+        """Frames that were skipped because they did not match their checksum."""
+        return self._words[TORN]
+
+    @property
+    def corrupt(self) -> int:
+        """Rings of this slot that a writer set aside."""
+        return self._words[SET_ASIDE]
+
+    @property
+    def generation(self) -> int:
+        """How many processes have held the ring."""
+        return self._words[GENERATION]
+
+    @property
+    def writer(self) -> tuple[int, int]:
+        """The process that holds the ring or held it last: pid and start in clock ticks."""
+        return self._words[PID], self._words[STARTED]
+
+    def is_in_place(self) -> bool:
+        """Return whether this is still the file at its path: a writer may have replaced it."""
+        return self._file.is_in_place()
+
+    def read(self, max_bytes: int, max_items: int) -> Batch:
+        """Read frames without removing them: until :meth:`advance` they are read again.
+
+        Args:
+            max_bytes: of payload; one frame is read whatever its size.
+            max_items: of spans and records; one frame is read however many it has.
+
+        Raises:
+            CorruptRing: nothing of the ring can be trusted any more.
+        """
+        read, written = self._file.bounds()
+        position, last = read >> COUNT_BITS, written >> COUNT_BITS
+        resource = self._file.resource_in_force(read >> COUNT_BITS)
+        self._passed, self._torn, self._start = None, 0, read
+        self._retries = MAX_RETRIES
+        frames: list[Frame] = []
+        size = total = 0
+        while position < last:
+            kind, items, payload, units = self._frame(position, last)
+            if payload is None:
+                self._torn += 1
+            elif kind == RESOURCE:
+                resource = payload
+                self._passed = position + units, payload
+            elif kind != PADDING:
+                if frames and (size + len(payload) > max_bytes or total + items > max_items):
+                    break
+                frames.append(Frame(kind, items, payload, resource))
+                size += len(payload)
+                total += items
+            position += units
+        # At the end the writer's own count is taken, so that no fault in one lasts.
+        end = written if position == last else position << COUNT_BITS | (read + total) & MAX_ITEMS
+        self._batch = Batch(frames, end, total)
+        return self._batch
+
+    def advance(self, end: int) -> None:
+        """Remove the frames of a batch.
+
+        Args:
+            end: of the batch that was read last.
+
+        Raises:
+            CorruptRing: somebody else has moved ``read`` meanwhile.
+            ValueError: it is the end of another batch.
+        """
+        if self._batch is None or end != self._batch.end:
+            raise ValueError("not the end of the batch that was read last")
+        if self._words[READ] != self._start:
+            raise CorruptRing("read was moved by somebody else")
+        if self._passed is not None:
+            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+        self._words[TORN] += self._torn
+        self._words[READ] = end
+        self._batch = None
+
+    def set_aside(self, reason: object) -> None:
+        """Rename the ring, unless a writer has replaced it already.
+
+        Its writer sees with ``is_in_place`` that it needs a new one.
+
+        Raises:
+            OSError: it cannot be renamed.
+        """
+        if self.is_in_place():
+            set_aside(self.path, reason)
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        self._file.close()
+
+    def _settled(self, position: int, last: int) -> tuple[int, int, bytes | None, int]:
+        """Read a frame whose stores may become visible after that of ``written``."""
+        while self._retries:
+            try:
+                found = self._file.frame(position, last)
+                if found[2] is not None:
+                    return found
+            except CorruptRing:
+                pass
+            self._retries -= 1
+            time.sleep(RETRY_DELAY)
+        return self._file.frame(position, last)

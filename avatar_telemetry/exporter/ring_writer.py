@@ -1,0 +1,303 @@
+"""The writing side of a ring: one short path for a frame, a longer one near the ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+
+from avatar_telemetry.exporter.ring_file import (
+    COUNT_BITS,
+    DATA,
+    DROPPED_LOGS,
+    DROPPED_SPANS,
+    GENERATION,
+    LOGS,
+    MAX_ITEMS,
+    MAX_POSITION,
+    MAX_RESOURCE,
+    NEEDS_CHECKSUM,
+    PADDING,
+    PID,
+    READ,
+    RESOURCE,
+    SET_ASIDE,
+    SPANS,
+    STARTED,
+    WRITTEN,
+    CorruptRing,
+    RingFile,
+    capacity_of,
+    checksum_of,
+    ring_path,
+    set_aside,
+)
+from avatar_telemetry.log import LOGGER
+from avatar_telemetry.scrape.process import start_ticks
+
+# Indexed by kind; that of padding and of an unknown kind fail.
+KIND_BITS: Sequence[Any] = (None, RESOURCE << 32, SPANS << 32, LOGS << 32)
+REFUSED, STORED, HALF_FULL = range(3)
+
+
+class RingWriter:
+    """The writing side of the ring of a slot, for its holder alone.
+
+    A ring of an earlier holder is continued. One of another size is replaced where nothing in it
+    waits, and kept otherwise. A corrupt one is set aside and counted.
+
+    A forked child has its parent's ring and must :meth:`detach` before it writes anything.
+
+    Args:
+        folder: the runtime folder.
+        number: of the slot.
+        size: bytes for frames; no frame may be larger than half of it.
+        max_items: spans and records that may wait. Where none waits, a frame of more is accepted.
+        resource: the encoded ``Resource`` of what this process writes.
+        lock: needed where several threads write.
+        wake: called each time that the ring comes to be more than half full; must not block.
+        checksum: whether the frames of a new ring carry one.
+        signal: ``spans`` or ``logs``.
+
+    Attributes:
+        put: ``put(kind, items, payload)`` writes a frame and returns whether it did; otherwise the
+            items are counted as dropped. Never raises, waits for nothing but the lock.
+
+    Raises:
+        OSError: the ring cannot be opened or made.
+        ValueError: the resource is longer than ``MAX_RESOURCE``.
+    """
+
+    __slots__ = (
+        "_base", "_capacity", "_data", "_due", "_file", "_head", "_lock", "_max_items", "_owner",
+        "_unchecked_end", "_unchecked_items", "_wake", "_words", "put",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        folder: Path,
+        number: int,
+        size: int,
+        max_items: int,
+        *,
+        resource: bytes,
+        lock: AbstractContextManager[Any] | None = None,
+        wake: Callable[[], object] = lambda: None,
+        checksum: bool = NEEDS_CHECKSUM,
+        signal: str = "spans",
+    ) -> None:
+        if len(resource) > MAX_RESOURCE:
+            raise ValueError(f"a resource of {len(resource)} bytes; allowed are {MAX_RESOURCE}")
+        self._file = _continued(ring_path(folder, number, signal), size, checksum)
+        self._words = self._file.words
+        self._data = self._file.data
+        self._capacity = self._file.capacity
+        self._head = self._file.head
+        self._max_items = min(max_items, MAX_ITEMS)
+        self._lock = lock
+        self._wake = wake
+        self._owner = 0
+        self._words[GENERATION] += 1
+        self._words[PID] = os.getpid()
+        self._words[STARTED] = start_ticks(os.getpid())
+        self._due: bytes | None = resource
+        # Up to this position, and for so many items, a frame fits and leaves the ring half empty.
+        self._unchecked_end = -1
+        self._unchecked_items = 0
+        self._base = 0
+        self._store_resource()
+        self.put: Callable[[int, int, bytes], bool] = (
+            self._put_alone if lock is None else self._put_locked
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Items that were not read yet."""
+        return self._file.waiting
+
+    @property
+    def dropped(self) -> int:
+        """Items that were dropped, by all holders of the slot."""
+        return self._words[DROPPED_SPANS] + self._words[DROPPED_LOGS]
+
+    @property
+    def written(self) -> int:
+        """The position up to which frames were written, which only grows."""
+        return self._words[WRITTEN] >> COUNT_BITS
+
+    @property
+    def read(self) -> int:
+        """The position up to which frames were read: that of a flush once this reached it."""
+        return self._words[READ] >> COUNT_BITS
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of the longest payload that can be put."""
+        return (self._capacity // 2 - self._head) * 8
+
+    def is_in_place(self) -> bool:
+        """Return whether the ring is still the file at its path."""
+        return self._file.is_in_place()
+
+    def close(self) -> None:
+        """Leave the ring to the next holder. What is put from now on is not even counted."""
+        self.put = _put_nowhere
+        self._file.close()
+
+    def detach(self) -> None:
+        """Leave the ring to the parent, in a forked child; takes no lock."""
+        self.close()
+
+    def _put_alone(self, kind: int, items: int, payload: bytes) -> bool:
+        if self._owner:  # a signal handler or a finalizer that runs amidst another put
+            return self._refuse(kind, items) != REFUSED
+        stored = REFUSED
+        try:
+            self._owner = 1
+            stored = self._store(kind, items, payload)
+        except Exception:  # noqa: BLE001 - closed meanwhile, or no payload: nothing was written
+            self._refuse(kind, items)
+        finally:
+            self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _put_locked(self, kind: int, items: int, payload: bytes) -> bool:
+        thread = get_ident()
+        if self._owner == thread:  # else it would wait for itself
+            return self._refuse(kind, items) != REFUSED
+        stored = REFUSED
+        with self._lock:  # type: ignore[union-attr]
+            try:
+                self._owner = thread
+                stored = self._store(kind, items, payload)
+            except Exception:  # noqa: BLE001 - as above
+                self._refuse(kind, items)
+            finally:
+                self._owner = 0
+        if stored == HALF_FULL:
+            self._notify()
+        return stored != REFUSED
+
+    def _store(self, kind: int, items: int, payload: bytes) -> int:
+        """Write a frame: payload, word, mark.
+
+        The mark is read from the file each time: an exception of a signal handler can come between
+        its store and that of a copy.
+        """
+        words = self._words
+        head = self._head
+        length = len(payload)
+        written = words[WRITTEN]
+        position = written >> COUNT_BITS
+        end = position + (length + 7 >> 3) + head
+        self._unchecked_items -= items
+        if end > self._unchecked_end or self._unchecked_items < 0:
+            return self._store_checked(kind, items, payload)
+        index = position - self._base
+        start = index + head << 3
+        word = length | KIND_BITS[kind] | items << 40
+        self._data[start : start + length] = payload
+        if head > 1:
+            words[index + 1] = checksum_of(position, word, payload)
+        words[index] = word
+        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        return STORED
+
+    def _store_checked(self, kind: int, items: int, payload: bytes) -> int:
+        """Write a frame where the ring may be full or end, and set what needs no check after it."""
+        if self._due is not None and kind != RESOURCE:
+            if not self._store_resource():
+                return self._refuse(kind, items)
+            return self._store(kind, items, payload)
+        capacity, half, half_items = self._capacity, self._capacity // 2, self._max_items // 2
+        written, read = self._words[WRITTEN], self._words[READ] >> COUNT_BITS
+        position = written >> COUNT_BITS
+        units = (len(payload) + 7 >> 3) + self._head
+        room = capacity - position % capacity
+        end = position + units + (room if units > room else 0)
+        waiting = self._file.waiting
+        # Of an empty ring, too, a frame of more than half may not fit before or after its position.
+        if end - read > capacity or units > half or items > MAX_ITEMS:
+            return self._refuse(kind, items)
+        if waiting and waiting + items > self._max_items:
+            return self._refuse(kind, items)
+        if units > room:
+            self._store_padding(position, room)
+            self._words[WRITTEN] = position + room << COUNT_BITS | written & MAX_ITEMS
+        first = end - units
+        self._base = first - first % capacity - DATA
+        self._unchecked_end = max(end, min(first - first % capacity + capacity, read + half))
+        self._unchecked_items = max(items, half_items - waiting)
+        self._store(kind, items, payload)
+        was_half = position - read > half or waiting > half_items
+        is_half = end - read > half or waiting + items > half_items
+        return HALF_FULL if is_half and not was_half else STORED
+
+    def _store_padding(self, position: int, units: int) -> None:
+        if units < self._head:
+            return
+        index = DATA + position % self._capacity
+        word = (units - self._head) * 8 | PADDING << 32
+        if self._head > 1:
+            self._words[index + 1] = checksum_of(position, word, b"")
+        self._words[index] = word
+
+    def _store_resource(self) -> bool:
+        """Write the frame that comes before all others of this holder."""
+        try:
+            if self._due is None or self._store(RESOURCE, 0, self._due) == REFUSED:
+                return False
+            self._due = None
+            return True
+        finally:
+            self._unchecked_end = -1
+
+    def _refuse(self, kind: int, items: int) -> int:
+        try:
+            self._words[DROPPED_LOGS if kind == LOGS else DROPPED_SPANS] += items
+        except Exception:  # noqa: BLE001 - closed, or no number: there is nothing to count
+            return REFUSED
+        return REFUSED
+
+    def _notify(self) -> None:
+        try:
+            self._wake()
+        except Exception:  # noqa: BLE001 - the reader comes by itself, only later
+            LOGGER.debug("the exporter was not woken", exc_info=True)
+
+
+def _put_nowhere(kind: int, items: int, payload: bytes) -> bool:
+    return False
+
+
+def _continued(path: Path, size: int, checksum: bool) -> RingFile:
+    """Open the ring of the last holder, or make one."""
+    ring = None
+    try:
+        ring = RingFile(path)
+        waiting = ring.check()
+    except FileNotFoundError:
+        return RingFile.make(path, size, checksum)
+    except CorruptRing as error:
+        set_aside(path, error)
+        return _replacement(path, size, checksum, ring, corrupt=1)
+    same = ring.capacity * 8 == capacity_of(size) and (ring.head > 1) == checksum
+    # Positions end after some 140 TB; a ring is replaced long before.
+    if waiting or (same and ring.words[WRITTEN] >> COUNT_BITS < MAX_POSITION // 2):
+        return ring
+    return _replacement(path, size, checksum, ring, corrupt=0)
+
+
+def _replacement(
+    path: Path, size: int, checksum: bool, ring: RingFile | None, corrupt: int
+) -> RingFile:
+    made = RingFile.make(path, size, checksum, ring)
+    made.words[SET_ASIDE] += corrupt
+    if ring is not None:
+        ring.close()
+    return made

@@ -1,0 +1,188 @@
+"""The rings of all slots as one source: batches of frames, and the OTLP request of a batch."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from avatar_telemetry.exporter.ring import Batch, CorruptRing, RingReader, rings
+from avatar_telemetry.exporter.ring_file import set_aside
+
+MAX_BYTES = 3 << 20
+"""Bytes of a batch, besides one more frame and the resources: collectors refuse requests of more
+than 4 MiB over gRPC."""
+_SECTION = struct.Struct("<II")
+
+
+class Portion:
+    """What one ring gave to a batch.
+
+    Args:
+        reader: of the ring.
+        batch: the frames.
+    """
+
+    __slots__ = ("batch", "reader")
+
+    def __init__(self, reader: RingReader, batch: Batch) -> None:
+        self.reader = reader
+        self.batch = batch
+
+
+class Rings:
+    """The rings of one signal in a runtime folder. For one thread.
+
+    Args:
+        folder: the runtime folder.
+        signal: ``spans`` or ``logs``.
+        failed: called in the ``except`` block for each ring that cannot be read.
+    """
+
+    def __init__(self, folder: Path, signal: str, failed: Callable[[], None]) -> None:
+        self._folder = folder
+        self._signal = signal
+        self._failed = failed
+        self._readers: dict[Path, RingReader] = {}
+
+    def refresh(self) -> None:
+        """Find the rings of new slots, and forget those that are gone.
+
+        Raises:
+            OSError: the folder is gone.
+        """
+        found = rings(self._folder, self._signal).values()
+        for path, reader in list(self._readers.items()):
+            if not reader.is_in_place():
+                del self._readers[path]
+                reader.close()
+        for path in found:
+            if path not in self._readers:
+                try:
+                    self._readers[path] = RingReader(path)
+                except FileNotFoundError:
+                    continue
+                except CorruptRing as error:
+                    self._set_aside(path, error)
+                except (OSError, ValueError):  # the others must not wait for this one
+                    self._failed()
+
+    def take(self, max_items: int) -> list[Portion]:
+        """Return the oldest frames that no collector has taken; they stay where they are.
+
+        Args:
+            max_items: spans or log records; one frame is taken even if it has more.
+        """
+        portions: list[Portion] = []
+        left, room = max_items, MAX_BYTES
+        for path, reader in list(self._readers.items()):
+            if left <= 0 or room <= 0:
+                break
+            try:
+                batch = reader.read(room, left)
+            except CorruptRing as error:
+                self._set_aside(path, error)
+                continue
+            if batch.items:
+                portions.append(Portion(reader, batch))
+                left -= batch.items
+                room -= sum(len(frame.payload) for frame in batch.frames)
+            elif not reader.is_empty:
+                self._advance(path, reader, batch.end)
+        self._start_after(portions)
+        return portions
+
+    def settle(self, portions: Iterable[Portion]) -> None:
+        """Remove frames that a collector has accepted or refused."""
+        for portion in portions:
+            self._advance(portion.reader.path, portion.reader, portion.batch.end)
+
+    def waiting(self) -> int:
+        """Return how many items no collector has taken."""
+        return sum(reader.waiting for reader in self._readers.values())
+
+    def close(self) -> None:
+        """Unmap the rings."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+    def _advance(self, path: Path, reader: RingReader, end: int) -> None:
+        try:
+            reader.advance(end)
+        except CorruptRing as error:
+            self._set_aside(path, error)
+
+    def _start_after(self, portions: list[Portion]) -> None:
+        """Begin the next batch with another ring, so that a busy one keeps no other waiting."""
+        if portions:
+            last = portions[-1].reader.path
+            paths = list(self._readers)
+            first = paths.index(last) + 1
+            self._readers = {path: self._readers[path] for path in paths[first:] + paths[:first]}
+
+    def _set_aside(self, path: Path, error: CorruptRing) -> None:
+        self._failed()
+        reader = self._readers.pop(path, None)
+        with suppress(OSError):  # then it is found again, and counted again
+            if reader is None:
+                set_aside(path, error)
+            else:
+                reader.set_aside(error)
+        if reader is not None:
+            reader.close()
+
+
+def items_of(portions: Iterable[Portion]) -> int:
+    """Return the number of spans or log records in a batch."""
+    return sum(portion.batch.items for portion in portions)
+
+
+def encode_request(portions: Iterable[Portion]) -> tuple[bytes, int]:
+    """Encode the ``ExportTraceServiceRequest`` or ``ExportLogsServiceRequest`` of a batch.
+
+    The messages have the same field numbers: resource 1, scope 1, items 2, schema URL 3.
+
+    Returns:
+        The request, and the number of items in it: a frame that is not made of sections is left
+        out.
+    """
+    resources: dict[bytes, dict[bytes, list[bytes]]] = {}
+    number = 0
+    for portion in portions:
+        for frame in portion.batch.frames:
+            sections = _sections(frame.payload)
+            number += frame.items if sections else 0
+            for scope, items in sections:
+                scopes = resources.setdefault(frame.resource, {})
+                scopes.setdefault(scope, []).append(items)
+    parts: list[bytes] = []
+    for resource, scopes in resources.items():
+        members = [resource]
+        for scope, encoded in scopes.items():
+            members += _message(0x12, [scope, *encoded])
+        parts += _message(0x0A, members)
+    return b"".join(parts), number
+
+
+def _sections(payload: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the sections of a frame, none where it is not made of them."""
+    found = []
+    position = 0
+    while position + _SECTION.size <= len(payload):
+        scope_length, items_length = _SECTION.unpack_from(payload, position)
+        position += _SECTION.size
+        end = position + scope_length
+        found.append((payload[position:end], payload[end : end + items_length]))
+        position = end + items_length
+    return found if position == len(payload) else []
+
+
+def _message(field: int, parts: list[bytes]) -> list[bytes]:
+    length, size = sum(map(len, parts)), bytearray((field,))
+    while length > 0x7F:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    size.append(length)
+    return [bytes(size), *parts]

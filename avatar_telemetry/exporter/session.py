@@ -1,0 +1,247 @@
+"""A ``requests.Session`` that no collector can hang: every exchange has one deadline and a limit.
+
+``requests`` bounds each single read alone, so that a response which comes byte by byte, or never
+ends, holds its reader as long as it likes. Here one deadline stands over connecting, sending and
+reading, headers included; of a response no more than :data:`MAX_RESPONSE` bytes are read, and no
+redirect is followed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import logging
+import socket
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.util.connection import allowed_gai_family, create_connection
+
+from avatar_telemetry.config.otlp import Otlp
+
+if TYPE_CHECKING:
+    from urllib3.poolmanager import ProxyManager
+
+MAX_RESPONSE = 64 * 1024
+"""Bytes of a response that are read, status line and headers included."""
+MAX_CONNECT = 10.0
+"""Seconds that connecting takes at most where the caller gave no time-out."""
+PIECE = 16 * 1024  # one TLS record: the deadline is looked at before each
+
+_DEADLINE: ContextVar[float | None] = ContextVar("avatar_telemetry_deadline", default=None)
+
+
+class _Discretion(logging.Filter):
+    """urllib3 logs each request at level DEBUG with its whole URL, whose query may hold a key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _DEADLINE.get() is None
+
+
+_DISCRETION = _Discretion()
+"""One, so that the logger has it once however many sessions there are."""
+
+
+class RefusedResponseError(requests.RequestException):
+    """A response that a collector does not give."""
+
+
+class BoundedSession(requests.Session):
+    """A session whose exchanges end.
+
+    Args:
+        certificate: file with the certificates that are trusted, or empty for the system's.
+        client: files with the client's certificate and its key, or ``None``.
+    """
+
+    def __init__(self, certificate: str = "", client: tuple[str, str] | None = None) -> None:
+        super().__init__()
+        logging.getLogger(urllib3.connectionpool.__name__).addFilter(_DISCRETION)
+        self._certificate = certificate
+        self.cert = client
+        self.mount("http://", _BoundedAdapter())
+        self.mount("https://", _BoundedAdapter())
+
+    # Exporters name all other arguments.
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        """As of ``requests``; follows no redirect.
+
+        Raises:
+            requests.RequestException: no response that can be used came in time.
+        """
+        if self._certificate:
+            # Given with the request, since REQUESTS_CA_BUNDLE wins over the session's.
+            options["verify"] = self._certificate
+        options["allow_redirects"] = False
+        return super().request(method, url, **options)
+
+
+class _BoundedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> requests.Response:
+        timeout = options.get("timeout")
+        deadline = time.monotonic() + timeout if isinstance(timeout, (int, float)) else None
+        token = _DEADLINE.set(deadline)
+        try:
+            response = super().send(request, *args, **{**options, "stream": True})
+            response._content = _drain(response)
+        finally:
+            _DEADLINE.reset(token)
+        _refuse_redirect(response)
+        return response
+
+
+def _refuse_redirect(response: requests.Response) -> None:
+    if 300 <= response.status_code < 400:
+        raise RefusedResponseError(f"{response.status_code}, a redirect, which is not followed")
+
+
+def _drain(response: requests.Response) -> bytes:
+    """Read a short response to its end, so that its connection can be used again; drop any other.
+
+    The status has come by now; a body that does not come, or is compressed, counts as empty.
+    """
+    body = b""
+    try:
+        body = response.raw.read(decode_content=False)
+    except (HTTPError, http.client.HTTPException, OSError):
+        pass
+    finally:
+        response.raw.close()
+    return b"" if "Content-Encoding" in response.headers else body
+
+
+class _BoundedResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Reader(sock))
+
+
+class _Reader(io.RawIOBase):
+    """The bytes of one response, until the deadline or the limit."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open, as it must be
+        self._left = MAX_RESPONSE
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        _set_timeout(self._socket)
+        count = self._socket.recv_into(buffer, min(len(buffer), self._left))
+        self._left -= count
+        if self._left <= 0:
+            raise RefusedResponseError("a longer response than a collector gives")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Bounded(HTTPConnection):
+    response_class = _BoundedResponse
+
+    def _new_conn(self) -> socket.socket:
+        """Try all addresses of the name within the deadline: each has its share of what is left,
+        so that one which does not respond leaves time for the others."""
+        name = self.host.strip("[]")
+        try:
+            addresses = addresses_of(name, self.port)
+        except OSError as error:
+            raise NewConnectionError(self, f"cannot resolve {name}: {error}") from error
+        failure: OSError = OSError(f"{name} has no address")
+        for number, address in enumerate(addresses):
+            share = _left(self.timeout) / (len(addresses) - number)
+            try:
+                sock = create_connection(
+                    (address, self.port), share, self.source_address, self.socket_options
+                )
+            except OSError as error:
+                failure = error
+            else:
+                _set_timeout(sock)  # for the TLS handshake
+                return sock
+        if isinstance(failure, TimeoutError):
+            raise ConnectTimeoutError(self, f"connecting to {name} timed out") from failure
+        raise NewConnectionError(self, f"cannot connect to {name}: {failure}") from failure
+
+    def send(self, data: Any) -> None:
+        if not isinstance(data, bytes) or _DEADLINE.get() is None:
+            super().send(data)
+            return
+        for start in range(0, len(data), PIECE):
+            if self.sock is not None:
+                _set_timeout(self.sock)
+            super().send(data[start : start + PIECE])
+
+
+class _BoundedTls(_Bounded, HTTPSConnection):
+    pass
+
+
+class BoundedPool(HTTPConnectionPool):
+    ConnectionCls = _Bounded
+
+
+class BoundedTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _BoundedTls
+
+
+POOLS = {"http": BoundedPool, "https": BoundedTlsPool}
+
+
+def addresses_of(name: str, port: int) -> list[str]:
+    """The addresses of a name, each once.
+
+    Raises:
+        OSError: it cannot be resolved.
+    """
+    found = socket.getaddrinfo(
+        name.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM
+    )  # fmt: skip
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def _left(timeout: object) -> float:
+    """Seconds until the deadline; without one, the time-out of a connection."""
+    deadline = _DEADLINE.get()
+    if deadline is None:
+        return float(timeout) if isinstance(timeout, (int, float)) else MAX_CONNECT
+    return max(deadline - time.monotonic(), 0.001)
+
+
+def _set_timeout(sock: socket.socket) -> None:
+    deadline = _DEADLINE.get()
+    if deadline is None:
+        return
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    sock.settimeout(left)
+
+
+def open_session(otlp: Otlp) -> BoundedSession:
+    """Make the session of one exporter over HTTP."""
+    client = (otlp.client_certificate, otlp.client_key) if otlp.client_certificate else None
+    return BoundedSession(otlp.certificate, client)

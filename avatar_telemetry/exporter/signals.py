@@ -1,0 +1,147 @@
+"""Send the spans, or the log records, of all rings: each batch until a collector takes it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from threading import Event, Thread
+
+from opentelemetry import context
+
+from avatar_telemetry.exporter.clients import Client, Outcome
+from avatar_telemetry.exporter.failures import FailureLog
+from avatar_telemetry.exporter.rings import Portion, Rings, encode_request, items_of
+from avatar_telemetry.guard import Guard
+
+MIN_BACKOFF = 1.0
+MAX_BACKOFF = 5.0
+"""Seconds between two attempts, unless the collector asks for more: an outage ends at any moment,
+and the rings fill meanwhile."""
+MIN_TIMEOUT = 0.1
+
+Count = Callable[[str, int], None]
+"""Counts items by result: exported, failed."""
+
+
+class SignalExporter(Thread):
+    """A thread that sends one signal.
+
+    Args:
+        name: ``spans`` or ``log records``.
+        rings: where they are.
+        clients: each gets every batch.
+        batch_size: spans or log records that are sent at once.
+        delay: seconds that they may wait for a batch to fill.
+        timeout: seconds of one attempt.
+        count: counts what became of them.
+        log: logs failures.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rings: Rings,
+        clients: Sequence[Client],
+        *,
+        batch_size: int,
+        delay: float,
+        timeout: float,
+        count: Count,
+        log: FailureLog,
+        guard: Guard,
+    ) -> None:
+        super().__init__(name=f"avatar-telemetry-{name.partition(' ')[0]}", daemon=True)
+        self.signal = name
+        self._rings = rings
+        self._clients = clients
+        self._batch_size = batch_size
+        self._delay = delay
+        self._timeout = timeout
+        self._count = count
+        self._log = log
+        self._guard = guard
+        self._wake = Event()
+        self._stopped = Event()
+        self._deadline = 0.0
+
+    def run(self) -> None:
+        # In a process of the application, whose instrumentation would record what is sent here.
+        context.attach(context.set_value("suppress_instrumentation", True))
+        ended = False
+        while not ended:
+            self._wake.wait(self._delay)
+            self._wake.clear()
+            ended = self._stopped.is_set()
+            with self._guard.at("export"):
+                ended = not self._drain() or ended
+        for close in (self._rings.close, *(client.close for client in self._clients)):
+            with self._guard.at("export"):
+                close()
+
+    def wake(self) -> None:
+        """Send what is there now."""
+        self._wake.set()
+
+    def stop(self, deadline: float) -> None:
+        """Send what is there until a collector does not accept it, and end; does not wait.
+
+        Args:
+            deadline: seconds of the monotonic clock, after which nothing is sent.
+        """
+        self._deadline = deadline
+        self._stopped.set()
+        self._wake.set()
+
+    def _drain(self) -> bool:
+        """Send all that is there; false where the time is over."""
+        self._rings.refresh()
+        while portions := self._rings.take(self._batch_size):
+            if not self._deliver(portions):
+                return False
+        return True
+
+    def _deliver(self, portions: list[Portion]) -> bool:
+        """Send a batch until each client has taken or refused it; false where the time is over."""
+        total = items_of(portions)
+        request, number = encode_request(portions)
+        refused = 0
+        for client in self._clients if number else ():
+            outcome = self._send(client, request, number)
+            if outcome is None:
+                return False
+            refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)
+        # In this order: what a process that dies in between sends again was sent twice.
+        accepted = number - refused
+        for result, amount in (("exported", accepted), ("failed", total - accepted)):
+            if amount:
+                with self._guard.at("store"):  # or the batch would be sent again
+                    self._count(result, amount)
+        self._rings.settle(portions)
+        return True
+
+    def _send(self, client: Client, request: bytes, number: int) -> Outcome | None:
+        backoff, attempts = MIN_BACKOFF, 0
+        while True:
+            timeout = self._remaining()
+            if timeout is None:
+                return None
+            outcome = client.send(request, timeout)
+            attempts += 1
+            if outcome.accepted or not outcome.retry:
+                self._log.outcome(outcome, number)
+                return outcome
+            if self._stopped.is_set():
+                self._log.abandoned(outcome, self._rings.waiting())
+                return None
+            self._log.retrying(outcome, attempts, self._rings.waiting())
+            self._stopped.wait(max(outcome.wait, backoff * random.uniform(0.8, 1.2)))  # noqa: S311
+            backoff = min(2 * backoff, MAX_BACKOFF)
+
+    def _remaining(self) -> float | None:
+        """Return the seconds for the next attempt, ``None`` where there are none."""
+        if not self._stopped.is_set():
+            return self._timeout
+        left = self._deadline - time.monotonic()
+        return min(left, self._timeout) if left > MIN_TIMEOUT else None

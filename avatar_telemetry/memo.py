@@ -1,0 +1,55 @@
+"""A bounded memo: a dictionary that makes what is not in it.
+
+memo = Memo(lambda text: text.encode(), 1024)
+memo["key"]                                  # made once, as long as it is kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Memo(dict[Key, Value], Generic[Key, Value]):
+    """Keeps the values of the last keys.
+
+    A full memo becomes the older half of what is kept, and each of its values that is asked for
+    again moves to the newer half: about what is used least is forgotten, and a hit costs no more
+    than with a plain dictionary.
+
+    Args:
+        make: returns the value of a key. What it raises passes.
+        size: values in each half.
+        keeps: returns whether the value of a key is worth a place.
+    """
+
+    __slots__ = ("_keeps", "_make", "_older", "_size", "misses")
+
+    def __init__(
+        self, make: Callable[[Key], Value], size: int, keeps: Callable[[Key], bool] | None = None
+    ) -> None:
+        super().__init__()
+        self._make = make
+        self._keeps = keeps
+        self._size = size
+        self._older: dict[Key, Value] = {}
+        self.misses = 0
+        """Values made so far."""
+
+    def __missing__(self, key: Key) -> Value:
+        older = self._older
+        if key in older:
+            value = older[key]
+        else:
+            value = self._make(key)
+            self.misses += 1
+            if self._keeps is not None and not self._keeps(key):
+                return value
+        if len(self) >= self._size:
+            self._older = dict(self)
+            self.clear()
+        self[key] = value
+        return value

@@ -1,0 +1,213 @@
+"""Record the spans and log records of a worker: its rings, tracer provider and log handler.
+
+Nothing here sends: the exporter reads the rings.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from opentelemetry.sdk.resources import Resource
+
+from avatar_telemetry.config.resource import worker_attributes
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.ring import LOGS, RingWriter
+from avatar_telemetry.exporter.wake import Waker
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.log import debug
+from avatar_telemetry.log_records.pipeline import LogPipeline
+from avatar_telemetry.profile import Profile
+from avatar_telemetry.store.folder import RuntimeFolder
+from avatar_telemetry.store.instruments import LOG_RECORDS, SPANS, Instrument
+from avatar_telemetry.store.metrics import Metrics
+from avatar_telemetry.tracing.encoder import encode_resource_entry
+from avatar_telemetry.tracing.pipeline import Pipeline
+from avatar_telemetry.tracing.writer import SpanWriter
+from avatar_telemetry.wsgi.request_spans import RequestTracing
+
+NAMES = {SPANS.name: "spans", LOG_RECORDS.name: "log records"}
+FLUSH_POLL = 0.005
+"""Seconds between two looks whether a flush is done."""
+
+
+class SlotRing:
+    """The ring of one signal, made when it is first needed and again where it is gone.
+
+    Args:
+        make: opens the ring of this process.
+        dropped: counts items that are not written.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self, make: Callable[[], RingWriter], dropped: Callable[[int], None], guard: Guard
+    ) -> None:
+        self._make = make
+        self._dropped = dropped
+        self._guard = guard
+        self._ring: RingWriter | None = None
+        self._opening = threading.RLock()
+
+    def put(self, kind: int, items: int, payload: bytes) -> bool:
+        """Write a frame, or count its items as dropped. Never waits for a reader, never raises."""
+        ring = self._ring
+        if ring is None:
+            ring = self.open()
+        stored = ring is not None and ring.put(kind, items, payload)
+        if not stored:
+            self._dropped(items)
+        return stored
+
+    def open(self) -> RingWriter | None:
+        """Open the ring, if it is not open; ``None`` where it cannot be opened."""
+        with self._guard.at("ring"), self._opening:
+            if self._ring is None:
+                self._ring = self._make()
+        return self._ring
+
+    def check(self) -> None:
+        """Open another ring where this one is no longer in its folder, or was set aside."""
+        ring = self._ring
+        if ring is not None and not ring.is_in_place():
+            self._ring = None
+            self.open()
+            ring.close()
+
+    def is_read(self) -> Callable[[], bool]:
+        """Return a function that returns whether what is in the ring now was read."""
+        ring = self._ring
+        if ring is None:
+            return lambda: True
+        target = ring.written
+        return lambda: ring.read >= target
+
+    def forget(self) -> None:
+        """In a forked child: the ring is the parent's, and so may be the lock of its opening."""
+        self._opening = threading.RLock()
+        ring, self._ring = self._ring, None
+        if ring is not None:
+            ring.detach()
+
+
+class Recording:
+    """Makes what the settings ask for. Make it in the worker, after the fork.
+
+    Args:
+        settings: of traces and logs.
+        folder: the runtime folder.
+        claim: returns the slot of this process, which it takes where it has none.
+        metrics: count what is dropped.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: RuntimeFolder,
+        claim: Callable[[], int],
+        metrics: Callable[[], Metrics | None],
+        guard: Guard,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder.path
+        self._claim = claim
+        self._guard = guard
+        self._waker = Waker(folder.path)
+        self._rings: list[SlotRing] = []
+        self._pipeline: Pipeline | None = None
+        self._logs: LogPipeline | None = None
+
+        def dropped(instrument: Instrument, items: int) -> None:
+            debug("%d %s dropped", items, NAMES[instrument.name])
+            counters = metrics()
+            if counters is not None:
+                with guard.at("ring"):
+                    counters.add(instrument, float(items), "dropped")
+
+        with guard.at("export"):
+            put = None
+            if settings.traces_exporters != ("none",):
+                put = self._ring("spans", settings.queue_size, partial(dropped, SPANS)).put
+            sink = SpanWriter(put or _discard)
+            key = settings.hash_key.encode() or folder.key
+            self._pipeline = Pipeline(settings, self._resource(), key, guard, sink, self.flush)
+            self._pipeline.publish()
+        if settings.logs_exporters != ("none",):
+            with guard.at("logs"):
+                ring = self._ring("logs", settings.log_queue_size, partial(dropped, LOG_RECORDS))
+                self._logs = LogPipeline(settings, partial(ring.put, LOGS, 1), guard)
+
+    def tracing(self, profile: Profile) -> RequestTracing | None:
+        """Return what requests begin their spans with, ``None`` where spans are not recorded."""
+        if self._pipeline is not None:
+            with self._guard.at("spans"):
+                return self._pipeline.tracing(profile)
+        return None
+
+    def take_logs(self) -> None:
+        """Export log records from now on: the application has configured its logging."""
+        if self._logs is not None:
+            self._logs.attach()
+
+    def flush(self, deadline: float) -> bool:
+        """Wait until the exporter has taken what is in the rings.
+
+        Args:
+            deadline: seconds of the monotonic clock.
+
+        Returns:
+            Whether it had by then.
+        """
+        read = [ring.is_read() for ring in self._rings]
+        while not all(is_read() for is_read in read):
+            if time.monotonic() >= deadline:
+                return False
+            self._waker()
+            time.sleep(FLUSH_POLL)
+        return True
+
+    def check(self) -> None:
+        """Open rings anew that are no longer in their folder, or were set aside."""
+        for ring in self._rings:
+            ring.check()
+
+    def stop(self, deadline: float) -> None:
+        """In a process that ends: shut the user's span processors down by the deadline. What is in
+        the rings stays there for the exporter."""
+        if self._logs is not None:
+            self._logs.detach()
+        if self._pipeline is not None:
+            self._pipeline.stop(deadline)
+
+    def forget(self) -> None:
+        """In a forked child: rings of its own are made for its first span and log record."""
+        for ring in self._rings:
+            ring.forget()
+        if self._pipeline is not None:
+            self._pipeline.renew()
+
+    def _ring(self, signal: str, max_items: int, dropped: Callable[[int], None]) -> SlotRing:
+        def make() -> RingWriter:
+            resource = encode_resource_entry(self._resource())
+            self._waker.open(self._folder)
+            return RingWriter(
+                self._folder, self._claim(), self._settings.ring_size, max_items,
+                resource=resource, lock=threading.Lock(), wake=self._waker, signal=signal,
+            )  # fmt: skip
+
+        ring = SlotRing(make, dropped, self._guard)
+        ring.open()
+        self._rings.append(ring)
+        return ring
+
+    def _resource(self) -> Resource:
+        attributes = worker_attributes(self._settings, self._claim())
+        return Resource.create({"process.pid": os.getpid(), **attributes})
+
+
+def _discard(kind: int, items: int, payload: bytes) -> bool:
+    return True

@@ -1,0 +1,113 @@
+"""Ended spans on their way to the exporter: the spans of a request together, encoded at its end.
+
+    writer = SpanWriter(ring.put)
+    writer.write(root.take())                    # the request of this root span ended
+
+A frame consists of sections: the length of the scope part and of the items part, each 32 bits and
+little-endian, then both parts. The scope part is a ``ScopeSpans`` without its spans, the items part
+its spans.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+
+from avatar_telemetry.log import debug
+from avatar_telemetry.memo import Memo
+from avatar_telemetry.tracing.encoder import encode_item_head, encode_scope, encode_span
+from avatar_telemetry.tracing.span import Origin, RecordedSpan
+
+SPANS = 2
+"""The kind of a frame of spans."""
+MAX_PART_BYTES = 1 << 16
+"""Encoded spans after which a frame is written, though the request has more."""
+MAX_SCOPES = 256
+"""Scopes whose encoding is kept; an application may name them as it likes."""
+
+Put = Callable[[int, int, bytes], bool]
+"""``(kind, items, payload) -> written``; never blocks or raises, and counts what it drops."""
+
+ITEM_HEADS: Memo[int, bytes] = Memo(encode_item_head, 4096)
+"""What stands before a span of a length: key, length, and the key of its trace id."""
+Joined = tuple[Origin, int, bytes]
+"""Spans that are encoded already: their origin, how many they are, and their bytes."""
+
+pack_section = struct.Struct("<II").pack
+
+
+class SpanWriter:
+    """Encodes spans into frames.
+
+    Args:
+        put: takes the frames.
+    """
+
+    def __init__(self, put: Put) -> None:
+        self.process = object()
+        self.put = put
+        self._scopes: dict[Origin, bytes] = {}
+
+    def write(self, spans: Sequence[RecordedSpan], joined: Joined | None = None) -> None:
+        """Encode spans and write them, as one frame unless they are large.
+
+        Args:
+            spans: the spans that are to be encoded.
+            joined: spans that are encoded already.
+        """
+        frame: dict[Origin, list[bytes]] = {}
+        items = size = 0
+        if joined is not None:
+            origin, items, encoded = joined
+            frame[origin], size = [encoded], len(encoded)
+        for span in spans:
+            try:
+                encoded = encode_span(span)
+            except Exception:  # noqa: BLE001 - a span of the application must not cost the others
+                debug("a span cannot be encoded")
+                continue
+            frame.setdefault(span.origin, []).append(encoded)
+            items += 1
+            size += len(encoded)
+            if size >= MAX_PART_BYTES:
+                self.put(SPANS, items, self._payload(frame.items()))
+                frame, items, size = {}, 0, 0
+        if items:
+            self.put(SPANS, items, self._payload(frame.items()))
+
+    def renew(self, put: Put) -> None:
+        """In a forked child: write elsewhere, and nothing that ended in the parent.
+
+        Args:
+            put: takes the frames of the child.
+        """
+        self.put = put
+        self.process = object()
+
+    def scope(self, origin: Origin) -> bytes:
+        """Return the scope part of the sections of a tracer's spans."""
+        encoded = self._scopes.get(origin)
+        if encoded is None:
+            if len(self._scopes) >= MAX_SCOPES:
+                self._scopes.clear()
+            encoded = self._scopes[origin] = encode_scope(origin.scope)
+        return encoded
+
+    def _payload(self, sections: Iterable[tuple[Origin, list[bytes]]]) -> bytes:
+        parts: list[bytes] = []
+        for origin, spans in sections:
+            scope = self.scope(origin)
+            parts += (pack_section(len(scope), sum(map(len, spans))), scope, *spans)
+        return b"".join(parts)
+
+
+class KeptSpans:
+    """Keeps spans in memory, in the order of their ends."""
+
+    def __init__(self) -> None:
+        self.spans: list[RecordedSpan] = []
+        self.process = object()
+
+    def write(self, spans: Sequence[RecordedSpan]) -> None:
+        """Keep ended spans."""
+        self.spans += spans

@@ -1,0 +1,16 @@
+"""The version of this package, as it is installed."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def _installed_version() -> str:
+    try:
+        return version("avatar-telemetry")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# Read in the master: a worker that acts as another user may not reach the installation.
+VERSION = _installed_version()

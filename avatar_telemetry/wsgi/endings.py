@@ -1,0 +1,94 @@
+"""What the outcome of a request makes of its spans: names, statuses and attributes.
+
+An ending is encoded once and kept for all requests with the same outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from avatar_telemetry.client.semconv import FILE_NAMES, STATUS_NAMES, HttpAttributes
+from avatar_telemetry.tracing.blocks import Block
+from avatar_telemetry.tracing.encoder import FLAGS_LOCAL, KINDS, encode_name, encode_status
+from avatar_telemetry.tracing.span import UNSET
+from avatar_telemetry.wsgi.names import has_operation, name_of, server_name, status_code
+from avatar_telemetry.wsgi.outcome import Conclusion
+
+ERROR = Status(StatusCode.ERROR)
+AVATAR_NAMES = ("ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format")
+PERSONAL_NAMES = ("ivatar.avatar_digest", "ivatar.avatar_email")
+QUERIES_NAMES = ("ivatar.db.queries",)
+_OPERATION_NAMES = (
+    *AVATAR_NAMES, "ivatar.avatar_cache", "ivatar.avatar_source", "ivatar.avatar_generator",
+    "ivatar.operation", "ivatar.success", "error.type",
+)  # fmt: skip
+SERVER_NAMES = (*AVATAR_NAMES, *PERSONAL_NAMES, *QUERIES_NAMES)
+OPERATION_NAMES = (*_OPERATION_NAMES, *PERSONAL_NAMES, *FILE_NAMES)
+"""Attributes of the operation span; what does not concern it is absent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpanEnding:
+    """The end of one span.
+
+    Args:
+        name: its name.
+        status: its status.
+        block: the attributes that follow from the outcome.
+        head: its encoded name and kind.
+        tail: its encoded status and flags, as of a span without a remote parent.
+    """
+
+    name: str
+    status: Status
+    block: Block
+    head: bytes
+    tail: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    """The end of the spans of a request.
+
+    Args:
+        server: of the server span.
+        operation: of the span inside, if this kind of request has one.
+    """
+
+    server: SpanEnding
+    operation: SpanEnding | None
+
+
+def make_ending(
+    http: HttpAttributes, found: Conclusion, success: bool | None, error: str | None
+) -> Ending:
+    """Return the ending of the spans of a request.
+
+    Args:
+        http: builds the HTTP attributes.
+        found: what became of the request.
+        success: whether an attempt succeeded.
+        error: ``error.type``.
+    """
+    route, status = found.route, ERROR if error is not None else UNSET
+    avatar = (route.kind, found.size, found.picture or None)
+    block = Block(
+        (*STATUS_NAMES[http.mode], *AVATAR_NAMES),
+        (*http.status(status_code(found.status), error), *avatar),
+    )
+    server = _span_ending(server_name(found.method, route.template), SpanKind.SERVER, status, block)
+    operation = None
+    if has_operation(route.kind, found.method):
+        block = Block(_OPERATION_NAMES, (
+            *avatar, found.cache or None, found.source or None, found.generator or None,
+            route.operation or None, success, error,
+        ))  # fmt: skip
+        operation = _span_ending(name_of(found, success), SpanKind.INTERNAL, status, block)
+    return Ending(server, operation)
+
+
+def _span_ending(name: str, kind: SpanKind, status: Status, block: Block) -> SpanEnding:
+    head, tail = encode_name(name) + KINDS[kind], encode_status(status) + FLAGS_LOCAL
+    return SpanEnding(name, status, block, head, tail)

@@ -1,0 +1,171 @@
+"""Ends of workers and servers: no worker waits for a collector, the master only so long."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.test_exporter_reload import reload
+from tests.support.exporter_process import (
+    SPANS_EACH,
+    Requests,
+    exporter,
+    exporters,
+    sending,
+    times,
+)
+from tests.support.gunicorn_server import GunicornServer, Serve, eventually, is_running
+from tests.support.otlp_faults import Fault
+from tests.support.otlp_sink import OtlpSink
+from tests.support.pushed_metrics import assert_goes_on, pushed
+from tests.support.rows import WORKER_CLASSES, by_default, rows
+
+FOREVER = "60"
+"""Seconds that the end of the server may take where nothing ends it before."""
+SILENT = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600000", "AVATAR_TELEMETRY_FLUSH_TIMEOUT": FOREVER}
+
+
+def hold_exporter(server: GunicornServer, sink: OtlpSink) -> Requests:
+    """Have the exporter wait for the response to its first request."""
+    requests = Requests(server)
+    requests.send(5)
+    eventually(lambda: is_held(sink), what="the exporter's request")
+    return requests
+
+
+def is_held(sink: OtlpSink) -> bool:
+    """Whether the first request to a silent sink is still under way."""
+    return sink.connections == 1 and len(sink.exchanges()) == 1
+
+
+@pytest.mark.parametrize("how", by_default("reload", rows("reload", "recycle", "end")))
+@pytest.mark.parametrize("worker_class", by_default("gthread", WORKER_CLASSES))
+def test_no_worker_waits_for_the_collector(
+    serve: Serve, sink: OtlpSink, worker_class: str, how: str
+) -> None:
+    """Workers end while the exporter still waits for the collector; nothing is lost by it."""
+    sink.behave(Fault.BLACKHOLE)
+    server = serve(
+        "answers:application", worker_class=worker_class, env=sending(sink.url, **SILENT),
+        max_requests=20 if how == "recycle" else 0,
+    )  # fmt: skip
+    before = server.await_workers(2)
+    requests = hold_exporter(server, sink)
+    if how == "reload":
+        reload(server)
+    elif how == "recycle":
+        eventually(lambda: requests.send(5) or not set(before) & set(server.workers()))
+    else:
+        server.signal(signal.SIGTERM)
+    eventually(lambda: not any(map(is_running, before)), what="the end of the workers")
+    assert is_held(sink)
+    assert is_running(server.pid)
+    sink.behave()
+    if how == "end":
+        assert server.wait() == 0
+        assert requests.missing(sink) == set()
+    else:
+        requests.await_all(sink)
+    assert set(times(sink).values()) == {1}
+
+
+def test_the_end_waits_as_long_as_it_may(serve: Serve, sink: OtlpSink) -> None:
+    """With a silent collector the server ends after the time-out, and logs what that means."""
+    sink.behave(Fault.BLACKHOLE)
+    env = sending(sink.url, AVATAR_TELEMETRY_FLUSH_TIMEOUT="1.5")
+    server = serve("answers:application", env=env)
+    folder = server.runtime_folder
+    hold_exporter(server, sink)
+    running = exporter(server)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "had not sent everything after 1.5 s (AVATAR_TELEMETRY_FLUSH_TIMEOUT)" in server.log()
+    eventually(lambda: not is_running(running), what="the end of the exporter")
+    assert exporters(folder) == []
+    assert not folder.exists()
+    assert "Traceback" not in server.log()
+
+
+def end_master(server: GunicornServer) -> None:
+    server.signal(signal.SIGTERM)
+
+
+def end_quickly(server: GunicornServer) -> None:
+    server.signal(signal.SIGQUIT)
+
+
+def end_everything(server: GunicornServer) -> None:
+    """As systemd does it, exporter and all."""
+    for pid in [*exporters(server.runtime_folder), *server.everybody()]:
+        os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    "end",
+    by_default("all", [
+        pytest.param(end_master, id="TERM"),
+        pytest.param(end_quickly, id="QUIT"),
+        pytest.param(end_everything, id="all"),
+    ]),
+)  # fmt: skip
+@pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
+@pytest.mark.parametrize("hosted", by_default("process", rows("process", "thread")))
+def test_everything_is_sent_at_the_end(
+    serve: Serve,
+    sink: OtlpSink,
+    worker_class: str,
+    hosted: str,
+    end: Callable[[GunicornServer], None],
+) -> None:
+    """The last spans and the last push arrive, and nothing comes twice."""
+    env = sending(
+        sink.url, OTEL_METRICS_EXPORTER="otlp", OTEL_METRIC_EXPORT_INTERVAL="600000",
+        OTEL_BSP_SCHEDULE_DELAY="600000", HOSTNAME="here", AVATAR_TELEMETRY_EXPORTER=hosted,
+        AVATAR_TELEMETRY_FLUSH_TIMEOUT=FOREVER,
+    )  # fmt: skip
+    server = serve("answers:application", worker_class=worker_class, env=env)
+    folder = server.runtime_folder
+    requests = Requests(server)
+    if hosted == "process":
+        exporter(server)
+    requests.send(30)
+    end(server)
+    assert server.wait() == 0
+    assert requests.missing(sink) == set()
+    assert times(sink).total() == len(requests.answered) * SPANS_EACH
+    pushed(sink, 30)
+    assert_goes_on(sink)
+    assert "avatar_telemetry" not in server.log().partition("Handling signal")[2]
+    eventually(lambda: exporters(folder) == [], what="the end of the exporter")
+    assert not folder.exists()
+
+
+def test_start_and_end_at_once(serve: Serve, sink: OtlpSink) -> None:
+    """Where the exporter has not come up yet at the end, what was recorded is sent all the same."""
+    env = sending(sink.url, AVATAR_TELEMETRY_FLUSH_TIMEOUT=FOREVER)
+    server = serve("answers:application", env=env)
+    requests = Requests(server)
+    requests.send(5)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert requests.missing(sink) == set()
+    assert set(times(sink).values()) == {1}
+
+
+def test_exporter_killed_before_the_end(serve: Serve, sink: OtlpSink) -> None:
+    """The master starts another one for what is left, and waits for it."""
+    env = sending(
+        sink.url, OTEL_BSP_SCHEDULE_DELAY="600000", AVATAR_TELEMETRY_FLUSH_TIMEOUT=FOREVER
+    )
+    server = serve("answers:application", env=env)
+    running = exporter(server)
+    requests = Requests(server)
+    requests.send(5)
+    os.kill(running, signal.SIGKILL)
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert requests.missing(sink) == set()
+    assert set(times(sink).values()) == {1}

@@ -1,0 +1,193 @@
+"""The metrics page of the exporter: workers relay it, and merge themselves where none serves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from avatar_telemetry.exporter.page import FILE_NAME, fetch
+from tests.support.exporter_process import Requests, exporter, exporters, sending
+from tests.support.gunicorn_server import (
+    GunicornServer,
+    Serve,
+    await_port,
+    eventually,
+    parse,
+    total,
+)
+from tests.support.otlp_sink import OtlpSink
+from tests.support.rows import MATRIX, by_default
+
+PAGE = b'{"status": "200 OK", "headers": [["Content-Type", "text/plain"]]}\nrelayed 1\n'
+COUNT = "ivatar_requests_total"
+
+
+@contextmanager
+def in_its_place(folder: Path) -> Iterator[None]:
+    """Serve a page of the test on the socket of the exporter."""
+    (folder / FILE_NAME).unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / FILE_NAME))
+        listener.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(PAGE)
+
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def served(folder: Path) -> float:
+    """Requests that the page of the exporter counts; -1.0 where none serves it."""
+    try:
+        _, _, body = fetch(folder, {"REQUEST_METHOD": "GET"})
+    except (OSError, ValueError):
+        return -1.0
+    return total(parse(body.decode()), COUNT)
+
+
+@pytest.mark.parametrize(("worker_class", "preload"), by_default("sync-import", MATRIX))
+def test_workers_relay_the_page(serve: Serve, worker_class: str, preload: bool) -> None:
+    """Whichever worker is asked, the page is that of the exporter; without one it merges itself."""
+    server = serve("answers:application", workers=4, worker_class=worker_class, preload_app=preload)
+    folder = server.runtime_folder
+    Requests(server).send(20)
+    running = exporter(server)
+    eventually(lambda: served(folder) == 20, what="the page of the exporter")
+    server.await_requests(20)
+    with in_its_place(folder):
+        assert {server.get("/metrics").text for _ in range(12)} == {"relayed 1\n"}
+    os.kill(running, signal.SIGKILL)
+    for _ in range(4):
+        assert server.requests() == 20
+    eventually(
+        lambda: server.metrics() and set(exporters(folder)) - {running}, what="another exporter"
+    )
+    eventually(lambda: served(folder) == 20, what="the page of the next exporter")
+    assert server.requests() == 20
+
+
+def test_stopped_exporter_does_not_stop_the_page(serve: Serve) -> None:
+    """A worker merges the store itself where the exporter does not answer."""
+    server = serve("answers:application")
+    Requests(server).send(5)
+    running = exporter(server)
+    eventually(lambda: served(server.runtime_folder) == 5, what="the page of the exporter")
+    os.kill(running, signal.SIGSTOP)
+    try:
+        assert server.requests() == 5
+    finally:
+        os.kill(running, signal.SIGCONT)
+
+
+def test_stalled_clients_do_not_stop_the_page(serve: Serve) -> None:
+    """Clients of the socket that send nothing keep no scrape waiting for ever."""
+    server = serve("answers:application")
+    Requests(server).send(5)
+    exporter(server)
+    eventually(lambda: served(server.runtime_folder) == 5, what="the page of the exporter")
+    stalled = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    try:
+        for each in stalled:
+            each.connect(str(server.runtime_folder / FILE_NAME))
+        assert server.requests() == 5
+        eventually(lambda: served(server.runtime_folder) == 5, what="the page of the exporter")
+    finally:
+        for each in stalled:
+            each.close()
+
+
+def test_export_off(serve: Serve, sink: OtlpSink) -> None:
+    """With two workers an exporter serves the page, and imports nothing that only sending needs."""
+    server = serve("answers:application", env=sending(sink.url, OTEL_EXPORT_ENABLED="false"))
+    Requests(server).send(5)
+    running = exporter(server)
+    eventually(lambda: served(server.runtime_folder) == 5, what="the page of the exporter")
+    maps = Path(f"/proc/{running}/maps").read_text()
+    assert "protobuf" not in maps and "charset_normalizer" not in maps
+    folder = server.runtime_folder
+    server.end(server.pid)
+    assert sink.exchanges() == []
+    eventually(lambda: exporters(folder) == [], what="the end of the exporter")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"workers": 1}, id="one-worker"),
+        pytest.param({"env": {"AVATAR_TELEMETRY_EXPORTER": "none"}}, id="none"),
+        pytest.param({"env": {"OTEL_SDK_DISABLED": "true"}}, id="disabled"),
+    ],
+)
+def test_no_exporter(serve: Serve, options: dict[str, object]) -> None:
+    """None runs where it would have nothing to do, or must not."""
+    before = everywhere()
+    server = serve("answers:application", **options)
+    Requests(server).send(5)
+    assert server.get("/metrics").status in (200, 404 if "disabled" in str(options) else 200)
+    folder = server.folder()
+    assert folder is None or served(folder) == -1.0
+    assert not {pid for pid in everywhere() - before if belongs_to(pid, server)}
+
+
+def everywhere() -> set[int]:
+    """The processes of this machine."""
+    return set(map(int, filter(str.isdigit, os.listdir("/proc"))))
+
+
+def belongs_to(pid: int, server: GunicornServer) -> bool:
+    """Whether a process writes into the log of a server, and is not one of gunicorn's."""
+    try:
+        log = os.readlink(f"/proc/{pid}/fd/2") == str(server.path / "log")
+    except OSError:
+        return False
+    return log and pid not in server.everybody()
+
+
+def test_separate_port(serve: Serve, sink: OtlpSink, port: int) -> None:
+    """The exporter serves it, and after a kill the next one does, with what was counted."""
+    env = sending(sink.url, OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
+    server = serve("answers:application", env=env)
+    requests = Requests(server)
+    requests.send(5)
+    for _ in range(2):
+        assert total(await_port(port), COUNT) == len(requests.answered)
+        running = exporter(server)
+        assert listens(running, port)
+        os.kill(running, signal.SIGKILL)
+        requests.send(1)
+        eventually(
+            lambda dead=running: requests.send(1) or set(exporters(server.runtime_folder)) - {dead},
+            what="another exporter",
+        )
+    assert total(await_port(port), COUNT) == len(requests.answered)
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process has the listening socket of a port."""
+    (inode,) = {
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()
+        if f":{port:04X} " in line.split(" rem")[0][:30] and line.split()[3] == "0A"
+    }
+    opened = [os.readlink(f"/proc/{pid}/fd/{each}") for each in os.listdir(f"/proc/{pid}/fd")]
+    return f"socket:[{inode}]" in opened

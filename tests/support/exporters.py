@@ -1,0 +1,82 @@
+"""A runtime folder with a worker, and the exporter of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from avatar_telemetry import Settings
+from avatar_telemetry.exporter.counts import IDENTIFIER
+from avatar_telemetry.exporter.record import Record, make_record
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.store.files import lock_own
+from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.store.slots import EXPORTER_LOCK, Slot, claim_slot
+from tests.support.rings import Worker
+
+QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_METRIC_EXPORT_INTERVAL": "100"}
+USER = os.getuid(), os.getgid()
+
+
+class Host:
+    """A folder whose slot 0 this process holds, with the settings of a server.
+
+    Args:
+        folder: the runtime folder.
+        environ: of the settings.
+    """
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        self.environ = {**QUICK, **environ}
+        self.failures: list[str] = []
+        self.guard = Guard(self.failures.append)
+        self.slot: Slot | None = claim_slot(folder)
+        self.worker = Worker(folder)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_env(self.environ)
+
+    def record(self, *, master: int = 0, **environ: str) -> Record:
+        """The record of this process, with further variables."""
+        return make_record({**self.environ, **environ}, master, since=time.monotonic())
+
+    def ending(self, deadline: float) -> Record:
+        """The same at the end of the server."""
+        return replace(self.record(), ends_at=deadline)
+
+    def lock(self) -> int:
+        """Take the lock of the exporter."""
+        lock = lock_own(self.folder / EXPORTER_LOCK)
+        assert lock is not None
+        return lock
+
+    def is_free(self) -> bool:
+        """Return whether no exporter has the lock."""
+        lock = lock_own(self.folder / EXPORTER_LOCK)
+        if lock is not None:
+            os.close(lock)
+        return lock is not None
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The value of a counter of the exporter."""
+        return sum(
+            value
+            for family in MergedStore(self.folder).read([IDENTIFIER])
+            for sample, have, value in zip(family.names, family.labels, family.values, strict=True)
+            if sample == name and dict(have) == labels
+        )
+
+    def end_worker(self) -> None:
+        """The worker ends: its slot has no living holder."""
+        if self.slot is not None:
+            (self.folder / "slot-0.lock").unlink(missing_ok=True)
+            self.slot.close()
+            self.slot = None
+
+    def close(self) -> None:
+        self.end_worker()
+        self.worker.ring.close()

@@ -1,0 +1,259 @@
+"""Lines about failed exports: one a minute for each signal, on one line, without secrets."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from avatar_telemetry import Settings
+from avatar_telemetry.exporter.clients import Outcome
+from avatar_telemetry.exporter.failures import (
+    INTERVAL,
+    SDK_LOGGERS,
+    FailureLog,
+    SdkFilter,
+    filter_sdk,
+    places_of,
+    secrets_of,
+)
+from tests.support.clock import PauseClock
+
+SECRET = "sEcret-1"
+PLACE = "http://c:4318/v1/traces, OTEL_EXPORTER_OTLP_ENDPOINT"
+FAILED = Outcome(False, error="HTTP status 400 Bad Request")
+RETRY = Outcome(False, retry=True, error="ConnectionError: refused")
+ACCEPTED = Outcome(True)
+
+
+@pytest.fixture
+def clock() -> PauseClock:
+    return PauseClock(1_000.0)
+
+
+@pytest.fixture(autouse=True)
+def no_filters_left() -> Iterator[None]:
+    yield
+    for name in SDK_LOGGERS:
+        logger = logging.getLogger(name)
+        for each in [one for one in logger.filters if isinstance(one, SdkFilter)]:
+            logger.removeFilter(each)
+
+
+def make(clock: PauseClock, *secrets: str, signal: str = "spans") -> FailureLog:
+    return FailureLog(signal, PLACE, secrets, clock)
+
+
+def record(level: int = logging.ERROR, message: str = "failed", *args: object) -> logging.LogRecord:
+    return logging.LogRecord("x", level, __file__, 1, message, args, None)
+
+
+def test_one_line_a_minute_for_each_signal(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure of one signal does not keep that of another from the log."""
+    logs = [make(clock), make(clock, signal="log records")]
+    for _ in range(2):
+        for each in logs:
+            each.failed("failed")
+            each.failed("failed again")
+        clock.now += INTERVAL - 1
+        for each in logs:
+            each.failed("failed within the minute")
+        clock.now += 1
+    assert caplog.messages == [f"failed (sent to {PLACE})"] * 4
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lines"),
+    [
+        pytest.param(ACCEPTED, [], id="accepted"),
+        pytest.param(FAILED, ["3 spans are lost: HTTP status 400 Bad Request"], id="refused"),
+        pytest.param(
+            Outcome(True, 2, error="too\nmany"),
+            ["the collector rejected 2 of 3 spans: too many"], id="partial success",
+        ),
+        pytest.param(
+            Outcome(True, 1 << 40), ["the collector rejected 3 of 3 spans: no reason given"],
+            id="more than sent",
+        ),
+        pytest.param(
+            Outcome(True, error="old client"), ["the collector warns about spans: old client"],
+            id="warning",
+        ),
+    ],
+)  # fmt: skip
+def test_outcomes(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture, outcome: Outcome, lines: list[str]
+) -> None:
+    """Every loss is logged with its number and reason."""
+    make(clock).outcome(outcome, 3)
+    assert caplog.messages == [f"{line} (sent to {PLACE})" for line in lines]
+
+
+def test_a_single_failed_attempt_is_not_logged(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A collector that restarts costs no line; an outage costs one, and its end another."""
+    caplog.set_level("INFO")
+    log = make(clock)
+    log.retrying(RETRY, 1, 5)
+    log.outcome(ACCEPTED, 3)
+    assert caplog.messages == []
+    log.retrying(RETRY, 2, 7)
+    log.outcome(ACCEPTED, 3)
+    log.outcome(ACCEPTED, 3)
+    assert caplog.messages == [
+        f"cannot export spans: {RETRY.error}; retrying, 7 items wait (sent to {PLACE})",
+        f"export of spans works again (sent to {PLACE})",
+    ]
+
+
+def test_a_batch_that_is_left_at_the_end_is_logged(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last attempt has no second one after it."""
+    make(clock).abandoned(RETRY, 7)
+    assert caplog.messages == [
+        f"cannot export spans: {RETRY.error}; 7 items are left (sent to {PLACE})"
+    ]
+
+
+def test_exports_at_debug(clock: PauseClock, caplog: pytest.LogCaptureFixture) -> None:
+    """At level DEBUG each batch that a collector accepted is logged."""
+    caplog.set_level("DEBUG")
+    make(clock).outcome(ACCEPTED, 3)
+    assert caplog.messages == ["3 spans exported"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(SECRET, id="without its scheme"),
+        pytest.param(SECRET[:-3], id="its beginning"),
+        pytest.param(SECRET[3:], id="its end"),
+        pytest.param(f"x{SECRET}x{SECRET}", id="inside of words"),
+        pytest.param("abc%2Bdef-1/2", id="percent-encoded"),
+        pytest.param("abc+def-1/2", id="decoded"),
+        pytest.param("\x1b[31m\r\nERROR forged", id="escapes and lines"),
+        pytest.param("x" * 60_000, id="long"),
+    ],
+)
+def test_a_text_of_a_collector(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """It is one printable line of bounded length, without any part of a secret."""
+    make(clock, f"Bearer {SECRET}", "Api-Key abc%2Bdef-1/2").outcome(Outcome(False, error=text), 3)
+    (line,) = caplog.messages
+    assert line.isprintable()
+    assert len(line) <= 1_000 + len(PLACE) + 20
+    assert line.startswith("3 spans are lost: ")
+    for secret in (SECRET, "abc%2Bdef-1/2", "abc+def-1/2"):
+        assert not any(secret[at : at + 8] in line for at in range(len(secret) - 7))
+
+
+def test_a_short_header_is_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """A value that occurs in many words is not taken out of the line."""
+    settings = Settings.from_env({"OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=1"})
+    FailureLog("spans", PLACE, secrets_of(settings)).failed("code 401")
+    assert caplog.messages == [f"code 401 (sent to {PLACE})"]
+
+
+def test_secrets_of_the_settings() -> None:
+    """Header values and the query of an endpoint are secret, for each signal."""
+    settings = Settings.from_env(
+        {
+            "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={SECRET}",
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-key=another-1",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://here:4318/v1/metrics?token=in-query",
+        }
+    )
+    assert {SECRET, "another-1", "token=in-query"} <= set(secrets_of(settings))
+
+
+@pytest.mark.parametrize(
+    ("env", "signal", "place"),
+    [
+        pytest.param(
+            {}, "traces",
+            "http://localhost:4318/v1/traces, the default of OTEL_EXPORTER_OTLP_ENDPOINT",
+            id="default",
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/x?token=in-query"}, "traces",
+            "https://c/x/v1/traces, OTEL_EXPORTER_OTLP_ENDPOINT", id="all-signals",
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://all:4318",
+             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:4318/m"},
+            "metrics", "http://m:4318/m, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", id="one-signal",
+        ),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+             "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4317"},
+            "logs", "http://l:4317, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", id="grpc",
+        ),
+    ],
+)  # fmt: skip
+def test_place_of_a_signal(env: dict[str, str], signal: str, place: str) -> None:
+    """The endpoint, without its query, and the variable that it is from."""
+    assert places_of(Settings.from_env(env))[signal] == place
+
+
+def test_sdk_failures_are_lines_of_the_signal(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure that the SDK logs is passed on once, with its exception, without secrets."""
+    failed = record(logging.ERROR, "Exception while\nexporting %s", "metrics")
+    try:
+        raise ValueError(f"header authorization: Bearer {SECRET}")
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    sdk = SdkFilter(make(clock, f"Bearer {SECRET}", signal="metrics"))
+    assert not sdk.filter(failed)
+    assert not sdk.filter(failed)
+    assert caplog.messages == [
+        "Exception while exporting metrics: ValueError: header authorization: (not shown)"
+        f" (sent to {PLACE})"
+    ]
+
+
+def test_sdk_retry_is_not_the_line_of_the_minute(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An attempt that the SDK repeats is not logged, so that the last one is."""
+    sdk = SdkFilter(make(clock))
+    assert not sdk.filter(record(logging.WARNING, "Transient error %s, retrying", "503"))
+    assert caplog.messages == []
+    sdk.filter(record())
+    assert caplog.messages == [f"failed (sent to {PLACE})"]
+
+
+def test_sdk_records_at_debug_pass_without_secrets(clock: PauseClock) -> None:
+    """An operator who turns DEBUG on gets every record of the SDK."""
+    sdk = SdkFilter(make(clock, SECRET))
+    for _ in range(3):
+        debug = record(logging.DEBUG, "sent %s", SECRET)
+        assert sdk.filter(debug)
+        assert debug.getMessage() == "sent (not shown)"
+
+
+def test_sdk_record_that_cannot_be_formatted(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A record with wrong arguments is dropped, not raised."""
+    for level in (logging.DEBUG, logging.ERROR):
+        assert not SdkFilter(make(clock)).filter(record(level, "%d %d", "x"))
+    assert caplog.messages == []
+
+
+def test_filter_is_installed_once(clock: PauseClock) -> None:
+    """Each logger of the SDK has the newest filter alone, however often one is installed."""
+    filter_sdk(make(clock))
+    latest = make(clock)
+    filter_sdk(latest)
+    for name in SDK_LOGGERS:
+        (found,) = [each for each in logging.getLogger(name).filters if isinstance(each, SdkFilter)]
+        assert found._log is latest

@@ -1,0 +1,290 @@
+"""Starting an exporter, seeing that it runs, and waiting for its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avatar_telemetry.exporter import launch
+from avatar_telemetry.exporter.launch import Supervisor, command, finish, is_python, spawn
+from avatar_telemetry.exporter.record import early_ends, note_start, read_record, write_record
+from avatar_telemetry.store.slots import EXPORTER_LOCK
+from tests.support.descriptors import open_below
+from tests.support.exporters import USER, Host
+from tests.support.forked import in_child
+from tests.support.otlp_fixtures import sink
+from tests.support.otlp_sink import OtlpSink
+from tests.support.waiting import DEADLINE, eventually
+
+__all__ = ["sink"]
+
+
+class Launcher:
+    """A process that keeps an exporter of its folder running, by default in a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.host = Host(folder)
+        self._made: list[Supervisor] = []
+
+    def supervisor(self, **environ: str) -> Supervisor:
+        self.host.environ |= {"AVATAR_TELEMETRY_EXPORTER": "thread", **environ}
+        host = self.host
+        made = Supervisor(host.folder, host.settings, host.record(), USER, host.guard)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        for supervisor in self._made:
+            supervisor.stop(time.monotonic())
+        eventually(
+            lambda: not [each for each in threading.enumerate() if "avatar-tel" in each.name],
+            "the end of the threads",
+        )
+        self.host.close()
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path)
+    yield launcher
+    launcher.close()
+    assert open_below(tmp_path) == []
+
+
+def exporting(sink: OtlpSink) -> dict[str, str]:
+    return {
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+        "OTEL_METRICS_EXPORTER": "none",
+    }  # fmt: skip
+
+
+def test_command_line() -> None:
+    """``ps`` shows what it is and for which folder."""
+    arguments = command("/run/x", 5, 1, 2, "detach")
+    assert arguments[:3] == [sys.executable, "-I", "-S"]
+    assert Path(arguments[3]).name == "bootstrap.py"
+    assert arguments[4:] == ["avatar-telemetry", "exporter", "/run/x", "5", "1", "2", "detach"]
+
+
+@pytest.mark.parametrize(
+    ("executable", "expected"),
+    [
+        pytest.param(sys.executable, True, id="this one"),
+        pytest.param("/usr/sbin/uwsgi", False, id="uWSGI"),
+        pytest.param("/bin/sh", False, id="another program"),
+        pytest.param("", False, id="empty"),
+        pytest.param(None, False, id="unknown"),
+    ],
+)
+def test_interpreter(executable: str | None, expected: bool) -> None:
+    """``sys.executable`` is the server's own program in some servers."""
+    assert is_python(executable) is expected
+
+
+def test_exporter_in_a_thread(launcher: Launcher, sink: OtlpSink) -> None:
+    """It sends what the process records, and at the end what is left."""
+    supervisor = launcher.supervisor(**exporting(sink))
+    supervisor.start()
+    launcher.host.worker.write("a")
+    eventually(lambda: sink.spans(), "the span")
+    assert not launcher.host.is_free()
+    launcher.host.worker.write("last")
+    supervisor.stop(time.monotonic() + DEADLINE)
+    assert [span.name for span in sink.spans()] == ["a", "last"]
+    assert launcher.host.is_free()
+    assert launcher.host.failures == []
+
+
+def test_one_exporter_for_all(launcher: Launcher, tmp_path: Path) -> None:
+    """A second process of the folder starts none, until the first one ends."""
+    first, second = launcher.supervisor(), launcher.supervisor()
+    first.start()
+    second.start()
+    for each in (first, second):
+        each.check()
+    assert second._hosted is None
+    first.stop(time.monotonic())
+    eventually(launcher.host.is_free, "the end of the first")
+    second.check()
+    assert second._hosted is not None
+    assert open_below(tmp_path).count(EXPORTER_LOCK) == 1
+
+
+def test_record_that_cannot_be_read_is_replaced(launcher: Launcher) -> None:
+    """An exporter is started with a record that it can read."""
+    supervisor = launcher.supervisor()
+    (launcher.host.folder / "exporter.json").write_bytes(b"garbage")
+    supervisor.check()
+    assert read_record(launcher.host.folder) is not None
+
+
+def test_settings_of_before_a_reload_start_no_thread(launcher: Launcher) -> None:
+    """A worker of the settings of now hosts it; the lock stays free for that one."""
+    old = launcher.supervisor(OTEL_SERVICE_NAME="old")
+    new = launcher.supervisor(OTEL_SERVICE_NAME="new")
+    write_record(launcher.host.folder, launcher.host.record())
+    for _ in range(2):
+        old.check()
+        assert launcher.host.is_free()
+    new.check()
+    assert not launcher.host.is_free()
+
+
+def test_lock_after_a_thread_that_ended(launcher: Launcher, tmp_path: Path) -> None:
+    """The descriptor of an exporter that ended is nobody's: the next one is closed all the same."""
+    supervisor = launcher.supervisor(OTEL_SERVICE_NAME="old")
+    supervisor.start()
+    supervisor.stop(time.monotonic())
+    eventually(launcher.host.is_free, "the end")
+    write_record(launcher.host.folder, launcher.host.record(OTEL_SERVICE_NAME="new"))
+    supervisor.check()
+    assert launcher.host.is_free()
+    assert EXPORTER_LOCK not in open_below(tmp_path)
+
+
+def test_forked_child(launcher: Launcher, tmp_path: Path) -> None:
+    """It closes its copy of the lock, and none of another file that has that number now."""
+    supervisor = launcher.supervisor()
+    supervisor.start()
+
+    def work() -> list[str]:
+        supervisor.forget()
+        supervisor.stop(time.monotonic())
+        return open_below(tmp_path)
+
+    assert EXPORTER_LOCK not in in_child(work)
+    hosted = supervisor._hosted
+    assert hosted is not None
+    number = hosted.lock
+    supervisor.stop(time.monotonic())
+    eventually(launcher.host.is_free, "the end")
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+
+    def work_later() -> bool:
+        supervisor.forget()
+        os.fstat(number)
+        return True
+
+    assert in_child(work_later)
+    os.close(number)
+
+
+@pytest.mark.parametrize("kind", ["auto", "process"])
+def test_without_an_interpreter(
+    launcher: Launcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """``auto`` hosts the exporter in a thread and says so once; ``process`` reports a failure."""
+    monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
+    launcher.host.environ["AVATAR_TELEMETRY_EXPORTER"] = kind
+    host = launcher.host
+    supervisor = Supervisor(
+        host.folder, host.settings, host.record(master=os.getpid()), USER, host.guard
+    )
+    launcher._made.append(supervisor)
+    supervisor.start()
+    assert (supervisor._hosted is not None) is (kind == "auto")
+    assert host.failures == ([] if kind == "auto" else ["exporter"])
+    assert host.is_free() is (kind == "process")
+    lines = [each for each in caplog.messages if "AVATAR_TELEMETRY_EXPORTER" in each]
+    assert len(lines) == (1 if kind == "auto" else 0)
+    with pytest.raises(OSError, match="no Python"):
+        spawn(host.folder, 0, {}, *USER)
+
+
+def test_process_that_ends_early(
+    launcher: Launcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Starts are spaced; after some of them a thread does the work."""
+    started: list[float] = []
+    monkeypatch.setattr(launch, "spawn", lambda *args: started.append(time.monotonic()))
+    launcher.host.environ["AVATAR_TELEMETRY_EXPORTER"] = "auto"
+    host = launcher.host
+    supervisor = Supervisor(
+        host.folder, host.settings, host.record(master=os.getpid()), USER, host.guard
+    )
+    launcher._made.append(supervisor)
+    supervisor.start()
+    for _ in range(3):
+        supervisor.check()
+    assert len(started) == 2  # the first one may have been killed: no reason to wait
+    path = host.folder / EXPORTER_LOCK
+    for ends, hosted in ((1, False), (3, True)):
+        path.write_text(str(ends))
+        os.utime(path, (0, 0))
+        supervisor.check()
+        assert (supervisor._hosted is not None) is hosted
+    assert len(started) == 3
+
+
+@pytest.mark.parametrize("content", [b"9" * 16, b"-1", b"x", b"\xff" * 16, b""])
+def test_odd_content_of_the_lock(launcher: Launcher, content: bytes) -> None:
+    """It costs no start."""
+    (launcher.host.folder / EXPORTER_LOCK).write_bytes(content)
+    lock = launcher.host.lock()
+    ends, age = early_ends(lock)
+    assert 0 <= ends <= 99
+    assert age >= 0
+    note_start(lock, 7)
+    assert early_ends(lock)[0] == 7
+    os.close(lock)
+    (launcher.host.folder / EXPORTER_LOCK).write_bytes(content)
+    launcher.supervisor().start()
+    assert launcher.host.failures == []
+
+
+def test_folder_that_is_gone(launcher: Launcher) -> None:
+    """A start is a counted failure; a check reports it to its caller."""
+    launcher.host.folder = launcher.host.folder / "gone"
+    supervisor = launcher.supervisor()
+    supervisor.start()
+    assert launcher.host.failures == ["exporter"]
+    with pytest.raises(OSError):
+        supervisor.check()
+    launcher.host.folder = launcher.host.folder.parent
+
+
+def test_finish_sends_what_is_left(launcher: Launcher, sink: OtlpSink) -> None:
+    """Where no exporter runs at the end of the server the master does its work."""
+    host = launcher.host
+    host.environ |= {"AVATAR_TELEMETRY_EXPORTER": "thread", **exporting(sink)}
+    host.worker.write("last")
+    deadline = time.monotonic() + DEADLINE
+    assert finish(host.folder, host.settings, host.record(), USER, deadline)
+    assert [span.name for span in sink.spans()] == ["last"]
+    assert host.is_free()
+
+
+def test_finish_waits_for_the_exporter(launcher: Launcher, sink: OtlpSink) -> None:
+    """It sets the end of the one that runs, and returns when that has sent everything."""
+    host = launcher.host
+    launcher.supervisor(OTEL_BSP_SCHEDULE_DELAY="600000", **exporting(sink)).start()
+    host.worker.write("last")
+    deadline = time.monotonic() + DEADLINE
+    assert finish(host.folder, host.settings, host.record(), USER, deadline)
+    assert [span.name for span in sink.spans()] == ["last"]
+
+
+def test_finish_has_its_time(launcher: Launcher) -> None:
+    """An exporter that does not end is not waited for beyond the deadline."""
+    host = launcher.host
+    lock = host.lock()
+    environ = {"OTEL_EXPORT_ENABLED": "true"}
+    host.environ |= environ
+    assert not finish(host.folder, host.settings, host.record(), USER, time.monotonic() + 0.1)
+    os.close(lock)
+
+
+def test_finish_without_an_export(launcher: Launcher) -> None:
+    """There is nothing to wait for."""
+    host = launcher.host
+    assert finish(host.folder, host.settings, host.record(), USER, time.monotonic() + DEADLINE)
+    assert host.is_free()

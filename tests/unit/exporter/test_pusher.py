@@ -1,0 +1,315 @@
+"""The merged store as it is pushed: what arrives, what is sent again, and what is counted."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
+
+from avatar_telemetry import Settings
+from avatar_telemetry.exporter import pusher as pusher_module
+from avatar_telemetry.exporter.continuity import FILE_NAME, Continuity
+from avatar_telemetry.exporter.pusher import Pusher
+from avatar_telemetry.guard import Guard
+from avatar_telemetry.store.family import Family, family
+from tests.support.waiting import DEADLINE, eventually
+
+SINCE = 1_000
+"""Start of the run, in nanoseconds since the epoch."""
+
+
+class Store:
+    """A merged store of one counter, all of whose series have the same value."""
+
+    def __init__(self) -> None:
+        self.series = 1
+        self.value = 1.0
+        self.broken = False
+
+    def collect(self) -> list[Family]:
+        if self.broken:
+            raise OSError("the folder is gone")
+        samples = [((("path", str(each)),), self.value) for each in range(self.series)]
+        return [family("requests", "counter", "", samples)]
+
+
+class Exporter:
+    """An exporter that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.accepts = True
+        self.batches: list[list[Any]] = []
+        self.traced: list[bool] = []
+        self.resource: dict[str, Any] = {}
+        self.closed = 0
+        self.before: Callable[[], object] = lambda: None
+
+    def export(self, data: MetricsData) -> MetricExportResult:
+        self.before()
+        self.traced.append(is_instrumentation_enabled())
+        self.resource = dict(data.resource_metrics[0].resource.attributes)
+        (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+        self.batches.append(list(metric.data.data_points))
+        return MetricExportResult.SUCCESS if self.accepts else MetricExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self.closed += 1
+
+    def values(self) -> list[float]:
+        """The value of the first series in each batch."""
+        return [points[0].value for points in self.batches]
+
+
+class Host:
+    """A host whose pushers push one store, in turn, with the same exporters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store()
+        self.exporter = Exporter()
+        self.exporters = [self.exporter]
+        self.results: list[str] = []
+        self.failures: list[str] = []
+
+    def pusher(self, *, delta: bool = False, interval: int = 3_600_000) -> Pusher:
+        """The pusher of the next exporter."""
+        settings = Settings.from_env({"OTEL_METRIC_EXPORT_INTERVAL": str(interval)})
+        continuity = Continuity(self.folder, SINCE, delta=delta)
+        guard = Guard(self.failures.append)
+        return Pusher(settings, self.store, continuity, self.results.append, guard)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host(tmp_path)
+    monkeypatch.setattr(pusher_module, "metric_exporters", lambda *args: host.exporters)
+    return host
+
+
+def test_whole_store_arrives_and_is_counted_once(host: Host) -> None:
+    """All series arrive, however many batches they need, and the push counts once."""
+    host.store.series = 1_201
+    assert host.pusher().push()
+    assert [len(batch) for batch in host.exporter.batches] == [500, 500, 201]
+    assert host.results == ["exported"]
+
+
+def test_the_push_names_the_sdk(host: Host) -> None:
+    """A push has the attributes of the SDK, as spans have, and those of the host."""
+    host.pusher().push()
+    assert host.exporter.resource["telemetry.sdk.language"] == "python"
+    assert host.exporter.resource["telemetry.sdk.name"] == "opentelemetry"
+    assert host.exporter.resource["service.instance.id"]
+
+
+def test_arrived_increments_are_not_sent_again(host: Host) -> None:
+    """A new exporter sends only what was counted since the last push that arrived."""
+    host.pusher(delta=True).push()
+    host.store.value = 4.0
+    host.pusher(delta=True).push()
+    assert host.exporter.values() == [1.0, 3.0]
+
+
+def test_refused_increments_are_sent_with_the_next(host: Host) -> None:
+    """A refused push counts as failed, and nothing of it is lost."""
+    pusher = host.pusher(delta=True)
+    host.exporter.accepts = False
+    assert not pusher.push()
+    host.exporter.accepts = True
+    host.store.value = 4.0
+    assert pusher.push()
+    assert host.exporter.values() == [1.0, 4.0]
+    assert host.results == ["failed", "exported"]
+
+
+def test_nothing_is_sent_after_a_refused_batch(host: Host) -> None:
+    """After a batch that did not arrive the collector is left alone until the next push."""
+    host.store.series = 1_201
+    host.exporter.accepts = False
+    assert not host.pusher().push()
+    assert len(host.exporter.batches) == 1
+
+
+def test_series_of_a_failed_push_have_started_before_it(host: Host) -> None:
+    """A series starts before the push that first found it, also where its batch was not sent."""
+    pusher = host.pusher()
+    host.store.series = 501
+    host.exporter.accepts = False
+    pusher.push()
+    host.exporter.accepts = True
+    pusher.push()
+    assert {point.start_time_unix_nano for batch in host.exporter.batches for point in batch} == {
+        SINCE
+    }
+
+
+def test_new_series_starts_at_the_read_before(host: Host) -> None:
+    """A series that comes later starts when the store was last read without it."""
+    pusher = host.pusher()
+    pusher.push()
+    host.store.series = 2
+    pusher.push()
+    (first,), (_, new) = host.exporter.batches
+    assert new.start_time_unix_nano == first.time_unix_nano
+
+
+def test_push_has_its_time(host: Host) -> None:
+    """A push whose time is over begins no further batch, and counts as failed."""
+    pusher = host.pusher()
+    pusher.stop(time.monotonic())
+    assert not pusher.push()
+    assert host.exporter.batches == []
+    assert host.results == ["failed"]
+
+
+def test_every_exporter_must_accept(host: Host) -> None:
+    """With two exporters a push fails where one of them fails; both are given the data."""
+    refusing = Exporter()
+    refusing.accepts = False
+    host.exporters = [host.exporter, refusing]
+    assert not host.pusher().push()
+    assert len(host.exporter.batches) == len(refusing.batches) == 1
+
+
+def test_unreadable_store_is_a_failed_push(host: Host) -> None:
+    """The error passes to the caller's guard; the push is counted and its time noted."""
+    pusher = host.pusher()
+    pusher.push()
+    os.utime(host.folder / FILE_NAME, (1, 1))
+    host.store.broken = True
+    with pytest.raises(OSError, match="gone"):
+        pusher.push()
+    assert host.results == ["exported", "failed"]
+    assert (host.folder / FILE_NAME).stat().st_mtime > 1
+
+
+@pytest.fixture
+def started(host: Host) -> Iterator[Callable[[Pusher], Pusher]]:
+    """Starts pushers, and ends them with the test."""
+    pushers: list[Pusher] = []
+
+    def start(pusher: Pusher) -> Pusher:
+        pushers.append(pusher)
+        pusher.start()
+        return pusher
+
+    yield start
+    for pusher in pushers:
+        pusher.stop(0.0)
+        pusher.join(DEADLINE)
+        assert not pusher.is_alive()
+
+
+def end(pusher: Pusher, deadline: float) -> None:
+    pusher.stop(deadline)
+    pusher.join(DEADLINE)
+    assert not pusher.is_alive()
+
+
+def test_pushes_every_interval_until_stopped(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """The first exporter pushes at once, then every interval, and closes its connections."""
+    pusher = started(host.pusher(interval=100))
+    eventually(lambda: len(host.exporter.batches) >= 3, "the third push")
+    end(pusher, 0.0)
+    assert set(host.results) == {"exported"}
+    assert host.exporter.closed == 1
+    assert host.failures == []
+
+
+def test_pushes_are_not_traced(host: Host, started: Callable[[Pusher], Pusher]) -> None:
+    """An instrumentation of the application records no span of a push."""
+    started(host.pusher())
+    eventually(lambda: host.exporter.traced, "the push")
+    assert host.exporter.traced == [False]
+    assert is_instrumentation_enabled()
+
+
+def test_successor_waits_for_the_rest_of_the_interval(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """A new exporter does not repeat the push that the previous one has just made."""
+    host.pusher().push()
+    host.exporter.batches.clear()
+    pusher = host.pusher()
+    pusher._prepare()
+    assert pusher._continuity.next_due(3600.0) > 60  # however slow the machine is
+    end(started(pusher), time.monotonic() - 1)
+    assert host.exporter.batches == []
+
+
+def test_last_push_sends_what_was_counted_since(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """At the end of the server the pusher pushes once more."""
+    pusher = started(host.pusher(delta=True))
+    eventually(lambda: host.results == ["exported"], "the first push")
+    host.store.value = 3.0
+    end(pusher, time.monotonic() + DEADLINE)
+    assert host.exporter.values() == [1.0, 2.0]
+
+
+def test_no_push_after_the_deadline(host: Host, started: Callable[[Pusher], Pusher]) -> None:
+    """An exporter that is replaced leaves the next push to its successor."""
+    pusher = started(host.pusher())
+    eventually(lambda: host.results == ["exported"], "the first push")
+    end(pusher, time.monotonic())
+    assert host.results == ["exported"]
+
+
+def test_increments_under_way_at_the_end_are_noted(
+    host: Host, started: Callable[[Pusher], Pusher]
+) -> None:
+    """Increments that arrive after the stop are not sent again by the next exporter."""
+    begun, released = threading.Event(), threading.Event()
+    host.exporter.before = lambda: (begun.set(), released.wait(DEADLINE))
+    pusher = started(host.pusher(delta=True))
+    assert begun.wait(DEADLINE)
+    pusher.stop(time.monotonic())
+    assert host.results == []
+    released.set()
+    pusher.join(DEADLINE)
+    assert host.results == ["exported"]
+    host.pusher(delta=True).push()
+    assert host.exporter.values() == [1.0, 0.0]
+
+
+def test_failed_preparation_is_tried_again(
+    host: Host, started: Callable[[Pusher], Pusher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that cannot be read yet, say, is counted and costs no later push."""
+    monkeypatch.setattr(pusher_module, "RETRY_INTERVAL", 0.01)
+    tries: list[int] = []
+
+    def fail_twice(*args: object) -> list[Exporter]:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("no such file")
+        return host.exporters
+
+    monkeypatch.setattr(pusher_module, "metric_exporters", fail_twice)
+    started(host.pusher())
+    eventually(lambda: host.results, "the push")
+    assert host.results == ["exported"]
+    assert host.failures == ["push", "push"]
+
+
+def test_store_that_fails_does_not_end_the_thread(
+    host: Host, started: Callable[[Pusher], Pusher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed push is counted, as a failure of ours as well, and the next one follows."""
+    monkeypatch.setattr(pusher_module, "RETRY_INTERVAL", 0.01)
+    host.store.broken = True
+    started(host.pusher(interval=100))
+    eventually(lambda: host.failures, "the failure")
+    host.store.broken = False
+    eventually(lambda: "exported" in host.results, "the next push")
+    assert set(host.failures) == {"push"}

@@ -1,0 +1,293 @@
+"""The exporter: what it does for a folder, and when it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avatar_telemetry.exporter import service as service_module
+from avatar_telemetry.exporter.page import fetch
+from avatar_telemetry.exporter.record import Record, early_ends, note_start, write_record
+from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
+from avatar_telemetry.exporter.wake import wake
+from avatar_telemetry.store.slots import EXPORTER_LOCK
+from tests.support.descriptors import open_below
+from tests.support.exporters import Host
+from tests.support.otlp_faults import Fault
+from tests.support.otlp_fixtures import sink
+from tests.support.otlp_sink import OtlpSink
+from tests.support.waiting import DEADLINE, eventually
+
+__all__ = ["sink"]
+GET = {"REQUEST_METHOD": "GET"}
+Start = Callable[..., "Running"]
+
+
+class Running(threading.Thread):
+    """An exporter in a thread of the test."""
+
+    def __init__(self, host: Host, **options: Any) -> None:
+        super().__init__(name="exporter of a test")
+        self.host = host
+        self.lock = host.lock()
+        self.asked_to_end = threading.Event()
+        self.applied: list[Record] = []
+        self.exporter = Exporter(
+            host.folder, self.lock, host.settings, host.record(),
+            asked_to_end=self.asked_to_end, apply=self.applied.append, **options,
+        )  # fmt: skip
+        self.reasons: list[str] = []
+
+    def run(self) -> None:
+        self.reasons.append(self.exporter.run())
+
+    def reason(self) -> str:
+        """Wait for the end, and return why it came."""
+        self.join(DEADLINE)
+        assert not self.is_alive()
+        (reason,) = self.reasons
+        return reason
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts exporters of a folder with variables of the environment."""
+    monkeypatch.setattr(service_module, "POLL_INTERVAL", 0.02)
+    made: list[Running] = []
+
+    def begin(**environ: str) -> Running:
+        host = made[-1].host if made else Host(tmp_path, **environ)
+        host.environ |= environ
+        made.append(Running(host))
+        made[-1].start()
+        return made[-1]
+
+    yield begin
+    for running in made:
+        running.exporter.end_by(time.monotonic())
+        running.join(DEADLINE)
+        assert not running.is_alive()
+        os.close(running.lock)
+    if made:
+        made[-1].host.close()
+    eventually(
+        lambda: (
+            not [each for each in threading.enumerate() if each.name.startswith("avatar-telemetry")]
+        ),
+        "the end of all threads",
+    )
+    assert open_below(tmp_path) == []
+
+
+def exporting(sink: OtlpSink, **environ: str) -> dict[str, str]:
+    return {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, **environ}
+
+
+def serves_page(running: Running) -> bool:
+    try:
+        return fetch(running.host.folder, GET)[0] == "200 OK"
+    except (OSError, ValueError):
+        return False
+
+
+def test_everything_that_it_does(start: Start, sink: OtlpSink) -> None:
+    """Spans and merged metrics are sent, the page is served, and all of it is counted."""
+    running = start(**exporting(sink))
+    running.host.worker.write("a", "b")
+    eventually(lambda: len(sink.spans()) == 2, "the spans")
+    eventually(lambda: sink.metrics(), "the metrics")
+    eventually(lambda: serves_page(running), "the page")
+    spans = "avatar_telemetry_spans_total"
+    eventually(lambda: running.host.counted(spans, result="exported") == 2, "the count")
+    pushes = "avatar_telemetry_metric_pushes_total"
+    eventually(lambda: running.host.counted(pushes, result="exported") > 0, "the count")
+    assert running.host.failures == []
+
+
+def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
+    """Without exporters of spans and metrics nothing else is sent."""
+    running = start(
+        **exporting(sink, OTEL_LOGS_EXPORTER="otlp", OTEL_TRACES_EXPORTER="none",
+                    OTEL_METRICS_EXPORTER="none", OTEL_BLRP_SCHEDULE_DELAY="10")
+    )  # fmt: skip
+    running.host.worker.write("a")
+    eventually(lambda: serves_page(running), "the page")
+    assert [each.signal for each in running.exporter._signals] == ["log records"]
+    assert running.exporter._pusher is None
+
+
+def test_export_off(start: Start) -> None:
+    """The page alone is served then."""
+    running = start()
+    eventually(lambda: serves_page(running), "the page")
+    assert running.exporter._signals == []
+    assert running.exporter._pusher is None
+
+
+def test_separate_port(start: Start) -> None:
+    """The port is served beside the page, and tried again while it is in use."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        running = start(OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
+        errors = "avatar_telemetry_internal_errors_total"
+        eventually(lambda: running.host.counted(errors, where="port"), "the failure")
+        assert serves_page(running)
+
+    def page() -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+                return bytes(response.read())
+        except OSError:
+            return b""
+
+    assert b"avatar_telemetry_slots_in_use" in eventually(page, "the port")
+
+
+def test_full_ring_wakes_it(start: Start, sink: OtlpSink) -> None:
+    """A wake-up has the spans sent before their delay is over."""
+    running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
+    eventually(lambda: running.exporter._signals, "the start")
+    running.host.worker.write("a")
+    wake(running.host.folder)
+    eventually(lambda: sink.spans(), "the span")
+
+
+def test_it_ends_with_its_server(start: Start, sink: OtlpSink) -> None:
+    """When no worker is there for a while it sends what is left, and ends."""
+    running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
+    eventually(lambda: serves_page(running), "the page")
+    running.asked_to_end.set()
+    assert running.is_alive()
+    running.host.worker.write("last")
+    running.host.end_worker()
+    assert running.reason() == ENDED
+    assert [span.name for span in sink.spans()] == ["last"]
+    assert not serves_page(running)
+
+
+def test_idle_time_is_for_reloads(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any worker it goes on for some time: a reload may replace all of them."""
+    monkeypatch.setattr(service_module, "IDLE", 0.2)
+    running = start()
+    eventually(lambda: serves_page(running), "the page")
+    running.host.end_worker()
+    assert running.reason() == ENDED
+
+
+def test_end_by_the_record(start: Start, sink: OtlpSink) -> None:
+    """The master sets an end, although workers are there; what is left is sent before it."""
+    running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
+    eventually(lambda: running.exporter._signals, "the start")
+    running.host.worker.write("last")
+    write_record(running.host.folder, running.host.ending(time.monotonic() + DEADLINE))
+    assert running.reason() == ENDED
+    assert [span.name for span in sink.spans()] == ["last"]
+
+
+def test_end_with_a_collector_that_hangs(start: Start, sink: OtlpSink) -> None:
+    """The end takes no longer than its time; the spans stay in the ring."""
+    sink.behave(Fault.BLACKHOLE)
+    running = start(**exporting(sink))
+    running.host.worker.write("last")
+    eventually(lambda: sink.exchanges(), "the attempt")
+    began = time.monotonic()
+    running.exporter.end_by(began + 0.3)
+    assert running.reason() == ENDED
+    assert time.monotonic() - began < DEADLINE / 2
+    assert running.host.worker.ring.waiting == 1
+    sink.behave()
+
+
+def test_changed_settings(start: Start, sink: OtlpSink) -> None:
+    """It stops for another exporter, which goes on where it stopped."""
+    running = start(**exporting(sink))
+    eventually(lambda: running.exporter._signals, "the start")
+    write_record(running.host.folder, running.host.record(OTEL_SERVICE_NAME="other"))
+    assert running.reason() == CHANGED
+
+
+def test_same_settings_of_another_master(start: Start) -> None:
+    """A change of the processes that it serves needs no other exporter."""
+    running = start()
+    record = running.host.record(master=os.getpid())
+    write_record(running.host.folder, record)
+    eventually(lambda: len(running.applied) == 2, "the new record")
+    assert running.exporter._collector.server is not None
+    assert running.applied[1] == record
+    assert running.is_alive()
+    for content in (b"", b"garbage", b"[]"):
+        (running.host.folder / "exporter.json").write_bytes(content)
+        assert serves_page(running)
+    assert running.is_alive()
+
+
+def test_lock_that_was_removed(start: Start) -> None:
+    """Another exporter may run then: this one ends."""
+    running = start()
+    eventually(lambda: serves_page(running), "the page")
+    (running.host.folder / EXPORTER_LOCK).unlink()
+    assert running.reason() == REPLACED
+
+
+def test_folder_that_was_removed(start: Start, sink: OtlpSink) -> None:
+    """The exporter of a folder that is gone ends, without an exception."""
+    running = start(**exporting(sink))
+    eventually(lambda: serves_page(running), "the page")
+    gone = running.host.folder.rename(running.host.folder.with_name("gone"))
+    assert running.reason() == REPLACED
+    shutil.rmtree(gone)
+    running.host.folder.mkdir()
+
+
+def test_things_in_the_place_of_its_files(start: Start, tmp_path: Path, sink: OtlpSink) -> None:
+    """Where socket and pipe cannot be made, spans and metrics are sent all the same."""
+    (tmp_path / "exporter.sock").mkdir()
+    (tmp_path / "exporter.wake").write_bytes(b"")
+    running = start(**exporting(sink))
+    running.host.worker.write("a")
+    eventually(lambda: sink.spans(), "the span")
+    errors = "avatar_telemetry_internal_errors_total"
+    assert running.host.counted(errors, where="scrape") == 1
+
+
+def test_start_that_succeeds_ends_the_count_of_early_ends(start: Start, tmp_path: Path) -> None:
+    """The next start of an exporter that ran waits for nothing."""
+    host_lock = os.open(tmp_path / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    note_start(host_lock, 2)
+    assert early_ends(host_lock)[0] == 2
+    running = start()
+    eventually(lambda: early_ends(host_lock)[0] == 0, "the success")
+    assert running.is_alive()
+    os.close(host_lock)
+
+
+IMPORTS = """
+import os, sys
+from pathlib import Path
+from avatar_telemetry import Settings
+from avatar_telemetry.exporter.service import load
+load(Settings.from_env(os.environ))
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_imports_follow_the_settings(enabled: bool) -> None:
+    """With the export off nothing is imported that only sending needs."""
+    environ = {"OTEL_EXPORT_ENABLED": str(enabled), "PATH": os.environ["PATH"]}
+    ran = subprocess.run(
+        [sys.executable, "-c", IMPORTS], env=environ, capture_output=True, text=True, check=True
+    )
+    found = {"requests", "urllib3", "google"} & set(ran.stdout.split())
+    assert found == ({"requests", "urllib3", "google"} if enabled else set())
