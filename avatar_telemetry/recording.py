@@ -30,6 +30,8 @@ from avatar_telemetry.tracing.writer import SpanWriter
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 NAMES = {SPANS.name: "spans", LOG_RECORDS.name: "log records"}
+OPEN_INTERVAL = 1.0
+"""Seconds between two attempts to open a ring, such as in a full file system."""
 FLUSH_POLL = 0.005
 """Seconds between two looks whether a flush is done."""
 
@@ -41,21 +43,29 @@ class SlotRing:
         make: opens the ring of this process.
         dropped: counts items that are not written.
         guard: counts failures of ours.
+        clock: seconds that never go back.
     """
 
     def __init__(
-        self, make: Callable[[], RingWriter], dropped: Callable[[int], None], guard: Guard
+        self,
+        make: Callable[[], RingWriter],
+        dropped: Callable[[int], None],
+        guard: Guard,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make = make
         self._dropped = dropped
         self._guard = guard
         self._ring: RingWriter | None = None
         self._opening = threading.RLock()
+        self._clock = clock
+        self._open_at = 0.0
 
     def put(self, kind: int, items: int, payload: bytes) -> bool:
         """Write a frame, or count its items as dropped. Never waits for a reader, never raises."""
         ring = self._ring
-        if ring is None:
+        if ring is None and self._clock() >= self._open_at:
+            self._open_at = self._clock() + OPEN_INTERVAL
             ring = self.open()
         stored = ring is not None and ring.put(kind, items, payload)
         if not stored:
@@ -88,6 +98,7 @@ class SlotRing:
     def forget(self) -> None:
         """In a forked child: the ring is the parent's, and so may be the lock of its opening."""
         self._opening = threading.RLock()
+        self._open_at = 0.0
         ring, self._ring = self._ring, None
         if ring is not None:
             ring.detach()

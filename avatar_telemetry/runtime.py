@@ -43,6 +43,7 @@ from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import MetricsPage, load_parser
+from avatar_telemetry.scrape.registered import warn_of_absent
 from avatar_telemetry.startup import (
     acting_as,
     check_endpoint,
@@ -381,6 +382,8 @@ class Runtime:
                 self._supervisor.log_debug()
         if self._recording is not None:
             self._recording.take_logs()
+        if self.managed and self.is_first("absent-metrics"):
+            warn_of_absent()
 
     def _starting(self) -> AbstractContextManager[object]:
         # Each process makes its own with its first request: by then gevent has patched threading.

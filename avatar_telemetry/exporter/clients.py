@@ -6,6 +6,7 @@ Response" and "OTLP/HTTP Response").
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import gzip
 import json
@@ -43,6 +44,7 @@ PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", lambda data: gzip.compress(data, 6, mtime=0)),
     "deflate": ("deflate", zlib.compress),
 }
+IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 MAX_WAIT = 3600.0
 """Seconds that a collector may ask to wait."""
 CHANNEL = (
@@ -214,8 +216,9 @@ class ConsoleClient:
     def send(self, request: bytes, timeout: float) -> Outcome:
         try:
             message = self._service.request.FromString(request)
-            for line in map(json.dumps, _items(MessageToDict(message))):
-                sys.stdout.write(f"{line}\n")
+            fields = MessageToDict(message, use_integers_for_enums=True)
+            for item in _items(fields):
+                sys.stdout.write(f"{json.dumps(_with_hex_ids(item))}\n")
             sys.stdout.flush()
         except (OSError, ValueError, DecodeError) as error:
             return Outcome(False, error=f"standard output: {error}")
@@ -238,6 +241,18 @@ def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
         for scope in resource.get("scopeSpans", resource.get("scopeLogs", ()))
         for item in scope.get("spans", scope.get("logRecords", ()))
     ]
+
+
+def _with_hex_ids(value: Any) -> Any:
+    """Return OTLP/JSON of protobuf's JSON: ids are hexadecimal (OTLP, "JSON Protobuf Encoding")."""
+    if isinstance(value, list):
+        return [_with_hex_ids(each) for each in value]
+    if isinstance(value, dict):
+        return {
+            key: base64.b64decode(each).hex() if key in IDS else _with_hex_ids(each)
+            for key, each in value.items()
+        }
+    return value
 
 
 def _taken(service: Service, body: bytes) -> Outcome:

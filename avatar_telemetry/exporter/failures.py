@@ -97,6 +97,7 @@ class FailureLog:
             outcome: of the last attempt.
             waiting: items in the rings.
         """
+        self._next = self._clock()  # the last line of this process, and about a loss
         self.failed(f"cannot export {self._signal}: {outcome.error}; {waiting} items are left")
 
     def failed(self, message: str) -> None:

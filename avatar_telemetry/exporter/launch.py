@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from prometheus_client.registry import Collector as ClientCollector
+from typing import TYPE_CHECKING, Any
 
 from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.settings import Settings
@@ -33,6 +31,9 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.store.files import lock_own
 from avatar_telemetry.store.slots import EXPORTER_LOCK
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector as ClientCollector
 
 BOOTSTRAP = str(Path(__file__).with_name("bootstrap.py"))
 DETACH = "detach"
@@ -99,7 +100,11 @@ def is_python(executable: str | None) -> bool:
 def has_threads() -> bool:
     """Return whether threads run beside requests: under uWSGI only where an option says so."""
     options = getattr(sys.modules.get("uwsgi"), "opt", None)
-    return options is None or not {"enable-threads", "threads"}.isdisjoint(options)
+    if options is None:
+        return True
+    given = {key.decode() if isinstance(key, bytes) else key: options[key] for key in options}
+    chosen = [given[name] for name in ("enable-threads", "threads") if name in given]
+    return any(value not in (False, b"false", b"0", "false", "0") for value in chosen)
 
 
 class Supervisor:
@@ -267,7 +272,11 @@ def finish(
         finally:
             os.close(lock)
     elif lock is not None:
-        hosted = _Hosted(folder, lock, settings, record)
+        try:
+            hosted = _Hosted(folder, lock, settings, record)
+        except BaseException:
+            os.close(lock)
+            raise
         hosted.start()
         hosted.join(max(deadline - time.monotonic(), 0.0))
         return not hosted.is_alive()

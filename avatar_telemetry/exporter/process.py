@@ -58,9 +58,9 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
             return
         is_readable = os.getuid() != 0 or uid == 0 or _can_read(uid, sys.executable)
         load(settings, everything=not is_readable)
-        _become(uid, gid)
-        with suppress(OSError):
+        with suppress(OSError):  # before: a process that drops root may not write there
             Path("/proc/self/comm").write_text(NAME, encoding="utf-8")
+        _become(uid, gid)
         reason = Exporter(path, lock, settings, record, asked_to_end=asked, apply=_apply).run()
 
 

@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prometheus_client.registry import Collector as ClientCollector
-
 from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, sends, settled
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
@@ -25,13 +23,14 @@ from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage, load_parser
-from avatar_telemetry.scrape.port import OpenPage, Port
 from avatar_telemetry.store.files import is_at_path
 from avatar_telemetry.store.folder import counting_since
 from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS
 from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector as ClientCollector
+
     from avatar_telemetry.exporter.pusher import Pusher
     from avatar_telemetry.exporter.signals import SignalExporter
 
@@ -142,6 +141,8 @@ class Exporter:
             self._start_pusher()
 
     def _start_port(self, address: tuple[str, int]) -> None:
+        from avatar_telemetry.scrape.port import OpenPage, Port  # with a port alone
+
         access = Access(self._settings.metrics_allow, self._settings.metrics_token)
         page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
         stopped = threading.Event()

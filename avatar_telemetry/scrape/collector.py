@@ -8,10 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import prometheus_client
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector as ClientCollector
+from typing import TYPE_CHECKING
 
 from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.resource import resource_attributes, target_labels
@@ -23,20 +20,16 @@ from avatar_telemetry.store.family import (
     Family,
     Labels,
     family,
-    legal_labels,
-    legal_name,
-    printable,
 )
 from avatar_telemetry.store.instruments import IN_PROGRESS
 from avatar_telemetry.store.merged import MergedStore
 from avatar_telemetry.store.slots import Holder, has_exporter, holders, last_holders
 from avatar_telemetry.version import VERSION
 
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector as ClientCollector
+
 MASTER = "master"
-ABSENT = (
-    "metric %s is not on the page: an %s has no value common to several processes; use a Gauge with"
-    ' multiprocess_mode="mostrecent" and the texts as labels'
-)
 CONFLICT = (
     "metric %s was declared differently before: %d series of the older declaration are left out"
     " until a restart"
@@ -83,7 +76,6 @@ class Collector:
         self._wants_exporter = sends(settings)
         self._registry_failed = False
         self._conflicting: set[str] = set()
-        self._named_absent = False
         self._fixed = (_build_info(), _target_info(settings))
 
     def collect(self) -> list[Family]:
@@ -96,9 +88,6 @@ class Collector:
                 families += self._gunicorn(self.server, alive)
             families += self._registered()
             self._warn_of_conflicts()
-            if self._registry is None and not self._named_absent:
-                self._named_absent = True
-                _warn_of_single_process()
         # A metric of the application may have a name that another one has, too: the first stands.
         unique = {each.name: each for each in reversed(families)}
         return [unique[name] for name in sorted(unique)]
@@ -230,7 +219,10 @@ class Collector:
         that come after it, not the page."""
         families: list[Family] = []
         try:
-            families += map(_registered_family, self._registry.collect() if self._registry else ())
+            if self._registry is not None:
+                from avatar_telemetry.scrape.registered import registered_families
+
+                families += registered_families(self._registry)
         except Exception:  # noqa: BLE001 - any error of the application's own collector
             if not self._registry_failed:
                 LOGGER.exception("a collector of the application's registry failed")
@@ -242,25 +234,6 @@ class Collector:
             if number and name not in self._conflicting:
                 self._conflicting.add(name)
                 LOGGER.warning(CONFLICT, name, number)
-
-
-def _warn_of_single_process() -> None:
-    """Log which Info and Enum of prometheus_client are absent: they are of one process each."""
-    # prometheus_client lists what is registered by collecting all of it, the application's own
-    # collectors included.
-    registered = getattr(prometheus_client.REGISTRY, "_collector_to_names", {})
-    for metric in list(registered):
-        if isinstance(metric, prometheus_client.Info | prometheus_client.Enum):
-            (described,) = metric.describe()
-            LOGGER.warning(ABSENT, described.name, type(metric).__name__)
-
-
-def _registered_family(metric: Metric) -> Family:
-    samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-    return Family.of(
-        legal_name(metric.name), metric.type, printable(metric.documentation),
-        [(legal_name(each.name), legal_labels(each.labels), each.value) for each in samples],
-    )  # fmt: skip
 
 
 def _by_worker(

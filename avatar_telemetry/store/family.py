@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client.utils import floatToGoString
-
 Labels = tuple[tuple[str, str], ...]
 
+EXPONENT_DIGITS = 7
+"""Digits before the point from which a bound is written with an exponent."""
 ILLEGAL = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])|^\Z", re.ASCII)
 ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])|^\Z", re.ASCII)
 
@@ -93,8 +93,15 @@ def line_prefix(name: str, labels: Labels) -> str:
 
 
 def format_bound(bound: float) -> str:
-    """A bucket's bound as Prometheus writes it in the ``le`` label."""
-    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
+    """Return a bucket's bound as prometheus_client writes it in the ``le`` label: with an exponent
+    from 10**6 on."""
+    if bound == float("inf"):
+        return "+Inf"
+    digits, point, rest = repr(bound).partition(".")
+    if bound <= 0 or len(digits) < EXPONENT_DIGITS or not point:
+        return repr(bound)
+    mantissa = f"{digits[0]}.{digits[1:]}{rest}".rstrip("0.")
+    return f"{mantissa}e+{len(digits) - 1:02d}"
 
 
 def _escape(value: str) -> str:

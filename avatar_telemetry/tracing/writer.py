@@ -20,7 +20,7 @@ from avatar_telemetry.tracing.span import Origin, RecordedSpan
 
 SPANS = 2
 """The kind of a frame of spans."""
-MAX_PART_BYTES = 1 << 16
+MAX_PART_BYTES = 1 << 14
 """Encoded spans after which a frame is written, though the request has more."""
 MAX_SCOPES = 256
 """Scopes whose encoding is kept; an application may name them as it likes."""

@@ -1177,7 +1177,7 @@ SCRAPE = (
         "float(len(workers))",
     ),
     Fault(
-        "collector-created", "scrape/collector.py",
+        "collector-created", "scrape/registered.py",
         "times of creation are on the page",
         'if not sample.name.endswith("_created")',
         "",

@@ -86,6 +86,7 @@ LAYERS = (
         "exporter/service",
         "by_hand",
         "scrape/collector",
+        "scrape/registered",
         "decorators",
         "scrape/exposition",
         "wsgi/head",

@@ -20,7 +20,7 @@ from avatar_telemetry.exporter.rings import Rings, encode_request
 from avatar_telemetry.exporter.wake import Wakeup
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.profiles.generic import PROFILE
-from avatar_telemetry.recording import Recording, SlotRing
+from avatar_telemetry.recording import OPEN_INTERVAL, Recording, SlotRing
 from avatar_telemetry.store.folder import RuntimeFolder
 from avatar_telemetry.store.instruments import Instrument
 from avatar_telemetry.tracing.pipeline import Pipeline
@@ -104,7 +104,10 @@ class Slots:
         self.dropped: list[int] = []
         self.opened = 0
         self.error: Exception | None = None
-        self.made = SlotRing(self._make, self.dropped.append, Guard(self.failures.append))
+        self.now = 0.0
+        self.made = SlotRing(
+            self._make, self.dropped.append, Guard(self.failures.append), lambda: self.now
+        )
 
     def _make(self) -> RingWriter:
         self.opened += 1
@@ -134,7 +137,11 @@ def test_ring_that_cannot_be_made(slots: Slots) -> None:
     slots.error = OSError("no space")
     assert not slots.made.put(SPANS, 3, b"x")
     assert (slots.failures, slots.dropped) == (["ring"], [3])
+    for _ in range(9):
+        assert not slots.made.put(SPANS, 1, b"x")
+    assert slots.opened == 1, "it is not tried again for every frame"
     slots.error = None
+    slots.now += OPEN_INTERVAL
     assert slots.made.put(SPANS, 3, b"x")
 
 

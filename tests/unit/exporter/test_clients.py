@@ -18,6 +18,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from avatar_telemetry import Settings
 from avatar_telemetry.config.destinations import settled
@@ -427,6 +428,10 @@ def test_console(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["body"]["stringValue"] for line in lines[2:]] == ["one", "two"]
     assert all(line["resource"]["attributes"] for line in lines)
     assert lines[0]["scope"]["name"] == "tests"
+    span = ExportTraceServiceRequest.FromString(SPANS).resource_spans[0].scope_spans[0].spans[0]
+    assert lines[0]["traceId"] == span.trace_id.hex()
+    assert lines[0]["spanId"] == span.span_id.hex()
+    assert type(lines[0]["kind"]) is int
 
 
 class _Closed(io.StringIO):

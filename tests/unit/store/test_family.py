@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
+from prometheus_client.utils import floatToGoString
 
 from avatar_telemetry.store.family import Family, family, format_bound, line_prefix
 
@@ -38,6 +41,12 @@ def test_labels_are_escaped_as_prometheus_client_does(value: str) -> None:
 def test_bounds_are_written_as_prometheus_does(bound: float, text: str) -> None:
     """The text of the le label, which queries compare as text."""
     assert format_bound(bound) == text
+
+
+@given(st.floats(min_value=0, allow_nan=False) | st.integers(0, 10**20).map(float))
+def test_bounds_are_written_as_prometheus_client_does(bound: float) -> None:
+    """The files are read by its own tools, too."""
+    assert format_bound(bound) == floatToGoString(bound)
 
 
 def test_a_family_of_samples_keeps_their_order() -> None:
