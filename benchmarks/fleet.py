@@ -94,7 +94,7 @@ class Demo:
     def families(self) -> list[Family]:
         """The families that its exporter would push."""
         settings = Settings.from_env({"OTEL_EXPORT_ENABLED": "true"})
-        return Collector(self._folder, settings, Server(self._master, lambda: ())).collect()
+        return Collector(self._folder, settings, Server(self._master)).collect()
 
 
 @contextmanager

@@ -64,7 +64,9 @@ def test_killed_under_load(
     serve: Serve, sink: OtlpSink, worker_class: str, kill: Callable[[GunicornServer], None]
 ) -> None:
     """Every span of an answered request arrives, twice only what was under way at a kill."""
-    env = sending(sink.url, OTEL_BSP_MAX_EXPORT_BATCH_SIZE=str(BATCH))
+    # There is room for all that two clients can send until the next exporter reads.
+    room = {"OTEL_BSP_MAX_QUEUE_SIZE": "500000", "AVATAR_TELEMETRY_RING_SIZE": str(1 << 26)}
+    env = sending(sink.url, OTEL_BSP_MAX_EXPORT_BATCH_SIZE=str(BATCH), **room)
     server = serve("answers:application", worker_class=worker_class, env=env)
     requests = Requests(server)
     exporter(server)

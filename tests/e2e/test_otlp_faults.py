@@ -56,9 +56,10 @@ def test_nobody_notices(case: Case, worker_class: str, tmp_path: Path, bare: Run
     run = run_case(case, tmp_path, worker_class)
     assert run.replies == bare.replies
     assert_ends_are_bounded(run, bare)
-    assert run.growth < MAX_GROWTH
-    # A line a minute for spans, one for metrics, and one for what was left at the end.
-    assert len(run.not_gunicorns) <= 2 * (1 + run.lasted // 60) + 1, run.not_gunicorns
+    # With an exporter in a thread, a worker imports it.
+    assert run.growth < MAX_GROWTH * (2 if case.unresolved else 1)
+    # A line a minute for spans, one for metrics, and at the end two for what was left.
+    assert len(run.not_gunicorns) <= 2 * (1 + run.lasted // 60) + 2, run.not_gunicorns
     assert run.results is not None and sum(run.results.values()) == run.ended
     assert run.arrived == BACK
     assert run.pushed == run.counted == len(run.replies) + BACK

@@ -323,7 +323,10 @@ def _end(server: GunicornServer, run: Run) -> None:
 
 
 def _await_failure(server: GunicornServer) -> int:
-    return eventually(lambda: len(FAILURE.findall(server.log())), what="a failure")
+    # A scrape lets a worker see that there is no exporter: at a reload the thread of one may end last.
+    return eventually(
+        lambda: server.reachable() and len(FAILURE.findall(server.log())), what="a failure"
+    )
 
 
 def _await_settled(server: GunicornServer, run: Run) -> dict[str, int]:
