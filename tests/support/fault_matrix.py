@@ -323,7 +323,7 @@ def _end(server: GunicornServer, run: Run) -> None:
 
 
 def _await_failure(server: GunicornServer) -> int:
-    # A scrape lets a worker see that there is no exporter: at a reload the thread of one may end last.
+    # A scrape lets a worker see that there is no exporter: its thread may have ended last.
     return eventually(
         lambda: server.reachable() and len(FAILURE.findall(server.log())), what="a failure"
     )
