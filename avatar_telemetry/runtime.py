@@ -206,7 +206,7 @@ class Runtime:
             with acting_as(uid, gid):
                 faults += faults_of(lambda: check_folder(settings.multiproc_dir, upgrades))
             raise SettingsError(*faults)
-        self._prepare_folder(settings.multiproc_dir, upgrades, uid, gid)
+        self._prepare_folder(settings, upgrades, uid, gid)
         self._settings = settings
         # A reload to settings that cannot be used goes on with these.
         self._usable_environ = dict(self._environ)
@@ -214,11 +214,11 @@ class Runtime:
         load_parser()  # its workers share it, and what sends
         _load_recording(settings)
 
-    def _prepare_folder(self, named: str, upgrades: int, uid: int, gid: int) -> None:
-        folder = self._take_folder(named, upgrades, uid, gid)
+    def _prepare_folder(self, settings: Settings, upgrades: int, uid: int, gid: int) -> None:
+        folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
         with acting_as(uid, gid):
             check_writable(folder.path)
-            check_space(folder.path)
+            check_space(folder.path, settings)
             make_exporter_lock(folder.path)
             make_pipe(folder.path)
         # Functions of prometheus_client need it, in the user's own hooks, too.

@@ -12,7 +12,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from avatar_telemetry.config.destinations import destinations
+from avatar_telemetry.config.destinations import destinations, ring_signals
 from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import ProfileError, SettingsError
@@ -260,18 +260,23 @@ def check_writable(folder: Path) -> None:
         )
 
 
-def check_space(folder: Path) -> None:
-    """See whether there is space for the files of a slot, by taking it for a moment.
+def check_space(folder: Path, settings: Settings) -> None:
+    """Check the space for the files and the rings of a slot, by taking it for a moment.
+
+    Args:
+        folder: the runtime folder.
+        settings: of the rings.
 
     Raises:
         SettingsError: there is not.
     """
+    size = SLOT_SIZE + settings.ring_size * len(ring_signals(settings))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            reserve(file.fileno(), SLOT_SIZE)
+            reserve(file.fileno(), size)
     except OSError as error:
         raise SettingsError(
-            f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: no space for the {SLOT_SIZE >> 10} KiB of a"
+            f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: no space for the {size >> 10} KiB of a"
             f" worker's files: {error.strerror or error}; make room there (a container's /dev/shm:"
             " --shm-size=256m) or name another folder",
             what="the runtime folder cannot be used",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.startup import check_space
 from avatar_telemetry.store.instruments import (
@@ -79,10 +80,14 @@ def test_counts_go_into_the_files_when_space_is_back(small: Path) -> None:
 
 def test_a_start_without_space_is_refused(small: Path) -> None:
     """The message names the folder and the size that is needed; nothing of the attempt is left."""
-    check_space(small)
+    settings = Settings.from_env({})
+    check_space(small, settings)
+    exporting = Settings.from_env({"OTEL_EXPORT_ENABLED": "true", "OTEL_LOGS_EXPORTER": "otlp"})
+    with pytest.raises(SettingsError, match=r"no space for the 2304 KiB"):
+        check_space(small, exporting)
     (small / "filler").write_bytes(bytes(100 << 10))
     with pytest.raises(SettingsError, match=r"DIR='.*/small': no space for the 256 KiB"):
-        check_space(small)
+        check_space(small, settings)
     assert [each.name for each in small.iterdir()] == ["filler"]
 
 
