@@ -155,8 +155,9 @@ class ObservedInput:
         vars(self).update(_ObservedInput__stream=stream, _ObservedInput__upload=upload)
 
     def __getattr__(self, name: str) -> Any:
-        if name in OWN:
-            raise AttributeError(name)  # made without __init__, as copy and pickle do
+        # Made without __init__, as copy and pickle do; their methods are not the stream's.
+        if name in OWN or name.startswith("__"):
+            raise AttributeError(name)
         value = getattr(self.__stream, name)
         see = READS.get(name)
         if see is None:
