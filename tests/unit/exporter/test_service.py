@@ -122,7 +122,7 @@ def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
                     OTEL_METRICS_EXPORTER="none", OTEL_BLRP_SCHEDULE_DELAY="10")
     )  # fmt: skip
     running.host.worker.write("a")
-    eventually(lambda: serves_page(running), "the page")
+    eventually(lambda: running.exporter._signals, "the thread of a signal")
     assert [each.signal for each in running.exporter._signals] == ["log records"]
     assert running.exporter._pusher is None
 
