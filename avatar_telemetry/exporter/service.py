@@ -279,6 +279,8 @@ def load(settings: Settings, *, everything: bool = False) -> None:
             this process becomes, cannot read the installation.
     """
     load_parser()
+    if everything or settings.prometheus_endpoint:
+        from avatar_telemetry.scrape import port  # noqa: F401
     if everything or ring_signals(settings):
         from avatar_telemetry.exporter import clients, failures, rings, session, signals  # noqa: F401
     if everything or pushes_metrics(settings):
