@@ -5,7 +5,7 @@
     dict(zip(TARGET_NAMES["both"], attributes.target(target)))  # None: absent
 
 The attributes of a request are in groups that follow from few raw values each, so that a group can
-be encoded once for many requests. The names of a group are known by the mode, and values are told
+be encoded once for many requests. The names of a group are known by the mode, and values are given
 by their position. Old names are those of the semantic conventions before 1.23,
 and ``http.remote_addr``.
 """
@@ -123,7 +123,7 @@ class HttpAttributes:
 
     Args:
         mode: whose names.
-        privacy: what of a client may be told.
+        privacy: how much client data may be recorded.
         proxies: who may speak for the client.
         all_methods: record an unknown method as it is, instead of ``_OTHER``.
     """
@@ -233,8 +233,8 @@ class HttpAttributes:
         if path != ASTERISK:
             where = self._privacy.path(template, request.script_name, path)
         server = authority.server(scheme, request.host, request.server_name, request.server_port)
-        told = self._privacy.query(request.query)
-        target = f"{where}?{told}" if told else where
+        query = self._privacy.query(request.query)
+        target = f"{where}?{query}" if query else where
         known = _SCHEMES.get(scheme)
         # A target in asterisk-form or authority-form has no path (RFC 9112, section 3.3).
         has_path = where[:1] in ("/", "")
@@ -244,7 +244,7 @@ class HttpAttributes:
             else target,
             target,
             where if has_path else "",
-            told or None,
+            query or None,
             known,
             server.name if server else None,
             server.port if server else None,

@@ -16,7 +16,7 @@ from avatar_telemetry.exporter.session import open_session
 
 
 def http_options(otlp: Otlp) -> dict[str, Any]:
-    """What each standard exporter over HTTP is made with."""
+    """Return the arguments of a standard exporter over HTTP."""
     return {
         "endpoint": otlp.endpoint,
         "certificate_file": otlp.certificate or None,
@@ -30,7 +30,7 @@ def http_options(otlp: Otlp) -> dict[str, Any]:
 
 
 def grpc_options(otlp: Otlp) -> dict[str, Any]:
-    """What each standard exporter over gRPC is made with."""
+    """Return the arguments of a standard exporter over gRPC."""
     return {
         "endpoint": otlp.endpoint,
         "insecure": not otlp.endpoint.startswith("https:"),
@@ -42,7 +42,7 @@ def grpc_options(otlp: Otlp) -> dict[str, Any]:
 
 
 def grpc_credentials(otlp: Otlp) -> Any:
-    """What secures a channel of gRPC; ``None`` for one that is not."""
+    """Return the credentials of a gRPC channel; ``None`` for one without TLS."""
     if not otlp.endpoint.startswith("https:"):
         return None
     import grpc
@@ -52,7 +52,7 @@ def grpc_credentials(otlp: Otlp) -> Any:
 
 
 def grpc_compression(otlp: Otlp) -> Any:
-    """How gRPC packs what is sent. By default the exporter would read the variable
+    """Return the compression of a gRPC channel. By default the exporter would read the variable
     again, and take no other value than ``gzip``."""
     import grpc
 

@@ -283,7 +283,7 @@ class RingFile:
         """Check the resource in force and all frames that wait.
 
         Returns:
-            How many items the frames have.
+            The number of items in the frames.
 
         Raises:
             CorruptRing: see :meth:`frame`.

@@ -31,7 +31,7 @@ RETRY_DELAY = 0.001
 
 
 class Frame(NamedTuple):
-    """What one ``put`` wrote.
+    """The data that one ``put`` wrote.
 
     Args:
         kind: ``SPANS`` or ``LOGS``.
@@ -119,7 +119,7 @@ class RingReader:
 
     @property
     def generation(self) -> int:
-        """How many processes have held the ring."""
+        """The number of processes that have held the ring."""
         return self._words[GENERATION]
 
     @property
@@ -174,13 +174,13 @@ class RingReader:
             end: of the batch that was read last.
 
         Raises:
-            CorruptRing: somebody else has moved ``read`` meanwhile.
+            CorruptRing: another process has moved ``read`` meanwhile.
             ValueError: it is the end of another batch.
         """
         if self._batch is None or end != self._batch.end:
             raise ValueError("not the end of the batch that was read last")
         if self._words[READ] != self._start:
-            raise CorruptRing("read was moved by somebody else")
+            raise CorruptRing("read was moved by another process")
         if self._passed is not None:
             self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
         self._words[TORN] += self._torn

@@ -17,7 +17,7 @@ _SECTION = struct.Struct("<II")
 
 
 class Portion:
-    """What one ring gave to a batch.
+    """The frames of one ring in a batch.
 
     Args:
         reader: of the ring.

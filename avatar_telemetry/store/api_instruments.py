@@ -115,7 +115,7 @@ class Instrument:
 
     def _write(self, series: Series, amount: float) -> None:
         """Write an amount. Called with the lock of the book held."""
-        raise NotImplementedError
+        series.values[0].add(amount)
 
     def _accepts(self, amount: float) -> bool:
         try:
@@ -163,9 +163,6 @@ class StoredCounter(Instrument, Counter):
         """See the API."""
         self._record(amount, attributes)
 
-    def _write(self, series: Series, amount: float) -> None:
-        series.values[0].add(amount)
-
 
 class StoredUpDownCounter(Instrument, UpDownCounter):
     """An up-down counter: a gauge, summed over the processes that live."""
@@ -179,9 +176,6 @@ class StoredUpDownCounter(Instrument, UpDownCounter):
     ) -> None:
         """See the API."""
         self._record(amount, attributes)
-
-    def _write(self, series: Series, amount: float) -> None:
-        series.values[0].add(amount)
 
 
 class StoredHistogram(Instrument, Histogram):

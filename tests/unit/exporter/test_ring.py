@@ -510,7 +510,7 @@ def test_two_readers_at_once_are_noticed(sides: Sides) -> None:
         assert writer.put(SPANS, 1, each)
     batch = one.read(ALL, 1)
     drain(other)
-    with pytest.raises(CorruptRing, match="somebody else"):
+    with pytest.raises(CorruptRing, match="another process"):
         one.advance(batch.end)
     assert other.is_empty
 
