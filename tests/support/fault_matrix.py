@@ -289,7 +289,9 @@ def _work(name: str, server: GunicornServer) -> Run:
 def _recycled(server: GunicornServer) -> bool:
     """Whether all workers that were to end after their last request have ended."""
     log = server.log()
-    return log.count("Autorestarting worker") == log.count("Worker exiting")
+    # Two threads of one worker may both log that it restarts.
+    restarting = set(re.findall(r"\[(\d+)\] \[INFO\] Autorestarting worker", log))
+    return restarting <= set(re.findall(r"Worker exiting \(pid: (\d+)\)", log))
 
 
 def _reload(server: GunicornServer, run: Run, old: list[int]) -> None:
