@@ -33,14 +33,19 @@ class Contents(NamedTuple):
         """Read a file that its process goes on writing.
 
         Raises:
+            FileNotFoundError: it is not there, or its process has not given it a size yet.
             OSError: it cannot be read.
-            CorruptFileError: its header cannot be.
+            CorruptFileError: its header cannot be right.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            status = os.fstat(descriptor)
-            # The header first: what it counts is in the entries by the time they are read.
+            # The header before the size and the entries: the file may grow between any two of them.
             header = os.pread(descriptor, HEADER, 0)
+            if not header:
+                raise FileNotFoundError(f"{path} has been created and is still empty")
+            if len(header) < HEADER:
+                raise CorruptFileError("no header")
+            status = os.fstat(descriptor)
             data = bytearray(used_bytes(header, min(status.st_size, MAX_FILE)))
             del data[os.preadv(descriptor, [data], 0) :]
         finally:

@@ -126,7 +126,6 @@ def filled(folder: Path) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        pytest.param("counter_9.db", b"", id="empty"),
         pytest.param("counter_9.db", b"\x01", id="one byte"),
         pytest.param("counter_9.db", struct.pack("i", -8) + bytes(60), id="negative"),
         pytest.param("counter_9.db", struct.pack("i", 4000) + bytes(60), id="too long"),
