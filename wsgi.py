@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from avatar_telemetry import SettingsError, instrument
 from avatar_telemetry.config import parsing
-from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
+from avatar_telemetry.config.settings import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
 from avatar_telemetry.runtime import RUNTIME
 from avatar_telemetry.startup import app_fault, check_demo, load_app

@@ -33,8 +33,7 @@ from urllib.parse import urlencode, urlsplit
 
 from PIL import Image
 
-from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.config.settings_table import DEFAULT_SIZES
+from avatar_telemetry.config.settings import DEFAULT_SIZES, Settings
 from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.exporter.pusher import Pusher
 from avatar_telemetry.guard import Guard

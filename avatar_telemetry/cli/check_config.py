@@ -12,8 +12,7 @@ from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.environment import find_modules
 from avatar_telemetry.cli.output import say, say_json, say_table
 from avatar_telemetry.config.destinations import check_exporters
-from avatar_telemetry.config.settings import Settings, variables
-from avatar_telemetry.config.settings_table import DEFAULT_APP
+from avatar_telemetry.config.settings import DEFAULT_APP, Settings, variables
 from avatar_telemetry.config.variable import Setting
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.startup import (

@@ -7,7 +7,7 @@ from pkgutil import resolve_name
 
 from avatar_telemetry import Settings, SettingsError, instrument
 from avatar_telemetry.cli.environment import is_demo
-from avatar_telemetry.config.settings_table import DEFAULT_APP
+from avatar_telemetry.config.settings import DEFAULT_APP
 from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks by their names
     child_exit,
     on_exit,

@@ -7,8 +7,7 @@ import sys
 
 from prometheus_client import values
 
-from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
+from avatar_telemetry.config.settings import DEFAULT_APP, DEFAULT_PROFILE, Settings
 from avatar_telemetry.profile import Profile
 from avatar_telemetry.profiles.demo import PROFILE as DEMO
 from avatar_telemetry.startup import load_profile

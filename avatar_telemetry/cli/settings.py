@@ -9,8 +9,7 @@ import click
 from avatar_telemetry.cli.output import say, say_json
 from avatar_telemetry.config.doubts import UNUSED
 from avatar_telemetry.config.otlp import OTLP_SETTINGS
-from avatar_telemetry.config.settings import variables
-from avatar_telemetry.config.settings_table import OWN_PREFIX, SETTINGS
+from avatar_telemetry.config.settings import OWN_PREFIX, SETTINGS, variables
 from avatar_telemetry.config.variable import Setting
 
 HEAD = """\

@@ -14,7 +14,7 @@ from avatar_telemetry.cli.output import colours, say_json
 from avatar_telemetry.cli.rates import Look, age, look
 from avatar_telemetry.cli.samples import EMPTY, Samples, read_samples
 from avatar_telemetry.cli.web import Site, WebError
-from avatar_telemetry.config.settings_table import SETTINGS
+from avatar_telemetry.config.settings import SETTINGS
 
 PATH = SETTINGS["metrics_path"]
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from avatar_telemetry.config.parsing import opt_ins
-from avatar_telemetry.config.settings import SHOWN_VALUE, variables
-from avatar_telemetry.config.settings_table import SETTINGS
-from avatar_telemetry.config.variable import raw_text
+from avatar_telemetry.config.settings import SETTINGS, variables
+from avatar_telemetry.config.variable import SHOWN_VALUE, raw_text
 
 # A misspelt variable differs by a letter or two; what differs by more is somebody else's.
 MISSPELT = 0.9

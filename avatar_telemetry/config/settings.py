@@ -1,4 +1,4 @@
-"""The settings: one frozen value, built once from a mapping, every fault told at once.
+"""The settings: one frozen value, built once from a mapping; all faults are reported together.
 
 settings = Settings.from_env(os.environ)
 """
@@ -6,16 +6,15 @@ settings = Settings.from_env(os.environ)
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import GRPC, OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
 from avatar_telemetry.config.parsing import Allow, Pairs
 from avatar_telemetry.config.service_links import is_service_link
-from avatar_telemetry.config.settings_table import OWN_PREFIX, SETTINGS
-from avatar_telemetry.config.variable import Setting, raw_text, raw_texts
+from avatar_telemetry.config.variable import Reading, Setting, describe_fault, raw_text, raw_texts
 from avatar_telemetry.errors import SettingsError
 
 Privacy = Literal["strict", "balanced", "off"]
@@ -24,77 +23,320 @@ Semconv = Literal["old", "stable", "both"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
 ExporterHost = Literal["auto", "process", "thread", "none"]
 
-SHOWN_VALUE = 80
+OWN_PREFIX = "AVATAR_TELEMETRY_"
+DEFAULT_APP = "avatar_telemetry.demo:application"
+DEFAULT_PROFILE = "avatar_telemetry.profiles.ivatar:PROFILE"
+DEFAULT_SIZES = "16,20,24,32,40,48,64,80,96,100,120,128,150,160,192,200,256,300,400,512"
+PROBES = (
+    "django", "django_cache", "errors", "generators", "httpclient", "httpx", "mysqlclient",
+    "pillow", "psycopg", "psycopg2", "pylibmc", "pymemcache", "pymysql", "requests", "sqlalchemy",
+    "sqlite3", "urllib", "urllib3",
+)  # fmt: skip
+"""The probes that ``AVATAR_TELEMETRY_PROBES`` can turn off, by name."""
+
+_TRUTH = "true or false (also yes, no, on, off, 1 or 0)"
+_MODULE_NAME = "module:NAME"
+_ADDRESSES = "networks such as 10.0.0.0/8, comma-separated"
 
 
-@dataclass(frozen=True)
+# fmt: off
+def _setting(
+    variable: str, parse: Callable[[str], Any], default: str, allowed: str, meaning: str,
+    **flags: Any,
+) -> Any:
+    """Declare a field and its variable; see :class:`Setting`."""
+    setting = Setting(variable, parse, default, allowed, meaning, **flags)
+    return field(repr=not setting.secret, metadata={"setting": setting})
+
+
+def _count(
+    variable: str, least: int, most: int, default: str, meaning: str, unit: str = "a number"
+) -> Any:
+    """Declare a field that is a whole number within bounds."""
+    return _setting(
+        variable, parsing.count(least, most), default, f"{unit} from {least} to {most}", meaning,
+        lenient=not variable.startswith(OWN_PREFIX),
+    )
+
+
+def _limit(variable: str, default: str, meaning: str) -> Any:
+    """Declare a field that is a limit of the OpenTelemetry SDK."""
+    return _setting(variable, parsing.limit, default, "a whole number", meaning, lenient=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything an operator can set. Build it with :meth:`from_env`.
 
-    The fields are those of :data:`SETTINGS`, where each is described.
+    Each field declares its variable: the name, the parser, the default text, what is allowed, and
+    its meaning for the reference.
     """
 
-    export_enabled: bool
-    sdk_disabled: bool
-    service_name: str
-    environment: str
-    prometheus_endpoint: tuple[str, int] | None
-    prometheus_host: str
-    prometheus_port: int
-    service_version: str
-    hostname: str
-    resource_attributes: Pairs
-    resource_detectors: tuple[str, ...]
-    multiproc_dir: str
-    app: str
-    profile: str
-    privacy: Privacy
-    metrics_path: str
-    metrics_token: str = field(repr=False)
-    metrics_allow: Allow
-    trusted_proxies: Allow
-    sizes: tuple[int, ...]
-    flush_timeout: float
-    exporter: ExporterHost
-    max_series: int
-    ring_size: int
-    traces_exporters: tuple[str, ...]
-    metrics_exporters: tuple[str, ...]
-    logs_exporters: tuple[str, ...]
-    sampler: str
-    sampler_argument: str
-    propagators: tuple[str, ...]
-    trust_incoming: TrustIncoming
-    propagate_to: tuple[str, ...]
-    semconv: Semconv
-    excluded_urls: tuple[str, ...]
-    capture_all_methods: bool
-    capture_request_headers: tuple[str, ...]
-    capture_response_headers: tuple[str, ...]
-    sanitize_headers: tuple[str, ...]
-    batch_size: int | None
-    queue_size: int
-    schedule_delay: int
-    span_export_timeout: int
-    log_batch_size: int
-    log_queue_size: int
-    log_schedule_delay: int
-    log_export_timeout: int
-    metric_interval: int
-    metric_timeout: int
-    temporality: Temporality
-    max_attributes: int
-    max_attribute_length: int | None
-    max_span_attributes: int | None
-    max_span_attribute_length: int | None
-    max_span_events: int
-    max_span_links: int
-    max_event_attributes: int | None
-    max_link_attributes: int | None
-    hash_key: str = field(repr=False)
-    probes_off: frozenset[str]
-    disabled_instrumentations: frozenset[str]
-    server_timing: bool
+    export_enabled: bool = _setting(
+        "OTEL_EXPORT_ENABLED", parsing.boolean, "false", _TRUTH,
+        "Record spans and export over OTLP. Metrics and /metrics work without it.",
+        alias="OTEL_ENABLED"
+    )
+    sdk_disabled: bool = _setting(
+        "OTEL_SDK_DISABLED", parsing.truth, "false", "true or false",
+        "Leave the application untouched: no spans, no metrics, no /metrics.", lenient=True
+    )
+    service_name: str = _setting(
+        "OTEL_SERVICE_NAME", parsing.text, "ivatar", "printable text", "Name of the service."
+    )
+    environment: str = _setting(
+        "OTEL_ENVIRONMENT", parsing.text, "development", "printable text",
+        "deployment.environment and deployment.environment.name of the resource."
+    )
+    prometheus_endpoint: tuple[str, int] | None = _setting(
+        "OTEL_PROMETHEUS_ENDPOINT", parsing.host_port, "", "host:port, or empty for none",
+        "Separate port that serves the merged metrics.", empty=True
+    )
+    prometheus_host: str = _setting(
+        "OTEL_EXPORTER_PROMETHEUS_HOST", parsing.host, "localhost", "a host name or an address",
+        "Host of the separate port with OTEL_METRICS_EXPORTER=prometheus, where"
+        " OTEL_PROMETHEUS_ENDPOINT is unset."
+    )
+    prometheus_port: int = _count(
+        "OTEL_EXPORTER_PROMETHEUS_PORT", 1, 65_535, "9464",
+        "Port for OTEL_EXPORTER_PROMETHEUS_HOST."
+    )
+    service_version: str = _setting(
+        "IVATAR_VERSION", parsing.text, "2.0", "printable text", "service.version of the resource."
+    )
+    hostname: str = _setting(
+        "HOSTNAME", parsing.hostname, "", "printable text",
+        "service.instance.id of the resource; unset: the host's name."
+    )
+    resource_attributes: Pairs = _setting(
+        "OTEL_RESOURCE_ATTRIBUTES", parsing.attributes, "", "key=value pairs, comma-separated",
+        "Additional resource attributes; they override all but OTEL_SERVICE_NAME.", lenient=True
+    )
+    resource_detectors: tuple[str, ...] = _setting(
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", parsing.detectors, "",
+        "installed detectors, comma-separated, or *",
+        "Detectors whose attributes are added to the resource of spans and log records.",
+        lenient=True
+    )
+    multiproc_dir: str = _setting(
+        "PROMETHEUS_MULTIPROC_DIR", parsing.text, "", "a folder",
+        "Runtime directory of the metric files; unset: a private one in memory."
+    )
+    app: str = _setting(
+        OWN_PREFIX + "APP", parsing.application, DEFAULT_APP, "module:NAME or module:factory()",
+        "Application that the repository's wsgi.py wraps."
+    )
+    profile: str = _setting(
+        OWN_PREFIX + "PROFILE", parsing.reference, DEFAULT_PROFILE, _MODULE_NAME,
+        "Profile of the application: its routes, labels and caches."
+    )
+    privacy: Privacy = _setting(
+        OWN_PREFIX + "PRIVACY", parsing.one_of("strict", "balanced", "off"), "balanced",
+        "strict, balanced or off", "How much client data telemetry may contain."
+    )
+    metrics_path: str = _setting(
+        OWN_PREFIX + "METRICS_PATH", parsing.path, "/metrics", "a path, or empty for off",
+        "Path of the merged metrics.", empty=True
+    )
+    metrics_token: str = _setting(
+        OWN_PREFIX + "METRICS_TOKEN", parsing.token, "",
+        "at least 8 letters, digits or ._~+/=- (RFC 6750)",
+        "Bearer token that gives any caller access to the metrics.", secret=True
+    )
+    metrics_allow: Allow = _setting(
+        OWN_PREFIX + "METRICS_ALLOW", parsing.allow, "127.0.0.0/8,::1,unix",
+        _ADDRESSES + ", and the word unix",
+        "Networks that may read the metrics without a token; empty: none.", empty=True
+    )
+    trusted_proxies: Allow = _setting(
+        OWN_PREFIX + "TRUSTED_PROXIES", parsing.allow, "", _ADDRESSES + ", and the word unix",
+        "Proxies trusted to report the client address."
+    )
+    sizes: tuple[int, ...] = _setting(
+        OWN_PREFIX + "SIZES", parsing.sizes, DEFAULT_SIZES,
+        "pixels from 1 to 65535, comma-separated",
+        "Values of the size label; every other size becomes other."
+    )
+    flush_timeout: float = _setting(
+        OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
+        "Maximum time the end of the server waits until everything is sent, and a worker's exit"
+        " for span processors of the application."
+    )
+    exporter: ExporterHost = _setting(
+        OWN_PREFIX + "EXPORTER", parsing.one_of("auto", "process", "thread", "none"), "auto",
+        "auto, process, thread or none",
+        "Where the exporter runs: a process of its own, a thread of one worker, or not at all;"
+        " auto: a process under gunicorn, else a thread."
+    )
+    max_series: int = _count(
+        OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
+        "Maximum number of series of a worker; a histogram counts as one."
+    )
+    ring_size: int = _count(
+        OWN_PREFIX + "RING_SIZE", 1 << 16, 1 << 30, "1048576",
+        "Shared memory in which the spans of a worker wait for the exporter, and as much for its"
+        " log records; when it is full, new ones are dropped and counted.", unit="bytes"
+    )
+    traces_exporters: tuple[str, ...] = _setting(
+        "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",
+        "otlp, console, none, comma-separated", "Exporters of spans.", lenient=True
+    )
+    metrics_exporters: tuple[str, ...] = _setting(
+        "OTEL_METRICS_EXPORTER", parsing.words("otlp", "console", "prometheus", "none"), "otlp",
+        "otlp, console, prometheus, none, comma-separated",
+        "Exporters of metrics in addition to /metrics; prometheus: the separate port.",
+        lenient=True
+    )
+    logs_exporters: tuple[str, ...] = _setting(
+        "OTEL_LOGS_EXPORTER", parsing.words("otlp", "console", "none"), "none",
+        "otlp, console, none, comma-separated",
+        "Exporters of log records of level WARNING and above that workers make.", lenient=True
+    )
+    sampler: str = _setting(
+        "OTEL_TRACES_SAMPLER", parsing.sampler, "parentbased_always_on",
+        ", ".join(parsing.SAMPLERS) + ", or an installed sampler",
+        "Sampler that decides which traces are recorded.", lenient=True
+    )
+    sampler_argument: str = _setting(
+        "OTEL_TRACES_SAMPLER_ARG", parsing.text, "", "a share from 0 to 1 for the ratio samplers",
+        "Argument of the sampler.", lenient=True
+    )
+    propagators: tuple[str, ...] = _setting(
+        "OTEL_PROPAGATORS", parsing.propagators, "tracecontext,baggage",
+        "installed propagators, comma-separated, or none", "Headers that carry the trace context.",
+        lenient=True
+    )
+    trust_incoming: TrustIncoming = _setting(
+        OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "link",
+        "continue, link or ignore",
+        "How a caller's trace context is used: as the parent, as a link, or not at all."
+    )
+    propagate_to: tuple[str, ...] = _setting(
+        OWN_PREFIX + "PROPAGATE_TO", parsing.hosts, "", "host names, comma-separated, or *",
+        "Hosts (and their subdomains) to which our trace context is sent; empty: none."
+    )
+    semconv: Semconv = _setting(
+        "OTEL_SEMCONV_STABILITY_OPT_IN", parsing.opt_in, "", "http, http/dup, comma-separated",
+        "Names of the HTTP attributes: the old ones, the stable ones, or both."
+    )
+    excluded_urls: tuple[str, ...] = _setting(
+        "OTEL_PYTHON_WSGI_EXCLUDED_URLS", parsing.patterns, "",
+        "regular expressions, comma-separated", "Requests for which no span is created.",
+        alias="OTEL_PYTHON_EXCLUDED_URLS"
+    )
+    capture_all_methods: bool = _setting(
+        "OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS", parsing.boolean, "false", _TRUTH,
+        "Record an unknown method on the span and in its name, instead of _OTHER.", lenient=True
+    )
+    capture_request_headers: tuple[str, ...] = _setting(
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", parsing.patterns, "",
+        "header names or regular expressions, comma-separated",
+        "Request headers recorded on the span."
+    )
+    capture_response_headers: tuple[str, ...] = _setting(
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE", parsing.patterns, "",
+        "header names or regular expressions, comma-separated",
+        "Response headers recorded on the span."
+    )
+    sanitize_headers: tuple[str, ...] = _setting(
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", parsing.patterns, "",
+        "header names or regular expressions, comma-separated",
+        "Captured headers whose value is replaced."
+    )
+    batch_size: int | None = _setting(
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", parsing.optional(parsing.count(1, 10_000)), "",
+        "a number from 1 to 10000", "Maximum number of spans sent in one request; unset: 512.",
+        lenient=True
+    )
+    queue_size: int = _count(
+        "OTEL_BSP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
+        "Maximum number of ended spans in the ring of a worker; more are dropped and counted."
+    )
+    schedule_delay: int = _count(
+        "OTEL_BSP_SCHEDULE_DELAY", 10, 600_000, "5000",
+        "Maximum time that an ended span waits for its batch.", unit="milliseconds"
+    )
+    span_export_timeout: int = _count(
+        "OTEL_BSP_EXPORT_TIMEOUT", 0, 3_600_000, "30000",
+        "Timeout of a batch of spans, unless that of OTLP is shorter; 0: no additional limit.",
+        unit="milliseconds"
+    )
+    log_batch_size: int = _count(
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", 1, 10_000, "512",
+        "Maximum number of log records sent in one request."
+    )
+    log_queue_size: int = _count(
+        "OTEL_BLRP_MAX_QUEUE_SIZE", 1, 1_000_000, "2048",
+        "Maximum number of log records in the ring of a worker; more are dropped and counted."
+    )
+    log_schedule_delay: int = _count(
+        "OTEL_BLRP_SCHEDULE_DELAY", 10, 600_000, "1000",
+        "Maximum time that a log record waits for its batch.", unit="milliseconds"
+    )
+    log_export_timeout: int = _count(
+        "OTEL_BLRP_EXPORT_TIMEOUT", 0, 3_600_000, "30000",
+        "Timeout of a batch of log records, unless that of OTLP is shorter; 0: no additional"
+        " limit.", unit="milliseconds"
+    )
+    metric_interval: int = _count(
+        "OTEL_METRIC_EXPORT_INTERVAL", 100, 3_600_000, "60000",
+        "Interval between two pushes of the metrics, and between two calls of observable"
+        " instruments.", unit="milliseconds"
+    )
+    metric_timeout: int = _count(
+        "OTEL_METRIC_EXPORT_TIMEOUT", 100, 3_600_000, "30000", "Timeout of a push of the metrics.",
+        unit="milliseconds"
+    )
+    temporality: Temporality = _setting(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        parsing.one_of("cumulative", "delta", "lowmemory"), "cumulative",
+        "cumulative, delta or lowmemory", "Whether counters are sent as totals or as increments.",
+        lenient=True
+    )
+    max_attributes: int = _limit(
+        "OTEL_ATTRIBUTE_COUNT_LIMIT", "128", "Attributes of anything."
+    )
+    max_attribute_length: int | None = _limit(
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "", "Characters of an attribute; unset: no limit."
+    )
+    max_span_attributes: int | None = _limit(
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "", "Attributes of a span."
+    )
+    max_span_attribute_length: int | None = _limit(
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "", "Characters of an attribute of a span."
+    )
+    max_span_events: int = _limit(
+        "OTEL_SPAN_EVENT_COUNT_LIMIT", "128", "Events of a span."
+    )
+    max_span_links: int = _limit(
+        "OTEL_SPAN_LINK_COUNT_LIMIT", "128", "Links of a span."
+    )
+    max_event_attributes: int | None = _limit(
+        "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "", "Attributes of an event."
+    )
+    max_link_attributes: int | None = _limit(
+        "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "", "Attributes of a link."
+    )
+    hash_key: str = _setting(
+        OWN_PREFIX + "HASH_KEY", parsing.secret_key, "", "8 to 64 printable characters",
+        "Key of the hashes that replace digests and addresses; unset: a new one at each start.",
+        secret=True
+    )
+    probes_off: frozenset[str] = _setting(
+        OWN_PREFIX + "PROBES", parsing.switched_off(*PROBES), "all",
+        "all, none, or -NAME, comma-separated, of " + ", ".join(PROBES),
+        "Probes to install, or to leave out."
+    )
+    disabled_instrumentations: frozenset[str] = _setting(
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", parsing.named_of(*PROBES), "",
+        "names of instrumentations, comma-separated, or *",
+        "Probes of the same names to leave out; other names are ignored."
+    )
+    server_timing: bool = _setting(
+        OWN_PREFIX + "SERVER_TIMING", parsing.boolean, "false", _TRUTH,
+        "Send a Server-Timing header with the trace id and the duration."
+    )
+    # fmt: on
     otlp: Mapping[Signal, Otlp]
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
     """A line for each text that was ignored."""
@@ -124,7 +366,7 @@ class Settings:
         Returns:
             The settings, and a line for each fault.
         """
-        reading = _Reading(environ, _unknown(environ))
+        reading = Reading(environ, _unknown(environ))
         values = reading.table(SETTINGS)
         reading.table(OTLP_SETTINGS[None])
         parts = {signal: reading.table(OTLP_SETTINGS[signal]) for signal in SIGNALS}
@@ -157,6 +399,12 @@ class Settings:
         by_exporter = "prometheus" in self.metrics_exporters
         by_exporter = by_exporter and self.prometheus_endpoint == exporters
         return SETTINGS["prometheus_port" if by_exporter else "prometheus_endpoint"].variable
+
+
+SETTINGS: Mapping[str, Setting] = {
+    each.name: each.metadata["setting"] for each in fields(Settings) if "setting" in each.metadata
+}
+"""Every variable but those of :mod:`avatar_telemetry.config.otlp`, by field of the settings."""
 
 
 def _within(otlp: Otlp, milliseconds: int) -> Otlp:
@@ -217,62 +465,7 @@ def _endpoint(signal: Signal) -> str:
     return OTLP_SETTINGS[signal]["endpoint"].variable
 
 
-class _Reading:
-    """Parse variables, and collect a line for each text that is not allowed.
-
-    Args:
-        environ: the texts.
-        faults: found so far.
-    """
-
-    def __init__(self, environ: Mapping[str, str], faults: list[str]) -> None:
-        self.faults = faults
-        self.warnings: list[str] = []
-        self.corrected: dict[str, str] = {}
-        self._environ = environ
-
-    def table(self, table: Mapping[str, Setting]) -> dict[str, Any]:
-        """Parse all variables of a table."""
-        return {name: self._value(setting) for name, setting in table.items()}
-
-    def ignore(self, fault: str, variable: str, source: str, text: str) -> None:
-        """Note that a text is ignored.
-
-        Args:
-            fault: the line about it.
-            variable: the variable that has the text.
-            source: the variable that is used instead; empty for the default.
-            text: the text that is used instead.
-        """
-        used = f"{text!r} of {source}" if source else f"the default {text!r}" if text else ""
-        self.warnings.append(f"{fault}; {f'{used} is used' if used else 'it counts as unset'}")
-        # Another variable is read by others, too; the default of this package may not be theirs.
-        self.corrected[variable] = text if source == variable else ""
-
-    def _value(self, setting: Setting) -> Any:
-        refused: dict[str, str] = {}
-        value: Any = None
-        for variable, text in raw_texts(self._environ, setting):
-            try:
-                value = setting.parse(text)
-                break
-            except parsing.UnknownWordsError as error:
-                refused[variable] = _fault(setting, variable, text)
-                if error.known:
-                    value, text = error.known, ",".join(error.known)
-                    break
-            except (ValueError, KeyError) as error:
-                why = f"; {error}" if isinstance(error, parsing.ExplainedError) else ""
-                refused[variable] = _fault(setting, variable, text) + why
-        if not setting.lenient:
-            self.faults += refused.values()
-        else:
-            for name, fault in refused.items():
-                self.ignore(fault, name, variable, text)
-        return value
-
-
-def _check_sampler_argument(values: dict[str, Any], reading: _Reading) -> None:
+def _check_sampler_argument(values: dict[str, Any], reading: Reading) -> None:
     """Ignore an argument that a ratio sampler cannot use (OpenTelemetry specification, Environment
     Variable Specification, ``OTEL_TRACES_SAMPLER_ARG``)."""
     argument = values["sampler_argument"]
@@ -282,7 +475,8 @@ def _check_sampler_argument(values: dict[str, Any], reading: _Reading) -> None:
         except ValueError:
             setting = SETTINGS["sampler_argument"]
             values["sampler_argument"] = ""
-            reading.ignore(_fault(setting, setting.variable, argument), setting.variable, "", "")
+            line = describe_fault(setting, setting.variable, argument)
+            reading.ignore(line, setting.variable, "", "")
 
 
 def _drop_empty_attributes(environ: Mapping[str, str], corrected: dict[str, str]) -> None:
@@ -308,7 +502,7 @@ def _contradictions(
             variable, text = next(raw_texts(environ, setting))
             protocol = OTLP_SETTINGS[signal]["protocol"].alias
             yield (
-                f"{_fault(setting, variable, text)};"
+                f"{describe_fault(setting, variable, text)};"
                 f" write http://{target}, or set {protocol}={GRPC}"
             )
 
@@ -322,13 +516,6 @@ def _unwanted_none(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}='none': nothing would be sent with OTEL_EXPORT_ENABLED=true"
     if values["prometheus_endpoint"] is not None:
         yield f"{name}='none': nothing would serve the separate port; unset it, or use auto"
-
-
-def _fault(setting: Setting, variable: str, text: str) -> str:
-    # A URL may hold a password, or a key in its query.
-    hidden = setting.secret or "@" in text or ("://" in text and "?" in text)
-    value = "(not shown)" if hidden else repr(text[:SHOWN_VALUE])
-    return f"{variable}={value}: allowed is {setting.allowed}"
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:

@@ -44,7 +44,6 @@ LAYERS = (
         "client/scrub",
         "client/semconv",
         "config/settings",
-        "config/settings_table",
         "probes/sql",
         "config/variable",
     },

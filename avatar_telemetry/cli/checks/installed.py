@@ -12,8 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
 from avatar_telemetry.cli.environment import is_demo
-from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.config.settings_table import PROBES
+from avatar_telemetry.config.settings import PROBES, Settings
 from avatar_telemetry.profile import Profile
 
 DISTRIBUTION = "avatar-telemetry"

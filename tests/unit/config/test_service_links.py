@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avatar_telemetry.config.service_links import is_service_link
-from avatar_telemetry.config.settings import Settings, variables
-from avatar_telemetry.config.settings_table import OWN_PREFIX
+from avatar_telemetry.config.settings import OWN_PREFIX, Settings, variables
 from avatar_telemetry.errors import SettingsError
 
 LINKS = {

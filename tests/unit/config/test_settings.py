@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.parsing import Allow
-from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name, variables
-from avatar_telemetry.config.settings_table import PROBES, SETTINGS
+from avatar_telemetry.config.settings import (
+    PROBES,
+    SETTINGS,
+    Settings,
+    sdk_disabled,
+    service_name,
+    variables,
+)
 from avatar_telemetry.config.variable import Setting
 from avatar_telemetry.errors import SettingsError
 

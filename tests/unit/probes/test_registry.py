@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from avatar_telemetry.config.settings_table import PROBES
+from avatar_telemetry.config.settings import PROBES
 from avatar_telemetry.probes import OF_LIBRARIES, OF_PROFILES
 
 
