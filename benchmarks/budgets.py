@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.report import conditions, table
+from benchmarks.report import conditions, rewritten, table
 
 BEGIN = "<!-- begin of the figures: python -m benchmarks.budgets -->"
-END = "<!-- end of the figures -->"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "scaling.md"
 PART = "many_hosts"
 HOSTS = 1_000
@@ -147,19 +146,6 @@ def figures_of(part: Figures) -> str:
     )  # fmt: skip
 
 
-def rewritten(document: str, figures: str) -> str:
-    """The page with other figures.
-
-    Raises:
-        SystemExit: its marks are not there.
-    """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit("the document has no marks for the figures")
-    return f"{before}{begin}\n\n{figures}\n\n{end}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=results.FOLDER)
@@ -167,7 +153,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = figures_of(results.read(arguments.results)[PART])
     text = arguments.document.read_text(encoding="utf-8")
-    arguments.document.write_text(rewritten(text, figures), encoding="utf-8")
+    arguments.document.write_text(rewritten(text, figures, BEGIN), encoding="utf-8")
     sys.stdout.write(f"{arguments.document} written\n")
 
 

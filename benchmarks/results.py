@@ -15,7 +15,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
-    "avatar-telemetry", "ddtrace", "django", "django-prometheus", "elastic-apm", "gunicorn",
+    "avatar-telemetry", "ddtrace", "django", "django-prometheus", "gunicorn",
     "opentelemetry-instrumentation-wsgi", "opentelemetry-sdk", "pillow", "prometheus-client",
     "protobuf", "sentry-sdk",
 )  # fmt: skip

@@ -24,11 +24,10 @@ from typing import Any
 
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
-from benchmarks.serving import DIGESTS, Server, exported_share, running_server, uncounted
+from benchmarks.serving import Server, exported_share, running_server, uncounted
 from benchmarks.variants import VARIANTS
 
 OURS = ("metrics", "spans-5", "spans-100")
-FLOOR = ("floor", "floor-100")
 PEERS = ("otel-100", "ddtrace-100", "sentry-100", "django", "django-prometheus")
 
 
@@ -42,12 +41,9 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("sync", "trivial", (*OURS, *FLOOR, *PEERS)),
-    Setting("gthread", "trivial", (*OURS, *FLOOR, "otel-100", "django", "django-prometheus")),
-    Setting("sync", "identicon", (*OURS, *FLOOR, "otel-100")),
-    Setting("gthread", "identicon", (*OURS, "otel-100")),
-    Setting("sync", "demo", (*OURS, "otel-100")),
-    Setting("gthread", "demo", (*OURS, "otel-100")),
+    Setting("sync", "trivial", (*OURS, *PEERS)),
+    Setting("gthread", "trivial", (*OURS, "otel-100", "django", "django-prometheus")),
+    Setting("sync", "identicon", (*OURS, "otel-100")),
 )
 
 
@@ -124,15 +120,13 @@ def one_fleet(
     Returns:
         The share of its spans that each variant exported, or why it is not measured.
     """
-    (folder / "digests.lua").write_text(DIGESTS)
-    script = str(folder / "digests.lua") if setting.application == "demo" else ""
     faults: dict[str, str] = {}
     with ExitStack() as sinks:
         with ExitStack() as stack:
             fleet = start_fleet(setting, folder, sinks, stack, faults)
             warm_up: Loads = {}
             for turn in range(effort.turns + 1):
-                load_in_turn(fleet, effort.seconds, script, loads if turn else warm_up, faults)
+                load_in_turn(fleet, effort.seconds, loads if turn else warm_up, faults)
             for server in fleet:
                 if fault := uncounted(server):
                     faults.setdefault(server.variant.name, fault)
@@ -156,15 +150,13 @@ def start_fleet(
     return fleet
 
 
-def load_in_turn(
-    fleet: list[Server], seconds: int, script: str, loads: Loads, faults: dict[str, str]
-) -> None:
+def load_in_turn(fleet: list[Server], seconds: int, loads: Loads, faults: dict[str, str]) -> None:
     """One turn: each server that has no fault."""
     for server in fleet:
         name = server.variant.name
         if name not in faults:
             try:
-                loads.setdefault(name, []).append(server.load(seconds, script))
+                loads.setdefault(name, []).append(server.load(seconds))
             except RuntimeError as error:
                 faults[name] = str(error)
 
