@@ -15,19 +15,15 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks import vegeta
 from benchmarks.command import run_part
 from benchmarks.results import say
-from benchmarks.serving import Server, running_server
-from benchmarks.variants import VARIANTS
+from benchmarks.serving import Server, Setup, running_fleet
 
 VARIANT = "spans-100"
 RATE = 200
@@ -91,22 +87,19 @@ def lost(
         killed: workers that it kills, each of which may have answered one request without counting
             it yet.
     """
-    with ExitStack() as sinks, tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        starting = running_server(
-            VARIANTS[VARIANT], "trivial", "sync", Path(folder) / "one", sinks, environ=environ
-        )
-        try:
-            with starting as server:
-                load = vegeta.start(server.avatar, RATE, seconds)
-                disturb(server)
-                max_failed = MAX_FAILED if killed else vegeta.MAX_FAILED
-                answered = vegeta.finish(load, max_failed).answered
-                server.sink.counts("/up")
-                counted = round(server.requests_counted() or 0)
-        except RuntimeError as error:
-            return {"failed": str(error)}
-        expected = counted * server.spans
-        arrived = server.sink.wait_for(expected, PATIENCE)["spans"]
+    try:
+        with running_fleet((VARIANT,), Setup(environ=environ)) as fleet:
+            fleet.check()
+            server = fleet.servers[0]
+            load = vegeta.start(server.avatar, RATE, seconds)
+            disturb(server)
+            answered = vegeta.finish(load, MAX_FAILED if killed else vegeta.MAX_FAILED).answered
+            server.sink.counts("/up")
+            counted = round(server.requests_counted() or 0)
+            expected = counted * server.spans
+            arrived = server.sink.wait_for(expected, PATIENCE)["spans"]
+    except RuntimeError as error:
+        return {"failed": str(error)}
     if answered > counted + killed:
         return {"failed": f"{answered} requests answered, {counted} counted"}
     share = max(expected - arrived, 0) / expected

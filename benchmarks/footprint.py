@@ -14,11 +14,9 @@ times; the figure is the memory of all its processes afterwards, less that befor
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks import vegeta
@@ -26,12 +24,11 @@ from benchmarks.command import run_part
 from benchmarks.processes import pss_mb
 from benchmarks.results import say, summary
 from benchmarks.samples import count, total
-from benchmarks.serving import Server, exported_share, running_server, uncounted
+from benchmarks.serving import Server, Setup, running_fleet
 from benchmarks.variants import VARIANTS
 
 NAMES = ("bare", "metrics", "spans-100", "otel-100", "ddtrace-100", "sentry-100")
 STARTED = ("bare", "metrics", "spans-100", "otel-100")
-APPLICATION = "trivial"
 RATE = 300
 """Requests in the second before memory is read: no peer drops a span."""
 MORE = 4
@@ -61,10 +58,12 @@ def memory_of(server: Server, workers: int) -> Figures:
     Raises:
         RuntimeError: there is no exporter where there should be.
     """
-    has_exporter = server.variant.hooks and (workers > 1 or server.variant.sample > 0)
+    exporter = 0
+    if server.variant.hooks and (workers > 1 or server.variant.sample):
+        exporter = server.exporter()
     return {
         "server": pss_mb(server.master, *server.workers),
-        "exporter": pss_mb(server.exporter()) if has_exporter else 0.0,
+        "exporter": pss_mb(exporter) if exporter else 0.0,
     }
 
 
@@ -75,16 +74,10 @@ def one_server(name: str, configuration: str) -> Iterator[Server]:
     Raises:
         RuntimeError: it did not do its work.
     """
-    with ExitStack() as sinks, tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        with running_server(
-            VARIANTS[name], APPLICATION, "sync", Path(folder) / "one", sinks, configuration,
-            pinned=False,
-        ) as server:  # fmt: skip
-            yield server
-            fault = uncounted(server)
-        share = exported_share(server)
-    if fault or isinstance(share, str):
-        raise RuntimeError(fault or str(share))
+    with running_fleet((name,), Setup(configuration=configuration, pinned=False)) as fleet:
+        fleet.check()
+        yield fleet.servers[0]
+    fleet.check()
 
 
 def memory(name: str) -> Figures:
@@ -99,6 +92,8 @@ def memory(name: str) -> Figures:
         for workers in (1, MORE):
             with one_server(name, f"workers = {workers}\n{preload}") as server:
                 server.answered += vegeta.attack(server.avatar, RATE, 1).answered
+                if VARIANTS[name].hooks and workers > 1:
+                    server.page()  # the exporter keeps what it needs for the next one
                 sums.append(memory_of(server, workers))
         few, many = sums
         measured[f"{kind}_mb"] = (many["server"] - few["server"]) / (MORE - 1)

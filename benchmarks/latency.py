@@ -13,19 +13,15 @@ the longest time that a request took.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from benchmarks import vegeta
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
-from benchmarks.serving import Server, exported_share, running_server, uncounted
-from benchmarks.variants import VARIANTS
+from benchmarks.serving import Server, Setup, running_fleet
 
 SHARE = 0.8
 RECYCLE_RATE = 100
@@ -55,14 +51,16 @@ def run(quick: bool) -> dict[str, Any]:
     effort = QUICK if quick else FULL
     vegeta.program()
     say("latency: at 80 % of saturation")
-    results: dict[str, Any] = {
+    results = {
         "sync-identicon": measured(
-            lambda: turns(OPEN, "identicon", "", effort.turns, partial(open_loop, effort)), of_turns
+            lambda: turns(OPEN, Setup("identicon"), effort.turns, partial(open_loop, effort)),
+            of_turns,
         )
     }
     say("latency: recycled workers")
     results["recycle"] = measured(
-        lambda: turns(RECYCLE, "trivial", RECYCLED, effort.recycles, recycled), of_recycles
+        lambda: turns(RECYCLE, Setup(configuration=RECYCLED), effort.recycles, recycled),
+        of_recycles,
     )
     return results
 
@@ -78,35 +76,19 @@ def measured(
 
 
 def turns(
-    names: tuple[str, ...],
-    application: str,
-    configuration: str,
-    number: int,
-    one_turn: Callable[[list[Server]], Turn],
+    names: tuple[str, ...], setup: Setup, number: int, one_turn: Callable[[list[Server]], Turn]
 ) -> list[Turn]:
     """Start a server of each variant, and load them in turn so often.
 
     Raises:
         RuntimeError: a server failed, or did not do its work.
     """
-    with ExitStack() as sinks, tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        with ExitStack() as stack:
-            fleet = [
-                stack.enter_context(
-                    running_server(
-                        VARIANTS[name], application, "sync", Path(folder) / name, sinks,
-                        configuration,
-                    )
-                )
-                for name in names
-            ]  # fmt: skip
-            for server in fleet:
-                server.answered += vegeta.attack(server.avatar, RECYCLE_RATE, 1).answered
-            figures = [one_turn(fleet) for _ in range(number)]
-            faults = [uncounted(server) for server in fleet]
-        faults += [each for each in map(exported_share, fleet) if isinstance(each, str)]
-    if any(faults):
-        raise RuntimeError("; ".join(filter(None, faults)))
+    with running_fleet(names, setup) as fleet:
+        fleet.check()
+        for server in fleet.servers:
+            server.answered += vegeta.attack(server.avatar, RECYCLE_RATE, 1).answered
+        figures = [one_turn(fleet.servers) for _ in range(number)]
+    fleet.check()
     return figures
 
 

@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from benchmarks.processes import exporter_of, processor_seconds
 from benchmarks.request import PATH, QUERY
 from benchmarks.samples import total
 from benchmarks.sink import Sink, running_sink
-from benchmarks.variants import Variant
+from benchmarks.variants import VARIANTS, Variant
 
 # A second gunicorn of the same user would take over the first one's control socket.
 CONFIGURATION = """
@@ -158,56 +159,99 @@ class Server:
         return None
 
 
-@contextmanager
-def running_server(
-    variant: Variant,
-    application: str,
-    worker_class: str,
-    folder: Path,
-    sinks: ExitStack,
-    configuration: str = "",
-    *,
-    pinned: bool = True,
-    environ: Mapping[str, str] | None = None,
-) -> Iterator[Server]:
-    """Start a sink and a gunicorn, and end the gunicorn.
+@dataclass(frozen=True)
+class Setup:
+    """How servers run.
 
     Args:
-        variant: what to run.
         application: name of the application.
         worker_class: gunicorn's.
-        folder: for the configuration and what else it needs; its own.
-        sinks: ends the sink, which a server outlived by it can send its last spans to.
         configuration: more lines for ``gunicorn.conf.py``.
         pinned: whether the thresholds of the allocator are.
         environ: more variables.
-
-    Raises:
-        RuntimeError: it did not start.
     """
+
+    application: str = "trivial"
+    worker_class: str = "sync"
+    configuration: str = ""
+    pinned: bool = True
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Fleet:
+    """Servers that run at once.
+
+    Args:
+        servers: those that have started.
+        faults: why a variant is not measured.
+        exported: the share of its spans that each variant exported, once the servers have ended.
+    """
+
+    servers: list[Server] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+    exported: dict[str, float] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise where a variant is not measured.
+
+        Raises:
+            RuntimeError: one is not.
+        """
+        if self.faults:
+            raise RuntimeError("; ".join(f"{name}: {why}" for name, why in self.faults.items()))
+
+
+@contextmanager
+def running_fleet(names: Iterable[str], setup: Setup) -> Iterator[Fleet]:
+    """Start a server of each variant, and at the end prove that each has done its work."""
+    fleet = Fleet()
+    # A sink outlives its server, which may send its last spans at its end.
+    with ExitStack() as sinks, tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        with ExitStack() as stack:
+            for name in names:
+                sink = sinks.enter_context(running_sink())
+                starting = _running_server(VARIANTS[name], setup, Path(folder) / name, sink)
+                try:
+                    fleet.servers.append(stack.enter_context(starting))
+                except RuntimeError as error:
+                    fleet.faults[name] = str(error)
+            yield fleet
+            for server in fleet.servers:
+                if fault := uncounted(server):
+                    fleet.faults.setdefault(server.variant.name, fault)
+        for server in fleet.servers:
+            share = exported_share(server)
+            if isinstance(share, str):
+                fleet.faults.setdefault(server.variant.name, share)
+            else:
+                fleet.exported[server.variant.name] = share
+
+
+@contextmanager
+def _running_server(variant: Variant, setup: Setup, folder: Path, sink: Sink) -> Iterator[Server]:
     (folder / "metrics").mkdir(parents=True)
     config = folder / "gunicorn.conf.py"
-    config.write_text(CONFIGURATION + (HOOKS if variant.hooks else "") + configuration)
+    config.write_text(CONFIGURATION + (HOOKS if variant.hooks else "") + setup.configuration)
     port = _free_port()
     command = [
-        sys.executable, "-m", "gunicorn", "-c", str(config), "-k", worker_class,
+        sys.executable, "-m", "gunicorn", "-c", str(config), "-k", setup.worker_class,
         "--log-level", "error", "-b", f"127.0.0.1:{port}", "benchmarks.served:application",
     ]  # fmt: skip
-    if worker_class == "gthread":
+    if setup.worker_class == "gthread":
         command += ["--threads", str(CONNECTIONS)]
-    sink = sinks.enter_context(running_sink())
-    own = {
+    environment = os.environ | variant.environment(sink, pinned=setup.pinned) | {
         "BENCH_PEER": variant.module,
-        "BENCH_APPLICATION": application,
+        "BENCH_APPLICATION": setup.application,
         "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
-    }
-    environment = os.environ | variant.environment(sink, pinned=pinned) | own | dict(environ or {})
+        **setup.environ,
+    }  # fmt: skip
     started = time.monotonic()
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(command, env=environment, stderr=stderr)
     try:
         url = f"http://127.0.0.1:{port}"
-        server = Server(variant, application, url, process.pid, sink, folder)
+        server = Server(variant, setup.application, url, process.pid, sink, folder)
         _wait_until_served(server, process)
         server.first_answer = time.monotonic() - started
         if variant.hooks and variant.sample:
