@@ -41,11 +41,11 @@ class FiveBytes:
 
 
 class WatchedCache(EmptyCache):
-    """The same for the probes, which leave the bare one alone."""
+    """A subclass for the probes, which leave the bare one alone."""
 
 
 class WatchedFiveBytes(FiveBytes):
-    """The same for the probes."""
+    """A subclass for the probes."""
 
 
 class AvatarApplication:

@@ -32,7 +32,7 @@ Figures = Mapping[str, Any]
 
 
 def of_host(host: Figures) -> str:
-    """What one host sends."""
+    """The data that one host sends."""
     return table(
         ("what a host sends", "plain", "gzip"),
         ("bytes of a push", f"{host['push_bytes_none']:,}", f"{host['push_bytes_gzip']:,}"),
@@ -48,7 +48,7 @@ def of_host(host: Figures) -> str:
 
 
 def of_collector(fleets: Figures) -> str:
-    """What hosts cost a Collector whose page a Prometheus scrapes."""
+    """The cost for a Collector whose page a Prometheus scrapes."""
     head = ("hosts", "series", "Collector: CPU a push, ms", "its memory, MiB", "its page, MiB",
             "a scrape of it, s", "Prometheus: memory, MiB", "KiB a series")  # fmt: skip
     columns = ("collector_cpu_ms_a_push", "collector_mib", "page_mib", "scrape_seconds",
@@ -57,7 +57,7 @@ def of_collector(fleets: Figures) -> str:
 
 
 def of_direct(fleets: Figures) -> str:
-    """What they cost a Prometheus that they push to."""
+    """The cost for a Prometheus that hosts push to."""
     head = ("hosts", "series", "Prometheus: CPU a push, ms", "memory, MiB", "KiB a series",
             "pushes that had to come again")  # fmt: skip
     columns = ("series", "prometheus_cpu_ms_a_push", "prometheus_mib", "prometheus_kib_a_series",
@@ -66,7 +66,7 @@ def of_direct(fleets: Figures) -> str:
 
 
 def of_spans(ways: Figures) -> str:
-    """What spans cost a Collector."""
+    """The cost of spans for a Collector."""
     rows = [
         (way, f"{one['spans']:,}", f"{one['cpu_ms_a_thousand_spans']}", f"{one['collector_mib']:,}")
         for way, one in ways.items()
@@ -118,7 +118,7 @@ def _of_traces(measured: Figures) -> str:
 
 
 def _largest(fleets: Figures) -> Figures:
-    """What was measured with the most hosts."""
+    """Return the figures of the largest fleet."""
     whole: list[Figures] = [one for one in fleets.values() if "failed" not in one]
     return whole[-1]
 

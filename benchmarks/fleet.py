@@ -140,7 +140,7 @@ class Host:
         self._pusher = Pusher(settings, self, continuity, lambda result: None, Guard())
 
     def collect(self) -> list[Family]:
-        """What it has counted by now; :attr:`told` keeps it."""
+        """Return its counts of now; :attr:`told` keeps them."""
         self._pushes += 1
         self.told = [grown(each, self._pushes * self._pace(each)) for each in self._families]
         return self.told
@@ -155,7 +155,7 @@ class Host:
 
 
 def grown(family: Family, times: int) -> Family:
-    """What has counted so many times as much: sums and buckets, not gauges."""
+    """Return a family whose sums and buckets, not its gauges, are so many times as large."""
     if family.type not in ("counter", "histogram"):
         return family
     return replace(family, values=[value * times for value in family.values])

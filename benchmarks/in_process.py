@@ -1,4 +1,4 @@
-"""What one avatar request costs in process: bare and wrapped in turn, a process for each variant.
+"""The cost of one avatar request in process: bare and wrapped in turn, a process for each variant.
 
     python -m benchmarks.in_process [--quick] [--out FOLDER]
 
@@ -45,7 +45,7 @@ CHILD_SECONDS = 300
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """The amount of measurements.
 
     Args:
         processes: for each variant.
@@ -105,7 +105,7 @@ def added(one: dict[str, float]) -> float:
 
 
 def to_bare(one: dict[str, float]) -> float:
-    """The same as a share of the bare side, which is as slow as the machine is at that time."""
+    """The added time as a share of the bare side, which is as slow as the machine then is."""
     return added(one) / one["bare"]
 
 
@@ -178,7 +178,7 @@ def timed(application: Any, calls: int) -> float:
 def proof(
     variant: Variant, wrapped: Wrapped, made: int, sink: Sink, patience: float = 15
 ) -> dict[str, int]:
-    """That every request was counted and every sampled span arrived.
+    """Prove that every request was counted and every sampled span arrived.
 
     Args:
         variant: what was measured.

@@ -1,4 +1,4 @@
-"""How many instructions a request takes, by callgrind, which other load does not change.
+"""The instructions of a request, by callgrind: other load does not change them.
 
     python -m benchmarks.instructions [--quick] [--out FOLDER]
 

@@ -43,7 +43,7 @@ class Effort:
 
 
 QUICK = Effort(1, 2, 1)
-FULL = Effort(6, 5, 8)
+FULL = Effort(5, 5, 8)
 
 
 def run(quick: bool) -> dict[str, Any]:

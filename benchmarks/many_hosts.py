@@ -1,4 +1,4 @@
-"""What many hosts cost a real Collector and a real Prometheus, and what each of them sends.
+"""The cost of many hosts for a real Collector and a real Prometheus, and the data of one host.
 
     python -m benchmarks.many_hosts [--quick] [--out FOLDER]
 
@@ -87,8 +87,8 @@ TAIL_SAMPLING = DEPLOY / "collector-tail-sampling.yaml"
 
 @dataclass(frozen=True)
 class Effort:
-    """How many hosts, one fleet after the other; pushes of each host; seconds between scrapes; and
-    how many spans."""
+    """The hosts of each fleet, the pushes of each host, the seconds between scrapes, and the
+    number of spans."""
 
     fleets: tuple[int, ...]
     pushes: int
@@ -126,7 +126,7 @@ def measure(effort: Effort) -> dict[str, Any]:
 
 
 def kept(part: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What a part has measured, or why it has not: the others are worth keeping."""
+    """Return the figures of a part, or why there are none: the other parts are worth keeping."""
     try:
         measured = part(*arguments)
         say(json.dumps(measured))
@@ -331,7 +331,7 @@ def await_true(ready: Callable[[], bool], what: str) -> None:
 
 
 def counted(families: Sequence[Family]) -> float:
-    """How many requests these families tell of."""
+    """Return the number of requests that these families count."""
     return sum(sum(family.values) for family in families if family.name == "ivatar_requests")
 
 

@@ -114,7 +114,7 @@ def of_footprint(part: Mapping[str, Any]) -> str:
 
 
 def of_scrape(part: Mapping[str, Any]) -> str:
-    """What a scrape costs."""
+    """The cost of a scrape."""
     columns = {"prometheus_client_ms": 0, "ours_first_ms": 0, "ours_ms": 1, "times_faster": 1,
                "new_series_to_later": 2, "recycle_to_later": 2}  # fmt: skip
     head = ("workers x series", "prometheus_client, ms", "ours: first, ms", "later, ms",

@@ -29,7 +29,7 @@ PEERS = ("otel-100", "ddtrace-100", "sentry-100", "django", "django-prometheus")
 
 @dataclass(frozen=True)
 class Setting:
-    """What is served, how, and in which variants besides bare."""
+    """An application, the worker class that serves it, and its variants besides bare."""
 
     worker_class: str
     application: str
@@ -45,7 +45,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: fleets of each setting, turns of each fleet, seconds of each load."""
+    """Fleets of each setting, turns of each fleet, seconds of each load."""
 
     fleets: int
     turns: int

@@ -148,7 +148,7 @@ class Server:
         }
 
     def requests_counted(self) -> float | None:
-        """What its own metrics show, where they can be asked."""
+        """Return the requests on its own metrics, ``None`` where it has none."""
         if self.variant.module == "ours":
             return total(self.page(), "ivatar_requests_total")
         if self.variant.module == "django_prometheus":
@@ -161,7 +161,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Setup:
-    """How servers run.
+    """The configuration of servers.
 
     Args:
         application: name of the application.
@@ -263,7 +263,7 @@ def _running_server(variant: Variant, setup: Setup, folder: Path, sink: Sink) ->
 
 
 def uncounted(server: Server) -> str:
-    """What the metrics of a server lack, if anything."""
+    """Return what the metrics of a server lack, empty where nothing."""
     counted = server.requests_counted()
     if counted is not None and counted < server.answered:
         return f"{counted:.0f} requests counted, {server.answered} answered"

@@ -85,7 +85,7 @@ class Received:
             self._waiting.append((path, body, headers.get("Content-Encoding", "")))
 
     def counts(self) -> dict[str, int]:
-        """What came until now."""
+        """Return the counts of everything received so far."""
         waiting, self._waiting = self._waiting, []
         for path, body, encoding in waiting:
             self._counts["bytes"] += len(body)
@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
     received = Received()
 
     def do_GET(self) -> None:
-        """The counts; on the way it goes down or up where the path says so."""
+        """Send the counts; ``/down`` makes the sink unavailable, ``/up`` available."""
         self.received.down = self.path == "/down" or (self.received.down and self.path != "/up")
         self._answer(json.dumps(self.received.counts()).encode())
 
@@ -156,12 +156,12 @@ class Sink:
     url: str
 
     def counts(self, path: str = "/") -> dict[str, int]:
-        """What came until now; with ``/down`` and ``/up`` it is down from then on, or up."""
+        """Return the counts; the path ``/down`` makes the sink unavailable, ``/up`` available."""
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
             return dict(json.load(answer))
 
     def wait_for(self, spans: float, seconds: float = 15) -> dict[str, int]:
-        """What came, once there are so many spans or the time is over."""
+        """Return the counts, once there are so many spans or the time is over."""
         deadline = time.monotonic() + seconds
         while (counts := self.counts())["spans"] < spans and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -14,7 +14,7 @@ class Figure:
     """A figure and its goal.
 
     Args:
-        path: where it stands: part, then the keys of its results.
+        path: part, then the keys of its results.
         goal: the value that is wanted.
         at_least: whether more is better.
         instead: another figure that is enough if it reaches its goal.
@@ -26,7 +26,7 @@ class Figure:
     instead: Figure | None = None
 
     def is_met(self, results: Results) -> bool:
-        """Whether the median reaches the goal."""
+        """Return whether the median reaches the goal."""
         value = median(results, self.path)
         met = value is not None and (value >= self.goal if self.at_least else value <= self.goal)
         return met or (self.instead is not None and self.instead.is_met(results))
@@ -52,7 +52,7 @@ class Target:
 
 
 def median(results: Results, path: str) -> float | None:
-    """The median that stands at a place of the results, or ``None``."""
+    """Return the median at a path of the results, ``None`` where there is none."""
     part, *keys = path.split("/")
     value: Any = results.get(part, {}).get("results")
     for key in keys:

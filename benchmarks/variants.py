@@ -1,4 +1,4 @@
-"""What is measured: our layer in its modes, and the peers, each with its variables."""
+"""The measured variants: our layer in its modes, and the peers, each with its variables."""
 
 from __future__ import annotations
 

@@ -77,11 +77,11 @@ def test_the_page_has_the_figures_kept() -> None:
 
 
 def counts_of(number: int, folder: Path) -> tuple[float, float]:
-    """What a host tells of in its first two pushes."""
+    """The requests of a host in its first two pushes."""
     host = Host(number, [REQUESTS], "http://127.0.0.1:1", folder / str(time.monotonic_ns()))
     return counted(host.collect()), counted(host.collect())
 
 
 def machine() -> dict[str, object]:
-    """What stands beside the figures."""
+    """The conditions beside the figures."""
     return {"machine": results.machine(), "quick": True}

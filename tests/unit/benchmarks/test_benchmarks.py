@@ -56,7 +56,7 @@ def figure(median: float, around: float = 0.0) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", ["metrics", pytest.param("otel-100", marks=pytest.mark.slow)])
 def test_a_variant_is_measured_in_its_own_process(name: str) -> None:
-    """What a variant adds is above nothing, and its work was proved."""
+    """The added time is above nothing, and the work was proved."""
     figures = summed_up(in_child(VARIANTS[name], LITTLE), name)
     assert figures["added_us"]["median"] > 0
     assert figures["attributes"]["median"] == (12 if name == "otel-100" else 0)
@@ -192,7 +192,7 @@ def test_a_picture_has_a_bar_of_each_variant() -> None:
 
 
 def test_a_part_is_kept_with_its_machine(tmp_path: Path) -> None:
-    """What is written is read again."""
+    """A written part is read again."""
     results.write("p", {"a": figure(1)}, tmp_path, quick=True)
     kept = results.read(tmp_path)["p"]
     assert (kept["results"], kept["quick"]) == ({"a": figure(1)}, True)
