@@ -24,7 +24,7 @@ PAGE, DETAILS, PICTURE = "performance.md", "performance-details.md", "pictures/t
 PICTURED = (
     "metrics", "spans-5", "spans-100", "django-prometheus", "otel-100", "ddtrace-100", "sentry-100",
 )  # fmt: skip
-WIDTH, LABELS, BAR = 640, 270, 22
+WIDTH, LABELS, BAR = 720, 270, 22
 Row = Iterable[str]
 
 
@@ -231,13 +231,15 @@ def picture(kept: Results) -> str:
         if (value := median(kept, f"server/sync-trivial/{name}/throughput")) is not None
     ]
     height = (len(bars) + 1) * BAR + 14
+    server = kept.get("server", {"machine": {"date": "not measured"}})
+    when = f"{server['machine']['date']}. {server.get('old', '')}".strip()
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
         ' font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="8" y="16">Throughput, one sync worker, trivial application, share of bare'
-        f" ({kept['server']['machine']['date']})</text>" if "server" in kept else "",
-    ]  # fmt: skip
+        f'<text x="8" y="16">Throughput, one sync worker, trivial application, share of bare;'
+        f" {when}</text>",
+    ]
     for number, (title, value) in enumerate(bars, 1):
         top = number * BAR + 4
         color = {"bare": "#999", "ours": "#2a7"}.get(title.partition(",")[0], "#47a")
@@ -247,7 +249,7 @@ def picture(kept: Results) -> str:
             f'<rect x="{LABELS}" y="{top}" width="{width:.0f}" height="{BAR - 5}" fill="{color}"/>',
             f'<text x="{LABELS + width + 5:.0f}" y="{top + 13}">{value:.2f}</text>',
         ]
-    return "\n".join([*filter(None, lines), "</svg>", ""])
+    return "\n".join([*lines, "</svg>", ""])
 
 
 def rewritten(document: str, figures: str, begin: str = BEGIN) -> str:
