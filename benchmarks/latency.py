@@ -126,10 +126,10 @@ def recycled(fleet: list[Server]) -> Turn:
     """
     turn: Turn = {}
     for server in fleet:
-        before = server.worker
+        before = server.workers
         latencies = vegeta.attack(server.avatar, RECYCLE_RATE, RECYCLE_SECONDS)
         server.answered += latencies.answered
-        if server.worker == before:
+        if server.workers == before:
             raise RuntimeError(f"{server.variant.name}: no worker was replaced")
         turn[server.variant.name] = {"longest": latencies.longest}
     return turn

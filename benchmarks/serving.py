@@ -91,8 +91,10 @@ class Server:
 
     @property
     def worker(self) -> int:
-        """Pid of the first of them."""
-        return self.workers[0]
+        """Pid of the first of them, once there is one."""
+        while not (workers := self.workers):
+            time.sleep(POLL)
+        return workers[0]
 
     def exporter(self) -> int:
         """Wait until its exporter has started all that it does, and return its pid.

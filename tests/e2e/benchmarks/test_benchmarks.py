@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import server
+from benchmarks import server, serving
 from benchmarks.command import failures
 from benchmarks.instructions import count
 from benchmarks.variants import VARIANTS
@@ -22,7 +22,7 @@ def test_servers_are_loaded_in_turn() -> None:
     setting = server.Setting("gthread", "identicon", ("metrics", "sentry-100", "otel-100"))
     with_fault = {**VARIANTS, "sentry-100": replace(VARIANTS["sentry-100"], module="nobody")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "VARIANTS", with_fault)
+        patch.setattr(serving, "VARIANTS", with_fault)
         measured = server.measure(setting, server.Effort(fleets=1, turns=2, seconds=1))
     assert "nobody" in measured.pop("sentry-100")["failed"]
     assert set(measured) == {"bare", "metrics", "otel-100"}
