@@ -86,12 +86,16 @@ def _is_old(kept: Results, figure: Figure) -> bool:
 
 def verdict(target: Target, kept: Results) -> str:
     """Met, not met with the reason, or not measured with this version."""
-    for figure in target.figures:
-        if _is_old(kept, figure) or median(kept, figure.path) is None:
-            return "to be measured"
+    parts = {figure.path.partition("/")[0] for figure in target.figures}
+    if any(part not in kept for part in parts) or any(
+        _is_old(kept, each) for each in target.figures
+    ):
+        return "to be measured"
+    if any(median(kept, figure.path) is None for figure in target.figures):
+        return "**not measured**"
     if all(figure.is_met(kept) for figure in target.figures):
         return "met"
-    return f"**not met**: {target.reason or 'reason not known'}"
+    return f"**not met**: {target.reason}"
 
 
 def of_in_process(part: Mapping[str, Any]) -> str:

@@ -160,7 +160,8 @@ def test_a_summary_tells_the_middle_half() -> None:
         pytest.param(
             Figure("p/a", 3, instead=Figure("p/b/c", 8)), "| 4.0 | met |", id="another is enough"
         ),
-        pytest.param(Figure("p/none/at/all", 1), "| - | to be measured |", id="not measured"),
+        pytest.param(Figure("p/none/at/all", 1), "| - | **not measured** |", id="not measured"),
+        pytest.param(Figure("none/a", 1), "| - | to be measured |", id="no such part yet"),
         pytest.param(Figure("old/a", 5), "| - | to be measured |", id="of an older version"),
     ],
 )
@@ -279,3 +280,4 @@ def test_every_target_names_a_part_that_is_measured() -> None:
     parts = {part for part, _, _ in report.SECTIONS}
     named = {figure.path.partition("/")[0] for target in TARGETS for figure in target.figures}
     assert named <= parts
+    assert all(target.reason for target in TARGETS)
