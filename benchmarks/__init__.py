@@ -1,1 +1,1 @@
-"""What the telemetry costs: bare against wrapped, in turn in one run; see docs/performance.md."""
+"""The cost of the telemetry: bare against wrapped, in turn in one run; see docs/performance.md."""

@@ -1,9 +1,9 @@
-"""All parts, one after the other, each in its own process; then the tables.
+"""All parts, one after the other, each in its own process; then the tables and the picture.
 
     python -m benchmarks [--quick] [--out FOLDER]
 
-A full run takes about 25 minutes on two cores and writes into the repository; a quick one takes
-about five and writes into ``build/bench``.
+A full run writes into the repository; a quick one, of few and short rounds, writes into
+``build/bench``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 
 from benchmarks.report import SECTIONS
+from benchmarks.results import say
 
 
 def main() -> None:
@@ -22,13 +24,12 @@ def main() -> None:
     arguments = parser.parse_args()
     passed = ["--quick"] if arguments.quick else []
     passed += ["--out", arguments.out] if arguments.out else []
-    # Of the functions, callgrind can tell only in a newer Python: tox -e bench-functions.
-    parts = [part for part, _, _ in SECTIONS if part != "functions" or sys.version_info >= (3, 12)]
-    failed = [
-        part
-        for part in parts
-        if subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *passed]).returncode
-    ]
+    failed = []
+    for part, _, _ in SECTIONS:
+        started = time.monotonic()
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *passed]).returncode:
+            failed.append(part)
+        say(f"{part}: {time.monotonic() - started:.0f} s")
     if not passed:
         subprocess.run([sys.executable, "-m", "benchmarks.report"], check=True)
     if failed:

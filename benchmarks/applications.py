@@ -1,15 +1,14 @@
 """The applications that are measured, each bare and as the layer's probes watch it.
 
 ``trivial`` answers with five bytes, so that what is around it shows at its largest; ``identicon``
-draws a picture of 80 pixels; ``demo`` is the demo server. The first two look into a cache in vain
-first, and so have all metrics of an avatar request.
+draws a picture of 80 pixels. Both look into a cache in vain first, and so have all metrics of an
+avatar request.
 
 Nothing of the layer is imported here, and Pillow only where it draws: a bare worker has neither.
 """
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -42,11 +41,11 @@ class FiveBytes:
 
 
 class WatchedCache(EmptyCache):
-    """The same for the probes, which leave the bare one alone."""
+    """A subclass for the probes, which leave the bare one alone."""
 
 
 class WatchedFiveBytes(FiveBytes):
-    """The same for the probes."""
+    """A subclass for the probes."""
 
 
 class AvatarApplication:
@@ -66,19 +65,15 @@ class AvatarApplication:
         return [image]
 
 
-def bare(name: str) -> Any:
+def bare(name: str) -> AvatarApplication:
     """The application of a name."""
     if name == "identicon":
         return AvatarApplication(EmptyCache(), import_module(DRAWING).Identicon())
-    return AvatarApplication(EmptyCache(), FiveBytes()) if name == "trivial" else _demo()
+    return AvatarApplication(EmptyCache(), FiveBytes())
 
 
-def watched(name: str) -> Any:
+def watched(name: str) -> AvatarApplication:
     """The application of a name, made of what the probes are told to watch."""
     if name == "identicon":
         return AvatarApplication(WatchedCache(), import_module(DRAWING).WatchedIdenticon())
-    return AvatarApplication(WatchedCache(), WatchedFiveBytes()) if name == "trivial" else _demo()
-
-
-def _demo() -> Any:
-    return import_module("avatar_telemetry.demo").create_application(os.environ)
+    return AvatarApplication(WatchedCache(), WatchedFiveBytes())

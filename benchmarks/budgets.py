@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.report import conditions, table
+from benchmarks.report import conditions, rewritten, table
 
 BEGIN = "<!-- begin of the figures: python -m benchmarks.budgets -->"
-END = "<!-- end of the figures -->"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "scaling.md"
 PART = "many_hosts"
 HOSTS = 1_000
@@ -33,7 +32,7 @@ Figures = Mapping[str, Any]
 
 
 def of_host(host: Figures) -> str:
-    """What one host sends."""
+    """The data that one host sends."""
     return table(
         ("what a host sends", "plain", "gzip"),
         ("bytes of a push", f"{host['push_bytes_none']:,}", f"{host['push_bytes_gzip']:,}"),
@@ -49,7 +48,7 @@ def of_host(host: Figures) -> str:
 
 
 def of_collector(fleets: Figures) -> str:
-    """What hosts cost a Collector whose page a Prometheus scrapes."""
+    """The cost for a Collector whose page a Prometheus scrapes."""
     head = ("hosts", "series", "Collector: CPU a push, ms", "its memory, MiB", "its page, MiB",
             "a scrape of it, s", "Prometheus: memory, MiB", "KiB a series")  # fmt: skip
     columns = ("collector_cpu_ms_a_push", "collector_mib", "page_mib", "scrape_seconds",
@@ -58,7 +57,7 @@ def of_collector(fleets: Figures) -> str:
 
 
 def of_direct(fleets: Figures) -> str:
-    """What they cost a Prometheus that they push to."""
+    """The cost for a Prometheus that hosts push to."""
     head = ("hosts", "series", "Prometheus: CPU a push, ms", "memory, MiB", "KiB a series",
             "pushes that had to come again")  # fmt: skip
     columns = ("series", "prometheus_cpu_ms_a_push", "prometheus_mib", "prometheus_kib_a_series",
@@ -67,7 +66,7 @@ def of_direct(fleets: Figures) -> str:
 
 
 def of_spans(ways: Figures) -> str:
-    """What spans cost a Collector."""
+    """The cost of spans for a Collector."""
     rows = [
         (way, f"{one['spans']:,}", f"{one['cpu_ms_a_thousand_spans']}", f"{one['collector_mib']:,}")
         for way, one in ways.items()
@@ -119,7 +118,7 @@ def _of_traces(measured: Figures) -> str:
 
 
 def _largest(fleets: Figures) -> Figures:
-    """What was measured with the most hosts."""
+    """Return the figures of the largest fleet."""
     whole: list[Figures] = [one for one in fleets.values() if "failed" not in one]
     return whole[-1]
 
@@ -147,19 +146,6 @@ def figures_of(part: Figures) -> str:
     )  # fmt: skip
 
 
-def rewritten(document: str, figures: str) -> str:
-    """The page with other figures.
-
-    Raises:
-        SystemExit: its marks are not there.
-    """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit("the document has no marks for the figures")
-    return f"{before}{begin}\n\n{figures}\n\n{end}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=results.FOLDER)
@@ -167,7 +153,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = figures_of(results.read(arguments.results)[PART])
     text = arguments.document.read_text(encoding="utf-8")
-    arguments.document.write_text(rewritten(text, figures), encoding="utf-8")
+    arguments.document.write_text(rewritten(text, figures, BEGIN), encoding="utf-8")
     sys.stdout.write(f"{arguments.document} written\n")
 
 

@@ -1,4 +1,4 @@
-"""What the commands of all parts have in common."""
+"""The command line of a part."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run_part(part: str, run: Callable[[bool], dict[str, Any]], description: str)
 
 
 def failures(measured: Any, path: str = "") -> list[str]:
-    """Every ``failed`` below, with where it stands."""
+    """Return every ``failed`` below, each with its path."""
     if not isinstance(measured, dict):
         return []
     own = [f"{path}: {measured['failed']}"] if "failed" in measured else []

@@ -31,4 +31,4 @@ class Identicon:
 
 
 class WatchedIdenticon(Identicon):
-    """The same for the probes, which leave the bare one alone."""
+    """A subclass for the probes, which leave the bare one alone."""

@@ -1,4 +1,4 @@
-"""What one avatar request costs in process: bare and wrapped in turn, a process for each variant.
+"""The cost of one avatar request in process: bare and wrapped in turn, a process for each variant.
 
     python -m benchmarks.in_process [--quick] [--out FOLDER]
 
@@ -7,10 +7,10 @@ shared machine the two sides then meet different weather. Here both sides stand 
 take turns in bursts of some milliseconds; each variant is run in several processes, because the
 layout of memory differs between them.
 
-What counts is the processor time of the thread that serves (``time.thread_time``): an exporter's
-thread runs apart, its time is told beside it (``with_export_us``). Between bursts the queue of the
-exporter is emptied, so that every span can be counted at the sink at the end; a variant whose spans
-or counts are missing is not measured.
+Measured is the processor time of the thread that serves (``time.thread_time``). An exporter's
+thread or process runs apart, its time stands beside it (``with_export_us``). Between bursts the
+queue or ring is emptied, so that every span can be counted at the sink at the end; a variant whose
+spans or counts are missing is not measured.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from time import process_time, thread_time
 from typing import Any
 
 from benchmarks.command import run_part
 from benchmarks.peers import Wrapped
+from benchmarks.processes import exporter_of, processor_seconds
 from benchmarks.request import SAMPLED_PARENT, serve
 from benchmarks.results import say, summary
 from benchmarks.sink import Sink, running_sink
@@ -35,15 +37,15 @@ from benchmarks.variants import VARIANTS, Variant
 
 APPLICATION = "trivial"
 NAMES = (
-    "metrics", "spans-0", "spans-100", "otel-0", "otel-100", "django-prometheus", "ddtrace-100",
-    "elastic-0", "elastic-100", "sentry-0", "sentry-100",
+    "metrics", "many", "spans-0", "spans-100", "otel-0", "otel-100", "django-prometheus",
+    "ddtrace-100", "sentry-100",
 )  # fmt: skip
 CHILD_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """The amount of measurements.
 
     Args:
         processes: for each variant.
@@ -57,7 +59,7 @@ class Effort:
 
 
 QUICK = Effort(1, 3, 1000)
-FULL = Effort(4, 5, 2000)
+FULL = Effort(3, 5, 2000)
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -73,19 +75,38 @@ def run(quick: bool) -> dict[str, Any]:
                     rounds[name] += in_child(VARIANTS[name], effort)
                 except RuntimeError as error:
                     failed[name] = str(error)
-    return {name: {"failed": failed[name]} if name in failed else summed_up(rounds[name])
-            for name in NAMES}  # fmt: skip
+    results: dict[str, Any] = {
+        name: {"failed": failed[name]} if name in failed else summed_up(rounds[name], name)
+        for name in NAMES
+    }
+    if not failed.keys() & {"many", "metrics"}:
+        pairs = zip(rounds["many"], rounds["metrics"], strict=True)
+        results["many"]["to_few"] = summary(to_bare(many) / to_bare(few) for many, few in pairs)
+    return results
 
 
-def summed_up(rounds: list[dict[str, float]]) -> dict[str, Any]:
+def summed_up(rounds: list[dict[str, float]], name: str) -> dict[str, Any]:
     """The figures of one variant, microseconds a request."""
-    return {
+    measured = {
         "bare_us": summary(one["bare"] for one in rounds),
-        "added_us": summary(one["wrapped"] - one["bare"] for one in rounds),
-        "added_to_bare": summary((one["wrapped"] - one["bare"]) / one["bare"] for one in rounds),
+        "added_us": summary(map(added, rounds)),
         "with_export_us": summary(one["process"] - one["bare"] for one in rounds),
         "attributes": summary(one["attributes"] for one in rounds),
     }
+    if VARIANTS[name].hooks and VARIANTS[name].sample == 1:
+        spans = VARIANTS[name].spans
+        measured["exporter_us_a_span"] = summary(one["exporter"] / spans for one in rounds)
+    return measured
+
+
+def added(one: dict[str, float]) -> float:
+    """Microseconds that a round shows more than the bare side."""
+    return one["wrapped"] - one["bare"]
+
+
+def to_bare(one: dict[str, float]) -> float:
+    """The added time as a share of the bare side, which is as slow as the machine then is."""
+    return added(one) / one["bare"]
 
 
 def in_child(variant: Variant, effort: Effort) -> list[dict[str, float]]:
@@ -115,10 +136,12 @@ def child(variant: Variant, rounds: int, calls: int, sink: Sink) -> list[dict[st
     bare = import_module(f"benchmarks.peers.{VARIANTS[variant.against].module}").wrap(APPLICATION)
     wrapped = import_module(f"benchmarks.peers.{variant.module}").wrap(APPLICATION)
     bursts = max(1, calls // variant.burst)
-    one_round(bare.application, wrapped, variant.burst, 2)  # caches, series, connections
+    sides = bare.application, wrapped
+    one_round(*sides, None, variant.burst, 2)  # caches, series, connections
+    exporter = exporter_of(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])) if variant.hooks else None
     gc.collect()
     gc.freeze()
-    figures = [one_round(bare.application, wrapped, variant.burst, bursts) for _ in range(rounds)]
+    figures = [one_round(*sides, exporter, variant.burst, bursts) for _ in range(rounds)]
     serve(wrapped.application, SAMPLED_PARENT)  # shows that one that samples none could
     wrapped.flush()
     made = variant.burst * (rounds * bursts + 2)
@@ -128,15 +151,19 @@ def child(variant: Variant, rounds: int, calls: int, sink: Sink) -> list[dict[st
     return figures
 
 
-def one_round(bare: Any, wrapped: Wrapped, burst: int, bursts: int) -> dict[str, float]:
+def one_round(
+    bare: Any, wrapped: Wrapped, exporter: int | None, burst: int, bursts: int
+) -> dict[str, float]:
     """Microseconds a request on both sides, which take turns."""
-    spent = {"bare": 0.0, "wrapped": 0.0, "process": 0.0}
+    spent = {"bare": 0.0, "wrapped": 0.0, "process": 0.0, "exporter": 0.0}
     for _ in range(bursts):
         spent["bare"] += timed(bare, burst)
-        process = process_time()
+        process, elsewhere = process_time(), processor_seconds(exporter) if exporter else 0.0
         spent["wrapped"] += timed(wrapped.application, burst)
         wrapped.flush()
+        spent["exporter"] += processor_seconds(exporter) - elsewhere if exporter else 0.0
         spent["process"] += process_time() - process
+    spent["process"] += spent["exporter"]
     return {side: seconds / (burst * bursts) * 1e6 for side, seconds in spent.items()}
 
 
@@ -151,7 +178,7 @@ def timed(application: Any, calls: int) -> float:
 def proof(
     variant: Variant, wrapped: Wrapped, made: int, sink: Sink, patience: float = 15
 ) -> dict[str, int]:
-    """That every request was counted and every sampled span arrived.
+    """Prove that every request was counted and every sampled span arrived.
 
     Args:
         variant: what was measured.

@@ -1,4 +1,4 @@
-"""What many hosts cost a real Collector and a real Prometheus, and what each of them sends.
+"""The cost of many hosts for a real Collector and a real Prometheus, and the data of one host.
 
     python -m benchmarks.many_hosts [--quick] [--out FOLDER]
 
@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+
 from avatar_telemetry.store.family import Family
-from avatar_telemetry.tracing.encoder import encode_spans
 from benchmarks.command import run_part
-from benchmarks.export import request_spans
 from benchmarks.fleet import Host, demo, visit
 from benchmarks.results import say
 from benchmarks.sink import running_sink
@@ -51,6 +52,23 @@ TRIES = 3
 PATIENCE = 300
 """Seconds until something that should have come is given up."""
 BATCH = 64
+ATTRIBUTES: dict[str, str | int] = {
+    "http.method": "GET",
+    "http.url": "http://seccdn.example.org/avatar/{digest}?s=80&d=identicon",
+    "http.route": "/avatar/{digest}",
+    "http.scheme": "http",
+    "http.host": "seccdn.example.org",
+    "http.target": "/avatar/{digest}",
+    "http.flavor": "1.1",
+    "http.user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "http.remote_addr": "192.0.2.0",
+    "http.status_code": 200,
+    "http.response_content_length": 1234,
+    "ivatar.request_type": "avatar",
+    "ivatar.avatar_size": 80,
+    "ivatar.avatar_format": "png",
+}
+"""Of a server span."""
 # A collector at the end of the line, which only counts.
 LAST = """
 service:
@@ -69,8 +87,8 @@ TAIL_SAMPLING = DEPLOY / "collector-tail-sampling.yaml"
 
 @dataclass(frozen=True)
 class Effort:
-    """How many hosts, one fleet after the other; pushes of each host; seconds between scrapes; and
-    how many spans."""
+    """The hosts of each fleet, the pushes of each host, the seconds between scrapes, and the
+    number of spans."""
 
     fleets: tuple[int, ...]
     pushes: int
@@ -108,7 +126,7 @@ def measure(effort: Effort) -> dict[str, Any]:
 
 
 def kept(part: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What a part has measured, or why it has not: the others are worth keeping."""
+    """Return the figures of a part, or why there are none: the other parts are worth keeping."""
     try:
         measured = part(*arguments)
         say(json.dumps(measured))
@@ -270,8 +288,13 @@ def of_spans(folder: Path, number: int, overlays: Sequence[Path]) -> dict[str, A
 
 
 def post_spans(url: str) -> None:
-    """A batch, each span a trace of its own, as the demo's spans are encoded."""
-    body = encode_spans(request_spans(BATCH))  # type: ignore[arg-type]
+    """A batch, each span a trace of its own."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer(__name__)
+    spans = [tracer.start_span("GET /avatar/{digest}", attributes=ATTRIBUTES) for _ in range(BATCH)]
+    for span in spans:
+        span.end()
+    ended = [span for span in spans if isinstance(span, ReadableSpan)]
+    body = encode_spans(ended).SerializeToString()
     request = urllib.request.Request(url, body, {"Content-Type": "application/x-protobuf"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         answer.read()
@@ -308,7 +331,7 @@ def await_true(ready: Callable[[], bool], what: str) -> None:
 
 
 def counted(families: Sequence[Family]) -> float:
-    """How many requests these families tell of."""
+    """Return the number of requests that these families count."""
     return sum(sum(family.values) for family in families if family.name == "ivatar_requests")
 
 

@@ -1,8 +1,8 @@
-"""The tables of docs/performance.md, from the results that are kept.
+"""The tables of docs/performance.md and docs/performance-details.md, and the picture.
 
-    python -m benchmarks.report [--results FOLDER] [--document FILE]
+    python -m benchmarks.report [--results FOLDER] [--docs FOLDER]
 
-What stands between the two marks is written anew; the rest of the page is prose.
+All are written from the results that are kept; of a page only what stands between the two marks.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.targets import TARGETS, Results, Target, median
+from benchmarks.targets import TARGETS, Figure, Results, Target, median
 from benchmarks.variants import VARIANTS
 
 BEGIN = "<!-- begin of the figures: python -m benchmarks.report -->"
 END = "<!-- end of the figures -->"
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, DETAILS, PICTURE = "performance.md", "performance-details.md", "pictures/throughput.svg"
+PICTURED = (
+    "metrics", "spans-5", "spans-100", "django-prometheus", "otel-100", "ddtrace-100", "sentry-100",
+)  # fmt: skip
+WIDTH, LABELS, BAR = 720, 270, 22
 Row = Iterable[str]
 
 
@@ -52,90 +57,74 @@ def lines_of(part: Mapping[str, Any], columns: Mapping[str, int]) -> Iterable[Ro
 
 def of_targets(kept: Results) -> str:
     """Every target beside what was measured."""
-    rows = [("what", "target", "measured", "")]
-    rows += [_target_row(target, target.measured(kept), kept) for target in TARGETS]
+    rows: list[Row] = [("what", "before", "to reach", "measured", "")]
+    rows += [
+        (
+            target.what,
+            target.before,
+            " / ".join(_goal(figure) for figure in target.figures),
+            " / ".join(_measured(kept, figure, target.digits) for figure in target.figures),
+            verdict(target, kept),
+        )
+        for target in TARGETS
+    ]
     return table(*rows)
 
 
-def _target_row(target: Target, value: float | None, kept: Results) -> tuple[str, str, str, str]:
-    digits = 3 if target.goal < 2 else 1
-    unit = f" {target.unit}" if target.unit else ""
-    goal = f"{'>=' if target.at_least else '<='} {target.goal:.3g}{unit}"
-    if value is None:
-        return target.what, goal, "not measured", target.reason
-    return target.what, goal, f"{value:,.{digits}f}{unit}", _verdict(target, value, kept)
+def _goal(figure: Figure) -> str:
+    return f"{'>=' if figure.at_least else '<='} {figure.goal:g}"
 
 
-def _verdict(target: Target, value: float, kept: Results) -> str:
-    if target.met(value):
+def _measured(kept: Results, figure: Figure, digits: int) -> str:
+    value = None if _is_old(kept, figure) else median(kept, figure.path)
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _is_old(kept: Results, figure: Figure) -> bool:
+    return "old" in kept.get(figure.path.partition("/")[0], {})
+
+
+def verdict(target: Target, kept: Results) -> str:
+    """Met, not met with the reason, or not measured with this version."""
+    parts = {figure.path.partition("/")[0] for figure in target.figures}
+    if any(part not in kept for part in parts) or any(
+        _is_old(kept, each) for each in target.figures
+    ):
+        return "to be measured"
+    if any(median(kept, figure.path) is None for figure in target.figures):
+        return "**not measured**"
+    if all(figure.is_met(kept) for figure in target.figures):
         return "met"
-    least = median(kept, target.least) if target.least else None
-    beside = "" if least is None else f"; the least that could be done: {least:.2f}"
-    return f"**not met**: {target.reason or 'reason not known'}{beside}"
+    return f"**not met**: {target.reason}"
 
 
 def of_in_process(part: Mapping[str, Any]) -> str:
     """Microseconds that each variant adds."""
-    columns = {"added_us": 1, "with_export_us": 1, "attributes": 0}
-    head = ("variant", "added, us", "with the export's own time, us", "attributes a span")
+    columns = {"added_us": 1, "with_export_us": 1, "attributes": 0, "exporter_us_a_span": 1,
+               "to_few": 2}  # fmt: skip
+    head = ("variant", "added, us", "with the export's own time, us", "attributes a span",
+            "exporter's process, us a span", "share of the cost with few samples")  # fmt: skip
     return table(head, *lines_of(part, columns))
-
-
-def of_series(part: Mapping[str, Any]) -> str:
-    """What growth costs."""
-    titles = {"few-one": "one route", "many-one": "many routes, one asked for",
-              "many-round": "many routes, all in turn"}  # fmt: skip
-    named = {titles[name]: figures for name, figures in part.items()}
-    head = ("series", "samples on the page", "added, us", "share of the first row")
-    return table(head, *lines_of(named, {"samples": 0, "added_us": 1, "to_few": 2}))
 
 
 def of_footprint(part: Mapping[str, Any]) -> str:
-    """What a worker weighs."""
-    columns = {"more_mb": 1, "more_preload_mb": 1, "rss_mb": 1, "private_mb": 1, "ready_ms": 1,
-               "answered_cpu_ms": 1}  # fmt: skip
-    head = ("variant (over bare)", "one more worker, MB", "the same, preload, MB", "RSS, MB",
-            "private, MB", "fork to ready, ms",
-            "processor time to the first answer, ms")  # fmt: skip
-    return table(head, *lines_of(part, columns))
-
-
-def of_export(part: Mapping[str, Any]) -> str:
-    """What a span costs to send."""
-    head = ("batch", "official exporter, us", "ours, us", "times cheaper",
-            "ours, spans by the API, us", "ours, the SDK's spans, us")  # fmt: skip
-    return table(head, *(_export_row(size, sides) for size, sides in part.items()))
-
-
-def _export_row(size: str, sides: Mapping[str, Any]) -> Row:
-    ours = sides.get("ours", sides)
-    if "failed" in ours:
-        theirs = shown(sides.get("theirs", {}).get("per_span_us"))
-        return size, theirs, f"not measured: {ours['failed']}", "", "", ""
-    return (
-        size, shown(sides["theirs"]["per_span_us"]), shown(ours["per_span_us"]),
-        shown(ours["times_cheaper"]), shown(sides["api"]["per_span_us"]),
-        shown(sides["foreign"]["per_span_us"]),
-    )  # fmt: skip
+    """Memory and start of a server."""
+    columns = {"more_mb": 1, "more_preload_mb": 1, "exporter_mb": 1, "together_mb": 1,
+               "first_answer_ms": 0, "first_answer": 2}  # fmt: skip
+    head = ("variant (over bare)", "one more worker, MB", "the same, preload, MB", "exporter, MB",
+            "4 workers and exporter, MB", "first answer, ms more",
+            "first answer, times bare")  # fmt: skip
+    servers = {name: figures for name, figures in part.items() if name in VARIANTS}
+    return table(head, *lines_of(servers, columns))
 
 
 def of_scrape(part: Mapping[str, Any]) -> str:
-    """What a scrape costs."""
+    """The cost of a scrape."""
     columns = {"prometheus_client_ms": 0, "ours_first_ms": 0, "ours_ms": 1, "times_faster": 1,
-               "new_series_to_later": 2, "recycle_to_later": 2, "conflict_to_later": 2,
-               "memory_mb": 1}  # fmt: skip
+               "new_series_to_later": 2, "recycle_to_later": 2}  # fmt: skip
     head = ("workers x series", "prometheus_client, ms", "ours: first, ms", "later, ms",
-            "times faster", "after a new series, of a later one", "after a recycle",
-            "with a conflict", "memory after 200, MB")  # fmt: skip
-    shapes = {name: figures for name, figures in part.items() if name != "exponents"}
-    rows = table(head, *lines_of(shapes, columns))
-    if "exponents" not in part:
-        return rows
-    powers = part["exponents"]
-    return (
-        f"{rows}\n\nA later scrape grows with the workers to the power of {powers['workers']:.2f}"
-        f" (4 to 16), with the series to the power of {powers['series']:.2f} (1,000 to 4,000)."
-    )
+            "times faster", "after a new series, of a later one", "after a recycle")  # fmt: skip
+    return table(head, *lines_of(part, columns))
 
 
 def of_server(part: Mapping[str, Any]) -> str:
@@ -152,51 +141,65 @@ def of_server(part: Mapping[str, Any]) -> str:
     return table(head, *rows)
 
 
+def of_latency(part: Mapping[str, Any]) -> str:
+    """Latencies under constant arrivals."""
+    columns = {"saturation": 0, "own_p90_ms": 1, "own_p99_ms": 1, "own_p90": 2, "own_p99": 2,
+               "same_p90": 2, "same_p99": 2}  # fmt: skip
+    head = ("sync, identicon", "saturation, requests a second", "p90, ms", "p99, ms",
+            "p90, times bare", "p99, times bare", "p90, same arrivals",
+            "p99, same arrivals")  # fmt: skip
+    recycles = {"longest_ms": 0, "longest": 2, "longest_added_ms": 0}
+    waits = ("recycled worker", "longest wait, ms", "times bare", "ms more")
+    tables = ((head, "sync-identicon", columns), (waits, "recycle", recycles))
+    return "\n\n".join(
+        f"Not measured: {part[key]['failed']}"
+        if "failed" in part[key]
+        else table(titles, *lines_of(part[key], figures))
+        for titles, key, figures in tables
+    )
+
+
+def of_delivery(part: Mapping[str, Any]) -> str:
+    """Spans that are lost."""
+    columns = {"lost": 3, "spans": 0}
+    titles = {"down": "the collector is down 20 s in each 30 s", "killed": "killed workers"}
+    named = {titles[name]: figures for name, figures in part.items()}
+    return table(("what happens", "share of the spans lost", "spans expected"),
+                 *lines_of(named, columns))  # fmt: skip
+
+
 def of_instructions(part: Mapping[str, Any]) -> str:
     """Instructions of a request."""
-    return table(("variant", "instructions a request"), *lines_of(part, {"per_request": 0}))
-
-
-def of_functions(part: Mapping[str, Any]) -> str:
-    """Where the instructions go."""
-    parts = []
-    for name, figures in part.items():
-        rows: list[Row] = [("function (what it calls included)", "calls", "instructions")]
-        rows += [
-            (f"`{one['function']}`", f"{one['calls']:g}", f"{one['instructions']:,}")
-            for one in figures.get("functions", ())
-        ]
-        told = f"not measured: {figures['failed']}" if "failed" in figures else table(*rows)
-        parts.append(f"*{VARIANTS[name].title}*\n\n{told}")
-    return "\n\n".join(parts)
-
-
-def of_memos(part: Mapping[str, Any]) -> str:
-    """The shares of lookups that memos answer."""
-    measured = {name: figures for name, figures in part.items() if "hits" in figures}
-    memos = list(next(iter(measured.values()))["hits"]) if measured else []
-    rows = [
-        (memo, *(f"{figures['hits'][memo]:.1%}" for figures in measured.values())) for memo in memos
-    ]
-    return table(("memo", *measured), *rows)
+    head = ("variant", "instructions a request", "added, thousands", "threads")
+    return table(head, *lines_of(part, {"per_request": 0, "added_k": 1, "threads": 0}))
 
 
 SECTIONS = (
-    ("in_process", "One request in process", of_in_process),
-    ("series", "Growing series", of_series),
-    ("footprint", "A worker's weight", of_footprint),
-    ("export", "Exporting a span", of_export),
-    ("scrape", "One scrape", of_scrape),
-    ("server", "Behind gunicorn", of_server),
+    ("in_process", "One request in process, and growing series", of_in_process),
     ("instructions", "Instructions of a request", of_instructions),
-    ("functions", "Where they go", of_functions),
-    ("memos", "Lookups that find a block encoded already", of_memos),
+    ("server", "Behind gunicorn, closed loop", of_server),
+    ("latency", "Behind gunicorn, constant arrivals", of_latency),
+    ("footprint", "Memory and start", of_footprint),
+    ("scrape", "One scrape", of_scrape),
+    ("delivery", "Lost spans", of_delivery),
 )
 
 
-def figures_of(kept: Results) -> str:
-    """All tables."""
-    parts = ["## Targets", of_targets(kept)]
+def summary_of(kept: Results) -> str:
+    """The table of all targets, and when its figures were measured."""
+    told: dict[str, list[str]] = {}
+    for part, _, _ in SECTIONS:
+        if part in kept and "old" not in kept[part]:
+            machine = kept[part]["machine"]
+            where = f"{machine['date']} on {machine['cpu']}, {machine['cores']} cores"
+            told.setdefault(where + _try(kept[part]), []).append(part)
+    lines = [f"{', '.join(parts)}: {where}" for where, parts in told.items()]
+    return "\n\n".join([of_targets(kept), f"Measured: {'; '.join(lines)}."])
+
+
+def details_of(kept: Results) -> str:
+    """All other tables."""
+    parts = []
     for part, title, write in SECTIONS:
         if part in kept:
             told = [f"## {title}", f"`python -m benchmarks.{part}`; {conditions(kept[part])}"]
@@ -207,43 +210,84 @@ def figures_of(kept: Results) -> str:
 def conditions(part: Mapping[str, Any]) -> str:
     """When and where a part was run."""
     machine = part["machine"]
-    quick = " **A short run, for a try.**" if part["quick"] else ""
+    old = f" **{part['old']}**" if "old" in part else ""
     return (
         f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Python"
-        f" {machine['python']}, load before it {machine['load_before']}.{quick}"
+        f" {machine['python']}, load before it {machine['load_before']}.{_try(part)}{old}"
     )
+
+
+def _try(part: Mapping[str, Any]) -> str:
+    return " **A short run, for a try.**" if part["quick"] else ""
 
 
 def versions(kept: Results) -> str:
     """The packages of the last part that is shown."""
-    shown = {part for part, _, _ in SECTIONS}
-    parts = [one for part, one in kept.items() if part in shown]
+    parts = [kept[part] for part, _, _ in SECTIONS if part in kept]
     packages = parts[-1]["machine"]["packages"] if parts else {}
-    return table(("package", "version"), *packages.items())
+    return ", ".join(f"{name} {number}" for name, number in packages.items()) + "."
 
 
-def rewritten(document: str, figures: str) -> str:
+def picture(kept: Results) -> str:
+    """SVG of the throughput behind gunicorn, each variant as a share of the bare server."""
+    bars = [("bare", 1.0)] + [
+        (VARIANTS[name].title, value)
+        for name in PICTURED
+        if (value := median(kept, f"server/sync-trivial/{name}/throughput")) is not None
+    ]
+    height = (len(bars) + 1) * BAR + 14
+    server = kept.get("server", {"machine": {"date": "not measured"}})
+    when = f"{server['machine']['date']}. {server.get('old', '')}".strip()
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
+        ' font-family="sans-serif" font-size="12">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="8" y="16">Throughput, one sync worker, trivial application, share of bare;'
+        f" {when}</text>",
+    ]
+    for number, (title, value) in enumerate(bars, 1):
+        top = number * BAR + 4
+        color = {"bare": "#999", "ours": "#2a7"}.get(title.partition(",")[0], "#47a")
+        width = (WIDTH - LABELS - 60) * value
+        lines += [
+            f'<text x="{LABELS - 6}" y="{top + 13}" text-anchor="end">{title}</text>',
+            f'<rect x="{LABELS}" y="{top}" width="{width:.0f}" height="{BAR - 5}" fill="{color}"/>',
+            f'<text x="{LABELS + width + 5:.0f}" y="{top + 13}">{value:.2f}</text>',
+        ]
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def rewritten(document: str, figures: str, begin: str = BEGIN) -> str:
     """The page with other figures.
 
     Raises:
         SystemExit: its marks are not there.
     """
-    before, begin, rest = document.partition(BEGIN)
+    before, mark, rest = document.partition(begin)
     _, end, after = rest.partition(END)
-    if not (begin and end):
+    if not (mark and end):
         raise SystemExit("the document has no marks for the figures")
     return f"{before}{begin}\n\n{figures}\n\n{end}{after}"
+
+
+def files(kept: Results, docs: Path) -> dict[Path, str]:
+    """The text of every file that shows results."""
+    tables = {PAGE: summary_of(kept), DETAILS: details_of(kept)}
+    pages = {
+        docs / name: rewritten((docs / name).read_text(encoding="utf-8"), text)
+        for name, text in tables.items()
+    }
+    return pages | {docs / PICTURE: picture(kept)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=results.FOLDER)
-    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    parser.add_argument("--docs", type=Path, default=DOCS)
     arguments = parser.parse_args()
-    figures = figures_of(results.read(arguments.results))
-    text = arguments.document.read_text(encoding="utf-8")
-    arguments.document.write_text(rewritten(text, figures), encoding="utf-8")
-    sys.stdout.write(f"{arguments.document} written\n")
+    for path, text in files(results.read(arguments.results), arguments.docs).items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path} written\n")
 
 
 if __name__ == "__main__":

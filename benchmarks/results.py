@@ -15,7 +15,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
-    "avatar-telemetry", "ddtrace", "django", "django-prometheus", "elastic-apm", "gunicorn",
+    "avatar-telemetry", "ddtrace", "django", "django-prometheus", "gunicorn",
     "opentelemetry-instrumentation-wsgi", "opentelemetry-sdk", "pillow", "prometheus-client",
     "protobuf", "sentry-sdk",
 )  # fmt: skip
@@ -45,7 +45,7 @@ def summary(values: Iterable[float], digits: int = 3) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what the run was made."""
+    """The machine and the versions of a run."""
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "cpu": _cpu(),
@@ -58,7 +58,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(part: str, results: dict[str, Any], folder: Path, *, quick: bool) -> None:
-    """Keep what a part has measured.
+    """Write the results of a part.
 
     Args:
         part: name of the file.
@@ -73,7 +73,7 @@ def write(part: str, results: dict[str, Any], folder: Path, *, quick: bool) -> N
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is kept in a folder, by part."""
+    """Return the results of a folder, by part."""
     return {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*.json"))
@@ -81,7 +81,7 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def say(text: str) -> None:
-    """Tell how far a run has come."""
+    """Report the progress of a run."""
     sys.stderr.write(text + "\n")
 
 

@@ -1,4 +1,4 @@
-"""What a page of metrics shows."""
+"""Samples of a metrics page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def total(page: str, sample: str) -> float:
-    """The samples of one name, summed over their labels."""
+    """Return the samples of one name, summed over their labels."""
     return sum(
         float(line.rpartition(" ")[2])
         for line in page.splitlines()
@@ -15,7 +15,7 @@ def total(page: str, sample: str) -> float:
 
 
 def totals(page: str) -> dict[str, float]:
-    """The same for every name."""
+    """Return the sum of every name."""
     summed: dict[str, float] = {}
     for line in page.splitlines():
         if line and not line.startswith("#"):
@@ -26,7 +26,7 @@ def totals(page: str) -> dict[str, float]:
 
 
 def count(page: str) -> int:
-    """How many samples there are."""
+    """Return the number of samples."""
     return sum(not line.startswith("#") for line in page.splitlines())
 
 

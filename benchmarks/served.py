@@ -1,4 +1,4 @@
-"""What gunicorn serves in the benchmarks: the application and the layer that the variables name."""
+"""The application of gunicorn in the benchmarks, inside the layer that the variables name."""
 
 from __future__ import annotations
 

@@ -15,26 +15,21 @@ counted at the sinks when the servers have ended; ``exported`` is their share of
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
-from benchmarks.serving import DIGESTS, Server, exported_share, running_server, uncounted
+from benchmarks.serving import Fleet, Setup, running_fleet
 from benchmarks.variants import VARIANTS
 
 OURS = ("metrics", "spans-5", "spans-100")
-FLOOR = ("floor", "floor-100")
 PEERS = ("otel-100", "ddtrace-100", "sentry-100", "django", "django-prometheus")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is served, how, and in which variants besides bare."""
+    """An application, the worker class that serves it, and its variants besides bare."""
 
     worker_class: str
     application: str
@@ -42,18 +37,15 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("sync", "trivial", (*OURS, *FLOOR, *PEERS)),
-    Setting("gthread", "trivial", (*OURS, *FLOOR, "otel-100", "django", "django-prometheus")),
-    Setting("sync", "identicon", (*OURS, *FLOOR, "otel-100")),
-    Setting("gthread", "identicon", (*OURS, "otel-100")),
-    Setting("sync", "demo", (*OURS, "otel-100")),
-    Setting("gthread", "demo", (*OURS, "otel-100")),
+    Setting("sync", "trivial", (*OURS, *PEERS)),
+    Setting("gthread", "trivial", (*OURS, "otel-100", "django", "django-prometheus")),
+    Setting("sync", "identicon", (*OURS, "otel-100")),
 )
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured: fleets of each setting, turns of each fleet, seconds of each load."""
+    """Fleets of each setting, turns of each fleet, seconds of each load."""
 
     fleets: int
     turns: int
@@ -82,14 +74,16 @@ def measure(setting: Setting, effort: Effort) -> dict[str, Any]:
     loads: Loads = {}
     exported: dict[str, list[float]] = {}
     failed: dict[str, dict[str, str]] = {}
+    setup = Setup(setting.application, setting.worker_class)
     for number in range(effort.fleets):
         say(f"{setting.worker_class} {setting.application}: fleet {number + 1}/{effort.fleets}")
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-            for name, outcome in one_fleet(setting, effort, Path(folder), loads).items():
-                if isinstance(outcome, str):
-                    failed[name] = {"failed": outcome}
-                else:
-                    exported.setdefault(name, []).append(outcome)
+        with running_fleet(("bare", *setting.variants), setup) as fleet:
+            load_in_turn(fleet, effort.seconds, {})  # to warm up
+            for _ in range(effort.turns):
+                load_in_turn(fleet, effort.seconds, loads)
+        for name, share in fleet.exported.items():
+            exported.setdefault(name, []).append(share)
+        failed |= {name: {"failed": fault} for name, fault in fleet.faults.items()}
     for name in setting.variants:
         if VARIANTS[name].against in failed:
             failed.setdefault(name, {"failed": "what it is compared with was not measured"})
@@ -116,57 +110,15 @@ def figures(name: str, loads: Loads) -> dict[str, Any]:
     }
 
 
-def one_fleet(
-    setting: Setting, effort: Effort, folder: Path, loads: Loads
-) -> Mapping[str, float | str]:
-    """Load a fleet in turn.
-
-    Returns:
-        The share of its spans that each variant exported, or why it is not measured.
-    """
-    (folder / "digests.lua").write_text(DIGESTS)
-    script = str(folder / "digests.lua") if setting.application == "demo" else ""
-    faults: dict[str, str] = {}
-    with ExitStack() as sinks:
-        with ExitStack() as stack:
-            fleet = start_fleet(setting, folder, sinks, stack, faults)
-            warm_up: Loads = {}
-            for turn in range(effort.turns + 1):
-                load_in_turn(fleet, effort.seconds, script, loads if turn else warm_up, faults)
-            for server in fleet:
-                if fault := uncounted(server):
-                    faults.setdefault(server.variant.name, fault)
-        shares = {server.variant.name: exported_share(server) for server in fleet}
-    return shares | faults
-
-
-def start_fleet(
-    setting: Setting, folder: Path, sinks: ExitStack, stack: ExitStack, faults: dict[str, str]
-) -> list[Server]:
-    """A server of each variant that starts; the others are told among the faults."""
-    fleet = []
-    for name in ("bare", *setting.variants):
-        starting = running_server(
-            VARIANTS[name], setting.application, setting.worker_class, folder / name, sinks
-        )
-        try:
-            fleet.append(stack.enter_context(starting))
-        except RuntimeError as error:
-            faults[name] = str(error)
-    return fleet
-
-
-def load_in_turn(
-    fleet: list[Server], seconds: int, script: str, loads: Loads, faults: dict[str, str]
-) -> None:
+def load_in_turn(fleet: Fleet, seconds: int, loads: Loads) -> None:
     """One turn: each server that has no fault."""
-    for server in fleet:
+    for server in fleet.servers:
         name = server.variant.name
-        if name not in faults:
+        if name not in fleet.faults:
             try:
-                loads.setdefault(name, []).append(server.load(seconds, script))
+                loads.setdefault(name, []).append(server.load(seconds))
             except RuntimeError as error:
-                faults[name] = str(error)
+                fleet.faults[name] = str(error)
 
 
 if __name__ == "__main__":

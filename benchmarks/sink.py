@@ -1,9 +1,10 @@
-"""A collector that counts: OTLP, Datadog, Elastic and Sentry, in a process of its own.
+"""A collector that counts: OTLP, Datadog and Sentry, in a process of its own.
 
     python -m benchmarks.sink
 
 It answers at once and keeps what came; only a question for the counts takes it apart, so that it
-takes little of the processor from what is measured.
+takes little of the processor from what is measured. A span that came twice counts once. While it
+is down it closes each connection without an answer.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def decoded(body: bytes, encoding: str) -> bytes:
     return zlib.decompress(body) if encoding == "deflate" else body
 
 
-def of_otlp_traces(body: bytes) -> dict[str, int]:
-    """Spans, and the attributes on them."""
+def of_otlp_traces(body: bytes) -> tuple[set[bytes], int]:
+    """The ids of the spans, and the number of the attributes on them."""
     message = ExportTraceServiceRequest.FromString(body)
     spans = [
         span
@@ -44,37 +45,35 @@ def of_otlp_traces(body: bytes) -> dict[str, int]:
         for scope in resource.scope_spans
         for span in scope.spans
     ]
-    return {"spans": len(spans), "attributes": sum(len(span.attributes) for span in spans)}
+    return {span.span_id for span in spans}, sum(len(span.attributes) for span in spans)
 
 
-def of_otlp_metrics(body: bytes) -> dict[str, int]:
+def of_otlp_metrics(body: bytes) -> int:
     """The requests that the histogram of the WSGI instrumentation has seen."""
     message = ExportMetricsServiceRequest.FromString(body)
-    return {
-        "requests": sum(
-            point.count
-            for resource in message.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == REQUEST_METRIC
-            for point in metric.histogram.data_points
-        )
-    }
+    return sum(
+        point.count
+        for resource in message.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == REQUEST_METRIC
+        for point in metric.histogram.data_points
+    )
 
 
-def of_lines(body: bytes) -> dict[str, int]:
-    """Transactions of Elastic (a line begins with its kind) and Sentry (a header has a type)."""
-    heads = [line[:100] for line in body.splitlines()]
-    elastic = sum(head.startswith(b'{"transaction"') for head in heads)
-    sentry = sum(b'"type":"transaction"' in head and b'"length"' in head for head in heads)
-    return {"spans": elastic + sentry}
+def of_lines(body: bytes) -> int:
+    """Transactions of Sentry: a header has the type."""
+    heads = (line[:100] for line in body.splitlines())
+    return sum(b'"type":"transaction"' in head and b'"length"' in head for head in heads)
 
 
 class Received:
     """Everything that came."""
 
     def __init__(self) -> None:
+        self.down = False
         self._waiting: list[tuple[str, bytes, str]] = []
+        self._ids: set[bytes] = set()
         self._counts: Counter[str] = Counter(requests=0, spans=0, attributes=0, bytes=0)
 
     def add(self, path: str, body: bytes, headers: Any) -> None:
@@ -86,18 +85,20 @@ class Received:
             self._waiting.append((path, body, headers.get("Content-Encoding", "")))
 
     def counts(self) -> dict[str, int]:
-        """What came until now."""
+        """Return the counts of everything received so far."""
         waiting, self._waiting = self._waiting, []
         for path, body, encoding in waiting:
             self._counts["bytes"] += len(body)
             plain = decoded(body, encoding)
-            if path.endswith("/v1/metrics"):
-                requests = of_otlp_metrics(plain)["requests"]  # they are cumulative
-                self._counts["requests"] = max(requests, self._counts["requests"])
+            if path.endswith("/v1/metrics"):  # they are cumulative
+                self._counts["requests"] = max(of_otlp_metrics(plain), self._counts["requests"])
+            elif path.endswith("/v1/traces"):
+                ids, attributes = of_otlp_traces(plain)
+                self._ids |= ids
+                self._counts["attributes"] += attributes
             else:
-                traces = path.endswith("/v1/traces")
-                self._counts.update(of_otlp_traces(plain) if traces else of_lines(plain))
-        return dict(self._counts)
+                self._counts["spans"] += of_lines(plain)
+        return {**self._counts, "spans": self._counts["spans"] + len(self._ids)}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -108,12 +109,17 @@ class Handler(BaseHTTPRequestHandler):
     received = Received()
 
     def do_GET(self) -> None:
-        """The counts."""
+        """Send the counts; ``/down`` makes the sink unavailable, ``/up`` available."""
+        self.received.down = self.path == "/down" or (self.received.down and self.path != "/up")
         self._answer(json.dumps(self.received.counts()).encode())
 
     def do_POST(self) -> None:
         """Somebody's data."""
-        self.received.add(self.path, self._body(), self.headers)
+        body = self._body()
+        if self.received.down:
+            self.close_connection = True
+            return
+        self.received.add(self.path, body, self.headers)
         self._answer(b"{}" if "/v1/" not in self.path else b"")
 
     do_PUT = do_POST
@@ -132,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
         return b"".join(chunks)
 
     def _answer(self, body: bytes) -> None:
-        self.send_response(200 if self.path != "/intake/v2/events" else 202)
+        self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -149,13 +155,13 @@ class Sink:
 
     url: str
 
-    def counts(self) -> dict[str, int]:
-        """What came until now."""
-        with urllib.request.urlopen(self.url, timeout=30) as answer:
+    def counts(self, path: str = "/") -> dict[str, int]:
+        """Return the counts; the path ``/down`` makes the sink unavailable, ``/up`` available."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
             return dict(json.load(answer))
 
     def wait_for(self, spans: float, seconds: float = 15) -> dict[str, int]:
-        """What came, once there are so many spans or the time is over."""
+        """Return the counts, once there are so many spans or the time is over."""
         deadline = time.monotonic() + seconds
         while (counts := self.counts())["spans"] < spans and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -36,7 +36,7 @@ scrape_configs:
       - targets: {targets}
 """
 Self = Callable[[], dict[str, float]]
-"""What a server tells of itself: each sample summed over its labels."""
+"""The metrics of a server about itself, each summed over its labels."""
 
 
 class Store:
@@ -60,7 +60,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Collector:
-    """Where a running Collector listens: the URLs for OTLP, and what a Prometheus scrapes."""
+    """The URLs of a running Collector: for OTLP, and for a Prometheus that scrapes."""
 
     otlp_http: str
     otlp_grpc: str
@@ -172,7 +172,7 @@ def is_healthy(url: str) -> bool:
 
 
 def of_prometheus(store: Store) -> dict[str, Any]:
-    """What it holds, and what that takes."""
+    """The size of its head, and its memory."""
     told = page_of(store.url)
     series = told["prometheus_tsdb_head_series"]
     memory = told["process_resident_memory_bytes"]

@@ -1,4 +1,4 @@
-"""The same answer from Django without middleware, which django-prometheus is compared with."""
+"""A Django without middleware, which django-prometheus is compared with."""
 
 from __future__ import annotations
 

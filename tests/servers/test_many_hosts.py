@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.store.family import family
-from benchmarks import budgets, results
+from benchmarks import budgets, report, results
 from benchmarks.fleet import Host, grown
 from benchmarks.many_hosts import Effort, Fleet, counted, measure
 from benchmarks.sink import running_sink
@@ -31,7 +31,7 @@ def test_few_hosts_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([*folders, os.environ["PATH"]]))
     measured = measure(LITTLE)
     samples = measured["host"]["samples"]
-    assert samples > 1_000
+    assert samples > 500
     assert measured["collector"]["2"]["series"] >= 2 * (samples - 1)
     assert measured["direct"]["2"]["series"] >= 2 * (samples - 1)
     assert measured["direct"]["2"]["samples"] >= 2 * measured["direct"]["2"]["series"]
@@ -73,15 +73,15 @@ def test_the_page_has_the_figures_kept() -> None:
     """The tables of docs/scaling.md are those of the results, not somebody's memory of them."""
     kept = results.read(results.FOLDER)[budgets.PART]
     page = budgets.DOCUMENT.read_text(encoding="utf-8")
-    assert budgets.rewritten(page, budgets.figures_of(kept)) == page
+    assert report.rewritten(page, budgets.figures_of(kept), budgets.BEGIN) == page
 
 
 def counts_of(number: int, folder: Path) -> tuple[float, float]:
-    """What a host tells of in its first two pushes."""
+    """The requests of a host in its first two pushes."""
     host = Host(number, [REQUESTS], "http://127.0.0.1:1", folder / str(time.monotonic_ns()))
     return counted(host.collect()), counted(host.collect())
 
 
 def machine() -> dict[str, object]:
-    """What stands beside the figures."""
+    """The conditions beside the figures."""
     return {"machine": results.machine(), "quick": True}

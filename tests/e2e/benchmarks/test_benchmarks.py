@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import server
+from benchmarks import server, serving
 from benchmarks.command import failures
 from benchmarks.instructions import count
 from benchmarks.variants import VARIANTS
@@ -19,12 +19,12 @@ def test_servers_are_loaded_in_turn() -> None:
     """Throughput and processor time are ratios to the bare server; a server that cannot start is
     told and the others are measured."""
     find("wrk")
-    setting = server.Setting("gthread", "identicon", ("metrics", "elastic-0", "otel-100"))
-    with_fault = {**VARIANTS, "elastic-0": replace(VARIANTS["elastic-0"], module="nobody")}
+    setting = server.Setting("gthread", "identicon", ("metrics", "sentry-100", "otel-100"))
+    with_fault = {**VARIANTS, "sentry-100": replace(VARIANTS["sentry-100"], module="nobody")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "VARIANTS", with_fault)
+        patch.setattr(serving, "VARIANTS", with_fault)
         measured = server.measure(setting, server.Effort(fleets=1, turns=2, seconds=1))
-    assert "nobody" in measured.pop("elastic-0")["failed"]
+    assert "nobody" in measured.pop("sentry-100")["failed"]
     assert set(measured) == {"bare", "metrics", "otel-100"}
     for name in ("metrics", "otel-100"):
         assert measured[name]["throughput"]["values"] == measured[name]["cpu"]["values"] == 2
@@ -34,5 +34,5 @@ def test_servers_are_loaded_in_turn() -> None:
 def test_instructions_are_counted() -> None:
     """The layer takes more instructions than the application alone."""
     find("valgrind")
-    bare, wrapped = (count(VARIANTS[name])[0] for name in ("bare", "metrics"))
+    bare, wrapped = (count(VARIANTS[name])["per_request"] for name in ("bare", "metrics"))
     assert 0 < bare < wrapped

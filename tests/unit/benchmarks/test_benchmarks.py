@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +14,19 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
-from benchmarks import check, report, results
+from benchmarks import report, results, vegeta
 from benchmarks.command import failures
-from benchmarks.export import ATTRIBUTES, SUBJECTS, TRACES
 from benchmarks.in_process import Effort, in_child, proof, summed_up
-from benchmarks.instructions import read_callgrind, read_names
+from benchmarks.instructions import instructions_of
+from benchmarks.latency import of_recycles, of_turns
 from benchmarks.peers import Wrapped
+from benchmarks.processes import exporter_of, processor_seconds, pss_mb
+from benchmarks.serving import Server, exported_share
 from benchmarks.sink import Sink, decoded, of_lines, running_sink
-from benchmarks.targets import TARGETS, Target
+from benchmarks.targets import TARGETS, Figure, Target
 from benchmarks.variants import VARIANTS, Variant
 
 LITTLE = Effort(processes=1, rounds=1, calls=100)
@@ -35,7 +42,7 @@ class Full(Sink):
 
     received: dict[str, int]
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, path: str = "/") -> dict[str, int]:
         return self.received
 
 
@@ -49,8 +56,8 @@ def figure(median: float, around: float = 0.0) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", ["metrics", pytest.param("otel-100", marks=pytest.mark.slow)])
 def test_a_variant_is_measured_in_its_own_process(name: str) -> None:
-    """What a variant adds is above nothing, and its work was proved."""
-    figures = summed_up(in_child(VARIANTS[name], LITTLE))
+    """The added time is above nothing, and the work was proved."""
+    figures = summed_up(in_child(VARIANTS[name], LITTLE), name)
     assert figures["added_us"]["median"] > 0
     assert figures["attributes"]["median"] == (12 if name == "otel-100" else 0)
 
@@ -82,25 +89,36 @@ def test_a_variant_that_does_not_start_is_not_measured() -> None:
         in_child(Variant("nobody", "", "nobody"), LITTLE)
 
 
-@pytest.mark.filterwarnings("ignore:You should use InstrumentationScope")  # the SDK's own class
-@pytest.mark.parametrize("subject", SUBJECTS)
-def test_the_sink_counts_spans_and_their_attributes(subject: str) -> None:
-    """What any exporter sends is counted exactly."""
-    exporting, spans = SUBJECTS[subject]
+def sdk_spans(number: int) -> list[ReadableSpan]:
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer(__name__)
+    spans = [tracer.start_span("x", attributes={"a": 1, "b": "2"}) for _ in range(number)]
+    for span in spans:
+        span.end()
+    return [span for span in spans if isinstance(span, ReadableSpan)]
+
+
+def test_the_sink_counts_each_span_once() -> None:
+    """A span that came twice counts once; while the sink is down it takes nothing."""
+    spans = sdk_spans(7)
     with running_sink() as sink:
-        exporter = exporting(sink.url + TRACES, compression=Compression.Gzip)
-        exporter.export(spans(7))
-        exporter.export(spans(5))
-        exporter.shutdown()
-        counts = sink.counts()
-    assert counts["spans"] == 12
-    assert counts["attributes"] == 12 * len(ATTRIBUTES)
+        exporter = OTLPSpanExporter(f"{sink.url}/v1/traces", compression=Compression.Gzip)
+        exporter.export(spans)
+        exporter.export(spans[:5])
+        counts = sink.counts("/down")
+        late = OTLPSpanExporter(f"{sink.url}/v1/traces", timeout=0.2)
+        late.export(sdk_spans(1))
+        down = sink.counts("/up")
+        late.export(sdk_spans(1))
+        up = sink.counts()
+        for each in (exporter, late):
+            each.shutdown()
+    assert (counts["spans"], counts["attributes"]) == (7, 24)
+    assert (down["spans"], up["spans"]) == (7, 8)
 
 
 @pytest.mark.parametrize(
     ("body", "transactions"),
     [
-        pytest.param(b'{"metadata":{}}\n{"transaction":{}}\n{"span":{}}\n', 1, id="elastic"),
         pytest.param(
             b'{"event_id":"1"}\n{"type":"transaction","length":2}\n{"type":"transaction"}', 1,
             id="sentry",
@@ -109,8 +127,22 @@ def test_the_sink_counts_spans_and_their_attributes(subject: str) -> None:
     ],
 )  # fmt: skip
 def test_the_sink_counts_transactions(body: bytes, transactions: int) -> None:
-    """A transaction counts once, whoever sends it and however it is packed."""
-    assert of_lines(decoded(gzip.compress(body), "gzip")) == {"spans": transactions}
+    """A transaction counts once, however it is packed."""
+    assert of_lines(decoded(gzip.compress(body), "gzip")) == transactions
+
+
+@pytest.mark.parametrize(
+    ("arrived", "measured"),
+    [
+        pytest.param(30, 1.0, id="all"),
+        pytest.param(20, "20 spans at the sink, 30 expected", id="those of Pillow are missing"),
+    ],
+)
+def test_spans_of_probes_are_expected(arrived: int, measured: object) -> None:
+    """A sampled request of the identicon has three spans, one of them Pillow's."""
+    sink = Full("", {"spans": arrived})
+    server = Server(VARIANTS["spans-100"], "identicon", "", 0, sink, Path(), answered=10)
+    assert exported_share(server) == measured
 
 
 def test_a_summary_tells_the_middle_half() -> None:
@@ -120,63 +152,48 @@ def test_a_summary_tells_the_middle_half() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "after", "is_worse"),
+    ("figure", "told"),
     [
-        pytest.param("added_to_bare", figure(10), figure(12), True, id="adds more"),
-        pytest.param("added_to_bare", figure(10), figure(10.5), False, id="within tolerance"),
-        pytest.param("added_to_bare", figure(10, 3), figure(12, 3), False, id="within the spread"),
-        pytest.param("added_to_bare", figure(10), figure(5), False, id="adds less"),
-        pytest.param("throughput", figure(0.9), figure(0.8), True, id="serves less"),
-        pytest.param("throughput", figure(0.9), figure(0.95), False, id="serves more"),
-        pytest.param("per_request", 1000, 1100, True, id="more instructions"),
-    ],
-)
-def test_the_check_finds_what_got_worse(name: str, before: Any, after: Any, is_worse: bool) -> None:
-    """A figure is worse beyond its tolerance and spread, in the direction that counts."""
-    kept, new = ({"metrics": {name: value}, "otel-0": {name: value}} for value in (before, after))
-    found = check.worse(part(kept), part(new))
-    assert [change.figure for change in found] == ([f"metrics/{name}"] if is_worse else [])
-
-
-def test_instructions_of_two_pythons_are_not_compared() -> None:
-    """Another interpreter has other instructions."""
-    kept, new = part({"metrics": {"per_request": 1}}), part({"metrics": {"per_request": 9}}, "3.12")
-    assert check.worse(kept, new) == []
-
-
-def test_the_check_tells_what_is_missing() -> None:
-    """A variant that failed in the new run is not passed over."""
-    kept = part({"metrics": {"added_to_bare": figure(1)}})
-    assert check.missing(kept, part({"metrics": {"failed": "no"}})) == ["metrics/added_to_bare"]
-
-
-@pytest.mark.parametrize(
-    ("target", "told"),
-    [
-        pytest.param(Target("x", "p/a", 5), "| x | <= 5 | 4.0 | met |", id="met"),
-        pytest.param(Target("x", "p/a", 3, reason="why"), "**not met**: why", id="reason"),
-        pytest.param(Target("x", "p/a", 3, at_least=True), "| >= 3 | 4.0 | met |", id="at least"),
-        pytest.param(Target("x", "p/a", 0.6, over="p/b/c"), "| 0.500 | met |", id="share"),
-        pytest.param(Target("x", "p/none/at/all", 1), "| not measured |", id="not measured"),
+        pytest.param(Figure("p/a", 5), "| <= 5 | 4.0 | met |", id="met"),
+        pytest.param(Figure("p/a", 3), "| <= 3 | 4.0 | **not met**: why |", id="not met"),
+        pytest.param(Figure("p/a", 3, at_least=True), "| >= 3 | 4.0 | met |", id="at least"),
+        pytest.param(
+            Figure("p/a", 3, instead=Figure("p/b/c", 8)), "| 4.0 | met |", id="another is enough"
+        ),
+        pytest.param(Figure("p/none/at/all", 1), "| - | **not measured** |", id="not measured"),
+        pytest.param(Figure("none/a", 1), "| - | to be measured |", id="no such part yet"),
+        pytest.param(Figure("old/a", 5), "| - | to be measured |", id="of an older version"),
     ],
 )
 def test_a_target_stands_beside_its_figure(
-    target: Target, told: str, monkeypatch: pytest.MonkeyPatch
+    figure: Figure, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Met, not met with the reason, or not measured."""
-    monkeypatch.setattr(report, "TARGETS", (target,))
-    assert told in report.of_targets({"p": part({"a": figure(4), "b": {"c": 8}})})
+    monkeypatch.setattr(report, "TARGETS", (Target("x", "7", (figure,), reason="why"),))
+    measured = part({"a": {"median": 4}, "b": {"c": 8}})
+    kept = {"p": measured, "old": measured | {"old": "Of an older version."}}
+    assert told in report.of_targets(kept)
 
 
-def test_the_tables_are_those_of_the_results_kept() -> None:
-    """The page in the repository shows what the JSON in the repository says."""
+def test_the_pages_are_those_of_the_results_kept() -> None:
+    """Tables and picture in the repository show what the JSON in the repository says."""
     kept = results.read(results.FOLDER)
-    page = report.DOCUMENT.read_text(encoding="utf-8")
-    assert report.rewritten(page, report.figures_of(kept)) == page
+    for path, text in report.files(kept, report.DOCS).items():
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_picture_has_a_bar_of_each_variant() -> None:
+    """A bar is as long as its share; a variant that is not measured has none."""
+    kept = {"server": part({"sync-trivial": {"metrics": {"throughput": {"median": 0.5}}}})}
+    drawn = report.picture(kept)
+    bars = [line for line in drawn.splitlines() if line.startswith(f'<rect x="{report.LABELS}"')]
+    widths = [float(line.partition('width="')[2].partition('"')[0]) for line in bars]
+    assert len(widths) == 2
+    assert widths[0] == 2 * widths[1]
 
 
 def test_a_part_is_kept_with_its_machine(tmp_path: Path) -> None:
-    """What is written is read again."""
+    """A written part is read again."""
     results.write("p", {"a": figure(1)}, tmp_path, quick=True)
     kept = results.read(tmp_path)["p"]
     assert (kept["results"], kept["quick"]) == ({"a": figure(1)}, True)
@@ -188,24 +205,79 @@ def test_failures_are_found_at_any_depth() -> None:
     assert failures({"a": {"b": {"failed": "x"}}, "c": figure(1)}) == ["a/b: x"]
 
 
-def test_the_functions_of_a_callgrind_file(tmp_path: Path) -> None:
-    """Instructions and calls are summed over callers; only functions of ours have a name."""
-    text = "\n".join(
-        [
-            "fn=(1) main", "10 5", "cfn=(2) 0x00000000000000a0", "calls=2 0x0", "10 300",
-            "fn=(3) loop'2", "cfn=(2)", "calls=1 0x0", "11 100", "totals: 405",
-        ]
-    )  # fmt: skip
-    names = tmp_path / "perf.map"
-    names.write_text(
-        "a0 b py::Layer.begin:/x/avatar_telemetry/wsgi/middleware.py\nb0 b py::f:/x/other.py\n"
-    )
-    total, instructions, calls = read_callgrind(text)
-    assert (total, instructions[0xA0], calls[0xA0]) == (405, 400, 3)
-    assert read_names(names) == {0xA0: "middleware.Layer.begin"}
+def test_the_sum_of_a_callgrind_file() -> None:
+    """A file without a sum is no measurement."""
+    assert instructions_of("fn=(1) main\n10 5\ntotals: 405\n") == 405
+    with pytest.raises(RuntimeError):
+        instructions_of("fn=(1) main\n")
+
+
+def test_latencies_are_compared_in_the_same_turn() -> None:
+    """The ratio of a turn is against the bare server of that turn."""
+    turns = [
+        {
+            name: {"saturation": 1.0} | dict.fromkeys(
+                ("own_p90", "own_p99", "same_p90", "same_p99"), seconds * factor
+            )
+            for name, factor in (("bare", 1), ("spans-100", 2))
+        }
+        for seconds in (0.001, 0.1)
+    ]  # fmt: skip
+    assert of_turns(turns)["spans-100"]["own_p90"] == figure(2.0) | {"values": 2}
+
+
+def test_waits_at_a_recycle() -> None:
+    """The longest wait is a share of the bare server's, and so many milliseconds more."""
+    turn = {name: {"longest": 0.02} for name in ("bare", "metrics")}
+    told = of_recycles([turn | {"spans-100": {"longest": 0.03}}])["spans-100"]
+    assert (told["longest"]["median"], told["longest_added_ms"]["median"]) == (1.5, 10.0)
+
+
+def test_a_program_is_built_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Go the run ends with a message; a program that was built is used as it is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="cannot be built"):
+        vegeta.program()
+    built = tmp_path / "avatar-telemetry-benchmarks" / f"vegeta-{vegeta.VERSION}" / "vegeta"
+    built.parent.mkdir(parents=True)
+    built.touch()
+    assert vegeta.program() == built
+
+
+def test_too_many_failed_requests_are_no_measurement() -> None:
+    """The report of a load whose requests failed raises."""
+    for success, raised in ((1.0, nullcontext()), (0.9, pytest.raises(RuntimeError))):
+        times = {"90th": 1e6, "99th": 2e6, "max": 3e6}
+        told = {"success": success, "status_codes": {"200": 9}, "errors": [], "latencies": times}
+        load = subprocess.Popen(["echo", json.dumps(told)], stdout=subprocess.PIPE, text=True)
+        with raised:
+            assert vegeta.finish(load) == vegeta.Latencies(0.001, 0.002, 0.003, 9)
+
+
+def test_an_exporter_is_found_by_its_folder(tmp_path: Path) -> None:
+    """A process whose command line has the word and the folder is the exporter of that folder."""
+    code = "import time; time.sleep(60)"
+    command = [sys.executable, "-c", code, "exporter", str(tmp_path)]
+    process = subprocess.Popen(command)
+    try:
+        deadline = time.monotonic() + 20
+        while exporter_of(tmp_path) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert exporter_of(tmp_path) == process.pid
+        assert exporter_of(tmp_path / "other") is None
+        assert pss_mb(process.pid) > 0
+        assert processor_seconds(process.pid) > 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_every_target_names_a_part_that_is_measured() -> None:
     """A target cannot point to nowhere."""
     parts = {part for part, _, _ in report.SECTIONS}
-    assert {target.figure.partition("/")[0] for target in TARGETS} <= parts
+    named = {figure.path.partition("/")[0] for target in TARGETS for figure in target.figures}
+    assert named <= parts
+    assert all(target.reason for target in TARGETS)
