@@ -86,7 +86,8 @@ SETTINGS: Mapping[str, Setting] = {
     "app": Setting(
         OWN_PREFIX + "APP", parsing.application, DEFAULT_APP,
         "module:NAME or module:factory()",
-        "Application that the repository's wsgi.py wraps.",
+        "Application that avatar_telemetry.wsgi_app (without a default) and the repository's wsgi.py"
+        " wrap.",
     ),
     "profile": Setting(
         OWN_PREFIX + "PROFILE", parsing.reference, DEFAULT_PROFILE, _MODULE_NAME,
