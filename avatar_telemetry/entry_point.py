@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from avatar_telemetry._instrument import instrument
 from avatar_telemetry.config import parsing
@@ -43,14 +43,11 @@ def wrap_app(reference: str) -> WSGIApplication:
     is_demo = (reference, profile) == (DEFAULT_APP, DEFAULT_PROFILE)
     try:
         _check(reference)
-        return instrument(load_app(reference), profile=DEMO_PROFILE if is_demo else None)
+        return instrument(_import(reference), profile=DEMO_PROFILE if is_demo else None)
     except SettingsError as error:
         _end(str(error))
-    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
-        named = reference.partition("(")[0].replace(":", ".").split(".")
-        missing = getattr(error, "name", None) in named
-        fault = str(error) if missing else f"{type(error).__name__}: {error}"
-        _end(f"avatar_telemetry: {app_fault(reference, fault)}", None if missing else error)
+    except TypeError as error:  # of instrument(): no WSGI application
+        _end(f"avatar_telemetry: {app_fault(reference, str(error))}")
 
 
 def _check(reference: str) -> None:
@@ -67,6 +64,18 @@ def _check(reference: str) -> None:
         parsing.application(reference)
     except ValueError:
         raise SettingsError(app_fault(reference, ALLOWED)) from None
+
+
+def _import(reference: str) -> Any:
+    """Import the application; where that raises, end the process with the application's traceback,
+    or without one where the named module or attribute is what is missing."""
+    try:
+        return load_app(reference)
+    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
+        named = reference.partition("(")[0].replace(":", ".").split(".")
+        missing = getattr(error, "name", None) in named
+        fault = str(error) if missing else f"{type(error).__name__}: {error}"
+        _end(f"avatar_telemetry: {app_fault(reference, fault)}", None if missing else error)
 
 
 def _end(message: str, error: BaseException | None = None) -> NoReturn:
