@@ -86,8 +86,8 @@ SETTINGS: Mapping[str, Setting] = {
     "app": Setting(
         OWN_PREFIX + "APP", parsing.application, DEFAULT_APP,
         "module:NAME or module:factory()",
-        "Application that the repository's wsgi.py wraps, and avatar_telemetry.wsgi_app, which has no"
-        " default.",
+        "Application that the repository's wsgi.py wraps, and avatar_telemetry.wsgi_app,"
+        " which has no default.",
     ),
     "profile": Setting(
         OWN_PREFIX + "PROFILE", parsing.reference, DEFAULT_PROFILE, _MODULE_NAME,
