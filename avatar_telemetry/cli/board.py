@@ -1,4 +1,4 @@
-"""How ``top`` looks. Imports rich, which is an extra."""
+"""The layout of ``top``."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import click
@@ -38,7 +37,7 @@ PATH = SETTINGS["metrics_path"]
 def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> None:
     """Watch the server at URL: rates, percentiles, cache, the slowest routes, workers.
 
-    Ctrl-C ends it. Needs the extra: pip install 'avatar-telemetry[cli]' (--once --json does not).
+    Ctrl-C ends it.
 
     \b
     Examples:
@@ -46,13 +45,11 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
       avatar-telemetry top https://avatars.example.org --token "$TOKEN" --interval 5
       avatar-telemetry top --once --json | jq .requests
     """
-    if not (once and as_json) and find_spec("rich") is None:
-        raise click.UsageError("top needs rich: pip install 'avatar-telemetry[cli]'")
     watched = Watched(url, token)
     if once and as_json:
         say_json(asdict(watched.first()))
         return
-    from avatar_telemetry.cli import board  # rich is an extra
+    from avatar_telemetry.cli import board  # no other command pays for the import of rich
 
     console = board.make_console(colours())
     if once:

@@ -124,7 +124,8 @@ class Settings:
     )
     app: str = _setting(
         OWN_PREFIX + "APP", parsing.application, DEFAULT_APP, "module:NAME or module:factory()",
-        "Application that the repository's wsgi.py wraps."
+        "Application that the repository's wsgi.py wraps, and avatar_telemetry.wsgi_app, which has"
+        " no default."
     )
     profile: str = _setting(
         OWN_PREFIX + "PROFILE", parsing.reference, DEFAULT_PROFILE, _MODULE_NAME,

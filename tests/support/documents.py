@@ -52,7 +52,7 @@ class Block:
 @cache
 def pages() -> list[Path]:
     """All of them."""
-    return sorted([*DOCS.rglob("*.md"), REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"])
+    return sorted([*DOCS.rglob("*.md"), *REPOSITORY.glob("*.md")])
 
 
 def blocks(path: Path) -> Iterator[Block]:

@@ -1019,6 +1019,10 @@ PROCESS = (
         "for base in worker_class.__mro__)", "for base in (worker_class,))",
     ),
     Fault(
+        "entry-point-no-traceback", "entry_point.py", "why the application's import failed is hidden",
+        "None if missing else error)", "None)",
+    ),
+    Fault(
         "startup-exit-is-good", "startup.py", "a profile that ends the process counts as usable",
         "IS_GOOD = 42", "IS_GOOD = 0",
     ),

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gunicorn.config import Config
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
@@ -110,6 +111,18 @@ def test_a_start_that_is_refused_ends_the_master() -> None:
         return str(ended.value), removed, ended.value.__cause__ is None
 
     assert in_child(work) == [str(SettingsError("X=1: no")), ["pidfile"], True]
+
+
+def test_the_module_is_a_configuration_of_gunicorn() -> None:
+    """Of its names (``-c python:avatar_telemetry.gunicorn``) only the hooks are settings."""
+
+    def work() -> Any:
+        import avatar_telemetry.gunicorn as module
+
+        return sorted(set(vars(module)) & set(Config().settings)), module.__all__
+
+    settings, hooks = in_child(work)
+    assert settings == hooks
 
 
 class GreenWorker(SyncWorker):

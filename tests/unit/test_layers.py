@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import avatar_telemetry
+from avatar_telemetry.cli import REQUIRED
 
 PACKAGE = Path(avatar_telemetry.__file__).parent
 LAYERS = (
@@ -104,6 +105,7 @@ LAYERS = (
     },
     {
         "_instrument",
+        "entry_point",
         "gunicorn",
         "log_records/pipeline",
         "recording",
@@ -111,6 +113,7 @@ LAYERS = (
         "runtime",
         "startup",
         "testing",
+        "wsgi_app",
     },
     {
         "__init__",
@@ -226,3 +229,22 @@ def test_locks_are_named_where_they_are_made() -> None:
         if "Lock" in {alias.name for alias in node.names}
     ]
     assert not by_name
+
+
+def test_only_the_command_imports_its_extra() -> None:
+    """The packages of the extra ``cli`` are imported below ``cli`` alone."""
+    extra = set(REQUIRED)
+    importers = {
+        module
+        for module in MODULES
+        for node in nodes_of(module)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [each.name for each in node.names]
+        )
+        if name.partition(".")[0] in extra
+    }
+    assert importers
+    assert {module for module in importers if not module.startswith("cli/")} == set()

@@ -1,0 +1,98 @@
+"""The WSGI entry point of an application that is named instead of imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from avatar_telemetry._instrument import instrument
+from avatar_telemetry.config import parsing
+from avatar_telemetry.config.settings import DEFAULT_APP, DEFAULT_PROFILE
+from avatar_telemetry.errors import SettingsError
+from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
+from avatar_telemetry.runtime import RUNTIME
+from avatar_telemetry.startup import app_fault, check_demo, load_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# gunicorn ends at once where a worker exits with this, instead of starting it again and again.
+BOOT_ERROR = 3
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+MAX_WAIT = 1.0
+"""Seconds; a signal that came during the import is not waited for longer."""
+ALLOWED = "allowed is module:NAME or module:factory()"
+
+
+def wrap_app(reference: str) -> WSGIApplication:
+    """Import an application and wrap it.
+
+    Not all settings are checked: gunicorn's master does that, and keeps those of its start where a
+    reload brings bad ones. An application that cannot be imported ends the server, as everywhere.
+
+    Args:
+        reference: ``module:NAME`` or ``module:factory()`` with literal arguments.
+
+    Raises:
+        SystemExit: the application cannot be served; the reason is on the standard error.
+    """
+    profile = os.environ.get("AVATAR_TELEMETRY_PROFILE") or DEFAULT_PROFILE
+    is_demo = (reference, profile) == (DEFAULT_APP, DEFAULT_PROFILE)
+    try:
+        _check(reference)
+        return instrument(_import(reference), profile=DEMO_PROFILE if is_demo else None)
+    except SettingsError as error:
+        _end(str(error))
+    except TypeError as error:  # of instrument(): no WSGI application
+        _end(f"avatar_telemetry: {app_fault(reference, str(error))}")
+
+
+def _check(reference: str) -> None:
+    """Check the form of the reference, and the variables of the demo where it is named.
+
+    Raises:
+        SettingsError: the application cannot be served.
+    """
+    if not reference:
+        raise SettingsError(f"AVATAR_TELEMETRY_APP is not set: {ALLOWED} of a WSGI application")
+    if reference == DEFAULT_APP:
+        check_demo(os.environ)
+    try:
+        parsing.application(reference)
+    except ValueError:
+        raise SettingsError(app_fault(reference, ALLOWED)) from None
+
+
+def _import(reference: str) -> Any:
+    """Import the application; where that raises, end the process with the application's traceback,
+    or without one where the named module or attribute is what is missing."""
+    try:
+        return load_app(reference)
+    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
+        named = reference.partition("(")[0].replace(":", ".").split(".")
+        missing = getattr(error, "name", None) in named
+        fault = str(error) if missing else f"{type(error).__name__}: {error}"
+        _end(f"avatar_telemetry: {app_fault(reference, fault)}", None if missing else error)
+
+
+def _end(message: str, error: BaseException | None = None) -> NoReturn:
+    """End this process.
+
+    The first of a server's workers reports why. The others wait to be ended: gunicorn's master logs
+    a traceback of its own where a second one fails.
+
+    Args:
+        message: for the operator.
+        error: one of the application's own, printed with its traceback.
+    """
+    if not RUNTIME.is_first("boot-failure"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        signal.sigtimedwait(ENDING, MAX_WAIT)
+        raise SystemExit(0)
+    if error is not None:
+        traceback.print_exception(error)
+    print(message, file=sys.stderr)
+    raise SystemExit(BOOT_ERROR)

@@ -1,0 +1,13 @@
+"""The application that ``AVATAR_TELEMETRY_APP`` names, wrapped, for a server without any own file.
+
+    AVATAR_TELEMETRY_APP=ivatar.wsgi:application \\
+        gunicorn -c python:avatar_telemetry.gunicorn avatar_telemetry.wsgi_app:application
+"""
+
+import os
+
+from avatar_telemetry.entry_point import wrap_app
+
+__all__ = ["application"]
+
+application = wrap_app(os.environ.get("AVATAR_TELEMETRY_APP", ""))
