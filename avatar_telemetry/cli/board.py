@@ -1,4 +1,4 @@
-"""How ``top`` looks. Imports rich, which is an extra."""
+"""The display of ``top``. Imports rich, which is an extra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from avatar_telemetry.cli.rates import Look, Percentiles
+from avatar_telemetry.cli.rates import Look
 from avatar_telemetry.cli.web import WebError
 
 if TYPE_CHECKING:
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 
 MAX_ROUTES = 12
 WIDTH_WITHOUT_TERMINAL = 110
-BAD_ERRORS = 0.01
-"""Share of answers of 5xx that is shown in red."""
+MAX_ERRORS = 0.01
+"""Ratio of requests with a 5xx status above which it is red."""
+SINCE_START = "since the start of the server"
 
 
-def make_console(coloured: bool) -> Console:
-    """A console for the standard output."""
-    console = Console(no_color=not coloured, highlight=False)
+def make_console() -> Console:
+    """Return a console for the standard output; rich observes NO_COLOR and TERM."""
+    console = Console(highlight=False)
     return (
-        console
-        if console.is_terminal
-        else Console(no_color=True, highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+        console if console.is_terminal else Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
     )
 
 
@@ -36,15 +35,15 @@ def watch(console: Console, url: str, watched: Watched, interval: float) -> None
     """Show the server until Ctrl-C.
 
     Args:
-        console: to draw on.
+        console: the terminal.
         url: for the title.
         watched: the server.
-        interval: seconds between two looks.
+        interval: seconds between two requests.
 
     Raises:
-        WebError: the first look failed. Later ones are shown as they fail.
+        WebError: the first request failed. Later failures are shown.
     """
-    picture = draw(url, watched.first(), "since the start of the server")
+    picture = draw(url, watched.first(), SINCE_START)
     with Live(picture, console=console, auto_refresh=False, screen=console.is_terminal) as live:
         try:
             while True:
@@ -59,57 +58,46 @@ def watch(console: Console, url: str, watched: Watched, interval: float) -> None
             return
 
 
-def draw(url: str, seen: Look, when: str) -> Group:
-    """The whole picture.
+def draw(url: str, seen: Look, interval: str) -> Group:
+    """Return the whole display.
 
     Args:
         url: of the server.
-        seen: what is shown.
-        when: of what time it is.
+        seen: the values.
+        interval: their interval, in words.
     """
-    return Group(_title(url, when), _numbers(seen), _routes(seen), _workers(seen))
-
-
-def _title(url: str, when: str) -> Text:
-    return Text.assemble((url, "bold"), f"  {when}")
+    title = Text.assemble((url, "bold"), f"  {interval}")
+    return Group(title, _numbers(seen), _routes(seen), _workers(seen))
 
 
 def _numbers(seen: Look) -> Table:
-    table = Table.grid(padding=(0, 3))
     p50, p95, p99 = map(_milliseconds, seen.percentiles)
     cache = "-" if seen.cache is None else f"{seen.cache:.0%}"
-    errors = Text(f"errors {seen.errors:.1%}", style="red" if seen.errors > BAD_ERRORS else "")
-    table.add_row(f"{seen.requests:.1f} req/s", errors, f"p50 {p50}", f"p95 {p95}", f"p99 {p99}")
-    table.add_row(
-        f"{seen.avatars:.1f} avatars/s", f"cache {cache}", f"made {seen.made:.1f}/s",
-        f"outside {seen.outside:.1f}/s", f"uploads {seen.uploads:.1f}/s",
-    )  # fmt: skip
     spans = " ".join(f"{result} {rate:.1f}/s" for result, rate in seen.spans.items() if rate)
-    table.add_row(
-        f"{seen.in_progress:.0f} in progress", f"{seen.busy:.0f} busy, {seen.idle:.0f} idle",
-        f"backlog {seen.backlog:.0f}", f"log-ins {seen.attempts:.1f}/s", f"cpu {seen.cpu:.2f}",
-    )  # fmt: skip
-    table.add_row(f"spans {spans or '-'}")
+    table = Table.grid(padding=(0, 3))
+    for row in (
+        (f"{seen.requests:.1f} req/s", Text.assemble("errors ", _ratio(seen.errors)), f"p50 {p50}",
+         f"p95 {p95}", f"p99 {p99}"),
+        (f"{seen.avatars:.1f} avatars/s", f"cache {cache}", f"made {seen.made:.1f}/s",
+         f"outside {seen.outside:.1f}/s", f"uploads {seen.uploads:.1f}/s"),
+        (f"{seen.in_progress:.0f} in progress", f"{seen.busy:.0f} busy, {seen.idle:.0f} idle",
+         f"backlog {seen.backlog:.0f}", f"logins {seen.attempts:.1f}/s", f"cpu {seen.cpu:.2f}"),
+        (f"spans {spans or '-'}",),
+    ):  # fmt: skip
+        table.add_row(*row)
     return table
 
 
 def _routes(seen: Look) -> Table:
-    table = Table("slowest routes", box=None, pad_edge=False, padding=(0, 2), header_style="bold")
-    for name in ("req/s", "errors", "p50", "p95", "p99"):
-        table.add_column(name, justify="right")
+    table = _table("slowest routes", "req/s", "errors", "p50", "p95", "p99")
     for route in seen.routes[:MAX_ROUTES]:
-        style = "red" if route.errors > BAD_ERRORS else ""
-        table.add_row(
-            Text(route.path), f"{route.rate:.1f}", Text(f"{route.errors:.1%}", style=style),
-            *_cells(route.percentiles),
-        )  # fmt: skip
+        table.add_row(Text(route.path), f"{route.rate:.1f}", _ratio(route.errors),
+                      *map(_milliseconds, route.percentiles))  # fmt: skip
     return table
 
 
 def _workers(seen: Look) -> Table:
-    table = Table("worker", box=None, pad_edge=False, padding=(0, 2), header_style="bold")
-    for name in ("memory", "files", "threads", "up"):
-        table.add_column(name, justify="right")
+    table = _table("worker", "memory", "files", "threads", "up")
     for worker in seen.workers:
         table.add_row(
             worker.name, f"{worker.resident / (1 << 20):.0f} MiB", f"{worker.files:.0f}",
@@ -118,8 +106,15 @@ def _workers(seen: Look) -> Table:
     return table
 
 
-def _cells(percentiles: Percentiles) -> list[str]:
-    return [_milliseconds(each) for each in percentiles]
+def _table(first: str, *others: str) -> Table:
+    table = Table(first, box=None, pad_edge=False, padding=(0, 2), header_style="bold")
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _ratio(errors: float) -> Text:
+    return Text(f"{errors:.1%}", style="red" if errors > MAX_ERRORS else "")
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -1,6 +1,6 @@
-"""What two metrics pages say of the time between them: rates, percentiles, workers.
+"""Rates, percentiles and workers, from two metrics pages and the time between them.
 
-look(now.minus(before), now, seconds).requests  # a second
+look(now.minus(before), now, seconds).requests  # per second
 """
 
 from __future__ import annotations
@@ -11,24 +11,18 @@ from dataclasses import dataclass
 
 from avatar_telemetry.cli.samples import Samples
 
-DURATION = "ivatar_request_duration_seconds"
 QUANTILES = (0.5, 0.95, 0.99)
 INFINITE = float("inf")
+REQUESTS = "ivatar_requests_total"
+SPANS = "avatar_telemetry_spans_total"
 
 Percentiles = tuple[float | None, ...]
-"""Seconds, of each of :data:`QUANTILES`; ``None`` where nothing was measured."""
+"""Seconds for each of :data:`QUANTILES`; ``None`` where nothing was measured."""
 
 
 @dataclass(frozen=True)
 class RouteLook:
-    """One route.
-
-    Args:
-        path: its template.
-        rate: requests a second.
-        errors: share that ended with a 5xx.
-        percentiles: of the duration.
-    """
+    """One route: template, requests per second, ratio of 5xx, percentiles of the duration."""
 
     path: str
     rate: float
@@ -38,15 +32,7 @@ class RouteLook:
 
 @dataclass(frozen=True)
 class WorkerLook:
-    """One process.
-
-    Args:
-        name: slot, or ``master``.
-        resident: bytes of memory.
-        files: open descriptors.
-        threads: how many.
-        started: seconds since the epoch.
-    """
+    """One process: slot or ``master``, bytes of memory, open descriptors, threads, start (Unix)."""
 
     name: str
     resident: float
@@ -57,27 +43,21 @@ class WorkerLook:
 
 @dataclass(frozen=True)
 class Look:
-    """The server as it was for some time.
+    """The server in an interval.
 
     Args:
-        seconds: how long.
-        requests: a second.
-        errors: share that ended with a 5xx.
+        seconds: length of the interval.
+        requests, avatars, made, outside, uploads, attempts: per second: requests, those for an
+            avatar, avatars made, calls of outside services, uploads, authentication attempts.
+        errors: ratio of requests with a 5xx status.
         percentiles: of the duration of all requests.
-        in_progress: requests now.
-        avatars: requests for one, a second.
-        made: avatars made, a second.
-        cache: share of look-ups that hit, ``None`` where there was none.
-        outside: calls of outside services a second.
-        uploads: a second.
-        attempts: log-ins and the like, a second.
-        spans: a second, by result.
+        in_progress, busy, idle, backlog: now: requests, workers with one, workers without,
+            waiting connections.
+        cache: ratio of lookups that hit, ``None`` where there was none.
+        spans: per second, by result.
         cpu: processors in use.
-        busy: workers with a request in progress.
-        idle: workers without.
-        backlog: connections that wait.
-        routes: the slowest first, by p95.
-        workers: in the order of their names.
+        routes: by p95, the slowest first.
+        workers: by name.
     """
 
     seconds: float
@@ -101,61 +81,62 @@ class Look:
 
 
 def look(added: Samples, now: Samples, seconds: float) -> Look:
-    """Put together what was counted in some time.
+    """Derive the rates of an interval.
 
     Args:
-        added: what the counters have gained.
-        now: the page at its end.
-        seconds: how long it was.
+        added: the increase of the counters.
+        now: the page at the end.
+        seconds: length of the interval.
     """
 
     def rate(name: str, **labels: str) -> float:
         return added.total(name, **labels) / seconds
 
-    spans = "avatar_telemetry_spans_total"
+    routes = [
+        RouteLook(path, rate(REQUESTS, path=path), _errors(added, path=path),
+                  percentiles(added, path=path))
+        for path in added.values(REQUESTS, "path")
+        if added.total(REQUESTS, path=path)
+    ]  # fmt: skip
+    hits = added.total("ivatar_avatar_cache_hits_total")
+    lookups = hits + added.total("ivatar_avatar_cache_misses_total")
     return Look(
-        seconds, rate("ivatar_requests_total"), _errors(added), percentiles(added),
+        seconds, rate(REQUESTS), _errors(added), percentiles(added),
         now.total("ivatar_requests_in_progress"), rate("ivatar_avatar_requests_total"),
-        rate("ivatar_avatars_generated_total"), _cache(added),
+        rate("ivatar_avatars_generated_total"), hits / lookups if lookups else None,
         rate("ivatar_external_avatar_requests_total"), rate("ivatar_file_uploads_total"),
         rate("ivatar_auth_attempts_total"),
-        {result: rate(spans, result=result) for result in now.values(spans, "result")},
+        {result: rate(SPANS, result=result) for result in now.values(SPANS, "result")},
         rate("process_cpu_seconds_total"), now.total("gunicorn_workers", state="busy"),
         now.total("gunicorn_workers", state="idle"), now.total("gunicorn_backlog"),
-        _routes(added, seconds), _workers(now),
+        sorted(routes, key=lambda route: route.percentiles[1] or 0.0, reverse=True), _workers(now),
     )  # fmt: skip
 
 
 def age(now: Samples, clock: float) -> float:
-    """Seconds since the start of the server, as its page tells it; at least one.
-
-    Args:
-        now: its page.
-        clock: seconds since the epoch.
-    """
+    """Return the seconds since the start of the oldest process, at a Unix time; at least 1."""
     started = [value for _, value in now.series("process_start_time_seconds")]
     return max(clock - min(started, default=clock), 1.0)
 
 
 def percentiles(added: Samples, **labels: str) -> Percentiles:
-    """Percentiles of the duration of the requests that bear these labels."""
+    """Return the percentiles of the duration of the requests with these labels."""
     buckets: defaultdict[float, float] = defaultdict(float)
-    wanted = labels.items()
-    for have, value in added.series(f"{DURATION}_bucket"):
-        if wanted <= have.items():
+    for have, value in added.series("ivatar_request_duration_seconds_bucket"):
+        if labels.items() <= have.items():
             buckets[float(have["le"])] += value
     return tuple(quantile(share, dict(buckets)) for share in QUANTILES)
 
 
 def quantile(share: float, buckets: dict[float, float]) -> float | None:
-    """A quantile of a histogram, as Prometheus' ``histogram_quantile`` has it.
+    """Return a quantile of a histogram, as Prometheus' ``histogram_quantile`` defines it.
 
     Args:
         share: from 0 to 1.
-        buckets: upper bound -> how many were not above it.
+        buckets: upper bound -> number of values at most that large.
 
     Returns:
-        ``None`` where nothing was counted; the highest bound where it lies beyond that.
+        ``None`` where nothing was counted; the highest finite bound for a quantile above it.
     """
     bounds = sorted(buckets)
     counts = [buckets[bound] for bound in bounds]
@@ -165,50 +146,20 @@ def quantile(share: float, buckets: dict[float, float]) -> float | None:
     place = bisect_left(counts, rank)
     if place >= len(bounds) - 1:
         return bounds[-2]
-    lower = bounds[place - 1] if place else 0.0
-    below = counts[place - 1] if place else 0.0
+    lower, below = (bounds[place - 1], counts[place - 1]) if place else (0.0, 0.0)
     inside = counts[place] - below
     return lower + (bounds[place] - lower) * ((rank - below) / inside if inside else 0.0)
 
 
 def _errors(added: Samples, **labels: str) -> float:
-    total = added.total("ivatar_requests_total", **labels)
-    failed = sum(
-        added.total("ivatar_requests_total", status_code=code, **labels)
-        for code in added.values("ivatar_requests_total", "status_code")
-        if code[:1] == "5"
-    )
-    return failed / total if total else 0.0
-
-
-def _cache(added: Samples) -> float | None:
-    hits = added.total("ivatar_avatar_cache_hits_total")
-    total = hits + added.total("ivatar_avatar_cache_misses_total")
-    return hits / total if total else None
-
-
-def _routes(added: Samples, seconds: float) -> list[RouteLook]:
-    routes = [
-        RouteLook(
-            path, added.total("ivatar_requests_total", path=path) / seconds,
-            _errors(added, path=path), percentiles(added, path=path),
-        )
-        for path in added.values("ivatar_requests_total", "path")
-        if added.total("ivatar_requests_total", path=path)
-    ]  # fmt: skip
-    return sorted(routes, key=lambda route: route.percentiles[1] or 0.0, reverse=True)
+    total = added.total(REQUESTS, **labels)
+    return added.errors(**labels) / total if total else 0.0
 
 
 def _workers(now: Samples) -> list[WorkerLook]:
-    names = now.values("process_resident_memory_bytes", "worker")
+    metrics = ("process_resident_memory_bytes", "process_open_fds", "process_threads",
+               "process_start_time_seconds")  # fmt: skip
+    names = sorted(now.values(metrics[0], "worker"), key=lambda name: (len(name), name))
     return [
-        WorkerLook(
-            name,
-            *(
-                now.total(metric, worker=name)
-                for metric in ("process_resident_memory_bytes", "process_open_fds",
-                               "process_threads", "process_start_time_seconds")
-            ),
-        )
-        for name in sorted(names, key=lambda name: (not name.isdigit(), name.zfill(6)))
-    ]  # fmt: skip
+        WorkerLook(name, *(now.total(metric, worker=name) for metric in metrics)) for name in names
+    ]

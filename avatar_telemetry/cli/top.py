@@ -10,33 +10,28 @@ from urllib.parse import urlsplit
 
 import click
 
-from avatar_telemetry.cli.output import colours, say_json
+from avatar_telemetry.cli.output import say_json
 from avatar_telemetry.cli.rates import Look, age, look
-from avatar_telemetry.cli.samples import EMPTY, Samples, read_samples
+from avatar_telemetry.cli.samples import EMPTY, Samples, read_own_samples
 from avatar_telemetry.cli.web import Site, WebError
 from avatar_telemetry.config.settings_table import SETTINGS
 
 PATH = SETTINGS["metrics_path"]
+token_option = click.option(
+    "--token", default="", envvar="AVATAR_TELEMETRY_METRICS_TOKEN",
+    help="Bearer token of its metrics; by default AVATAR_TELEMETRY_METRICS_TOKEN.",
+)  # fmt: skip
 
 
 @click.command("top")
 @click.argument("url", default="http://127.0.0.1:8000")
-@click.option(
-    "--token", default="", envvar="AVATAR_TELEMETRY_METRICS_TOKEN",
-    help="Bearer token of its metrics; else AVATAR_TELEMETRY_METRICS_TOKEN.",
-)  # fmt: skip
-@click.option(
-    "--interval",
-    "-i",
-    default=2.0,
-    type=click.FloatRange(0.1, 60),
-    show_default=True,
-    help="Seconds between two looks.",
-)
-@click.option("--once", is_flag=True, help="Print the averages since the server's start, and end.")
-@click.option("--json", "as_json", is_flag=True, help="With --once, for programs.")
+@token_option
+@click.option("--interval", "-i", default=2.0, type=click.FloatRange(0.1, 60), show_default=True,
+              help="Seconds between two requests.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Print the averages since the server's start.")
+@click.option("--json", "as_json", is_flag=True, help="With --once: print JSON.")
 def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> None:
-    """Watch the server at URL: rates, percentiles, cache, the slowest routes, workers.
+    """Show the server at URL: rates, percentiles, cache, the slowest routes, workers.
 
     Ctrl-C ends it. Needs the extra: pip install 'avatar-telemetry[cli]' (--once --json does not).
 
@@ -54,22 +49,22 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
         return
     from avatar_telemetry.cli import board  # rich is an extra
 
-    console = board.make_console(colours())
+    console = board.make_console()
     if once:
-        console.print(board.draw(url, watched.first(), "since the start of the server"))
+        console.print(board.draw(url, watched.first(), board.SINCE_START))
         return
     board.watch(console, url, watched, interval)
 
 
 class Watched:
-    """A server whose page is read again and again.
+    """A server whose metrics page is read repeatedly.
 
     Args:
         url: of the server, or of its page.
-        token: that opens it, or an empty text.
+        token: of its metrics, or an empty text.
 
     Raises:
-        WebError: it is no URL.
+        WebError: the URL cannot be used.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -82,13 +77,13 @@ class Watched:
         self._last: tuple[float, Samples] | None = None
 
     def first(self) -> Look:
-        """The server since its start."""
+        """Return the averages since the start of the server."""
         page = self._read()
         self._last = time.monotonic(), page
         return look(page.minus(EMPTY), page, age(page, time.time()))
 
     def next(self) -> Look:
-        """The server since the last look."""
+        """Return the averages since the last call."""
         if self._last is None:
             return self.first()
         page, now = self._read(), time.monotonic()
@@ -100,13 +95,13 @@ class Watched:
         """Read the page.
 
         Raises:
-            WebError: there is none.
+            WebError: the response is not the metrics page.
         """
         answer = self._site.ask("GET", "", headers=self._headers)
-        samples = read_samples(answer.text) if answer.status == 200 else None
-        if samples is None or not samples.has("avatar_telemetry_build_info"):
+        samples = read_own_samples(answer.status, answer.text)
+        if samples is None:
             raise WebError(
                 f"{self._site.url}{self._site.path} does not show the metrics ({answer.status});"
-                " avatar-telemetry doctor --url says why"
+                " run avatar-telemetry doctor --url to find the cause"
             )
         return samples

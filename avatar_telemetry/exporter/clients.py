@@ -14,7 +14,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
@@ -22,6 +22,10 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -65,6 +69,7 @@ class Outcome:
         retry: whether the same request may succeed later.
         wait: seconds that the collector asked to wait before that.
         error: the reason, for the log; of a partial success, too.
+        response: the response of requests or gRPC, or the exception raised instead, for diagnosis.
     """
 
     accepted: bool
@@ -72,6 +77,7 @@ class Outcome:
     retry: bool = False
     wait: float = 0.0
     error: str = ""
+    response: Any = field(default=None, compare=False, repr=False)
 
 
 class Client(Protocol):
@@ -106,6 +112,10 @@ SERVICES: dict[Signal, Service] = {
         ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans",
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     ),
+    "metrics": Service(
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points",
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    ),
     "logs": Service(
         ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records",
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
@@ -117,7 +127,7 @@ class HttpClient:
     """OTLP over HTTP with protobuf.
 
     Args:
-        signal: traces or logs.
+        signal: of the requests.
         otlp: where and how.
     """
 
@@ -141,18 +151,18 @@ class HttpClient:
         try:
             response = self._session.post(self._url, self._pack(request), timeout=timeout)
         except RefusedResponseError as error:
-            return Outcome(False, error=str(error))
+            return Outcome(False, error=str(error), response=error)
         except (OSError, ValueError) as error:
             # Of requests, or of a certificate that cannot be read now.
-            return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            return Outcome(False, retry=True, error=reason, response=error)
         status = response.status_code
         if 200 <= status < 300:
-            return _taken(self._service, response.content)
+            return replace(_taken(self._service, response.content), response=response)
         retry = status in RETRYABLE
         wait = _seconds(response.headers.get("Retry-After", "")) if retry else 0.0
-        return Outcome(
-            False, retry=retry, wait=wait, error=f"HTTP status {status} {response.reason}"
-        )
+        reason = f"HTTP status {status} {response.reason}"
+        return Outcome(False, retry=retry, wait=wait, error=reason, response=response)
 
     def close(self) -> None:
         self._session.close()
@@ -162,7 +172,7 @@ class GrpcClient:
     """OTLP over gRPC (extra ``grpc``).
 
     Args:
-        signal: traces or logs.
+        signal: of the requests.
         otlp: where and how.
     """
 
@@ -183,7 +193,7 @@ class GrpcClient:
             return _failed_call(error)
         except (OSError, ValueError) as error:
             # A certificate cannot be read now, the channel was closed, or gRPC refuses a header.
-            return Outcome(False, retry=True, error=f"gRPC: {error}")
+            return Outcome(False, retry=True, error=f"gRPC: {error}", response=error)
         return _taken(self._service, response)
 
     def close(self) -> None:
@@ -270,7 +280,8 @@ def _failed_call(error: Any) -> Outcome:
     code = error.code().name
     wait = _retry_delay(error)
     retry = code in RETRYABLE_CODES and (code != "RESOURCE_EXHAUSTED" or wait is not None)
-    return Outcome(False, retry=retry, wait=wait or 0.0, error=f"gRPC {code}: {error.details()}")
+    reason = f"gRPC {code}: {error.details()}"
+    return Outcome(False, retry=retry, wait=wait or 0.0, error=reason, response=error)
 
 
 def _retry_delay(error: Any) -> float | None:

@@ -1328,10 +1328,10 @@ PROBES = (
 
 CLI = (
     Fault(
-        "rates-client-errors", "cli/rates.py",
+        "rates-client-errors", "cli/samples.py",
         "errors of clients are errors of the server",
-        'if code[:1] == "5"',
-        'if code[:1] in "45"',
+        'if code[:1] == "5")',
+        'if code[:1] in "45")',
     ),
     Fault(
         "rates-busy", "cli/rates.py",
@@ -1364,22 +1364,22 @@ CLI = (
         "        if False:  # an",
     ),
     Fault(
-        "answers-bad-gateway", "cli/checks/answers.py",
-        "a status that is retried is an error",
-        "RETRIED = (429, 502, 503, 504)",
-        "RETRIED = (429, 503, 504)",
-    ),
-    Fault(
         "finding-none", "cli/checks/finding.py",
         "no finding ends the doctor with an error",
         "max((STATUS[each.level] for each in findings), default=0)",
         "max((STATUS[each.level] for each in findings))",
     ),
     Fault(
-        "wire-silent", "cli/checks/wire.py",
-        "a silent port is an unknown one",
-        "        return answer or None",
-        "        return answer",
+        "sending-unconnected", "cli/checks/sending.py",
+        "a port without any response is a busy collector",
+        'code != "UNAVAILABLE" or _is_connected',
+        'bool(code) or _is_connected',
+    ),
+    Fault(
+        "collector-first-bytes", "cli/checks/collector.py",
+        "a server of gRPC is one that does not respond",
+        "first[3:4] == SETTINGS_FRAME",
+        "first[2:3] == SETTINGS_FRAME",
     ),
 )  # fmt: skip
 
@@ -1701,8 +1701,8 @@ RING = (
 EXPORTER = (
     Fault(
         "clients-redirect", "exporter/clients.py", "a redirected batch is sent again for ever",
-        "            return Outcome(False, error=str(error))\n",
-        "            return Outcome(False, retry=True, error=str(error))\n",
+        "            return Outcome(False, error=str(error), response=error)\n",
+        "            return Outcome(False, retry=True, error=str(error), response=error)\n",
     ),
     Fault(
         "clients-certificate", "exporter/clients.py", "a certificate that is replaced stops the export",

@@ -41,7 +41,8 @@ def test_good_settings_are_shown() -> None:
         OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318",
     )  # fmt: skip
     assert ran.status == 0
-    shown = {row["variable"]: (row["value"], row["from"]) for row in ran.json()}
+    shown = {row["variable"]: (row["value"], row["from"]) for row in ran.json()["settings"]}
+    assert (ran.json()["status"], ran.json()["faults"]) == (0, [])
     assert shown == {
         "HOSTNAME": ("a-host", "set"),
         "OTEL_EXPORT_ENABLED": ("true", "OTEL_ENABLED"),
@@ -117,7 +118,10 @@ def test_the_application_is_imported_apart(tmp_path: Path) -> None:
     )
     ran = run("check-config", "--json", cwd=tmp_path, AVATAR_TELEMETRY_APP="noisy:application")
     assert ran.status == 0
-    assert {row["variable"] for row in ran.json()} == {"AVATAR_TELEMETRY_APP", "HOSTNAME"}
+    assert {row["variable"] for row in ran.json()["settings"]} == {
+        "AVATAR_TELEMETRY_APP",
+        "HOSTNAME",
+    }
 
 
 def test_the_application_counts_nothing_into_a_running_server(tmp_path: Path) -> None:

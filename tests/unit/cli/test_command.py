@@ -10,15 +10,14 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from unittest.mock import patch
 
+import click
 import pytest
 
+from avatar_telemetry.cli.command import COMMANDS, main
 from avatar_telemetry.cli.command import command as group
-from avatar_telemetry.cli.command import main
 from tests.support.forked import in_child
 from tests.support.rows import by_default
 from tests.support.running import DEADLINE, command, environment, invoke, run
-
-COMMANDS = sorted(group.commands)
 
 
 def on_a_terminal(*arguments: str, **env: str) -> str:
@@ -61,7 +60,9 @@ def without(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_examples(name: str) -> None:
     """``--help`` says what a command does and shows how it is used."""
-    help_text = group.commands[name].help or ""
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    help_text = command.help or ""
     assert "Examples:" in help_text
     assert f"avatar-telemetry {name}" in help_text
 
@@ -84,13 +85,13 @@ def test_help_lists_every_command() -> None:
         pytest.param(["routes", "/", "--profile", "no.such:PROFILE"], "PROFILE", id="profile"),
         pytest.param(["metrics", "/no/such/folder"], "PROMETHEUS_MULTIPROC_DIR", id="folder"),
         pytest.param(
-            ["top", "http://127.0.0.1:1", "--once"], "is the server running", id="refused"
+            ["top", "http://127.0.0.1:1", "--once"], "check that the server runs", id="refused"
         ),
         pytest.param(["top", "ftp://a-host", "--once"], "http or https URL", id="scheme"),
         pytest.param(["simulate", "127.0.0.1:8000"], "http or https URL", id="no-scheme"),
         pytest.param(["simulate", "http://a:b@127.0.0.1:1"], "without user name", id="user"),
         pytest.param(["simulate", "http://[::1"], "give a URL such as", id="bracket"),
-        pytest.param(["simulate", "http://127.0.0.1:1"], "is the server running", id="nobody"),
+        pytest.param(["simulate", "http://127.0.0.1:1"], "check that the server runs", id="nobody"),
         pytest.param(["settings", "no-such-word"], "no setting has", id="word"),
     ],
 )

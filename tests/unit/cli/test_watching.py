@@ -56,4 +56,4 @@ def test_top_needs_the_metrics() -> None:
     with PageServer("Hello") as server:
         ran = invoke("top", server.url, "--once")
     assert ran.status == 2
-    assert "avatar-telemetry doctor --url says why" in ran.err
+    assert "run avatar-telemetry doctor --url to find" in ran.err

@@ -62,10 +62,10 @@ def test_nobody_listens() -> None:
         (TlsError(), "has a TLS fault: wrong version number"),
         (socket.gaierror(-2, "Name or service not known"), "does not resolve"),
         (ConnectionRefusedError(111, "refused"), "refuses the connection"),
-        (TimeoutError("timed out"), "does not answer in time"),
-        (http.client.BadStatusLine("x"), "does not answer with HTTP"),
-        (OSError(113, "No route to host"), "cannot be asked: No route to host"),
-        (OSError("odd"), "cannot be asked: odd"),
+        (TimeoutError("timed out"), "timed out"),
+        (http.client.BadStatusLine("x"), "does not respond with HTTP"),
+        (OSError(113, "No route to host"), "cannot be reached: No route to host"),
+        (OSError("odd"), "cannot be reached: odd"),
     ],
 )
 def test_words_for_an_error(error: Exception, words: str) -> None:
