@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from avatar_telemetry.cli.rates import Look
 from avatar_telemetry.cli.web import WebError
 
 if TYPE_CHECKING:
@@ -20,6 +19,14 @@ MAX_ROUTES = 12
 WIDTH_WITHOUT_TERMINAL = 110
 MAX_ERRORS = 0.01
 """Ratio of requests with a 5xx status above which it is red."""
+NUMBERS = (
+    ("{requests:.1f} req/s", "errors {errors:.1%}", "p50 {p50}", "p95 {p95}", "p99 {p99}"),
+    ("{avatars:.1f} avatars/s", "cache {cache}", "made {made:.1f}/s", "outside {outside:.1f}/s",
+     "uploads {uploads:.1f}/s"),
+    ("{in_progress:.0f} in progress", "{busy:.0f} busy, {idle:.0f} idle", "backlog {backlog:.0f}",
+     "logins {attempts:.1f}/s", "cpu {cpu:.2f}"),
+    ("spans {spans}",),
+)  # fmt: skip
 SINCE_START = "since the start of the server"
 
 
@@ -51,59 +58,39 @@ def watch(console: Console, url: str, watched: Watched, interval: float) -> None
                 time.sleep(interval)
                 try:
                     seen = watched.next()
-                    live.update(draw(url, seen, f"in the last {seen.seconds:.1f} s"))
+                    live.update(draw(url, seen, f"in the last {seen['seconds']:.1f} s"))
                 except WebError as error:
                     live.update(Group(Text(str(error), style="red"), picture))
         except KeyboardInterrupt:
             return
 
 
-def draw(url: str, seen: Look, interval: str) -> Group:
+def draw(url: str, seen: dict[str, Any], interval: str) -> Group:
     """Return the whole display.
 
     Args:
         url: of the server.
-        seen: the values.
+        seen: the values, of :func:`~avatar_telemetry.cli.rates.look`.
         interval: their interval, in words.
     """
-    title = Text.assemble((url, "bold"), f"  {interval}")
-    return Group(title, _numbers(seen), _routes(seen), _workers(seen))
-
-
-def _numbers(seen: Look) -> Table:
-    p50, p95, p99 = map(_milliseconds, seen.percentiles)
-    cache = "-" if seen.cache is None else f"{seen.cache:.0%}"
-    spans = " ".join(f"{result} {rate:.1f}/s" for result, rate in seen.spans.items() if rate)
-    table = Table.grid(padding=(0, 3))
-    for row in (
-        (f"{seen.requests:.1f} req/s", Text.assemble("errors ", _ratio(seen.errors)), f"p50 {p50}",
-         f"p95 {p95}", f"p99 {p99}"),
-        (f"{seen.avatars:.1f} avatars/s", f"cache {cache}", f"made {seen.made:.1f}/s",
-         f"outside {seen.outside:.1f}/s", f"uploads {seen.uploads:.1f}/s"),
-        (f"{seen.in_progress:.0f} in progress", f"{seen.busy:.0f} busy, {seen.idle:.0f} idle",
-         f"backlog {seen.backlog:.0f}", f"logins {seen.attempts:.1f}/s", f"cpu {seen.cpu:.2f}"),
-        (f"spans {spans or '-'}",),
-    ):  # fmt: skip
-        table.add_row(*row)
-    return table
-
-
-def _routes(seen: Look) -> Table:
-    table = _table("slowest routes", "req/s", "errors", "p50", "p95", "p99")
-    for route in seen.routes[:MAX_ROUTES]:
-        table.add_row(Text(route.path), f"{route.rate:.1f}", _ratio(route.errors),
-                      *map(_milliseconds, route.percentiles))  # fmt: skip
-    return table
-
-
-def _workers(seen: Look) -> Table:
-    table = _table("worker", "memory", "files", "threads", "up")
-    for worker in seen.workers:
-        table.add_row(
-            worker.name, f"{worker.resident / (1 << 20):.0f} MiB", f"{worker.files:.0f}",
-            f"{worker.threads:.0f}", _duration(time.time() - worker.started),
-        )  # fmt: skip
-    return table
+    p50, p95, p99 = map(_milliseconds, seen["percentiles"])
+    cache = "-" if seen["cache"] is None else f"{seen['cache']:.0%}"
+    spans = " ".join(f"{name} {rate:.1f}/s" for name, rate in seen["spans"].items() if rate)
+    values = {**seen, "p50": p50, "p95": p95, "p99": p99, "cache": cache, "spans": spans or "-"}
+    numbers = Table.grid(padding=(0, 3))
+    for row in NUMBERS:
+        numbers.add_row(*(Text(cell.format(**values), _style(cell, seen)) for cell in row))
+    routes = _table("slowest routes", "req/s", "errors", "p50", "p95", "p99")
+    for route in seen["routes"][:MAX_ROUTES]:
+        errors = Text(f"{route['errors']:.1%}", _style("errors", route))
+        times = map(_milliseconds, route["percentiles"])
+        routes.add_row(Text(route["path"]), f"{route['rate']:.1f}", errors, *times)
+    workers = _table("worker", "memory", "files", "threads", "up")
+    for worker in seen["workers"]:
+        memory, age = worker["resident"] / (1 << 20), time.time() - worker["started"]
+        counts = (f"{worker[name]:.0f}" for name in ("files", "threads"))
+        workers.add_row(worker["name"], f"{memory:.0f} MiB", *counts, _duration(age))
+    return Group(Text.assemble((url, "bold"), f"  {interval}"), numbers, routes, workers)
 
 
 def _table(first: str, *others: str) -> Table:
@@ -113,8 +100,8 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def _ratio(errors: float) -> Text:
-    return Text(f"{errors:.1%}", style="red" if errors > MAX_ERRORS else "")
+def _style(cell: str, values: dict[str, Any]) -> str:
+    return "red" if cell.startswith("errors") and values["errors"] > MAX_ERRORS else ""
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -14,7 +14,7 @@ from avatar_telemetry.cli.output import say_json, say_table
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.settings_table import DEFAULT_APP
-from avatar_telemetry.config.variable import Setting
+from avatar_telemetry.config.variable import raw_texts
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.startup import (
     app_fault,
@@ -109,19 +109,11 @@ def _effective(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Yield each variable, its value and where that is from."""
     known = {each.variable for each in variables()}
     for setting in variables():
-        value, source = _value(environ, setting)
+        source, value = next(raw_texts(environ, setting))
         if source == setting.alias and source in known:
             continue  # a variable of one signal that takes the value for all signals
         if setting.secret and value:
             value = HIDDEN
         elif "://" in value and "?" in value:  # the query of a URL may hold a key
             value = f"{value.partition('?')[0]}?{HIDDEN}"
-        yield setting.variable, value, source
-
-
-def _value(environ: Mapping[str, str], setting: Setting) -> tuple[str, str]:
-    for variable in filter(None, (setting.variable, setting.alias)):
-        text = environ.get(variable)
-        if text or (text is not None and setting.empty):
-            return text, "set" if variable == setting.variable else variable
-    return setting.default, "default"
+        yield setting.variable, value, "set" if source == setting.variable else source or "default"

@@ -1,13 +1,13 @@
 """Rates, percentiles and workers, from two metrics pages and the time between them.
 
-look(now.minus(before), now, seconds).requests  # per second
+look(now.minus(before), now, seconds)["requests"]  # per second
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass
+from typing import Any
 
 from avatar_telemetry.cli.samples import Samples
 
@@ -20,97 +20,52 @@ Percentiles = tuple[float | None, ...]
 """Seconds for each of :data:`QUANTILES`; ``None`` where nothing was measured."""
 
 
-@dataclass(frozen=True)
-class RouteLook:
-    """One route: template, requests per second, ratio of 5xx, percentiles of the duration."""
-
-    path: str
-    rate: float
-    errors: float
-    percentiles: Percentiles
-
-
-@dataclass(frozen=True)
-class WorkerLook:
-    """One process: slot or ``master``, bytes of memory, open descriptors, threads, start (Unix)."""
-
-    name: str
-    resident: float
-    files: float
-    threads: float
-    started: float
-
-
-@dataclass(frozen=True)
-class Look:
-    """The server in an interval.
-
-    Args:
-        seconds: length of the interval.
-        requests, avatars, made, outside, uploads, attempts: per second: requests, those for an
-            avatar, avatars made, calls of outside services, uploads, authentication attempts.
-        errors: ratio of requests with a 5xx status.
-        percentiles: of the duration of all requests.
-        in_progress, busy, idle, backlog: now: requests, workers with one, workers without,
-            waiting connections.
-        cache: ratio of lookups that hit, ``None`` where there was none.
-        spans: per second, by result.
-        cpu: processors in use.
-        routes: by p95, the slowest first.
-        workers: by name.
-    """
-
-    seconds: float
-    requests: float
-    errors: float
-    percentiles: Percentiles
-    in_progress: float
-    avatars: float
-    made: float
-    cache: float | None
-    outside: float
-    uploads: float
-    attempts: float
-    spans: dict[str, float]
-    cpu: float
-    busy: float
-    idle: float
-    backlog: float
-    routes: list[RouteLook]
-    workers: list[WorkerLook]
-
-
-def look(added: Samples, now: Samples, seconds: float) -> Look:
-    """Derive the rates of an interval.
+def look(added: Samples, now: Samples, seconds: float) -> dict[str, Any]:
+    """Derive the state of the server in an interval: the object of ``top --json``.
 
     Args:
         added: the increase of the counters.
         now: the page at the end.
         seconds: length of the interval.
+
+    Returns:
+        Rates per second (``cpu``: processors in use), ratios (``errors``: with a 5xx status;
+        ``cache``: of lookups that hit, ``None`` without any), percentiles in seconds, the present
+        numbers of requests, workers and waiting connections, the routes by p95, the slowest first,
+        and the workers by name (memory in bytes, start in seconds since the epoch).
     """
 
     def rate(name: str, **labels: str) -> float:
         return added.total(name, **labels) / seconds
 
     routes = [
-        RouteLook(path, rate(REQUESTS, path=path), _errors(added, path=path),
-                  percentiles(added, path=path))
+        {"path": path, "rate": rate(REQUESTS, path=path), "errors": _errors(added, path=path),
+         "percentiles": percentiles(added, path=path)}
         for path in added.values(REQUESTS, "path")
         if added.total(REQUESTS, path=path)
     ]  # fmt: skip
     hits = added.total("ivatar_avatar_cache_hits_total")
     lookups = hits + added.total("ivatar_avatar_cache_misses_total")
-    return Look(
-        seconds, rate(REQUESTS), _errors(added), percentiles(added),
-        now.total("ivatar_requests_in_progress"), rate("ivatar_avatar_requests_total"),
-        rate("ivatar_avatars_generated_total"), hits / lookups if lookups else None,
-        rate("ivatar_external_avatar_requests_total"), rate("ivatar_file_uploads_total"),
-        rate("ivatar_auth_attempts_total"),
-        {result: rate(SPANS, result=result) for result in now.values(SPANS, "result")},
-        rate("process_cpu_seconds_total"), now.total("gunicorn_workers", state="busy"),
-        now.total("gunicorn_workers", state="idle"), now.total("gunicorn_backlog"),
-        sorted(routes, key=lambda route: route.percentiles[1] or 0.0, reverse=True), _workers(now),
-    )  # fmt: skip
+    return {
+        "seconds": seconds,
+        "requests": rate(REQUESTS),
+        "errors": _errors(added),
+        "percentiles": percentiles(added),
+        "in_progress": now.total("ivatar_requests_in_progress"),
+        "avatars": rate("ivatar_avatar_requests_total"),
+        "made": rate("ivatar_avatars_generated_total"),
+        "cache": hits / lookups if lookups else None,
+        "outside": rate("ivatar_external_avatar_requests_total"),
+        "uploads": rate("ivatar_file_uploads_total"),
+        "attempts": rate("ivatar_auth_attempts_total"),
+        "spans": {result: rate(SPANS, result=result) for result in now.values(SPANS, "result")},
+        "cpu": rate("process_cpu_seconds_total"),
+        "busy": now.total("gunicorn_workers", state="busy"),
+        "idle": now.total("gunicorn_workers", state="idle"),
+        "backlog": now.total("gunicorn_backlog"),
+        "routes": sorted(routes, key=lambda each: each["percentiles"][1] or 0.0, reverse=True),
+        "workers": _workers(now),
+    }
 
 
 def age(now: Samples, clock: float) -> float:
@@ -156,10 +111,13 @@ def _errors(added: Samples, **labels: str) -> float:
     return added.errors(**labels) / total if total else 0.0
 
 
-def _workers(now: Samples) -> list[WorkerLook]:
-    metrics = ("process_resident_memory_bytes", "process_open_fds", "process_threads",
-               "process_start_time_seconds")  # fmt: skip
-    names = sorted(now.values(metrics[0], "worker"), key=lambda name: (len(name), name))
+def _workers(now: Samples) -> list[dict[str, Any]]:
+    metrics = {
+        "resident": "process_resident_memory_bytes", "files": "process_open_fds",
+        "threads": "process_threads", "started": "process_start_time_seconds",
+    }  # fmt: skip
+    names = sorted(now.values(metrics["resident"], "worker"), key=lambda name: (len(name), name))
     return [
-        WorkerLook(name, *(now.total(metric, worker=name) for metric in metrics)) for name in names
+        {"name": name, **{key: now.total(each, worker=name) for key, each in metrics.items()}}
+        for name in names
     ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict
 from importlib.util import find_spec
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from avatar_telemetry.cli.output import say_json
-from avatar_telemetry.cli.rates import Look, age, look
+from avatar_telemetry.cli.rates import age, look
 from avatar_telemetry.cli.samples import EMPTY, Samples, read_own_samples
 from avatar_telemetry.cli.web import Site, WebError
 from avatar_telemetry.config.settings_table import SETTINGS
@@ -45,7 +45,7 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
         raise click.UsageError("top needs rich: pip install 'avatar-telemetry[cli]'")
     watched = Watched(url, token)
     if once and as_json:
-        say_json(asdict(watched.first()))
+        say_json(watched.first())
         return
     from avatar_telemetry.cli import board  # rich is an extra
 
@@ -76,13 +76,13 @@ class Watched:
             self._headers["Authorization"] = f"Bearer {token}"
         self._last: tuple[float, Samples] | None = None
 
-    def first(self) -> Look:
+    def first(self) -> dict[str, Any]:
         """Return the averages since the start of the server."""
         page = self._read()
         self._last = time.monotonic(), page
         return look(page.minus(EMPTY), page, age(page, time.time()))
 
-    def next(self) -> Look:
+    def next(self) -> dict[str, Any]:
         """Return the averages since the last call."""
         if self._last is None:
             return self.first()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,7 +40,6 @@ OTHER_PORT = {GRPC_PORT: (HTTP_PORT, HTTP), HTTP_PORT: (GRPC_PORT, GRPC)}
 FRAME_HEADER, SETTINGS_FRAME = 9, b"\x04"
 
 
-@dataclass(frozen=True)
 class Destination:
     """The collector of one signal.
 
@@ -49,30 +48,13 @@ class Destination:
         timeout: seconds for each step.
     """
 
-    otlp: Otlp
-    timeout: float
-
-    @property
-    def secure(self) -> bool:
-        return self.otlp.endpoint.startswith("https:")
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.otlp.endpoint).hostname or ""
-
-    @property
-    def port(self) -> int:
-        return urlsplit(self.otlp.endpoint).port or (443 if self.secure else 80)
-
-    @property
-    def address(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    @property
-    def proxy(self) -> str | None:
-        """The proxy that requests would use."""
-        url = self.otlp.endpoint
-        return select_proxy(url, get_environ_proxies(url, no_proxy=None))
+    def __init__(self, otlp: Otlp, timeout: float) -> None:
+        self.otlp, self.timeout = otlp, timeout
+        parts = urlsplit(otlp.endpoint)
+        self.secure = parts.scheme == "https"
+        self.host, self.port = parts.hostname or "", parts.port or (443 if self.secure else 80)
+        self.address = f"{self.host}:{self.port}"
+        self.proxy = select_proxy(otlp.endpoint, get_environ_proxies(otlp.endpoint, no_proxy=None))
 
     def connect(self, context: ssl.SSLContext | None = None) -> Any:
         """Open a connection, with TLS where a context is given."""
@@ -106,11 +88,11 @@ def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterat
             usable[key] = all(each.level != "error" for each in findings)
             yield from findings
         if usable[key] and send:
-            outcome = send_test(settings, signal, otlp, timeout)
+            seconds = min(timeout, otlp.timeout)
+            outcome = send_test(settings, signal, otlp, seconds)
             usable[key] = has_response(outcome)
-            yield _confusion(destination, signal, outcome) or explain(
-                signal, otlp, outcome, min(timeout, otlp.timeout)
-            )
+            found = _confusion(destination, signal, outcome)
+            yield found or explain(signal, otlp, outcome, seconds)
 
 
 def _check_port_rule(otlp: Otlp, rule: str) -> Iterator[Finding]:
@@ -124,10 +106,8 @@ def _check_connection(destination: Destination) -> Iterator[Finding]:
     """Check name, port and certificate."""
     address = destination.address
     if destination.proxy:
-        yield note(
-            "collector.proxy", f"{address} is reached through the proxy of the environment",
-            "Add the host to NO_PROXY to connect directly.",
-        )  # fmt: skip
+        yield note("collector.proxy", f"{address} is reached through the proxy of the environment",
+                   "Add the host to NO_PROXY to connect directly.")  # fmt: skip
         return
     try:
         destination.connect().close()
@@ -212,21 +192,18 @@ def _first_bytes(destination: Destination) -> Finding | None:
     """
     otlp, address = destination.otlp, destination.address
     context = make_context(otlp) if destination.secure else None
+    first = b""
     try:
         with destination.connect(context) as connection:
             first = connection.recv(FRAME_HEADER)
     except TimeoutError:
         return None
-    except ssl.SSLEOFError:
-        first = b""
-    except ssl.SSLError as fault:
-        return handshake_fault(address, otlp, fault)
-    except OSError:
-        first = b""
+    except OSError as fault:
+        if isinstance(fault, ssl.SSLError) and not isinstance(fault, ssl.SSLEOFError):
+            return handshake_fault(address, otlp, fault)
     ended = context is not None and not first
-    if otlp.protocol == HTTP and (
-        first[3:4] == SETTINGS_FRAME or (ended and _selects_h2(destination))
-    ):
+    is_grpc = first[3:4] == SETTINGS_FRAME or (ended and _selects_h2(destination))
+    if otlp.protocol == HTTP and is_grpc:
         return error(
             "collector.speaks_grpc", f"{address} is a port for gRPC, but HTTP/1.1 is sent to it",
             f"Use its port for HTTP (by default {HTTP_PORT}), or set {PROTOCOL}={GRPC} with pip"
@@ -239,8 +216,11 @@ def _selects_h2(destination: Destination) -> bool:
     """Return whether the server selects HTTP/2 in the handshake (ALPN, RFC 7301)."""
     context = make_context(destination.otlp)
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with destination.connect(context) as connection:
-        return bool(connection.selected_alpn_protocol() == "h2")
+    try:
+        with destination.connect(context) as connection:
+            return bool(connection.selected_alpn_protocol() == "h2")
+    except OSError:
+        return False
 
 
 def _uses_tls(destination: Destination) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -41,6 +41,17 @@ class Finding:
 
 
 good, note, warning, error = (partial(Finding, level=level) for level in STATUS)
+
+
+def select(*rules: tuple[object, Level, str, str, str]) -> Iterator[Finding]:
+    """Yield a finding for every rule that applies.
+
+    Args:
+        rules: condition, level, check, message and advice of each.
+    """
+    for applies, level, check, message, advice in rules:
+        if applies:
+            yield Finding(check, message, advice, level)
 
 
 def exit_status(findings: Iterable[Finding]) -> int:

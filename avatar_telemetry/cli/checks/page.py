@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
+from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
 from avatar_telemetry.cli.samples import BUILD_INFO, Samples, read_own_samples
 from avatar_telemetry.cli.web import Answer, Site, WebError
 from avatar_telemetry.config.destinations import pushes_metrics
@@ -23,23 +23,6 @@ MIN_REQUESTS = 20
 REQUESTS, SPANS = "ivatar_requests_total", "avatar_telemetry_spans_total"
 PUSHES = "avatar_telemetry_metric_pushes_total"
 UP = "avatar_telemetry_exporter_up"
-
-PROBLEMS: tuple[tuple[str, str, dict[str, str], str, str], ...] = (
-    ("traces.failed", SPANS, {"result": "failed"}, "spans were not accepted by the collector",
-     "If the test span arrives now, the collector was unavailable; else see the server's log."),
-    ("traces.dropped", SPANS, {"result": "dropped"}, "spans were dropped because the ring was full",
-     "Record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio), or raise"
-     " OTEL_BSP_MAX_QUEUE_SIZE and AVATAR_TELEMETRY_RING_SIZE."),
-    ("metrics.push_failed", PUSHES, {"result": "failed"}, "pushes of the metrics have failed",
-     "The next push has the same counts; the server's log has the cause."),
-    ("metrics_page.series_refused", "avatar_telemetry_series_refused_total", {},
-     "new series were refused",
-     "Raise AVATAR_TELEMETRY_MAX_SERIES, or list fewer AVATAR_TELEMETRY_SIZES."),
-    ("metrics_page.unreadable", "avatar_telemetry_unreadable_files", {},
-     "files of the runtime folder are unreadable",
-     "Check that no other program uses PROMETHEUS_MULTIPROC_DIR."),
-)  # fmt: skip
-"""Counts that should be zero: check, sample, labels, message after the number, advice."""
 
 
 def check_page(
@@ -70,9 +53,7 @@ def check_page(
     yield from _workers(samples)
     yield from _requests(samples, profile)
     yield from _exports(samples, settings)
-    for check, name, labels, message, advice in PROBLEMS:
-        if count := samples.total(name, **labels):
-            yield warning(check, f"{count:.0f} {message}", advice)
+    yield from _failures(samples)
 
 
 def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Finding]:
@@ -113,10 +94,8 @@ def _get(url: str, token: str, timeout: float) -> Answer:
 
 def _not_shown(url: str, answer: Answer, settings: Settings, token: str) -> Finding:
     if answer.status == 503:
-        return error(
-            "metrics_page.failed", f"{url} responds with 503: the page cannot be made",
-            "See the server's log, and check that its runtime folder exists.",
-        )  # fmt: skip
+        return error("metrics_page.failed", f"{url} responds with 503: the page cannot be made",
+                     "See the server's log, and check that its runtime folder exists.")  # fmt: skip
     if not settings.metrics_path:
         return error(
             "metrics_page.off", "AVATAR_TELEMETRY_METRICS_PATH is empty: there is no page",
@@ -141,120 +120,125 @@ def _not_shown(url: str, answer: Answer, settings: Settings, token: str) -> Find
 
 def _same_server(samples: Samples, settings: Settings) -> Iterator[Finding]:
     version = samples.label(BUILD_INFO, "version")
-    if version != VERSION:
-        yield warning(
-            "metrics_page.version", f"the server runs version {version}, this is {VERSION}",
-            "Restart the server, or run its own doctor.",
-        )  # fmt: skip
     here = dict(target_labels(resource_attributes(settings)))
-    for name in ("service_name", "deployment_environment", "service_instance_id"):
-        there = samples.label("target_info", name)
-        if there and there != here.get(name):
-            yield warning(
-                "metrics_page.other_settings",
-                f"the server has {name}={there}, this environment {here.get(name)}",
-                "Run the doctor with the environment of the server.",
-            )  # fmt: skip
-            return
+    there = {
+        name: value
+        for name in ("service_name", "deployment_environment", "service_instance_id")
+        if (value := samples.label("target_info", name)) and value != here.get(name)
+    }
+    name = next(iter(there), "")
+    yield from select(
+        (version != VERSION, "warning", "metrics_page.version",
+         f"the server runs version {version}, this is {VERSION}",
+         "Restart the server, or run its own doctor."),
+        (there, "warning", "metrics_page.other_settings",
+         f"the server has {name}={there.get(name)}, this environment {here.get(name)}",
+         "Run the doctor with the environment of the server."),
+    )  # fmt: skip
 
 
 def _workers(samples: Samples) -> Iterator[Finding]:
-    if samples.has("gunicorn_workers"):
-        workers, waiting = samples.total("gunicorn_workers"), samples.total("gunicorn_backlog")
-        slots = samples.total("avatar_telemetry_slots_in_use")
-        yield good("metrics_page.workers", f"{workers:.0f} workers, {slots:.0f} slots in use")
-        if waiting > workers:
-            yield warning(
-                "metrics_page.backlog", f"{waiting:.0f} connections wait for {workers:.0f} workers",
-                "Raise the number of workers (or threads).",
-            )  # fmt: skip
-    else:
-        yield warning(
-            "metrics_page.no_hooks", "the page has the metrics of one process alone",
-            "Import the five hooks in gunicorn.conf.py (docs/gunicorn.md); other servers have"
-            " none.",
-        )  # fmt: skip
+    workers, waiting = samples.total("gunicorn_workers"), samples.total("gunicorn_backlog")
+    slots, has_hooks = (
+        samples.total("avatar_telemetry_slots_in_use"),
+        samples.has("gunicorn_workers"),
+    )
     memory = "process_resident_memory_bytes"
     sizes = {name: samples.total(memory, worker=name) for name in samples.values(memory, "worker")}
-    if sizes:
-        largest = max(sizes, key=lambda worker: sizes[worker])
-        message = f"the largest process ({largest}) has {sizes[largest] / (1 << 20):.0f} MiB"
-        yield good("memory.resident", message) if sizes[largest] <= MAX_MEMORY else warning(
-            "memory.high", message,
-            "If it grows: let gunicorn recycle workers (max_requests); no count or span is lost.",
-        )  # fmt: skip
+    largest = max(sizes, key=lambda worker: sizes[worker], default="")
+    size = sizes.get(largest, 0)
+    message = f"the largest process ({largest}) has {size / (1 << 20):.0f} MiB"
+    yield from select(
+        (not has_hooks, "warning", "metrics_page.no_hooks",
+         "the page has the metrics of one process alone",
+         "Import the five hooks in gunicorn.conf.py (docs/gunicorn.md); other servers have none."),
+        (has_hooks, "good", "metrics_page.workers",
+         f"{workers:.0f} workers, {slots:.0f} slots in use", ""),
+        (has_hooks and waiting > workers, "warning", "metrics_page.backlog",
+         f"{waiting:.0f} connections wait for {workers:.0f} workers",
+         "Raise the number of workers (or threads)."),
+        (sizes and size <= MAX_MEMORY, "good", "memory.resident", message, ""),
+        (size > MAX_MEMORY, "warning", "memory.high", message,
+         "If it grows: let gunicorn recycle workers (max_requests); no count or span is lost."),
+    )  # fmt: skip
 
 
 def _requests(samples: Samples, profile: Profile) -> Iterator[Finding]:
-    requests = samples.total(REQUESTS)
-    if not requests:
-        yield warning(
-            "metrics_page.no_requests", "no request has been counted yet",
-            "Send one: series appear with the first request of their kind. If none is counted,"
-            " requests reach another server, or an application without instrument().",
-        )  # fmt: skip
-        return
-    unknown, failed = samples.total(REQUESTS, path="other"), samples.errors()
-    if unknown >= MIN_REQUESTS and unknown > requests / 2:
-        yield warning(
-            "metrics_page.unknown_paths",
-            f"{unknown:.0f} of {requests:.0f} requests match no route of profile {profile.name}",
-            "Choose the application's profile (AVATAR_TELEMETRY_PROFILE); avatar-telemetry routes"
-            " PATH shows the route of a URL.",
-        )  # fmt: skip
-    if failed > requests / 20:
-        yield warning(
-            "metrics_page.errors", f"{failed:.0f} of {requests:.0f} requests have a 5xx status",
-            "avatar-telemetry top shows which routes; the server's log has the cause.",
-        )  # fmt: skip
-    if samples.total("ivatar_avatar_requests_total", status_code="200") < MIN_REQUESTS:
-        return
-    cache = ("ivatar_avatar_cache_hits_total", "ivatar_avatar_cache_misses_total")
-    if not any(map(samples.total, cache)):
-        yield warning(
-            "metrics_page.no_cache", "avatars were served without any lookup in the avatar cache",
-            f"Profile {profile.name} expects it in {', '.join(profile.avatar_cache) or 'no cache'};"
-            " check that the application uses it, and that its probe is on.",
-        )  # fmt: skip
-    elif not samples.total("ivatar_avatars_generated_total"):
-        yield note(
-            "metrics_page.none_made", "no avatar was made: all came from the cache, or the profile"
-            " does not name the generators in use",
-        )  # fmt: skip
+    requests, failed = samples.total(REQUESTS), samples.errors()
+    unknown = samples.total(REQUESTS, path="other")
+    served = samples.total("ivatar_avatar_requests_total", status_code="200") >= MIN_REQUESTS
+    hits = samples.total("ivatar_avatar_cache_hits_total")
+    lookups = hits + samples.total("ivatar_avatar_cache_misses_total")
+    made = samples.total("ivatar_avatars_generated_total")
+    yield from select(
+        (not requests, "warning", "metrics_page.no_requests", "no request has been counted yet",
+         "Send one: series appear with the first request of their kind. If none is counted,"
+         " requests reach another server, or an application without instrument()."),
+        (unknown >= MIN_REQUESTS and unknown > requests / 2, "warning",
+         "metrics_page.unknown_paths",
+         f"{unknown:.0f} of {requests:.0f} requests match no route of profile {profile.name}",
+         "Choose the application's profile (AVATAR_TELEMETRY_PROFILE); avatar-telemetry routes"
+         " PATH shows the route of a URL."),
+        (failed > requests / 20, "warning", "metrics_page.errors",
+         f"{failed:.0f} of {requests:.0f} requests have a 5xx status",
+         "avatar-telemetry top shows which routes; the server's log has the cause."),
+        (served and not lookups, "warning", "metrics_page.no_cache",
+         "avatars were served without any lookup in the avatar cache",
+         f"Profile {profile.name} expects it in {', '.join(profile.avatar_cache) or 'no cache'};"
+         " check that the application uses it, and that its probe is on."),
+        (served and lookups and not made, "note", "metrics_page.none_made",
+         "no avatar was made: all came from the cache, or the profile does not name the generators"
+         " in use", ""),
+    )  # fmt: skip
 
 
 def _exports(samples: Samples, settings: Settings) -> Iterator[Finding]:
-    exported, pushed = (samples.total(each, result="exported") for each in (SPANS, PUSHES))
-    sends_traces = settings.export_enabled and "otlp" in settings.traces_exporters
-    if exported:
-        yield good("traces.exported", f"the server has exported {exported:.0f} spans")
-    elif (
-        sends_traces and samples.total(REQUESTS) >= MIN_REQUESTS
-        and not samples.total(SPANS, result="failed")
-    ):  # fmt: skip
-        yield warning(
-            "traces.none", "the server has counted requests and exported no span",
-            "Check that it was started with OTEL_EXPORT_ENABLED=true. A span waits up to"
-            f" {settings.schedule_delay / 1000:g} s, and the sampler may record none.",
-        )  # fmt: skip
-    if pushed:
-        yield good("metrics.pushed", f"{pushed:.0f} pushes of the metrics have arrived")
-    if samples.has(UP) and not samples.total(UP):
-        yield warning(
-            "metrics.no_exporter",
-            "no exporter runs: nothing is sent, and the separate port is closed",
-            "The next request starts another one; if it does not, see the server's log.",
-        )  # fmt: skip
-    if not samples.has(UP) and (pushes_metrics(settings) or settings.prometheus_endpoint):
-        yield warning(
-            "metrics.not_pushed", "this environment enables the push of metrics, the server's not",
-            "Restart it with these settings.",
-        )  # fmt: skip
+    sends = settings.export_enabled and "otlp" in settings.traces_exporters
+    pushes = pushes_metrics(settings) or settings.prometheus_endpoint
+    has_exporter, up = samples.has(UP), samples.total(UP)
+    exported, failed, dropped = (
+        samples.total(SPANS, result=result) for result in ("exported", "failed", "dropped")
+    )
+    pushed, lost = (samples.total(PUSHES, result=result) for result in ("exported", "failed"))
+    silent = samples.total(REQUESTS) >= MIN_REQUESTS and not exported and not failed
+    yield from select(
+        (exported, "good", "traces.exported", f"the server has exported {exported:.0f} spans", ""),
+        (sends and silent, "warning", "traces.none",
+         "the server has counted requests and exported no span",
+         "Check that it was started with OTEL_EXPORT_ENABLED=true. A span waits up to"
+         f" {settings.schedule_delay / 1000:g} s, and the sampler may record none."),
+        (failed, "warning", "traces.failed",
+         f"{failed:.0f} spans were not accepted by the collector",
+         "If the test span arrives now, the collector was unavailable; else see the server's log."),
+        (dropped, "warning", "traces.dropped",
+         f"{dropped:.0f} spans were dropped because the ring was full",
+         "Record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio), or raise"
+         " OTEL_BSP_MAX_QUEUE_SIZE and AVATAR_TELEMETRY_RING_SIZE."),
+        (pushed, "good", "metrics.pushed", f"{pushed:.0f} pushes of the metrics have arrived", ""),
+        (lost, "warning", "metrics.push_failed", f"{lost:.0f} pushes of the metrics have failed",
+         "The next push has the same counts; the server's log has the cause."),
+        (has_exporter and not up, "warning", "metrics.no_exporter",
+         "no exporter runs: nothing is sent, and the separate port is closed",
+         "The next request starts another one; if it does not, see the server's log."),
+        (pushes and not has_exporter, "warning", "metrics.not_pushed",
+         "this environment enables the push of metrics, the server's does not",
+         "Restart it with these settings."),
+    )  # fmt: skip
+
+
+def _failures(samples: Samples) -> Iterator[Finding]:
     name = "avatar_telemetry_internal_errors_total"
+    errors, refused = samples.total(name), samples.total("avatar_telemetry_series_refused_total")
     places = [each for each in samples.values(name, "where") if samples.total(name, where=each)]
-    if places:
-        yield warning(
-            "metrics_page.internal_errors",
-            f"{samples.total(name):.0f} internal errors of the telemetry, in {', '.join(places)}",
-            "Requests were not affected; the server's log has the traceback. Please report it.",
-        )  # fmt: skip
+    unreadable = samples.total("avatar_telemetry_unreadable_files")
+    yield from select(
+        (errors, "warning", "metrics_page.internal_errors",
+         f"{errors:.0f} internal errors of the telemetry, in {', '.join(places)}",
+         "Requests were not affected; the server's log has the traceback. Please report it."),
+        (refused, "warning", "metrics_page.series_refused",
+         f"{refused:.0f} new series were refused",
+         "Raise AVATAR_TELEMETRY_MAX_SERIES, or list fewer AVATAR_TELEMETRY_SIZES."),
+        (unreadable, "warning", "metrics_page.unreadable",
+         f"{unreadable:.0f} files of the runtime folder are unreadable",
+         "Check that no other program uses PROMETHEUS_MULTIPROC_DIR."),
+    )  # fmt: skip

@@ -35,10 +35,8 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
             yield good("folder.to_be_made", f"{path} is made at the start")
             yield from _check_space(parent)
         else:
-            yield error(
-                "folder.rights", f"user {os.geteuid()} cannot make {path} in {parent}",
-                "Make it and chown it to the workers' user.",
-            )  # fmt: skip
+            yield error("folder.rights", f"user {os.geteuid()} cannot make {path} in {parent}",
+                        "Make it and chown it to the workers' user.")  # fmt: skip
 
 
 def _check_named(path: Path) -> Iterator[Finding]:
@@ -55,10 +53,8 @@ def _check_named(path: Path) -> Iterator[Finding]:
         yield error("folder.open", f"other users can write to {path}", f"chmod 700 {path}.")
     foreign = [each.name for each in path.iterdir() if not OUR_FILES.fullmatch(each.name)]
     if foreign:
-        yield warning(
-            "folder.shared", f"{path} has files of other programs, such as {foreign[0]}",
-            f"Give {VARIABLE} a folder of its own.",
-        )  # fmt: skip
+        yield warning("folder.shared", f"{path} has files of other programs, such as {foreign[0]}",
+                      f"Give {VARIABLE} a folder of its own.")  # fmt: skip
     yield from _check_space(path)
     yield from _check_use(path)
 

@@ -47,50 +47,48 @@ _TOKEN = f"Check the token in {HEADERS} (Authorization=Bearer%20TOKEN, percent-e
 _BUSY = "The exporter retries; add capacity to the collector, or record fewer traces."
 _LOG = "See the collector's log."
 _RECEIVER = "Check that it is an OTLP receiver."
-HTTP_MEANINGS: dict[int, tuple[str, str]] = {
-    400: ("rejects the request as malformed", "Check for a proxy that changes the request."),
+_MALFORMED = "rejects the request as malformed", "Check for a proxy that changes the request."
+_INTERNAL = "reports an internal error", _LOG
+_UNAVAILABLE = "is unavailable", _BUSY
+_LIMITED = "limits the rate of requests", _BUSY
+MEANINGS: dict[int | str, tuple[str, str]] = {
+    400: _MALFORMED,
     401: ("requires authentication", _TOKEN),
     403: ("refuses access", f"{_TOKEN} Check that it may write."),
-    404: ("has no such path", ""),
     405: ("does not allow POST on this path", "Check that it is the path of an OTLP receiver."),
     407: ("is behind a proxy that requires authentication", "Set it in HTTPS_PROXY, or NO_PROXY."),
     413: ("rejects the request as too large",
           "Lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE, or raise the collector's limit."),
     415: ("does not support the content type or compression",
           f"{_RECEIVER} Try {PREFIX}COMPRESSION=none."),
-    429: ("limits the rate of requests", _BUSY),
-    500: ("reports an internal error", _LOG),
+    429: _LIMITED,
+    500: _INTERNAL,
     501: ("does not implement this request", _RECEIVER),
     502: ("is behind a proxy that cannot reach it", "Check that the collector runs."),
-    503: ("is unavailable", _BUSY),
+    503: _UNAVAILABLE,
     504: ("is behind a proxy that timed out", "Check that the collector runs and is not busy."),
-}  # fmt: skip
-# Names of gRPC's status codes (statuscodes.md of gRPC).
-GRPC_MEANINGS: dict[str, tuple[str, str]] = {
-    "UNAUTHENTICATED": HTTP_MEANINGS[401], "PERMISSION_DENIED": HTTP_MEANINGS[403],
+    "UNAUTHENTICATED": ("requires authentication", _TOKEN),
+    "PERMISSION_DENIED": ("refuses access", f"{_TOKEN} Check that it may write."),
     "UNIMPLEMENTED": ("has no pipeline for this signal", "Add one to its configuration."),
-    "RESOURCE_EXHAUSTED": HTTP_MEANINGS[429], "UNAVAILABLE": HTTP_MEANINGS[503],
+    "RESOURCE_EXHAUSTED": _LIMITED,
+    "UNAVAILABLE": _UNAVAILABLE,
+    "UNCONNECTED": ("closes or refuses the connection", "Check that it is a gRPC receiver."),
     "DEADLINE_EXCEEDED": ("timed out", f"Check its load; {PREFIX}TIMEOUT sets the limit."),
-    "INVALID_ARGUMENT": HTTP_MEANINGS[400], "INTERNAL": HTTP_MEANINGS[500],
+    "INVALID_ARGUMENT": _MALFORMED,
+    "INTERNAL": _INTERNAL,
 }  # fmt: skip
+"""Fact and fix by status of HTTP (RFC 9110) and of gRPC (statuscodes.md)."""
+RETRIED = RETRYABLE | RETRYABLE_CODES - {"DEADLINE_EXCEEDED"}
 NOT_CONNECTED = ("failed to connect", "Socket closed", "recvmsg")
 """Details of UNAVAILABLE where no server has responded at all."""
 
 
 def send_test(settings: Settings, signal: Signal, otlp: Otlp, timeout: float) -> Outcome:
-    """Send one item once, with the client of the exporter.
-
-    Args:
-        settings: for the resource.
-        signal: of the item.
-        otlp: where and how.
-        timeout: seconds at most.
-    """
+    """Send one item once, within a number of seconds, with the client of the exporter."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its output is part of the finding
     client = make_client(signal, otlp)
     try:
-        request = _request(settings, signal).SerializeToString()
-        return client.send(request, min(timeout, otlp.timeout))
+        return client.send(_request(settings, signal).SerializeToString(), timeout)
     finally:
         client.close()
 
@@ -99,7 +97,7 @@ def has_response(outcome: Outcome) -> bool:
     """Return whether the collector responded, in the protocol of the client."""
     response = outcome.response
     if code := _grpc_code(response):
-        return code != "UNAVAILABLE" or _is_connected(response.details() or "")
+        return code != "UNCONNECTED"
     return outcome.accepted or isinstance(response, (requests.Response, RefusedResponseError))
 
 
@@ -110,16 +108,16 @@ def explain(signal: Signal, otlp: Otlp, outcome: Outcome, timeout: float) -> Fin
         signal: of the item.
         otlp: where it was sent.
         outcome: of the attempt.
-        timeout: seconds that the attempt was given.
+        timeout: seconds of the attempt.
     """
     response = outcome.response
     redact = Secrets([*(value for _, value in otlp.headers), urlsplit(otlp.endpoint).query]).redact
     if outcome.accepted:
         return _accepted(signal, otlp, outcome, redact(outcome.error))
     if code := _grpc_code(response):
-        return _grpc_status(signal, otlp, code, redact(response.details() or ""))
+        return _status(signal, otlp, code, redact(response.details() or ""))
     if isinstance(response, requests.Response):
-        return _http_status(signal, otlp, response.status_code, redact(_text(response)))
+        return _status(signal, otlp, response.status_code, redact(_text(response)))
     if isinstance(response, RefusedResponseError):
         return error(
             f"{signal}.answer", f"{otlp.place} responds with {response}",
@@ -148,19 +146,17 @@ def innermost(fault: BaseException) -> BaseException:
 
 
 def _accepted(signal: Signal, otlp: Otlp, outcome: Outcome, message: str) -> Finding:
-    item, response = ITEMS[signal][0], outcome.response
-    if isinstance(response, requests.Response) and not _is_otlp(signal, response):
+    item, name = ITEMS[signal][0], METRIC_NAME if signal == "metrics" else NAME
+    message = one_line(message, MAX_TEXT)
+    if isinstance(outcome.response, requests.Response) and not _is_otlp(signal, outcome.response):
         return warning(
             f"{signal}.no_otlp", f"{otlp.place} responds with success, but not with OTLP",
             "Check that it is a collector, not a web page.",
         )  # fmt: skip
-    message = one_line(message, MAX_TEXT)
     if outcome.rejected:
         return error(f"{signal}.rejected", f"{otlp.place} rejects the test {item}: {message}", _LOG)
     if message:
-        return warning(f"{signal}.warned", f"{otlp.place} accepts it with a warning: {message}",
-                       _LOG)  # fmt: skip
-    name = METRIC_NAME if signal == "metrics" else NAME
+        return warning(f"{signal}.warned", f"{otlp.place} accepts it, but warns: {message}", _LOG)
     return good(f"{signal}.sent", f"{otlp.place} accepted the test {item} ({name!r})")
 
 
@@ -175,41 +171,32 @@ def _is_otlp(signal: Signal, response: requests.Response) -> bool:
     return not content_type.startswith("text/html")
 
 
-def _http_status(signal: Signal, otlp: Otlp, status: int, text: str) -> Finding:
-    meaning, advice = HTTP_MEANINGS.get(status, HTTP_MEANINGS[500 if status >= 500 else 400])
-    if status == 404:
-        own = f"{PREFIX}{signal.upper()}_ENDPOINT"
+def _status(signal: Signal, otlp: Otlp, code: int | str, text: str) -> Finding:
+    protocol, unknown = "grpc", ("reports a failure", _LOG)
+    if isinstance(code, int):
+        protocol, unknown = "http", _INTERNAL if code >= 500 else _MALFORMED
+    meaning, advice = MEANINGS.get(code, unknown)
+    if code == 404:
+        meaning, own = "has no such path", f"{PREFIX}{signal.upper()}_ENDPOINT"
         advice = (
             f"/v1/{signal} is appended to an endpoint for all signals, {own} is used unchanged. A"
             f" collector without a pipeline for {signal} responds the same."
         )
-    level = warning if status in RETRYABLE else error
-    return level(f"{signal}.http_{status}", f"{otlp.place} {meaning} ({status}{_shown(text)})",
-                 advice)  # fmt: skip
-
-
-def _grpc_status(signal: Signal, otlp: Otlp, code: str, text: str) -> Finding:
-    meaning, advice = GRPC_MEANINGS.get(code, ("reports a failure", _LOG))
-    if code == "UNAVAILABLE" and not _is_connected(text):
-        meaning, advice = "closes or refuses the connection", "Check that it is a gRPC receiver."
-        code = "UNCONNECTED"
-    level = warning if code in RETRYABLE_CODES - {"DEADLINE_EXCEEDED"} else error
-    name = f"{signal}.grpc_{code.lower()}"
-    return level(name, f"{otlp.place} {meaning} ({code}{_shown(text)})", advice)
+    words = " ".join(text.split())
+    shown = f": {words[:MAX_TEXT]}" if words and words.isprintable() else ""
+    level = warning if code in RETRIED else error
+    name = f"{signal}.{protocol}_{str(code).lower()}"
+    return level(name, f"{otlp.place} {meaning} ({code}{shown})", advice)
 
 
 def _grpc_code(response: Any) -> str:
-    """Return the name of the status of a ``grpc.RpcError``; empty where it is none."""
-    return str(response.code().name) if hasattr(response, "code") else ""
-
-
-def _is_connected(details: str) -> bool:
-    return not any(each in details for each in NOT_CONNECTED)
-
-
-def _shown(text: str) -> str:
-    words = " ".join(text.split())
-    return f": {words[:MAX_TEXT]}" if words and words.isprintable() else ""
+    """Return the status of a ``grpc.RpcError``, ``UNCONNECTED`` where no server responded; an
+    empty text for anything else."""
+    if not hasattr(response, "code"):
+        return ""
+    code, details = str(response.code().name), response.details() or ""
+    unconnected = code == "UNAVAILABLE" and any(each in details for each in NOT_CONNECTED)
+    return "UNCONNECTED" if unconnected else code
 
 
 def _text(response: requests.Response) -> str:

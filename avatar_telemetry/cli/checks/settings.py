@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
+from avatar_telemetry.cli.checks.finding import Finding, error, good, select, warning
 from avatar_telemetry.cli.environment import is_demo, load_chosen_profile
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.doubts import doubts
@@ -45,98 +45,75 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
 
 
 def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    if settings.sdk_disabled:
-        yield warning("settings.disabled", "OTEL_SDK_DISABLED=true: no metrics, spans or /metrics",
-                      "Unset it to enable the telemetry.")  # fmt: skip
-        return
+    on, off = settings.export_enabled, settings.sdk_disabled
     given = {name: environ[name] for name in (ENABLED, OLD_ENABLED) if environ.get(name)}
-    if len({value.strip().lower() for value in given.values()}) > 1:
-        values = " and ".join(f"{name}={value}" for name, value in given.items())
-        yield warning("settings.enabled_twice", f"{values}: {ENABLED} takes precedence",
-                      f"Set {ENABLED} alone.")  # fmt: skip
+    values = " and ".join(f"{name}={value}" for name, value in given.items())
     endpoint = next(
         (name for name in environ if name.startswith(OTLP_PREFIX) and environ[name]), ""
     )
-    if settings.export_enabled:
-        yield good("settings.enabled", "the export is enabled")
-        signals = ("traces", settings.traces_exporters), ("metrics", settings.metrics_exporters)
-        for name in (name for name, exporters in signals if exporters == ("none",)):
-            yield note(
-                "settings.signal_off", f"OTEL_{name.upper()}_EXPORTER=none: no {name} are sent"
-            )
-    elif endpoint:
-        yield warning(
-            "settings.not_enabled",
-            f"{endpoint} is set, but the export is disabled: no spans, no pushed metrics",
-            f"Set {ENABLED}=true, or unset {endpoint}.",
-        )  # fmt: skip
-    else:
-        yield note(
-            "settings.not_enabled",
-            "the export is disabled: no spans, no pushed metrics; /metrics works",
-            f"Set {ENABLED}=true and {OTLP_PREFIX}ENDPOINT to export traces.",
-        )  # fmt: skip
+    disabled = "the export is disabled: no spans, no pushed metrics"
+    yield from select(
+        (off, "warning", "settings.disabled",
+         "OTEL_SDK_DISABLED=true: no metrics, no spans, no /metrics",
+         "Unset it to enable the telemetry."),
+        (not off and len({value.strip().lower() for value in given.values()}) > 1, "warning",
+         "settings.enabled_twice", f"{values}: {ENABLED} takes precedence",
+         f"Set {ENABLED} alone."),
+        (on and not off, "good", "settings.enabled", "the export is enabled", ""),
+        (endpoint and not on and not off, "warning", "settings.not_enabled",
+         f"{endpoint} is set, but {disabled}", f"Set {ENABLED}=true, or unset {endpoint}."),
+        (not endpoint and not on and not off, "note", "settings.not_enabled",
+         f"{disabled}; /metrics works",
+         f"Set {ENABLED}=true and {OTLP_PREFIX}ENDPOINT to export traces."),
+        *((on and not off and exporters == ("none",), "note", "settings.signal_off",
+           f"OTEL_{name.upper()}_EXPORTER=none: no {name} are sent", "")
+          for name, exporters in (("traces", settings.traces_exporters),
+                                  ("metrics", settings.metrics_exporters))),
+    )  # fmt: skip
 
 
 def _improbable(settings: Settings) -> Iterator[Finding]:
     """Check the values that are allowed and seldom intended."""
-    instance = resource_attributes(settings)["service.instance.id"]
-    if instance in COMMON_NAMES:
-        yield (warning if settings.export_enabled else note)(
-            "settings.hostname", f"service.instance.id is {instance}, a name of many hosts",
-            "Set HOSTNAME, or the name of the host: it must differ between hosts.",
-        )  # fmt: skip
-    if settings.environment == "production" and settings.privacy == "off":
-        yield warning(
-            "settings.privacy", "AVATAR_TELEMETRY_PRIVACY=off in production",
-            "Digests, addresses and names are exported unchanged; balanced hashes and cuts them.",
-        )  # fmt: skip
-    open_to = [str(each) for each in settings.metrics_allow.networks if each.prefixlen == 0]
-    if open_to:
-        yield warning(
-            "settings.metrics_open",
-            f"AVATAR_TELEMETRY_METRICS_ALLOW={open_to[0]}: every client can read /metrics",
-            "Name the networks of your Prometheus, or use AVATAR_TELEMETRY_METRICS_TOKEN.",
-        )  # fmt: skip
-    if settings.export_enabled:
-        yield from _improbable_export(settings)
-
-
-def _improbable_export(settings: Settings) -> Iterator[Finding]:
-    for endpoint in sorted({otlp.endpoint for otlp in settings.otlp.values() if otlp.headers}):
-        parts = urlsplit(endpoint)
-        if parts.scheme == "http" and not _is_local(parts.hostname or ""):
-            yield warning("settings.headers_in_clear", f"OTLP headers go to {parts.netloc} without"
-                          " TLS", "Use https:// to encrypt them.")  # fmt: skip
-            break
+    on, instance = settings.export_enabled, resource_attributes(settings)["service.instance.id"]
+    open_to = ", ".join(str(each) for each in settings.metrics_allow.networks if not each.prefixlen)
+    in_clear = ", ".join(sorted({
+        urlsplit(otlp.endpoint).netloc for otlp in settings.otlp.values()
+        if otlp.headers and otlp.endpoint.startswith("http:") and not _is_local(otlp.endpoint)
+    }))  # fmt: skip
+    traces = on and settings.traces_exporters != ("none",)
     never = settings.sampler in ("always_off", "parentbased_always_off")
     argument = settings.sampler_argument if settings.sampler.endswith("traceidratio") else ""
-    if settings.traces_exporters != ("none",):
-        if never or (argument and float(argument) == 0):
-            value = "_ARG=0" if argument else f"={settings.sampler}"
-            yield warning(
-                "settings.sampler_off", f"OTEL_TRACES_SAMPLER{value}: no trace begins here",
-                "Set parentbased_traceidratio and a ratio above 0, or unset it to record all.",
-            )  # fmt: skip
-        if {".*", "."} & set(settings.excluded_urls):
-            yield warning(
-                "settings.excluded", "OTEL_PYTHON_WSGI_EXCLUDED_URLS excludes every URL",
-                "Name the URLs that should have no spans.",
-            )  # fmt: skip
-    if (settings.batch_size or 0) > settings.queue_size:
-        yield warning(
-            "settings.batch", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
-            "The spans of one worker never fill a batch; raise the queue or lower the batch.",
-        )  # fmt: skip
-    if settings.ring_size > MAX_RING:
-        yield warning(
-            "settings.memory", f"AVATAR_TELEMETRY_RING_SIZE={settings.ring_size}:"
-            f" {settings.ring_size >> 20} MiB of shared memory for each worker and signal",
-            "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio).",
-        )  # fmt: skip
+    sampler = "_ARG=0" if argument else f"={settings.sampler}"
+    yield from select(
+        (instance in COMMON_NAMES, "warning" if on else "note", "settings.hostname",
+         f"service.instance.id is {instance}, a name of many hosts",
+         "Set HOSTNAME, or the name of the host: it must differ between hosts."),
+        (settings.environment == "production" and settings.privacy == "off", "warning",
+         "settings.privacy", "AVATAR_TELEMETRY_PRIVACY=off in production",
+         "Digests, addresses and names are exported unchanged; balanced hashes and cuts them."),
+        (open_to, "warning", "settings.metrics_open",
+         f"AVATAR_TELEMETRY_METRICS_ALLOW={open_to}: every client can read /metrics",
+         "Name the networks of your Prometheus, or use AVATAR_TELEMETRY_METRICS_TOKEN."),
+        (on and in_clear, "warning", "settings.headers_in_clear",
+         f"OTLP headers go to {in_clear} without TLS", "Use https:// to encrypt them."),
+        (traces and (never or (argument and float(argument) == 0)), "warning",
+         "settings.sampler_off", f"OTEL_TRACES_SAMPLER{sampler}: no trace begins here",
+         "Set parentbased_traceidratio and a ratio above 0, or unset it to record all."),
+        (traces and {".*", "."} & set(settings.excluded_urls), "warning", "settings.excluded",
+         "OTEL_PYTHON_WSGI_EXCLUDED_URLS excludes every URL",
+         "Name the URLs that should have no spans."),
+        (on and (settings.batch_size or 0) > settings.queue_size, "warning", "settings.batch",
+         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
+         "The spans of one worker never fill a batch; raise the queue or lower the batch."),
+        (on and settings.ring_size > MAX_RING, "warning", "settings.memory",
+         f"AVATAR_TELEMETRY_RING_SIZE={settings.ring_size}: {settings.ring_size >> 20} MiB of"
+         " shared memory for each worker and signal",
+         "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio)."),
+    )  # fmt: skip
 
 
-def _is_local(host: str) -> bool:
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:

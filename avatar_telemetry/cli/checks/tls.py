@@ -81,17 +81,13 @@ def handshake_fault(address: str, otlp: Otlp, fault: OSError) -> Finding:
         return error(f"collector.tls_{name}", f"the certificate of {address} {message}", advice)
     reason = getattr(fault, "reason", "") or ""
     if any(word in reason for word in NO_TLS):
-        return error(
-            "collector.tls_not_spoken", f"{address} does not use TLS",
-            "Use http:// in the endpoint, or enable TLS at the collector.",
-        )  # fmt: skip
+        return error("collector.tls_not_spoken", f"{address} does not use TLS",
+                     "Use http:// in the endpoint, or enable TLS at the collector.")  # fmt: skip
     if any(word in reason for word in CLIENT_ALERTS):
         return client_fault(address, otlp)
     if "NO_APPLICATION_PROTOCOL" in reason:
-        return error(
-            "collector.tls_protocol", f"{address} does not support {otlp.protocol}",
-            f"Use its other port, or another {PROTOCOL}.",
-        )  # fmt: skip
+        return error("collector.tls_protocol", f"{address} does not support {otlp.protocol}",
+                     f"Use its other port, or another {PROTOCOL}.")  # fmt: skip
     return error(
         "collector.tls", f"the TLS handshake with {address} failed: {_words(fault)}",
         "Check that it uses TLS 1.2 or 1.3; without TLS, use http:// in the endpoint.",
@@ -105,10 +101,8 @@ def client_fault(address: str, otlp: Otlp) -> Finding:
             "collector.tls_client_refused", f"{address} refuses the client certificate",
             f"Check that {CLIENT} is valid and issued by a CA that the collector trusts.",
         )  # fmt: skip
-    return error(
-        "collector.tls_client_wanted", f"{address} requires a client certificate",
-        f"Set {CLIENT} and {KEY}.",
-    )  # fmt: skip
+    return error("collector.tls_client_wanted", f"{address} requires a client certificate",
+                 f"Set {CLIENT} and {KEY}.")  # fmt: skip
 
 
 def check_certificate(address: str, connection: Any) -> Iterator[Finding]:
