@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
@@ -171,7 +172,8 @@ def _confusion(destination: Destination, signal: Signal, outcome: Outcome) -> Fi
     responded = has_response(outcome)
     # A server of HTTPS may respond to plain HTTP, with 400.
     rejected = getattr(outcome.response, "status_code", 0) == 400
-    if destination.proxy or (responded and (secure or not rejected)):
+    is_explained = responded and (secure or not rejected)
+    if destination.proxy or is_explained or isinstance(outcome.response, requests.Timeout):
         return None
     if not secure and _uses_tls(destination):
         return error("collector.tls_wanted", f"{address} uses TLS", "Use https:// in the endpoint.")
@@ -195,6 +197,8 @@ def _first_bytes(destination: Destination) -> Finding | None:
     first = b""
     try:
         with destination.connect(context) as connection:
+            if context is None:
+                connection.shutdown(socket.SHUT_WR)  # a server that waits for a request ends now
             first = connection.recv(FRAME_HEADER)
     except TimeoutError:
         return None

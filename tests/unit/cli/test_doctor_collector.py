@@ -1,17 +1,15 @@
-"""The doctor at the collector: every fault on the way has its name and its advice."""
+"""The doctor's checks of a collector: every fault has a name and a fix."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
 
 from avatar_telemetry.cli.checks import collector
-from avatar_telemetry.cli.checks.finding import Finding, exit_status
 from tests.support.certificates import Authority
 from tests.support.doctor import (
     CLIENT,
@@ -94,67 +92,61 @@ def test_signals_that_are_off_are_not_sent(sink: OtlpSink) -> None:
     assert examine(sink.url, OTEL_EXPORT_ENABLED="false") == []
 
 
-def both(name: str, level: str) -> dict[str, str]:
+def both(name: str, level: str = "error") -> dict[str, str]:
     return {f"traces.{name}": level, f"metrics.{name}": level}
 
 
-SLOW = {"timeout": TIMEOUT}
+STATUSES = {
+    **dict.fromkeys((400, 401, 403, 404, 405, 413, 415, 418, 500, 501, 599), "error"),
+    **dict.fromkeys((429, 502, 503, 504), "warning"),
+}
+
+
+@pytest.mark.parametrize(("status", "level"), STATUSES.items())
+def test_status_of_a_collector(sink: OtlpSink, status: int, level: str) -> None:
+    """A response without success is reported for each signal; a retried one is a warning."""
+    sink.behave(Fault.STATUS, status=status)
+    assert bad(examine(sink.url)) == both(f"http_{status}", level)
 
 
 @pytest.mark.parametrize(
-    ("fault", "measures", "options", "expected"),
+    ("fault", "expected"),
     [
-        *(
-            pytest.param(
-                Fault.STATUS, {"status": status}, {}, both(f"http_{status}", level), id=str(status)
-            )
-            for status, level in (
-                (400, "error"), (401, "error"), (403, "error"), (404, "error"), (405, "error"),
-                (413, "error"), (415, "error"), (429, "warning"), (500, "error"),
-                (501, "error"), (502, "warning"), (503, "warning"), (504, "warning"),
-                (418, "error"), (599, "error"),
-            )
-        ),
-        pytest.param(Fault.REFUSED, {}, {}, {"collector.refused": "error"}, id="refused"),
-        pytest.param(Fault.BLACKHOLE, {}, SLOW, {"traces.timeout": "error"}, id="blackhole"),
-        pytest.param(Fault.RESET, {}, SLOW, {"traces.failed": "error"}, id="reset"),
-        pytest.param(Fault.GARBAGE, {}, SLOW, {"traces.failed": "error"}, id="garbage"),
-        pytest.param(Fault.WRONG_PROTOBUF, {}, {}, both("no_otlp", "warning"), id="protobuf"),
-        pytest.param(Fault.PARTIAL_SUCCESS, {}, {}, both("rejected", "error"), id="partial"),
-        pytest.param(Fault.REDIRECT, {}, {}, both("answer", "error"), id="redirect"),
-        pytest.param(Fault.ENDLESS_HEAD, {}, SLOW, {"traces.timeout": "error"}, id="endless-head"),
-    ],
-)  # fmt: skip
-def test_faults_of_a_collector(
-    sink: OtlpSink, fault: Fault, measures: dict[str, Any], options: dict[str, Any],
-    expected: dict[str, str],
-) -> None:  # fmt: skip
-    """Each way to be a bad collector is told by its name."""
-    sink.behave(fault, **measures)
-    assert bad(examine(sink.url, **options)) == expected
-
-
-@pytest.mark.parametrize(
-    ("code", "check", "level"),
-    [
-        pytest.param(code, f"grpc_{code.name.lower()}", level, id=code.name)
-        for code, level in (
-            (grpc.StatusCode.UNAUTHENTICATED, "error"),
-            (grpc.StatusCode.PERMISSION_DENIED, "error"),
-            (grpc.StatusCode.UNIMPLEMENTED, "error"),
-            (grpc.StatusCode.RESOURCE_EXHAUSTED, "warning"),
-            (grpc.StatusCode.UNAVAILABLE, "warning"),
-            (grpc.StatusCode.DATA_LOSS, "warning"),
-            (grpc.StatusCode.FAILED_PRECONDITION, "error"),
-        )
+        (Fault.REFUSED, {"collector.refused": "error"}),
+        (Fault.BLACKHOLE, {"traces.timeout": "error"}),
+        (Fault.ENDLESS_HEAD, {"traces.timeout": "error"}),
+        (Fault.RESET, {"traces.failed": "error"}),
+        (Fault.GARBAGE, {"traces.failed": "error"}),
+        (Fault.WRONG_PROTOBUF, both("no_otlp", "warning")),
+        (Fault.PARTIAL_SUCCESS, both("rejected")),
+        (Fault.REDIRECT, both("answer")),
     ],
 )
-def test_faults_of_a_collector_of_grpc(
-    grpc_sink: GrpcSink, code: grpc.StatusCode, check: str, level: str
+def test_fault_of_a_collector(sink: OtlpSink, fault: Fault, expected: dict[str, str]) -> None:
+    """Each fault has a name; where no response comes, no other signal is tried."""
+    sink.behave(fault)
+    patience = {"timeout": TIMEOUT} if "traces.timeout" in expected else {}
+    assert bad(examine(sink.url, **patience)) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, "error"),
+        (grpc.StatusCode.PERMISSION_DENIED, "error"),
+        (grpc.StatusCode.UNIMPLEMENTED, "error"),
+        (grpc.StatusCode.FAILED_PRECONDITION, "error"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "warning"),
+        (grpc.StatusCode.UNAVAILABLE, "warning"),
+        (grpc.StatusCode.DATA_LOSS, "warning"),
+    ],
+)
+def test_status_of_a_collector_of_grpc(
+    grpc_sink: GrpcSink, code: grpc.StatusCode, level: str
 ) -> None:
-    """Each code of gRPC is told by its name."""
+    """Each status code of gRPC has a name."""
     grpc_sink.behave(Fault.STATUS, status=code.value[0])
-    assert bad(examine(grpc_sink.url, **GRPC_PROTOCOL)) == both(check, level)
+    assert bad(examine(grpc_sink.url, **GRPC_PROTOCOL)) == both(f"grpc_{code.name.lower()}", level)
 
 
 def test_http_sent_to_grpc(grpc_sink: GrpcSink) -> None:
@@ -218,44 +210,29 @@ def test_no_proxy_of_the_environment(sink: OtlpSink, monkeypatch: pytest.MonkeyP
     assert sink.exchanges() == []
 
 
-Case = Callable[[Authority], Any]
+REFUSED = {**EXPIRES, "collector.tls_client_refused": "error"}
+WANTED = {**EXPIRES, "collector.tls_client_wanted": "error"}
+UNKNOWN = {"collector.tls_unknown_authority": "error"}
 
 
 @pytest.mark.parametrize(
-    ("issue", "words", "asks_clients", "expected"),
+    ("issue", "words", "expected"),
     [
         # The authority of the tests issues for two days.
-        pytest.param(lambda a: a.issue("good"), (TRUSTED,), False, EXPIRES, id="good"),
-        pytest.param(
-            lambda a: a.issue("good"), (), False,
-            {"collector.tls_unknown_authority": "error"}, id="unknown-authority",
-        ),
-        pytest.param(
-            lambda a: a.issue("other", "DNS:elsewhere.example"), (TRUSTED,), False,
-            {"collector.tls_wrong_host": "error"}, id="wrong-host",
-        ),
-        pytest.param(
-            lambda a: a.self_signed("self"), (), False,
-            {"collector.tls_self_signed": "error"}, id="self-signed",
-        ),
-        pytest.param(
-            lambda a: a.issue("good"), (TRUSTED,), True,
-            {**EXPIRES, "collector.tls_client_wanted": "error"}, id="client-wanted",
-        ),
-        pytest.param(
-            lambda a: a.issue("good"), (TRUSTED, STRANGER), True,
-            {**EXPIRES, "collector.tls_client_refused": "error"}, id="client-refused",
-        ),
-        pytest.param(lambda a: a.issue("good"), (TRUSTED, CLIENT), True, EXPIRES, id="client-good"),
+        pytest.param("issue", (TRUSTED,), EXPIRES, id="good"),
+        pytest.param("issue", (), UNKNOWN, id="unknown-authority"),
+        pytest.param("wrong", (TRUSTED,), {"collector.tls_wrong_host": "error"}, id="wrong-host"),
+        pytest.param("self_signed", (), {"collector.tls_self_signed": "error"}, id="self-signed"),
+        pytest.param("expired", (TRUSTED,), {"collector.tls_expired": "error"}, id="expired"),
     ],
-)  # fmt: skip
-def test_tls(
-    authority: Authority, issue: Case, words: tuple[str, ...], asks_clients: bool,
-    expected: dict[str, str],
-) -> None:  # fmt: skip
-    """Each fault of TLS is told by its name, and nothing is sent."""
-    clients = authority.certificate if asks_clients else None
-    with OtlpSink(issue(authority), clients) as sink:
+)
+def test_certificate(
+    authority: Authority, issue: str, words: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    """Each fault of a certificate has a name, and nothing is sent."""
+    alternatives = ("DNS:elsewhere.example",) if issue == "wrong" else ()
+    make = authority.issue if issue == "wrong" else getattr(authority, issue)
+    with OtlpSink(make(issue, *alternatives)) as sink:
         assert bad(examine(sink.url, **tls_settings(authority, *words))) == expected
         assert bool(sink.spans()) == (expected == EXPIRES)
 
@@ -264,28 +241,21 @@ def test_tls(
     ("words", "expected"),
     [
         pytest.param((TRUSTED, CLIENT), EXPIRES, id="good"),
-        pytest.param(
-            (TRUSTED, STRANGER), {**EXPIRES, "collector.tls_client_refused": "error"}, id="refused"
-        ),
-        pytest.param((CLIENT,), {"collector.tls_unknown_authority": "error"}, id="unknown"),
-        pytest.param((TRUSTED,), {**EXPIRES, "collector.tls_client_wanted": "error"}, id="wanted"),
+        pytest.param((TRUSTED, STRANGER), REFUSED, id="refused"),
+        pytest.param((TRUSTED,), WANTED, id="wanted"),
+        pytest.param((CLIENT,), UNKNOWN, id="unknown"),
     ],
 )
-def test_tls_of_grpc(
-    authority: Authority, words: tuple[str, ...], expected: dict[str, str]
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_client_certificate(
+    authority: Authority, protocol: str, words: tuple[str, ...], expected: dict[str, str]
 ) -> None:
-    """Over gRPC the certificates are looked at in the same way."""
-    with GrpcSink(authority.issue("good"), authority.certificate) as sink:
-        env = {**tls_settings(authority, *words), **GRPC_PROTOCOL}
+    """A collector that requires a client certificate is recognised in both protocols."""
+    kind: Any = GrpcSink if protocol == "grpc" else OtlpSink
+    with kind(authority.issue("good"), authority.certificate) as sink:
+        env = {**tls_settings(authority, *words), "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
         assert bad(examine(sink.url, **env)) == expected
-
-
-def test_an_expired_certificate(authority: Authority) -> None:
-    """A certificate whose time is over is told from one that is not trusted."""
-    expired = authority.expired("old")
-    with OtlpSink(expired) as sink:
-        found = bad(examine(sink.url, **tls_settings(authority, TRUSTED)))
-    assert found == {"collector.tls_expired": "error"}
+        assert bool(sink.spans()) == (expected == EXPIRES)
 
 
 def test_tls_to_a_port_without(sink: OtlpSink) -> None:
@@ -333,9 +303,3 @@ def test_the_command_tells_it(sink: OtlpSink) -> None:
     told = invoke("doctor", "--json", **env).json()
     assert told["status"] == 2
     assert "traces.http_401" in {each["check"] for each in told["findings"]}
-
-
-def test_a_status_for_warnings() -> None:
-    """Notes are status 0, warnings 1, errors 2."""
-    levels = [Finding("a.b", "", "x", level) for level in ("good", "note", "warning", "error")]
-    assert [exit_status(levels[: number + 1]) for number in range(4)] == [0, 0, 1, 2]
