@@ -61,53 +61,41 @@ def test_all_settings_are_shown_on_demand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "words"),
+    ("variable", "value", "words"),
     [
-        pytest.param(
-            {"AVATAR_TELEMETRY_PRIVCY": "off"},
-            "did you mean AVATAR_TELEMETRY_PRIVACY",
-            id="misspelt",
-        ),
-        pytest.param(
-            {"OTEL_PROMETHEUS_ENDPOINT": "9464"}, "OTEL_PROMETHEUS_ENDPOINT='9464'", id="value"
-        ),
-        pytest.param({"AVATAR_TELEMETRY_PROFILE": "no.such:P"}, "No module named", id="profile"),
-        pytest.param(
-            {"AVATAR_TELEMETRY_APP": "no_such:app"},
-            "AVATAR_TELEMETRY_APP='no_such:app': ModuleNotFoundError", id="application",
-        ),
-        pytest.param(
-            {"AVATAR_TELEMETRY_APP": "os:sep"}, "no WSGI application", id="no-application"
-        ),
-        pytest.param({"DEMO_MAX_UPLOAD": "lots"}, "DEMO_MAX_UPLOAD: 'lots'", id="demo"),
-        pytest.param(
-            {"PROMETHEUS_MULTIPROC_DIR": __file__}, f"PROMETHEUS_MULTIPROC_DIR={__file__}",
-            id="folder",
-        ),
-        pytest.param(
-            {"OTEL_PROMETHEUS_ENDPOINT": "192.0.2.1:9464"},
-            "OTEL_PROMETHEUS_ENDPOINT='192.0.2.1:9464'", id="port",
-        ),
+        ("AVATAR_TELEMETRY_PRIVCY", "off", "did you mean AVATAR_TELEMETRY_PRIVACY"),
+        ("OTEL_PROMETHEUS_ENDPOINT", "9464", "OTEL_PROMETHEUS_ENDPOINT='9464'"),
+        ("OTEL_PROMETHEUS_ENDPOINT", "192.0.2.1:9464", "OTEL_PROMETHEUS_ENDPOINT='192.0.2.1:9464'"),
+        ("AVATAR_TELEMETRY_PROFILE", "no.such:P", "No module named"),
+        ("AVATAR_TELEMETRY_APP", "no_such:app", "_APP='no_such:app': ModuleNotFoundError"),
+        ("AVATAR_TELEMETRY_APP", "os:sep", "no WSGI application"),
+        ("DEMO_MAX_UPLOAD", "lots", "DEMO_MAX_UPLOAD: 'lots'"),
+        ("PROMETHEUS_MULTIPROC_DIR", __file__, f"PROMETHEUS_MULTIPROC_DIR={__file__}"),
     ],
 )  # fmt: skip
-def test_faults_are_named(env: dict[str, str], words: str) -> None:
+def test_faults_are_named(variable: str, value: str, words: str) -> None:
     """What would stop the server ends the command with status 2 and the same message."""
-    ran = invoke_in_child("check-config", **env)
+    ran = invoke_in_child("check-config", **{variable: value})
     assert ran.status == 2
     assert words in ran.err
 
 
 def test_all_faults_are_named_at_once() -> None:
-    """Whatever stops the start, an operator hears of all of it."""
-    ran = run(
-        "check-config", AVATAR_TELEMETRY_PROFILE="no.such:P", AVATAR_TELEMETRY_APP="no_such:app",
-        PROMETHEUS_MULTIPROC_DIR=__file__, OTEL_TRACE_SAMPLER="always_on",
-        AVATAR_TELEMETRY_PRIVACY="some",
-    )  # fmt: skip
-    assert ran.status == 2
+    """Every fault that stops the start is reported, as text and as JSON."""
+    env = {
+        "AVATAR_TELEMETRY_PROFILE": "no.such:P", "AVATAR_TELEMETRY_APP": "no_such:app",
+        "PROMETHEUS_MULTIPROC_DIR": __file__, "OTEL_TRACE_SAMPLER": "always_on",
+        "AVATAR_TELEMETRY_PRIVACY": "some",
+    }  # fmt: skip
+    text = run("check-config", **env)
+    faults = [line.strip() for line in text.err.splitlines() if "='" in line or "folder" in line]
     for variable in ("_PRIVACY=", "_PROFILE=", "_APP=", "_MULTIPROC_DIR="):
-        assert variable in ran.err
-    assert "Is OTEL_TRACES_SAMPLER meant?" in ran.err
+        assert variable in text.err
+    assert "Is OTEL_TRACES_SAMPLER meant?" in text.err
+    ran = run("check-config", "--json", **env)
+    assert ran.status == ran.json()["status"] == text.status == 2
+    assert set(ran.json()["faults"]) <= set(faults) and len(ran.json()["faults"]) == 4
+    assert {each["variable"] for each in ran.json()["settings"]} >= {"AVATAR_TELEMETRY_PRIVACY"}
 
 
 def test_the_application_is_imported_apart(tmp_path: Path) -> None:
