@@ -39,13 +39,7 @@ def make_console() -> Console:
 
 
 def watch(console: Console, url: str, watched: Watched, interval: float) -> None:
-    """Show the server until Ctrl-C.
-
-    Args:
-        console: the terminal.
-        url: for the title.
-        watched: the server.
-        interval: seconds between two requests.
+    """Show the server until Ctrl-C, with a request at each interval of seconds.
 
     Raises:
         WebError: the first request failed. Later failures are shown.
@@ -66,13 +60,7 @@ def watch(console: Console, url: str, watched: Watched, interval: float) -> None
 
 
 def draw(url: str, seen: dict[str, Any], interval: str) -> Group:
-    """Return the whole display.
-
-    Args:
-        url: of the server.
-        seen: the values, of :func:`~avatar_telemetry.cli.rates.look`.
-        interval: their interval, in words.
-    """
+    """Return the display of the values of :func:`~avatar_telemetry.cli.rates.look`."""
     p50, p95, p99 = map(_milliseconds, seen["percentiles"])
     cache = "-" if seen["cache"] is None else f"{seen['cache']:.0%}"
     spans = " ".join(f"{name} {rate:.1f}/s" for name, rate in seen["spans"].items() if rate)

@@ -61,14 +61,8 @@ def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_
 
 
 def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Finding]:
-    """Make all checks.
-
-    Args:
-        url: of a running server, or an empty text.
-        token: of its metrics, or an empty text.
-        send: whether test items may be sent.
-        timeout: seconds for each step.
-    """
+    """Make all checks, those of a running server where a URL is given; each step takes at most a
+    number of seconds."""
     find_modules()
     settings, findings = check_settings(os.environ)
     yield from findings

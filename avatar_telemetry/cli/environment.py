@@ -23,11 +23,8 @@ def find_modules() -> None:
 
 
 def load_chosen_profile(settings: Settings, name: str = "") -> Profile:
-    """Load the profile of the server, or another one.
-
-    Args:
-        settings: of the server.
-        name: ``module:NAME``, ``ivatar``, ``demo`` or ``generic``; empty: that of the settings.
+    """Load the profile of the settings, or the one named ``module:NAME``, ``ivatar``, ``demo`` or
+    ``generic``.
 
     Raises:
         SettingsError: there is no such profile.

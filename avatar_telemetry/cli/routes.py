@@ -80,22 +80,9 @@ def record(
     settings: Settings, profile: Profile, method: str, target: str, *, status: int = 200,
     location: str = "", **response: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """Pass a request through the middleware, and return its telemetry.
-
-    Args:
-        settings: of the server.
-        profile: of the application.
-        method: of the request.
-        target: path and query.
-        status: of the response.
-        location: of a redirect, or empty.
-        response: ``content_type``, ``cache`` and ``generator``, as the options.
-
-    Returns:
-        The target; template, kind and operation of the route; the success of an upload or a login
-        (``None`` for any other request); the lines of the counters that increased; the spans,
-        outermost first.
-    """
+    """Pass a request for a path and query through the middleware, and return its telemetry: route,
+    success of an upload or a login (else ``None``), increased counters, spans from the outermost.
+    The response has the values of the options."""
     path, _, query = target.partition("?")
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": method, "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),

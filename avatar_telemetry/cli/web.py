@@ -24,14 +24,7 @@ class WebError(AvatarTelemetryError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A response.
-
-    Args:
-        status: code.
-        headers: names in lower case.
-        body: whole.
-        cookies: the ``Set-Cookie`` lines.
-    """
+    """A response: the names of headers in lower case, the ``Set-Cookie`` lines as cookies."""
 
     status: int
     headers: Mapping[str, str]

@@ -70,13 +70,8 @@ class Destination:
 
 
 def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterator[Finding]:
-    """Check every collector that a signal is sent to.
-
-    Args:
-        settings: of the server.
-        send: whether test items may be sent.
-        timeout: seconds for each step.
-    """
+    """Check every collector of the settings, and send test items; each step takes at most a number
+    of seconds."""
     usable: dict[object, bool] = {}
     for signal in otlp_signals(settings):
         otlp, rule = resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from packaging.requirements import Requirement
 
-from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
+from avatar_telemetry.cli.checks.finding import Finding, error, good, select, warning
 from avatar_telemetry.cli.environment import is_demo
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profile import Profile
@@ -30,35 +30,40 @@ DRIVERS = ("mysqlclient", "psycopg", "psycopg2", "pymysql")
 
 
 def check_installed(settings: Settings | None, profile: Profile | None) -> Iterator[Finding]:
-    """Check the installation.
+    """Check the installation; without settings or a profile, as far as possible."""
+    python, off = platform.python_version(), settings.probes_off if settings else frozenset()
+    on = [name for name in PATCHED if name not in off]
+    active = [name for name in on if _is_installed(PATCHED[name])]
+    idle = [name for name in on if name not in active]
+    # The spans of SQL statements are made by packages of OpenTelemetry, which are an extra.
+    without_spans = [
+        name for name in DRIVERS
+        if name in active and not _is_installed(f"opentelemetry.instrumentation.{name}")
+    ]  # fmt: skip
+    makes_images = settings and "generators" not in off and not is_demo(settings)
+    modules = [each.partition(":")[0] for each in (profile.generators if profile else ())]
+    missing = [each for each in modules if not _is_installed(each)]
+    yield from _check_packages(python)
+    yield from select(
+        (not OLDEST <= sys.version_info[:2] <= NEWEST, "warning", "packages.python",
+         f"Python {python} is not a tested version",
+         f"Use Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}."),
+        (True, "good", "packages.probes", f"probes that apply: {', '.join(active) or 'none'}", ""),
+        (idle, "note", "packages.probes_idle", f"probes without their library: {', '.join(idle)}",
+         ""),
+        (off, "note", "packages.probes_off", f"probes that are off: {', '.join(sorted(off))}",
+         "AVATAR_TELEMETRY_PROBES excludes them; no metric has their counts."),
+        (settings and settings.export_enabled and without_spans, "note", "packages.statements",
+         f"SQL statements of {', '.join(without_spans)} have no spans",
+         "pip install 'avatar-telemetry[databases]' for spans; counts need no package."),
+        (makes_images and missing, "note", "packages.generators",
+         f"generators of the profile that are not installed: {', '.join(missing)}",
+         "Run the doctor in the environment of the avatar server, or choose its profile"
+         " (AVATAR_TELEMETRY_PROFILE)."),
+    )  # fmt: skip
 
-    Args:
-        settings: of the server, ``None`` where they cannot be used.
-        profile: of the application, ``None`` where it cannot be loaded.
-    """
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        yield warning(
-            "packages.python", f"Python {platform.python_version()} is not a tested version",
-            f"Use Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}.",
-        )  # fmt: skip
-    yield from _check_packages()
-    off = settings.probes_off if settings else frozenset()
-    yield from _check_probes(off)
-    if settings and settings.export_enabled:
-        yield from _check_drivers(off)
-    if profile and settings and "generators" not in off and not is_demo(settings):
-        modules = [each.partition(":")[0] for each in profile.generators]
-        if missing := [each for each in modules if not _is_installed(each)]:
-            yield note(
-                "packages.generators",
-                f"generators of profile {profile.name} that are not installed: "
-                + ", ".join(missing),
-                "Run the doctor in the environment of the avatar server, or choose its profile"
-                " (AVATAR_TELEMETRY_PROFILE).",
-            )  # fmt: skip
 
-
-def _check_packages() -> Iterator[Finding]:
+def _check_packages(python: str) -> Iterator[Finding]:
     try:
         faults = [fault for text in requires(DISTRIBUTION) or () if (fault := _fault(text))]
     except PackageNotFoundError:
@@ -71,11 +76,9 @@ def _check_packages() -> Iterator[Finding]:
         advice = f"pip install --upgrade {DISTRIBUTION} in this environment ({sys.prefix})."
         yield error("packages.version", fault, advice)
     if not faults:
-        yield good(
-            "packages.versions",
-            f"{DISTRIBUTION} {version(DISTRIBUTION)}, OpenTelemetry {version('opentelemetry-sdk')},"
-            f" gunicorn {version('gunicorn')}, Python {platform.python_version()}",
-        )  # fmt: skip
+        own, sdk, server = map(version, (DISTRIBUTION, "opentelemetry-sdk", "gunicorn"))
+        versions = f"{DISTRIBUTION} {own}, OpenTelemetry {sdk}, gunicorn {server}, Python {python}"
+        yield good("packages.versions", versions)
 
 
 def _fault(text: str) -> str:
@@ -90,33 +93,6 @@ def _fault(text: str) -> str:
     if requirement.specifier.contains(installed, prereleases=True):
         return ""
     return f"{requirement.name}: {installed} is installed, {requirement.specifier} is required"
-
-
-def _check_probes(off: frozenset[str]) -> Iterator[Finding]:
-    on = [name for name in PATCHED if name not in off]
-    active = [name for name in on if _is_installed(PATCHED[name])]
-    idle = [name for name in on if name not in active]
-    yield good("packages.probes", f"probes that apply: {', '.join(active) or 'none'}")
-    if idle:
-        yield note("packages.probes_idle", f"probes without their library: {', '.join(idle)}")
-    if off:
-        yield note(
-            "packages.probes_off", f"probes that are off: {', '.join(sorted(off))}",
-            "AVATAR_TELEMETRY_PROBES excludes them; no metric has their counts.",
-        )  # fmt: skip
-
-
-def _check_drivers(off: frozenset[str]) -> Iterator[Finding]:
-    """Check for the packages of OpenTelemetry, an extra, that make the spans of SQL statements."""
-    drivers = [name for name in DRIVERS if name not in off and _is_installed(PATCHED[name])]
-    missing = [
-        name for name in drivers if not _is_installed(f"opentelemetry.instrumentation.{name}")
-    ]
-    if missing:
-        yield note(
-            "packages.statements", f"SQL statements of {', '.join(missing)} have no spans",
-            "pip install 'avatar-telemetry[databases]' for spans; counts need no package.",
-        )  # fmt: skip
 
 
 def _is_installed(module: str) -> bool:

@@ -28,15 +28,8 @@ UP = "avatar_telemetry_exporter_up"
 def check_page(
     settings: Settings, profile: Profile, url: str, token: str, timeout: float
 ) -> Iterator[Finding]:
-    """Read the page and check it.
-
-    Args:
-        settings: that the server should have.
-        profile: that the server should have.
-        url: of the server, or of its page.
-        token: of its metrics, or an empty text.
-        timeout: seconds for each step.
-    """
+    """Read the page of a server, whose URL may have its path, and compare it with the settings and
+    the profile; each step takes at most a number of seconds."""
     if not urlsplit(url).path.strip("/"):
         url = url.rstrip("/") + (settings.metrics_path or "/metrics")
     try:
@@ -57,13 +50,7 @@ def check_page(
 
 
 def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Finding]:
-    """Check the separate metrics port, where one is set.
-
-    Args:
-        settings: of the server.
-        token: of its metrics, or an empty text.
-        timeout: seconds for each step.
-    """
+    """Check the separate metrics port, where one is set, within a number of seconds."""
     if settings.prometheus_endpoint is None:
         return
     host, port = settings.prometheus_endpoint

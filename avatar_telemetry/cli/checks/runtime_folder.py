@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
+from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.scrape.process import read_stat, start_time
 from avatar_telemetry.store.folder import OUR_FILES, base_folder, living_masters, served_folders
@@ -97,21 +97,18 @@ def _check_use(path: Path) -> Iterator[Finding]:
     store = MergedStore(path)
     store.read(holder.identifier for holder in held)
     slots = [str(holder.slot) for holder in held if holder.worker]
-    yield good(
-        "folder.used", f"{path}: master {', '.join(map(str, masters))}, {len(slots)} workers in"
-        f" slots {', '.join(slots) or 'none'}",
-    )  # fmt: skip
     status = read_stat(masters[-1])
-    if not slots and status is not None and time.time() - start_time(status) > START:
-        yield warning(
-            "folder.no_slot", f"no worker of master {masters[-1]} holds a slot",
-            "Check that gunicorn.conf.py imports all five hooks, and that its workers start.",
-        )  # fmt: skip
-    if store.unreadable:
-        yield warning(
-            "folder.unreadable", f"{store.unreadable} files of {path} cannot be read, their counts"
-            " are missing", "Check that no other program uses the folder.",
-        )  # fmt: skip
+    started = status is not None and time.time() - start_time(status) > START
+    yield from select(
+        (True, "good", "folder.used", f"{path}: master {', '.join(map(str, masters))},"
+         f" {len(slots)} workers in slots {', '.join(slots) or 'none'}", ""),
+        (not slots and started, "warning", "folder.no_slot",
+         f"no worker of master {masters[-1]} holds a slot",
+         "Check that gunicorn.conf.py imports all five hooks, and that its workers start."),
+        (store.unreadable, "warning", "folder.unreadable",
+         f"{store.unreadable} files of {path} cannot be read, their counts are missing",
+         "Check that no other program uses the folder."),
+    )  # fmt: skip
 
 
 def _may(path: Path, mode: int) -> bool:

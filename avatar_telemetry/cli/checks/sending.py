@@ -102,14 +102,7 @@ def has_response(outcome: Outcome) -> bool:
 
 
 def explain(signal: Signal, otlp: Otlp, outcome: Outcome, timeout: float) -> Finding:
-    """Return the finding for the outcome of :func:`send_test`.
-
-    Args:
-        signal: of the item.
-        otlp: where it was sent.
-        outcome: of the attempt.
-        timeout: seconds of the attempt.
-    """
+    """Return the finding for the outcome of :func:`send_test`, with its timeout in seconds."""
     response = outcome.response
     redact = Secrets([*(value for _, value in otlp.headers), urlsplit(otlp.endpoint).query]).redact
     if outcome.accepted:

@@ -72,7 +72,7 @@ def file_fault(otlp: Otlp, fault: OSError) -> Finding:
 
 
 def handshake_fault(address: str, otlp: Otlp, fault: OSError) -> Finding:
-    """Return the finding for a failed handshake, or for an alert right after it."""
+    """Return the finding for a failed handshake, or an alert right after it."""
     if isinstance(fault, ssl.SSLCertVerificationError):
         name, message, advice = VERIFICATION.get(
             fault.verify_code,
