@@ -1328,7 +1328,7 @@ PROBES = (
 
 CLI = (
     Fault(
-        "rates-client-errors", "cli/samples.py",
+        "samples-client-errors", "cli/samples.py",
         "errors of clients are errors of the server",
         'if code[:1] == "5")',
         'if code[:1] in "45")',

@@ -1,4 +1,4 @@
-"""The doctor at the settings, the packages, the runtime folder and a server's metrics page."""
+"""The doctor's checks of settings, packages, runtime folder and metrics page."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_settings_that_stop_the_start(given: str, others: set[str]) -> None:
 
 
 def test_the_profile_of_the_demo_is_named() -> None:
-    """Where no application is named, the repository's entry point passes the demo's profile."""
+    """Without an application, the repository's entry point uses the profile of the demo."""
     _, findings = check_settings(HOST)
     assert "profile ivatar (demo, where the wsgi.py" in findings[0].message
     _, findings = check_settings({**HOST, "AVATAR_TELEMETRY_APP": "ivatar.wsgi:application"})
@@ -116,7 +116,7 @@ def test_the_profile_of_the_demo_is_named() -> None:
 
 
 def test_the_installation_of_the_tests_is_good() -> None:
-    """What is installed here is what is needed."""
+    """The environment of the tests meets the requirements."""
     findings = list(check_installed(Settings.from_env({}), PROFILE))
     assert not {"packages.version", "packages.not_installed"} & set(levels(findings))
     assert any("pymemcache" in each.message for each in findings if each.check == "packages.probes")
@@ -130,15 +130,15 @@ def test_packages_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.message.partition(":")[0] for each in found] == ["no-such-package", "click"]
 
 
-def test_probes_that_are_off_are_told() -> None:
-    """What AVATAR_TELEMETRY_PROBES leaves out is named, and does not count as applying."""
+def test_probes_that_are_off() -> None:
+    """A probe that AVATAR_TELEMETRY_PROBES excludes is named, and does not apply."""
     settings = Settings.from_env({"AVATAR_TELEMETRY_PROBES": "-requests"})
     found = {each.check: each.message for each in check_installed(settings, PROFILE)}
     assert found["packages.probes_off"] == "probes that are off: requests"
     assert "requests" not in found["packages.probes"].replace(",", "").split()
 
 
-def test_every_probe_has_something_to_watch() -> None:
+def test_every_probe_has_its_module() -> None:
     """Each probe of a library is known to the doctor."""
     assert set(installed.PATCHED) == set(OF_LIBRARIES)
 
@@ -151,37 +151,33 @@ def folder(path: object) -> list[Finding]:
 
 
 def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
-    """A folder that can be made is good, and is not made by looking."""
+    """A folder that can be made is good, and the check does not make it."""
     assert levels(folder(tmp_path / "new/metrics")) == {}
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_nobody_uses(tmp_path: Path) -> None:
-    """An empty private folder is only noted."""
-    tmp_path.chmod(0o700)
-    assert levels(folder(tmp_path)) == {"folder.unused": "note"}
-
-
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    ("spoil", "found"),
     [
-        pytest.param(lambda path: path.chmod(0o777), {"folder.open": "error"}, id="open"),
+        pytest.param(lambda path: None, "note folder.unused", id="empty"),
         pytest.param(
-            lambda path: (path / "notes.txt").touch(), {"folder.shared": "warning"}, id="shared"
+            lambda path: path.chmod(0o777), "error folder.open, note folder.unused", id="open"
+        ),
+        pytest.param(
+            lambda path: (path / "notes.txt").touch(),
+            "warning folder.shared, note folder.unused", id="shared",
+        ),
+        pytest.param(
+            lambda path: (path.rmdir(), path.touch()), "error folder.no_folder", id="file"
         ),
     ],
-)
-def test_folders_that_are_not_private(tmp_path: Path, spoil: Any, expected: dict[str, str]) -> None:
-    """A folder that others write to, or that holds other things, is told."""
-    tmp_path.chmod(0o700)
-    spoil(tmp_path)
-    assert levels(folder(tmp_path)) == {**expected, "folder.unused": "note"}
-
-
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    """A name that is a file's is an error."""
-    (tmp_path / "file").touch()
-    assert levels(folder(tmp_path / "file")) == {"folder.no_folder": "error"}
+)  # fmt: skip
+def test_folder(tmp_path: Path, spoil: Any, found: str) -> None:
+    """A folder that others can write to or use, and a file in its place, are reported."""
+    path = tmp_path / "metrics"
+    path.mkdir(mode=0o700)
+    spoil(path)
+    assert levels(folder(path)) == expected(found)
 
 
 def test_rights_are_those_of_the_user(tmp_path: Path) -> None:
@@ -300,7 +296,7 @@ def test_the_separate_port(page: str, status: int, challenge: str, found: str) -
 
 
 def test_the_separate_port_is_closed() -> None:
-    """A port that nobody has opened is noted; where none is set, none is looked at."""
+    """A closed port is a note; without a port there is no check."""
     with hold_port() as closed:
         settings = Settings.from_env(
             {"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{closed.getsockname()[1]}"}
@@ -318,8 +314,8 @@ def test_a_server_that_is_away() -> None:
 # Everything together
 
 
-def test_bad_settings_leave_the_rest_unlooked_at() -> None:
-    """With settings that cannot be used only they and the packages are told."""
+def test_faulty_settings_end_the_checks() -> None:
+    """With faulty settings only they and the packages are checked."""
     ran = invoke("doctor", AVATAR_TELEMETRY_PRIVACY="none")
     assert ran.status == 2
     assert "AVATAR_TELEMETRY_PRIVACY='none': allowed is strict, balanced or off" in ran.out

@@ -28,7 +28,7 @@ from tests.support.real_servers import hold_port
 from tests.support.running import invoke
 
 TIMEOUT = 1.0
-"""Seconds that the doctor waits for what does not answer; what answers does so at once."""
+"""Seconds after which a collector that does not respond is given up."""
 WITH_LOGS = {"OTEL_LOGS_EXPORTER": "otlp"}
 
 
@@ -47,7 +47,7 @@ def test_a_good_collector_gets_one_of_each(sink: OtlpSink) -> None:
 
 
 def test_a_collector_without_logs(sink: OtlpSink) -> None:
-    """One that takes spans and metrics alone is told for the log records that it would refuse."""
+    """A collector that accepts spans and metrics alone is reported for the log records."""
     elsewhere = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"{sink.url}/nowhere"}
     assert bad(examine(sink.url, **WITH_LOGS, **elsewhere)) == {"logs.http_404": "error"}
 
@@ -72,14 +72,14 @@ def test_it_is_sent_as_the_server_would(sink: OtlpSink, compression: str) -> Non
 
 
 def test_a_query_is_not_shown(sink: OtlpSink) -> None:
-    """The endpoint is told without its query, which may hold a key."""
+    """The query of an endpoint, which may hold a key, is not shown."""
     found = examine(f"{sink.url}?key=secret") + examine(f"{sink.url}/no?key=secret")
     assert any("http" in each.message for each in found)
     assert not any("secret" in each.message + each.advice for each in found)
 
 
 def test_nothing_is_sent_where_that_is_not_wanted(sink: OtlpSink) -> None:
-    """With ``--no-send`` the port is looked at and nothing posted."""
+    """With ``--no-send`` the port is checked and nothing is sent."""
     assert bad(examine(sink.url, send=False)) == {}
     assert not [each for each in sink.exchanges() if each.method == "POST"]
 
@@ -100,13 +100,25 @@ STATUSES = {
     **dict.fromkeys((400, 401, 403, 404, 405, 413, 415, 418, 500, 501, 599), "error"),
     **dict.fromkeys((429, 502, 503, 504), "warning"),
 }
+FINAL = ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "FAILED_PRECONDITION")
+GRPC_STATUSES = {
+    **dict.fromkeys(FINAL, "error"),
+    **dict.fromkeys(("RESOURCE_EXHAUSTED", "UNAVAILABLE", "DATA_LOSS"), "warning"),
+}
 
 
 @pytest.mark.parametrize(("status", "level"), STATUSES.items())
-def test_status_of_a_collector(sink: OtlpSink, status: int, level: str) -> None:
+def test_status_of_http(sink: OtlpSink, status: int, level: str) -> None:
     """A response without success is reported for each signal; a retried one is a warning."""
     sink.behave(Fault.STATUS, status=status)
     assert bad(examine(sink.url)) == both(f"http_{status}", level)
+
+
+@pytest.mark.parametrize(("status", "level"), GRPC_STATUSES.items())
+def test_status_of_grpc(grpc_sink: GrpcSink, status: str, level: str) -> None:
+    """The same over gRPC."""
+    grpc_sink.behave(Fault.STATUS, status=grpc.StatusCode[status].value[0])
+    assert bad(examine(grpc_sink.url, **GRPC_PROTOCOL)) == both(f"grpc_{status.lower()}", level)
 
 
 @pytest.mark.parametrize(
@@ -130,42 +142,34 @@ def test_fault_of_a_collector(sink: OtlpSink, fault: Fault, expected: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("code", "level"),
+    ("kind", "tls", "scheme", "protocol", "check"),
     [
-        (grpc.StatusCode.UNAUTHENTICATED, "error"),
-        (grpc.StatusCode.PERMISSION_DENIED, "error"),
-        (grpc.StatusCode.UNIMPLEMENTED, "error"),
-        (grpc.StatusCode.FAILED_PRECONDITION, "error"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, "warning"),
-        (grpc.StatusCode.UNAVAILABLE, "warning"),
-        (grpc.StatusCode.DATA_LOSS, "warning"),
+        (GrpcSink, False, "http:", "http/protobuf", "speaks_grpc"),
+        (GrpcSink, True, "https:", "http/protobuf", "speaks_grpc"),
+        (OtlpSink, False, "http:", "grpc", "speaks_http"),
+        (OtlpSink, True, "https:", "grpc", "speaks_http"),
+        (OtlpSink, False, "https:", "http/protobuf", "tls_not_spoken"),
+        (GrpcSink, False, "https:", "grpc", "tls_not_spoken"),
+        (OtlpSink, True, "http:", "http/protobuf", "tls_wanted"),
+        (GrpcSink, True, "http:", "grpc", "tls_wanted"),
     ],
 )
-def test_status_of_a_collector_of_grpc(
-    grpc_sink: GrpcSink, code: grpc.StatusCode, level: str
+def test_confusion_of_ports(
+    authority: Authority, kind: Any, tls: bool, scheme: str, protocol: str, check: str
 ) -> None:
-    """Each status code of gRPC has a name."""
-    grpc_sink.behave(Fault.STATUS, status=code.value[0])
-    assert bad(examine(grpc_sink.url, **GRPC_PROTOCOL)) == both(f"grpc_{code.name.lower()}", level)
-
-
-def test_http_sent_to_grpc(grpc_sink: GrpcSink) -> None:
-    """HTTP for a port of gRPC is found before anything is sent, whatever the port's number."""
-    findings = examine(grpc_sink.url)
-    assert bad(findings) == {"collector.speaks_grpc": "error"}
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc" in findings[-1].advice
-    assert grpc_sink.exchanges() == []
-
-
-def test_grpc_sent_to_http(sink: OtlpSink) -> None:
-    """gRPC for a port of HTTP is found, too."""
-    findings = examine(sink.url, **GRPC_PROTOCOL)
-    assert bad(findings) == {"collector.speaks_http": "error"}
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in findings[-1].advice
+    """The other protocol, missing and unexpected TLS are found, whatever the port's number is."""
+    with kind(authority.issue("good") if tls else None) as sink:
+        url = scheme + sink.url.partition(":")[2]
+        env = {**tls_settings(authority, TRUSTED), "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+        findings = examine(url, **env)
+        assert not sink.spans()
+    assert {**bad(findings), **EXPIRES} == {**EXPIRES, f"collector.{check}": "error"}
+    advice = {"grpc": "PROTOCOL=http/protobuf", "http/protobuf": "PROTOCOL=grpc"}[protocol]
+    assert check.startswith("tls") or advice in findings[-1].advice
 
 
 def test_the_port_of_grpc_is_known() -> None:
-    """For 4317 without a protocol gRPC is spoken, and that is told."""
+    """For 4317 without a protocol gRPC is used, and that is reported."""
     with hold_port() as reserved:
         host = reserved.getsockname()[0]
         findings = examine(f"http://{host}:4317", send=False)
@@ -174,7 +178,7 @@ def test_the_port_of_grpc_is_known() -> None:
 
 
 def test_another_port_that_is_open_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody listens on one port of OTLP and somebody on the other, that one is named."""
+    """If one port of OTLP refuses connections and the other accepts them, that one is named."""
     with socket.create_server(("127.0.0.1", 0)) as other, hold_port() as closed:
         here, there = closed.getsockname()[1], other.getsockname()[1]
         monkeypatch.setitem(collector.OTHER_PORT, here, (there, "grpc"))
@@ -184,14 +188,14 @@ def test_another_port_that_is_open_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_name_that_does_not_resolve() -> None:
-    """A host that nobody knows is told from one that does not answer."""
+    """A host name without an address has a finding of its own."""
     assert bad(examine("http://no-such-host.invalid:4318")) == {"collector.name": "error"}
 
 
 def test_a_proxy_of_the_environment_is_told(
     sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the environment names a proxy, it is told, and the test goes the same way."""
+    """A proxy of the environment is reported, and the test item is sent through it."""
     monkeypatch.setenv("http_proxy", sink.url)
     monkeypatch.delenv("no_proxy", raising=False)
     findings = examine("http://collector.invalid:4318")
@@ -202,7 +206,7 @@ def test_a_proxy_of_the_environment_is_told(
 
 
 def test_no_proxy_of_the_environment(sink: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host in no_proxy is asked directly, and no proxy is reported."""
+    """A host in no_proxy is connected to directly, and no proxy is reported."""
     monkeypatch.setenv("http_proxy", sink.url)
     monkeypatch.setenv("no_proxy", "localhost,collector.invalid")
     findings = examine("http://collector.invalid:4318")
@@ -258,30 +262,8 @@ def test_client_certificate(
         assert bool(sink.spans()) == (expected == EXPIRES)
 
 
-def test_tls_to_a_port_without(sink: OtlpSink) -> None:
-    """https:// for a port that speaks plain HTTP."""
-    url = sink.url.replace("http:", "https:")
-    assert bad(examine(url)) == {"collector.tls_not_spoken": "error"}
-
-
-@pytest.mark.parametrize("kind", [OtlpSink, GrpcSink])
-def test_no_tls_to_a_port_with(authority: Authority, kind: Any) -> None:
-    """http:// for a port that speaks TLS."""
-    with kind(authority.issue("good")) as sink:
-        url = sink.url.replace("https:", "http:")
-        env = GRPC_PROTOCOL if kind is GrpcSink else {}
-        assert bad(examine(url, **env)) == {"collector.tls_wanted": "error"}
-
-
-def test_http_with_tls_sent_to_grpc(authority: Authority) -> None:
-    """HTTP for a port of gRPC inside TLS."""
-    with GrpcSink(authority.issue("good")) as sink:
-        found = bad(examine(sink.url, **tls_settings(authority, TRUSTED)))
-    assert found == {**EXPIRES, "collector.speaks_grpc": "error"}
-
-
 def test_certificate_files_are_looked_at(authority: Authority) -> None:
-    """A key of another certificate, and a file that is none, are told before any connection."""
+    """A key of another certificate, and a file without any, are reported before any connection."""
     good, other = authority.issue("good"), authority.issue("other")
     prefix = "OTEL_EXPORTER_OTLP_"
     pair = {prefix + "CLIENT_CERTIFICATE": str(good.path), prefix + "CLIENT_KEY": str(other.key)}
