@@ -99,26 +99,31 @@ class Service:
         response: the message of its response.
         rejected: the field of its partial success.
         method: its name with gRPC.
+        levels: names of resources, scopes and items in the JSON of a request.
     """
 
     request: type[Message]
     response: type[Message]
     rejected: str
     method: str
+    levels: tuple[str, str, str]
 
 
 SERVICES: dict[Signal, Service] = {
     "traces": Service(
         ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans",
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-    ),
-    "metrics": Service(
-        ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points",
-        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        ("resourceSpans", "scopeSpans", "spans"),
     ),
     "logs": Service(
         ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records",
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        ("resourceLogs", "scopeLogs", "logRecords"),
+    ),
+    "metrics": Service(
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points",
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        ("resourceMetrics", "scopeMetrics", "metrics"),
     ),
 }  # fmt: skip
 
@@ -127,7 +132,7 @@ class HttpClient:
     """OTLP over HTTP with protobuf.
 
     Args:
-        signal: of the requests.
+        signal: traces, logs or metrics.
         otlp: where and how.
     """
 
@@ -172,7 +177,7 @@ class GrpcClient:
     """OTLP over gRPC (extra ``grpc``).
 
     Args:
-        signal: of the requests.
+        signal: traces, logs or metrics.
         otlp: where and how.
     """
 
@@ -227,7 +232,7 @@ class ConsoleClient:
         try:
             message = self._service.request.FromString(request)
             fields = MessageToDict(message, use_integers_for_enums=True)
-            for item in _items(fields):
+            for item in _items(fields, self._service.levels):
                 sys.stdout.write(f"{json.dumps(_with_hex_ids(item))}\n")
             sys.stdout.flush()
         except (OSError, ValueError, DecodeError) as error:
@@ -243,13 +248,14 @@ def make_client(signal: Signal, otlp: Otlp) -> Client:
     return GrpcClient(signal, otlp) if otlp.protocol == GRPC else HttpClient(signal, otlp)
 
 
-def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every span or log record of a request with its resource and scope."""
+def _items(message: dict[str, Any], levels: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """Return every span, log record or metric of a request with its resource and scope."""
+    resources, scopes, items = levels
     return [
         {"resource": resource.get("resource", {}), "scope": scope.get("scope", {}), **item}
-        for resource in message.get("resourceSpans", message.get("resourceLogs", ()))
-        for scope in resource.get("scopeSpans", resource.get("scopeLogs", ()))
-        for item in scope.get("spans", scope.get("logRecords", ()))
+        for resource in message.get(resources, ())
+        for scope in resource.get(scopes, ())
+        for item in scope.get(items, ())
     ]
 
 

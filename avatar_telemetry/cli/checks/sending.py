@@ -15,15 +15,16 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
-from avatar_telemetry.config.otlp import PREFIX, Otlp, Signal
+from avatar_telemetry.config.otlp import GRPC, PREFIX, Otlp, Signal
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.clients import (
     RETRYABLE,
     RETRYABLE_CODES,
     SERVICES,
+    GrpcClient,
+    HttpClient,
     Outcome,
-    make_client,
 )
 from avatar_telemetry.exporter.foreign import Secrets, one_line
 from avatar_telemetry.exporter.session import RefusedResponseError
@@ -35,12 +36,7 @@ METRIC_NAME = "avatar_telemetry_doctor"
 MAX_TEXT = 120
 """Characters of a collector's text that are shown."""
 PROTOBUF = "application/x-protobuf"
-ITEMS: dict[Signal, tuple[str, str, str, str]] = {
-    "traces": ("span", "resourceSpans", "scopeSpans", "spans"),
-    "metrics": ("metric", "resourceMetrics", "scopeMetrics", "metrics"),
-    "logs": ("log record", "resourceLogs", "scopeLogs", "logRecords"),
-}
-"""The item of each signal, and the fields of OTLP/JSON that lead to it."""
+ITEMS: dict[Signal, str] = {"traces": "span", "metrics": "metric", "logs": "log record"}
 
 HEADERS = PREFIX + "HEADERS"
 _TOKEN = f"Check the token in {HEADERS} (Authorization=Bearer%20TOKEN, percent-encoded)."
@@ -86,7 +82,7 @@ NOT_CONNECTED = ("failed to connect", "Socket closed", "recvmsg")
 def send_test(settings: Settings, signal: Signal, otlp: Otlp, timeout: float) -> Outcome:
     """Send one item once, within a number of seconds, with the client of the exporter."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its output is part of the finding
-    client = make_client(signal, otlp)
+    client = (GrpcClient if otlp.protocol == GRPC else HttpClient)(signal, otlp)
     try:
         return client.send(_request(settings, signal).SerializeToString(), timeout)
     finally:
@@ -139,7 +135,7 @@ def innermost(fault: BaseException) -> BaseException:
 
 
 def _accepted(signal: Signal, otlp: Otlp, outcome: Outcome, message: str) -> Finding:
-    item, name = ITEMS[signal][0], METRIC_NAME if signal == "metrics" else NAME
+    item, name = ITEMS[signal], METRIC_NAME if signal == "metrics" else NAME
     message = one_line(message, MAX_TEXT)
     if isinstance(outcome.response, requests.Response) and not _is_otlp(signal, outcome.response):
         return warning(
@@ -222,7 +218,7 @@ def _request(settings: Settings, signal: Signal) -> Any:
             "severityNumber": "SEVERITY_NUMBER_INFO", "severityText": "INFO",
         },
     }  # fmt: skip
-    _, resources, scopes, name = ITEMS[signal]
+    resources, scopes, name = SERVICES[signal].levels
     attributes = [
         {"key": key, "value": {"stringValue": value}}
         for key, value in resource_attributes(settings).items()
