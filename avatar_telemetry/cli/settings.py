@@ -44,8 +44,8 @@ Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `O
 it is for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all
 signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without
 an endpoint it is `http://localhost:4318`, with gRPC `http://localhost:4317`. Port 4317 is gRPC's:
-where no protocol is set and the endpoint has it, gRPC is spoken if the extra `grpc` is
-installed, else HTTP to 4318 of that host.
+where no protocol is set and the endpoint has it, gRPC is used if the extra `grpc` is installed,
+else HTTP to 4318 of that host.
 """
 NOT_USED = """\
 ## Known and not used

@@ -1,4 +1,4 @@
-"""``check-config`` and ``settings``: what the server's start says, without a server."""
+"""``check-config`` and ``settings``: the checks of the server's start, without a server."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_application_counts_nothing_into_a_running_server(tmp_path: Path) ->
     assert list(folder.iterdir()) == []
 
 
-def test_nobody_gets_the_token() -> None:
+def test_the_token_is_not_sent() -> None:
     """Who listens on the metrics port is asked without the token: it may be anybody."""
     with PageServer("no", 401) as other:
         invoke(

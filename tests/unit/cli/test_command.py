@@ -153,8 +153,8 @@ def test_missing_extra(module: str, arguments: list[str], words: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_the_demo_says_what_is_wrong() -> None:
-    """A variable of the demo that cannot be used is told before any server starts."""
+def test_faulty_variable_of_the_demo() -> None:
+    """A faulty variable of the demo is reported before any server starts."""
     ran = invoke("demo", DEMO_MEMCACHED="nowhere")
     assert (ran.status, ran.out) == (2, "")
     assert "DEMO_MEMCACHED: 'nowhere' is neither host:port" in ran.err

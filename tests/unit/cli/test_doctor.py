@@ -29,7 +29,7 @@ ON = {**HOST, "OTEL_EXPORT_ENABLED": "true"}
 
 
 def levels(findings: list[Finding]) -> dict[str, str]:
-    """Everything but what is good; what is bad says what to do."""
+    """Every check that is not good, with its level; warnings and errors have advice."""
     assert all(each.advice for each in findings if each.level in ("warning", "error"))
     return {each.check: each.level for each in findings if each.level != "good"}
 

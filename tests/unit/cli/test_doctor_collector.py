@@ -192,7 +192,7 @@ def test_a_name_that_does_not_resolve() -> None:
     assert bad(examine("http://no-such-host.invalid:4318")) == {"collector.name": "error"}
 
 
-def test_a_proxy_of_the_environment_is_told(
+def test_a_proxy_of_the_environment(
     sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy of the environment is reported, and the test item is sent through it."""
@@ -262,7 +262,7 @@ def test_client_certificate(
         assert bool(sink.spans()) == (expected == EXPIRES)
 
 
-def test_certificate_files_are_looked_at(authority: Authority) -> None:
+def test_certificate_files(authority: Authority) -> None:
     """A key of another certificate, and a file without any, are reported before any connection."""
     good, other = authority.issue("good"), authority.issue("other")
     prefix = "OTEL_EXPORTER_OTLP_"
@@ -274,7 +274,7 @@ def test_certificate_files_are_looked_at(authority: Authority) -> None:
     assert "must be the key of" in mismatch[-1].advice
 
 
-def test_the_command_tells_it(sink: OtlpSink) -> None:
+def test_output_of_the_command(sink: OtlpSink) -> None:
     """The process shows the finding with its advice, and ends with its status."""
     sink.behave(Fault.STATUS, status=401)
     env = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}

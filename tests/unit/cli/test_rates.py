@@ -72,7 +72,7 @@ def test_the_age_of_the_server_is_its_oldest_process() -> None:
     ],
 )
 def test_quantiles(share: float, buckets: dict[float, float], expected: float | None) -> None:
-    """A quantile is what Prometheus' ``histogram_quantile`` says."""
+    """A quantile is that of Prometheus' ``histogram_quantile``."""
     found = quantile(share, buckets)
     assert found == (None if expected is None else pytest.approx(expected))
 

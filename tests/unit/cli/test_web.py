@@ -48,7 +48,7 @@ def test_what_is_no_url(url: str) -> None:
         Site(url)
 
 
-def test_nobody_listens() -> None:
+def test_refused_connection() -> None:
     """A refused connection is one line with the URL of the server, without the path."""
     with own_port() as port:
         url = f"http://127.0.0.1:{port}"
