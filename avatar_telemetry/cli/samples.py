@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from avatar_telemetry.cli.web import Answer, Site
 
 Labels = frozenset[tuple[str, str]]
 BUILD_INFO = "avatar_telemetry_build_info"
@@ -77,7 +80,27 @@ def read_samples(page: str) -> Samples | None:
     return Samples(values)
 
 
-def read_own_samples(status: int, page: str) -> Samples | None:
-    """Parse a page of this package; ``None`` where the response is not one."""
-    samples = read_samples(page) if status == 200 else None
-    return samples if samples is not None and samples.has(BUILD_INFO) else None
+def fetch(
+    url: str, token: str, *, path: str = "/metrics", timeout: float = 10.0
+) -> tuple[str, Answer, Samples | None]:
+    """Request the metrics page of a server.
+
+    Args:
+        url: of the server, or of its page.
+        token: of the page, or an empty text.
+        path: of the page, where the URL has none.
+        timeout: seconds for each step.
+
+    Returns:
+        The URL of the page, the response, and the samples; ``None`` where they are not of this
+        package.
+
+    Raises:
+        WebError: there was no response.
+    """
+    if not urlsplit(url).path.strip("/"):
+        url = url.rstrip("/") + path
+    headers = {"Accept": "text/plain", **({"Authorization": f"Bearer {token}"} if token else {})}
+    answer = Site(url, timeout).ask("GET", "", headers=headers)
+    samples = read_samples(answer.text) if answer.status == 200 else None
+    return url, answer, samples if samples is not None and samples.has(BUILD_INFO) else None

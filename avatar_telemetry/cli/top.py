@@ -6,14 +6,13 @@ import os
 import time
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from avatar_telemetry.cli.output import say_json
 from avatar_telemetry.cli.rates import age, look
-from avatar_telemetry.cli.samples import EMPTY, Samples, read_own_samples
-from avatar_telemetry.cli.web import Site, WebError
+from avatar_telemetry.cli.samples import EMPTY, Samples, fetch
+from avatar_telemetry.cli.web import WebError
 from avatar_telemetry.config.settings_table import SETTINGS
 
 PATH = SETTINGS["metrics_path"]
@@ -57,23 +56,11 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
 
 
 class Watched:
-    """A server whose metrics page is read repeatedly.
-
-    Args:
-        url: of the server, or of its page.
-        token: of its metrics, or an empty text.
-
-    Raises:
-        WebError: the URL cannot be used.
-    """
+    """A server whose metrics page is read repeatedly: its URL, or that of the page, and a token."""
 
     def __init__(self, url: str, token: str) -> None:
-        bare = not urlsplit(url).path.strip("/")
-        path = os.environ.get(PATH.variable) or PATH.default
-        self._site = Site(url.rstrip("/") + path if bare else url)
-        self._headers = {"Accept": "text/plain"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._url, self._token = url, token
+        self._path = os.environ.get(PATH.variable) or PATH.default
         self._last: tuple[float, Samples] | None = None
 
     def first(self) -> dict[str, Any]:
@@ -97,11 +84,10 @@ class Watched:
         Raises:
             WebError: the response is not the metrics page.
         """
-        answer = self._site.ask("GET", "", headers=self._headers)
-        samples = read_own_samples(answer.status, answer.text)
+        url, answer, samples = fetch(self._url, self._token, path=self._path)
         if samples is None:
             raise WebError(
-                f"{self._site.url}{self._site.path} does not show the metrics ({answer.status});"
+                f"{url} does not show the metrics ({answer.status});"
                 " run avatar-telemetry doctor --url to find the cause"
             )
         return samples

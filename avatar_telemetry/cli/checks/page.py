@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
-from avatar_telemetry.cli.samples import BUILD_INFO, Samples, read_own_samples
-from avatar_telemetry.cli.web import Answer, Site, WebError
+from avatar_telemetry.cli.samples import BUILD_INFO, Samples, fetch
+from avatar_telemetry.cli.web import Answer, WebError
 from avatar_telemetry.config.destinations import pushes_metrics
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
@@ -30,14 +29,12 @@ def check_page(
 ) -> Iterator[Finding]:
     """Read the page of a server, whose URL may have its path, and compare it with the settings and
     the profile; each step takes at most a number of seconds."""
-    if not urlsplit(url).path.strip("/"):
-        url = url.rstrip("/") + (settings.metrics_path or "/metrics")
+    path = settings.metrics_path or "/metrics"
     try:
-        answer = _get(url, token, timeout)
+        url, answer, samples = fetch(url, token, path=path, timeout=timeout)
     except WebError as fault:
         yield error("metrics_page.no_answer", str(fault), "Start the server, or correct --url.")
         return
-    samples = read_own_samples(answer.status, answer.text)
     if samples is None:
         yield _not_shown(url, answer, settings, token)
         return
@@ -56,14 +53,14 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
     host, port = settings.prometheus_endpoint
     url = f"http://{LOOPBACK.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"
     try:
-        answer = _get(f"{url}/metrics", token, timeout)
+        _, answer, samples = fetch(url, token, timeout=timeout)
     except WebError as fault:
         yield note(
             "metrics_port.closed", f"OTEL_PROMETHEUS_ENDPOINT: {fault}",
             "The exporter of a running server opens it; if one runs, see the server's log.",
         )  # fmt: skip
         return
-    if read_own_samples(answer.status, answer.text):
+    if samples:
         yield good("metrics_port.read", f"{url} shows the metrics")
     elif answer.status == 401 and answer.headers.get("www-authenticate") == CHALLENGE:
         yield warning("metrics_port.token", f"{url} requires the token", "Give --token to read it.")
@@ -72,11 +69,6 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
             "metrics_port.somebody_elses", f"{url} is served by another program ({answer.status})",
             "Choose another port in OTEL_PROMETHEUS_ENDPOINT.",
         )  # fmt: skip
-
-
-def _get(url: str, token: str, timeout: float) -> Answer:
-    headers = {"Accept": "text/plain", **({"Authorization": f"Bearer {token}"} if token else {})}
-    return Site(url, timeout).ask("GET", "", headers=headers)
 
 
 def _not_shown(url: str, answer: Answer, settings: Settings, token: str) -> Finding:
