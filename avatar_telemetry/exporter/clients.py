@@ -69,7 +69,7 @@ class Outcome:
         retry: whether the same request may succeed later.
         wait: seconds that the collector asked to wait before that.
         error: the reason, for the log; of a partial success, too.
-        response: the response of requests or gRPC, or the exception raised instead, for diagnosis.
+        response: a ``requests.Response`` or a ``grpc.RpcError``, for diagnosis.
     """
 
     accepted: bool
@@ -156,11 +156,10 @@ class HttpClient:
         try:
             response = self._session.post(self._url, self._pack(request), timeout=timeout)
         except RefusedResponseError as error:
-            return Outcome(False, error=str(error), response=error)
+            return Outcome(False, error=str(error))
         except (OSError, ValueError) as error:
             # Of requests, or of a certificate that cannot be read now.
-            reason = f"{type(error).__name__}: {error}"
-            return Outcome(False, retry=True, error=reason, response=error)
+            return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
         status = response.status_code
         if 200 <= status < 300:
             return replace(_taken(self._service, response.content), response=response)
@@ -198,7 +197,7 @@ class GrpcClient:
             return _failed_call(error)
         except (OSError, ValueError) as error:
             # A certificate cannot be read now, the channel was closed, or gRPC refuses a header.
-            return Outcome(False, retry=True, error=f"gRPC: {error}", response=error)
+            return Outcome(False, retry=True, error=f"gRPC: {error}")
         return _taken(self._service, response)
 
     def close(self) -> None:

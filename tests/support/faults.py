@@ -1694,8 +1694,8 @@ RING = (
 EXPORTER = (
     Fault(
         "clients-redirect", "exporter/clients.py", "a redirected batch is sent again for ever",
-        "            return Outcome(False, error=str(error), response=error)\n",
-        "            return Outcome(False, retry=True, error=str(error), response=error)\n",
+        "            return Outcome(False, error=str(error))\n",
+        "            return Outcome(False, retry=True, error=str(error))\n",
     ),
     Fault(
         "clients-certificate", "exporter/clients.py", "a certificate that is replaced stops the export",

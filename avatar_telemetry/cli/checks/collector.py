@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
-from avatar_telemetry.cli.checks.sending import explain, has_response, send_test
+from avatar_telemetry.cli.checks.sending import explain, has_response, is_timeout, send_test
 from avatar_telemetry.cli.checks.tls import (
     check_certificate,
     client_fault,
@@ -168,7 +167,7 @@ def _confusion(destination: Destination, signal: Signal, outcome: Outcome) -> Fi
     # A server of HTTPS may respond to plain HTTP, with 400.
     rejected = getattr(outcome.response, "status_code", 0) == 400
     is_explained = responded and (secure or not rejected)
-    if destination.proxy or is_explained or isinstance(outcome.response, requests.Timeout):
+    if destination.proxy or is_explained or is_timeout(outcome):
         return None
     if not secure and _uses_tls(destination):
         return error("collector.tls_wanted", f"{address} uses TLS", "Use https:// in the endpoint.")

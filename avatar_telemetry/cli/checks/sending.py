@@ -27,7 +27,6 @@ from avatar_telemetry.exporter.clients import (
     Outcome,
 )
 from avatar_telemetry.exporter.foreign import Secrets, one_line
-from avatar_telemetry.exporter.session import RefusedResponseError
 from avatar_telemetry.version import VERSION
 
 NAME = "avatar-telemetry doctor"
@@ -94,7 +93,13 @@ def has_response(outcome: Outcome) -> bool:
     response = outcome.response
     if code := _grpc_code(response):
         return code != "UNCONNECTED"
-    return outcome.accepted or isinstance(response, (requests.Response, RefusedResponseError))
+    # Only a response that is refused (a redirect, a long one) is neither kept nor retried.
+    return outcome.accepted or response is not None or not outcome.retry
+
+
+def is_timeout(outcome: Outcome) -> bool:
+    """Return whether the client timed out: the error begins with the name of the exception."""
+    return outcome.error.partition(":")[0] in ("ReadTimeout", "ConnectTimeout")
 
 
 def explain(signal: Signal, otlp: Otlp, outcome: Outcome, timeout: float) -> Finding:
@@ -107,31 +112,21 @@ def explain(signal: Signal, otlp: Otlp, outcome: Outcome, timeout: float) -> Fin
         return _status(signal, otlp, code, redact(response.details() or ""))
     if isinstance(response, requests.Response):
         return _status(signal, otlp, response.status_code, redact(_text(response)))
-    if isinstance(response, RefusedResponseError):
+    text = one_line(redact(outcome.error), MAX_TEXT)
+    if has_response(outcome):
         return error(
-            f"{signal}.answer", f"{otlp.place} responds with {response}",
+            f"{signal}.answer", f"{otlp.place} responds with {text}",
             "Use the address of the collector itself; redirects and long responses are refused.",
         )  # fmt: skip
-    if isinstance(response, requests.Timeout):
+    if is_timeout(outcome):
         return error(
             f"{signal}.timeout", f"{otlp.place} did not respond within {timeout:g} s",
             "Check that the collector is not busy, and that no other program uses the port.",
         )  # fmt: skip
-    reason = one_line(redact(str(innermost(response))), MAX_TEXT)
     return error(
-        f"{signal}.failed", f"{otlp.place} did not respond: {reason}",
+        f"{signal}.failed", f"{otlp.place} did not respond: {text}",
         "Check that it is an OTLP receiver for this protocol; see the collector's log.",
     )  # fmt: skip
-
-
-def innermost(fault: BaseException) -> BaseException:
-    """Return the exception that others wrap, as requests and urllib3 do."""
-    while nested := [
-        each for each in (*fault.args, getattr(fault, "reason", None))
-        if isinstance(each, BaseException)
-    ]:  # fmt: skip
-        fault = nested[0]
-    return fault
 
 
 def _accepted(signal: Signal, otlp: Otlp, outcome: Outcome, message: str) -> Finding:

@@ -192,9 +192,7 @@ def test_a_name_that_does_not_resolve() -> None:
     assert bad(examine("http://no-such-host.invalid:4318")) == {"collector.name": "error"}
 
 
-def test_a_proxy_of_the_environment(
-    sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_of_the_environment(sink: OtlpSink, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy of the environment is reported, and the test item is sent through it."""
     monkeypatch.setenv("http_proxy", sink.url)
     monkeypatch.delenv("no_proxy", raising=False)
