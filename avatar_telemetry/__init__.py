@@ -1,15 +1,19 @@
 """OpenTelemetry spans and Prometheus metrics around a WSGI avatar server, without touching it."""
 
-from avatar_telemetry._instrument import instrument
-from avatar_telemetry.by_hand import current_request, get_avatar_metrics
-from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.decorators import (
-    trace_authentication,
-    trace_avatar_operation,
-    trace_file_upload,
-)
-from avatar_telemetry.errors import AvatarTelemetryError, ProfileError, SettingsError
-from avatar_telemetry.profile import Profile, Route
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from avatar_telemetry._instrument import instrument
+    from avatar_telemetry.by_hand import current_request, get_avatar_metrics
+    from avatar_telemetry.config.settings import Settings
+    from avatar_telemetry.decorators import (
+        trace_authentication,
+        trace_avatar_operation,
+        trace_file_upload,
+    )
+    from avatar_telemetry.errors import AvatarTelemetryError, ProfileError, SettingsError
+    from avatar_telemetry.profile import Profile, Route
 
 __all__ = [
     "AvatarTelemetryError",
@@ -25,3 +29,20 @@ __all__ = [
     "trace_avatar_operation",
     "trace_file_upload",
 ]
+
+_MODULES = {
+    "_instrument": ("instrument",),
+    "by_hand": ("current_request", "get_avatar_metrics"),
+    "config.settings": ("Settings",),
+    "decorators": ("trace_authentication", "trace_avatar_operation", "trace_file_upload"),
+    "errors": ("AvatarTelemetryError", "ProfileError", "SettingsError"),
+    "profile": ("Profile", "Route"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use (PEP 562): most commands need none of them."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return globals().setdefault(name, getattr(import_module(f".{module}", __name__), name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

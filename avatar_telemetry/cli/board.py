@@ -1,16 +1,15 @@
-"""The layout of ``top``."""
+"""The display of ``top``."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from avatar_telemetry.cli.rates import Look, Percentiles
 from avatar_telemetry.cli.web import WebError
 
 if TYPE_CHECKING:
@@ -18,33 +17,34 @@ if TYPE_CHECKING:
 
 MAX_ROUTES = 12
 WIDTH_WITHOUT_TERMINAL = 110
-BAD_ERRORS = 0.01
-"""Share of answers of 5xx that is shown in red."""
+MAX_ERRORS = 0.01
+"""Ratio of requests with a 5xx status above which it is red."""
+NUMBERS = (
+    ("{requests:.1f} req/s", "errors {errors:.1%}", "p50 {p50}", "p95 {p95}", "p99 {p99}"),
+    ("{avatars:.1f} avatars/s", "cache {cache}", "made {made:.1f}/s", "outside {outside:.1f}/s",
+     "uploads {uploads:.1f}/s"),
+    ("{in_progress:.0f} in progress", "{busy:.0f} busy, {idle:.0f} idle", "backlog {backlog:.0f}",
+     "logins {attempts:.1f}/s", "cpu {cpu:.2f}"),
+    ("spans {spans}",),
+)  # fmt: skip
+SINCE_START = "since the start of the server"
 
 
-def make_console(coloured: bool) -> Console:
-    """A console for the standard output."""
-    console = Console(no_color=not coloured, highlight=False)
+def make_console() -> Console:
+    """Return a console for the standard output; rich observes NO_COLOR and TERM."""
+    console = Console(highlight=False)
     return (
-        console
-        if console.is_terminal
-        else Console(no_color=True, highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+        console if console.is_terminal else Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
     )
 
 
 def watch(console: Console, url: str, watched: Watched, interval: float) -> None:
-    """Show the server until Ctrl-C.
-
-    Args:
-        console: to draw on.
-        url: for the title.
-        watched: the server.
-        interval: seconds between two looks.
+    """Show the server until Ctrl-C, with a request at each interval of seconds.
 
     Raises:
-        WebError: the first look failed. Later ones are shown as they fail.
+        WebError: the first request failed. Later failures are shown.
     """
-    picture = draw(url, watched.first(), "since the start of the server")
+    picture = draw(url, watched.first(), SINCE_START)
     with Live(picture, console=console, auto_refresh=False, screen=console.is_terminal) as live:
         try:
             while True:
@@ -52,74 +52,44 @@ def watch(console: Console, url: str, watched: Watched, interval: float) -> None
                 time.sleep(interval)
                 try:
                     seen = watched.next()
-                    live.update(draw(url, seen, f"in the last {seen.seconds:.1f} s"))
+                    live.update(draw(url, seen, f"in the last {seen['seconds']:.1f} s"))
                 except WebError as error:
                     live.update(Group(Text(str(error), style="red"), picture))
         except KeyboardInterrupt:
             return
 
 
-def draw(url: str, seen: Look, when: str) -> Group:
-    """The whole picture.
-
-    Args:
-        url: of the server.
-        seen: what is shown.
-        when: of what time it is.
-    """
-    return Group(_title(url, when), _numbers(seen), _routes(seen), _workers(seen))
-
-
-def _title(url: str, when: str) -> Text:
-    return Text.assemble((url, "bold"), f"  {when}")
-
-
-def _numbers(seen: Look) -> Table:
-    table = Table.grid(padding=(0, 3))
-    p50, p95, p99 = map(_milliseconds, seen.percentiles)
-    cache = "-" if seen.cache is None else f"{seen.cache:.0%}"
-    errors = Text(f"errors {seen.errors:.1%}", style="red" if seen.errors > BAD_ERRORS else "")
-    table.add_row(f"{seen.requests:.1f} req/s", errors, f"p50 {p50}", f"p95 {p95}", f"p99 {p99}")
-    table.add_row(
-        f"{seen.avatars:.1f} avatars/s", f"cache {cache}", f"made {seen.made:.1f}/s",
-        f"outside {seen.outside:.1f}/s", f"uploads {seen.uploads:.1f}/s",
-    )  # fmt: skip
-    spans = " ".join(f"{result} {rate:.1f}/s" for result, rate in seen.spans.items() if rate)
-    table.add_row(
-        f"{seen.in_progress:.0f} in progress", f"{seen.busy:.0f} busy, {seen.idle:.0f} idle",
-        f"backlog {seen.backlog:.0f}", f"log-ins {seen.attempts:.1f}/s", f"cpu {seen.cpu:.2f}",
-    )  # fmt: skip
-    table.add_row(f"spans {spans or '-'}")
-    return table
+def draw(url: str, seen: dict[str, Any], interval: str) -> Group:
+    """Return the display of the values of :func:`~avatar_telemetry.cli.rates.look`."""
+    p50, p95, p99 = map(_milliseconds, seen["percentiles"])
+    cache = "-" if seen["cache"] is None else f"{seen['cache']:.0%}"
+    spans = " ".join(f"{name} {rate:.1f}/s" for name, rate in seen["spans"].items() if rate)
+    values = {**seen, "p50": p50, "p95": p95, "p99": p99, "cache": cache, "spans": spans or "-"}
+    numbers = Table.grid(padding=(0, 3))
+    for row in NUMBERS:
+        numbers.add_row(*(Text(cell.format(**values), _style(cell, seen)) for cell in row))
+    routes = _table("slowest routes", "req/s", "errors", "p50", "p95", "p99")
+    for route in seen["routes"][:MAX_ROUTES]:
+        errors = Text(f"{route['errors']:.1%}", _style("errors", route))
+        times = map(_milliseconds, route["percentiles"])
+        routes.add_row(Text(route["path"]), f"{route['rate']:.1f}", errors, *times)
+    workers = _table("worker", "memory", "files", "threads", "up")
+    for worker in seen["workers"]:
+        memory, age = worker["resident"] / (1 << 20), time.time() - worker["started"]
+        counts = (f"{worker[name]:.0f}" for name in ("files", "threads"))
+        workers.add_row(worker["name"], f"{memory:.0f} MiB", *counts, _duration(age))
+    return Group(Text.assemble((url, "bold"), f"  {interval}"), numbers, routes, workers)
 
 
-def _routes(seen: Look) -> Table:
-    table = Table("slowest routes", box=None, pad_edge=False, padding=(0, 2), header_style="bold")
-    for name in ("req/s", "errors", "p50", "p95", "p99"):
+def _table(first: str, *others: str) -> Table:
+    table = Table(first, box=None, pad_edge=False, padding=(0, 2), header_style="bold")
+    for name in others:
         table.add_column(name, justify="right")
-    for route in seen.routes[:MAX_ROUTES]:
-        style = "red" if route.errors > BAD_ERRORS else ""
-        table.add_row(
-            Text(route.path), f"{route.rate:.1f}", Text(f"{route.errors:.1%}", style=style),
-            *_cells(route.percentiles),
-        )  # fmt: skip
     return table
 
 
-def _workers(seen: Look) -> Table:
-    table = Table("worker", box=None, pad_edge=False, padding=(0, 2), header_style="bold")
-    for name in ("memory", "files", "threads", "up"):
-        table.add_column(name, justify="right")
-    for worker in seen.workers:
-        table.add_row(
-            worker.name, f"{worker.resident / (1 << 20):.0f} MiB", f"{worker.files:.0f}",
-            f"{worker.threads:.0f}", _duration(time.time() - worker.started),
-        )  # fmt: skip
-    return table
-
-
-def _cells(percentiles: Percentiles) -> list[str]:
-    return [_milliseconds(each) for each in percentiles]
+def _style(cell: str, values: dict[str, Any]) -> str:
+    return "red" if cell.startswith("errors") and values["errors"] > MAX_ERRORS else ""
 
 
 def _milliseconds(seconds: float | None) -> str:

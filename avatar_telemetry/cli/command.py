@@ -1,4 +1,4 @@
-"""The command and its list of commands; every error ends here, as one line with what to do.
+"""The command: its subcommands, imported when they are called, and the end of every error.
 
 Exit status: 0 good, 1 warnings (``doctor``), 2 errors, 130 interrupted.
 """
@@ -8,39 +8,61 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from avatar_telemetry.cli.check_config import check_config
-from avatar_telemetry.cli.demo import demo
-from avatar_telemetry.cli.doctor import doctor
-from avatar_telemetry.cli.environment import keep_metrics_here
-from avatar_telemetry.cli.metrics import metrics
-from avatar_telemetry.cli.routes import routes
-from avatar_telemetry.cli.settings import settings
-from avatar_telemetry.cli.simulate import simulate
-from avatar_telemetry.cli.top import top
 from avatar_telemetry.errors import AvatarTelemetryError
-from avatar_telemetry.version import VERSION
 
 NAME = "avatar-telemetry"
 ERROR = 2
 INTERRUPTED = 130
+COMMANDS = {
+    "check-config": "Check the configuration as the server's start does.",
+    "demo": "Serve the demo avatar server with gunicorn.",
+    "doctor": "Diagnose settings, packages, collector and a running server.",
+    "metrics": "Print the merged metrics of a runtime folder.",
+    "routes": "Show the route, series and spans of a URL.",
+    "settings": "Describe the settings.",
+    "simulate": "Send realistic requests to an avatar server.",
+    "top": "Show rates, percentiles and workers of a running server.",
+}
+"""Each command and its summary; the module of this package with its name defines it."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, and none for its own help."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        attribute = name.replace("-", "_")
+        module = import_module(f"avatar_telemetry.cli.{attribute}")
+        found: click.Command = getattr(module, attribute)
+        return found
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(
+    cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog='Completion for bash: eval "$(_AVATAR_TELEMETRY_COMPLETE=bash_source avatar-telemetry)"'
-    "; zsh_source and fish_source give that of zsh and fish.",
+    "; zsh_source and fish_source are those for zsh and fish.",
 )
-@click.version_option(VERSION, prog_name=NAME)
-@click.option("--traceback", is_flag=True, help="Show where an error came from.")
+@click.version_option(package_name=NAME, prog_name=NAME)
+@click.option("--traceback", is_flag=True, help="Show the traceback of an unexpected error.")
 @click.pass_context
 def command(context: click.Context, traceback: bool) -> None:
-    """Look after the telemetry of an avatar server.
+    """Check, inspect and demonstrate the telemetry of an avatar server.
 
-    Settings are read from the environment, as the server reads them.
+    Settings are read from the environment, as by the server.
 
     \b
     Examples:
@@ -48,14 +70,11 @@ def command(context: click.Context, traceback: bool) -> None:
       avatar-telemetry routes '/avatar/0bc83cb571cd1c50ba6f3e8a78ef1346?s=80'
       avatar-telemetry demo
     """
-    keep_metrics_here()
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        context.color = False  # https://no-color.org
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(ERROR)
-
-
-for each in (doctor, check_config, settings, routes, metrics, top, demo, simulate):
-    command.add_command(each)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,24 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = command.main(arguments, prog_name=NAME, standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
-        _end(error.format_message() + _hint(error))
+        context = getattr(error, "ctx", None)
+        hint = f" ({context.command_path} --help shows examples)" if context else ""
+        _end(error.format_message() + hint)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except AvatarTelemetryError as error:
         _end(str(error))
     except BrokenPipeError:
-        # Nobody reads any more (avatar-telemetry ... | head); the interpreter would flush again.
+        # The reader has ended (avatar-telemetry ... | head); the interpreter would flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         if "--traceback" in arguments:
             raise
         _end(f"{type(error).__name__}: {error} (--traceback before the command shows where)")
-
-
-def _hint(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f" ({context.command_path} --help shows examples)" if context is not None else ""
 
 
 def _end(message: str) -> None:

@@ -1,9 +1,11 @@
-"""``doctor``: looks at everything that has to be right, and says what to do where it is not."""
+"""``doctor``: checks of everything between a request and the collector, each with its fix."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import groupby
 
 import click
 
@@ -14,7 +16,8 @@ from avatar_telemetry.cli.checks.page import check_page, check_port
 from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
-from avatar_telemetry.cli.output import say, say_json
+from avatar_telemetry.cli.output import say_json
+from avatar_telemetry.cli.top import token_option
 from avatar_telemetry.startup import correct_environment
 
 MARKS: dict[Level, tuple[str, str]] = {
@@ -25,16 +28,13 @@ WIDTH = max(len(mark) for mark, _ in MARKS.values())
 
 
 @click.command("doctor")
-@click.option("--url", default="", help="A running server whose metrics are read, too.")
-@click.option(
-    "--token", default="", envvar="AVATAR_TELEMETRY_METRICS_TOKEN",
-    help="Bearer token of its metrics; else AVATAR_TELEMETRY_METRICS_TOKEN.",
-)  # fmt: skip
+@click.option("--url", default="", help="A running server whose metrics are checked, too.")
+@token_option
 @click.option("--no-send", is_flag=True, help="Send no test span, metric or log record.")
 @click.option("--timeout", default=5.0, type=click.FloatRange(0.1, 60), show_default=True,
               help="Seconds for each step.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_json: bool) -> int:
     """Check settings, packages, collector, runtime folder, and a running server's metrics.
 
@@ -42,7 +42,7 @@ def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_
     named "avatar-telemetry doctor", one metric named avatar_telemetry_doctor, and one log record
     where these are exported.
 
-    Status 0: all is well. Status 1: there are warnings. Status 2: there are errors.
+    Status 0: nothing to fix. Status 1: there are warnings. Status 2: there are errors.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_
     found = list(examine(url, token, send=not no_send, timeout=timeout))
     status = exit_status(found)
     if as_json:
-        say_json({"status": status, "findings": [each.to_json() for each in found]})
+        say_json({"status": status, "findings": [asdict(each) for each in found]})
     else:
         _show([each for each in found if not quiet or STATUS[each.level]])
         _sum_up(found)
@@ -61,23 +61,17 @@ def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_
 
 
 def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Finding]:
-    """Everything that is found.
-
-    Args:
-        url: of a running server, or an empty text.
-        token: of its metrics, or an empty text.
-        send: whether test records may be sent.
-        timeout: seconds for each step.
-    """
+    """Make all checks, those of a running server where a URL is given; each step takes at most a
+    number of seconds."""
     find_modules()
     settings, findings = check_settings(os.environ)
     yield from findings
-    if settings is not None:
-        correct_environment(os.environ, settings)
-    profile = load_chosen_profile(settings) if settings else None
-    yield from check_installed(settings, profile)
-    if settings is None or profile is None:
+    if settings is None:
+        yield from check_installed(None, None)
         return
+    correct_environment(os.environ, settings)
+    profile = load_chosen_profile(settings)
+    yield from check_installed(settings, profile)
     if not settings.sdk_disabled:
         yield from check_folder(settings)
         yield from check_collector(settings, send=send, timeout=timeout)
@@ -87,24 +81,22 @@ def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Fin
 
 
 def _show(found: list[Finding]) -> None:
-    for place in dict.fromkeys(each.place for each in found):
-        say(click.style(place.replace("_", " "), bold=True))
-        for each in (each for each in found if each.place == place):
+    areas = list(dict.fromkeys(each.area for each in found))
+    found = sorted(found, key=lambda each: areas.index(each.area))
+    for area, findings in groupby(found, key=lambda each: each.area):
+        click.secho(area.replace("_", " "), bold=True)
+        for each in findings:
             mark, colour = MARKS[each.level]
-            say(f"  {click.style(mark.ljust(WIDTH), fg=colour)}  {each.message}")
+            click.echo(f"  {click.style(mark.ljust(WIDTH), fg=colour)}  {each.message}")
             if each.advice:
-                say(f"  {' ' * WIDTH}  -> {each.advice}")
+                click.echo(f"  {' ' * WIDTH}  -> {each.advice}")
 
 
 def _sum_up(found: list[Finding]) -> None:
-    errors = sum(each.level == "error" for each in found)
-    warnings = sum(each.level == "warning" for each in found)
-    if not errors and not warnings:
-        say(click.style("All is well.", fg="green"))
+    levels = [each.level for each in found]
+    counts = {word: levels.count(word) for word in ("error", "warning") if word in levels}
+    if not counts:
+        click.secho("All is well.", fg="green")
         return
-    counts = [
-        f"{number} {word}{'s' if number > 1 else ''}"
-        for number, word in ((errors, "error"), (warnings, "warning"))
-        if number
-    ]
-    say(click.style(", ".join(counts) + ".", fg="red" if errors else "yellow"))
+    text = ", ".join(f"{number} {word}{'s'[: number - 1]}" for word, number in counts.items())
+    click.secho(f"{text}.", fg="red" if "error" in counts else "yellow")

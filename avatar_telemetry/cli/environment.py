@@ -1,4 +1,4 @@
-"""The environment as the server has it, and the modules that it imports."""
+"""The profile of the server, and the modules that it imports."""
 
 from __future__ import annotations
 
@@ -14,35 +14,28 @@ from avatar_telemetry.startup import load_profile
 
 
 def find_modules() -> None:
-    """Import from the working directory, as gunicorn does."""
+    """Import modules from the working directory, as gunicorn does, and keep their metrics in this
+    process: the folder named by the environment is that of a running server."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-
-
-def keep_metrics_here() -> None:
-    """Metrics that the user's modules make stay in this process: the folder that the environment
-    may name is that of a running server."""
     values.ValueClass = values.MutexValue
 
 
-def load_chosen_profile(settings: Settings, named: str = "") -> Profile:
-    """The profile that the server has, or one by its name.
-
-    Args:
-        settings: of the server.
-        named: ``module:NAME``, ``ivatar``, ``demo`` or ``generic``; empty: as the settings say.
+def load_chosen_profile(settings: Settings, name: str = "") -> Profile:
+    """Load the profile of the settings, or the one named ``module:NAME``, ``ivatar``, ``demo`` or
+    ``generic``.
 
     Raises:
         SettingsError: there is no such profile.
     """
     find_modules()
-    if named == "demo":
+    if name == "demo":
         return DEMO
-    if named and ":" not in named:
-        named = f"avatar_telemetry.profiles.{named}:PROFILE"
-    return load_profile(named or settings.profile)
+    if name and ":" not in name:
+        name = f"avatar_telemetry.profiles.{name}:PROFILE"
+    return load_profile(name or settings.profile)
 
 
 def is_demo(settings: Settings) -> bool:
-    """Whether the repository's ``wsgi.py`` would serve the demo with its own profile."""
+    """Return whether the repository's ``wsgi.py`` serves the demo with the demo's own profile."""
     return (settings.app, settings.profile) == (DEFAULT_APP, DEFAULT_PROFILE)

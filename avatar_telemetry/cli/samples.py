@@ -1,13 +1,17 @@
-"""The samples of a metrics page, and what is asked of them."""
+"""The samples of a metrics page."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from avatar_telemetry.cli.web import Answer, Site
+
 Labels = frozenset[tuple[str, str]]
+BUILD_INFO = "avatar_telemetry_build_info"
 
 
 class Samples:
@@ -21,45 +25,43 @@ class Samples:
         self._values = values
 
     def has(self, name: str) -> bool:
-        """Whether there is a series of this name."""
+        """Return whether there is a series with this name."""
         return bool(self._values.get(name))
 
     def series(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
-        """Labels and value of each series of a name."""
+        """Yield the labels and the value of each series with a name."""
         for labels, value in self._values.get(name, {}).items():
             yield dict(labels), value
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum over the series that bear these labels."""
+        """Return the sum of the series with these labels."""
         wanted = labels.items()
         return sum(value for have, value in self._values.get(name, {}).items() if wanted <= have)
 
+    def errors(self, **labels: str) -> float:
+        """Return the number of requests with a 5xx status among those with these labels."""
+        name = "ivatar_requests_total"
+        codes = (code for code in self.values(name, "status_code") if code[:1] == "5")
+        return sum(self.total(name, status_code=code, **labels) for code in codes)
+
     def values(self, name: str, label: str) -> list[str]:
-        """The values that a label has."""
-        found = {dict(have).get(label, "") for have in self._values.get(name, {})}
-        return sorted(found - {""})
+        """Return the values of a label, sorted."""
+        return sorted({labels.get(label, "") for labels, _ in self.series(name)} - {""})
 
     def label(self, name: str, label: str) -> str:
-        """The value of a label of a series that stands once, or an empty text."""
+        """Return the value of a label of the only series of a metric, else an empty text."""
         return next(iter(self.values(name, label)), "")
 
     def minus(self, before: Samples) -> Samples:
-        """What was added since an earlier page; a counter that began anew counts from zero."""
-        return Samples(
-            {
-                name: {
-                    labels: _added(value, before._get(name, labels))
-                    for labels, value in series.items()
-                }
-                for name, series in self._values.items()
-            }
-        )
-
-    def _get(self, name: str, labels: Labels) -> float:
-        return self._values.get(name, {}).get(labels, 0.0)
+        """Return the increase since an earlier page; a counter that was reset counts from zero."""
+        return Samples({
+            name: {labels: _increase(value, before._values.get(name, {}).get(labels, 0.0))
+                   for labels, value in series.items()}
+            for name, series in self._values.items()
+        })  # fmt: skip
 
 
-def _added(now: float, before: float) -> float:
+def _increase(now: float, before: float) -> float:
     return now - before if now >= before else now
 
 
@@ -67,7 +69,7 @@ EMPTY = Samples({})
 
 
 def read_samples(page: str) -> Samples | None:
-    """Read a page in the text format 0.0.4; ``None`` where it is none."""
+    """Parse a page in the text format 0.0.4; ``None`` where it is not one."""
     values: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
     try:
         for family in text_string_to_metric_families(page):
@@ -76,3 +78,29 @@ def read_samples(page: str) -> Samples | None:
     except (ValueError, KeyError, IndexError):
         return None
     return Samples(values)
+
+
+def fetch(
+    url: str, token: str, *, path: str = "/metrics", timeout: float = 10.0
+) -> tuple[str, Answer, Samples | None]:
+    """Request the metrics page of a server.
+
+    Args:
+        url: of the server, or of its page.
+        token: of the page, or an empty text.
+        path: of the page, where the URL has none.
+        timeout: seconds for each step.
+
+    Returns:
+        The URL of the page, the response, and the samples; ``None`` where they are not of this
+        package.
+
+    Raises:
+        WebError: there was no response.
+    """
+    if not urlsplit(url).path.strip("/"):
+        url = url.rstrip("/") + path
+    headers = {"Accept": "text/plain", **({"Authorization": f"Bearer {token}"} if token else {})}
+    answer = Site(url, timeout).ask("GET", "", headers=headers)
+    samples = read_samples(answer.text) if answer.status == 200 else None
+    return url, answer, samples if samples is not None and samples.has(BUILD_INFO) else None

@@ -1,4 +1,4 @@
-"""``settings``: the reference of all settings, and the page of the documentation made from it."""
+"""``settings``: the reference of all settings, and its page in the documentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from avatar_telemetry.cli.output import say, say_json
+from avatar_telemetry.cli.output import say_json
 from avatar_telemetry.config.doubts import UNUSED
 from avatar_telemetry.config.otlp import OTLP_SETTINGS
 from avatar_telemetry.config.settings import OWN_PREFIX, SETTINGS, variables
@@ -43,8 +43,8 @@ Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `O
 it is for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all
 signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without
 an endpoint it is `http://localhost:4318`, with gRPC `http://localhost:4317`. Port 4317 is gRPC's:
-where no protocol is set and the endpoint has it, gRPC is spoken if the extra `grpc` is
-installed, else HTTP to 4318 of that host.
+where no protocol is set and the endpoint has it, gRPC is used if the extra `grpc` is installed,
+else HTTP to 4318 of that host.
 """
 NOT_USED = """\
 ## Known and not used
@@ -58,8 +58,10 @@ OTLP_MARK = "OTLP: "
 
 @click.command("settings")
 @click.argument("word", default="")
-@click.option("--markdown", "as_markdown", is_flag=True, help="The page of the documentation.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--markdown", "as_markdown", is_flag=True, help="Print the page of the documentation."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def settings(word: str, as_markdown: bool, as_json: bool) -> None:
     """Describe every setting, or those with WORD in their name or meaning.
 
@@ -78,15 +80,19 @@ def settings(word: str, as_markdown: bool, as_json: bool) -> None:
     if not found:
         raise click.UsageError(f"no setting has {word!r} in its name or meaning")
     if as_json:
-        say_json([_described(each) for each in found])
+        names = ("variable", "alias", "default", "allowed", "meaning", "secret")
+        say_json([{name: getattr(each, name) for name in names} for each in found])
         return
     for each in found:
-        say(click.style(each.variable, bold=True) + (f" (or {each.alias})" if each.alias else ""))
-        say(f"    {each.meaning} Allowed: {each.allowed}. Default: {each.default or 'none'}.")
+        alias = f" (or {each.alias})" if each.alias else ""
+        click.echo(click.style(each.variable, bold=True) + alias)
+        click.echo(
+            f"    {each.meaning} Allowed: {each.allowed}. Default: {each.default or 'none'}."
+        )
 
 
 def markdown() -> str:
-    """The page of the documentation."""
+    """Return the page of the documentation."""
     own = {name: each for name, each in SETTINGS.items() if each.variable.startswith(OWN_PREFIX)}
     standard = {name: each for name, each in SETTINGS.items() if name not in own}
     sections = ((STANDARD, standard), (OWN, own), (OTLP, OTLP_SETTINGS[None]))
@@ -109,10 +115,3 @@ def _table(table: Mapping[str, Setting]) -> Iterator[str]:
             meaning = meaning[:1].upper() + meaning[1:]
         meaning += " A secret." if each.secret else ""
         yield f"| {name} | {default} | {each.allowed} | {meaning} |"
-
-
-def _described(setting: Setting) -> dict[str, str | bool]:
-    return {
-        "variable": setting.variable, "alias": setting.alias, "default": setting.default,
-        "allowed": setting.allowed, "meaning": setting.meaning, "secret": setting.secret,
-    }  # fmt: skip

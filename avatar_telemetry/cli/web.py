@@ -1,4 +1,4 @@
-"""Asking a web server: one connection for a request, bounded in time and in bytes.
+"""HTTP requests of the commands: one connection each, with limits of time and size.
 
 Site("https://avatars.example.org").ask("GET", "/metrics").status
 """
@@ -15,23 +15,16 @@ from urllib.parse import urlsplit
 from avatar_telemetry.errors import AvatarTelemetryError
 
 MAX_BYTES = 64 << 20
-"""Of an answer: a page of 10,000 series has about 1 MB."""
+"""Of a response: a page of 10,000 series has about 1 MB."""
 
 
 class WebError(AvatarTelemetryError):
-    """A server did not answer: what happened and what to do, in one line."""
+    """A server did not respond, with the cause and the fix on one line."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said.
-
-    Args:
-        status: code.
-        headers: names in lower case.
-        body: whole.
-        cookies: the ``Set-Cookie`` lines.
-    """
+    """A response: the names of headers in lower case, the ``Set-Cookie`` lines as cookies."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,11 +40,11 @@ class Site:
     """A web server.
 
     Args:
-        url: http or https, host, port; its path is put before every path that is asked for.
+        url: http or https, host, port; its path is the prefix of every requested path.
         timeout: seconds for each step of an exchange.
 
     Raises:
-        WebError: it is no such URL.
+        WebError: the URL is not such a URL.
     """
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
@@ -62,64 +55,54 @@ class Site:
             raise WebError(f"{url}: {error}; give a URL such as http://127.0.0.1:8000") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise WebError(
-                f"{url} is no http or https URL without user name; give one such as"
+                f"{url} is not an http or https URL without user name; give one such as"
                 " http://127.0.0.1:8000"
             )
         self.url = f"{parts.scheme}://{parts.netloc}"
         self.path = parts.path.rstrip("/")
-        self._host, self._port = parts.hostname, port
+        self._address = parts.hostname, port
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._timeout = timeout
 
     def ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
+        self, method: str, path: str, body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Send a request and read its answer; follows no redirect.
+    ) -> Answer:  # fmt: skip
+        """Send a request and read the response; follows no redirect.
 
         Raises:
-            WebError: there was none.
+            WebError: there was no response.
         """
-        connection = self._connection()
+        connection = (
+            http.client.HTTPSConnection(*self._address, timeout=self._timeout, context=self._tls)
+            if self._tls
+            else http.client.HTTPConnection(*self._address, timeout=self._timeout)
+        )
+        headers = {"Connection": "close", **(headers or {})}
         try:
-            connection.request(
-                method, self.path + path, body, {"Connection": "close", **(headers or {})}
-            )
+            connection.request(method, self.path + path, body, headers)
             response = connection.getresponse()
             data = response.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise WebError(f"{self.url} {explain(error)}") from error
         finally:
             connection.close()
-        return Answer(
-            response.status,
-            {name.lower(): value for name, value in response.getheaders()},
-            data,
-            tuple(response.headers.get_all("Set-Cookie", [])),
-        )
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        return http.client.HTTPSConnection(
-            self._host, self._port, timeout=self._timeout, context=self._tls
-        )
+        found = {name.lower(): value for name, value in response.getheaders()}
+        cookies = response.headers.get_all("Set-Cookie", [])
+        return Answer(response.status, found, data, tuple(cookies))
 
 
 def explain(error: Exception) -> str:
-    """What happened to a connection, in a few words."""
+    """Return what happened to a connection, and the likely fix."""
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "verify_message", "") or (error.reason or str(error))
         return f"has a TLS fault: {reason.replace('_', ' ').lower()}"
     if isinstance(error, socket.gaierror):
-        return "has a name that does not resolve; is it spelled right?"
+        return "has a name that does not resolve; check its spelling"
     if isinstance(error, ConnectionRefusedError):
-        return "refuses the connection; is the server running, and on this port?"
+        return "refuses the connection; check that the server runs, on this port"
     if isinstance(error, TimeoutError):
-        return "does not answer in time; is a firewall between, or is the server busy?"
+        return "timed out; check the firewall, and that the server is not busy"
     if isinstance(error, http.client.HTTPException):
-        return "does not answer with HTTP; is it the right port?"
-    return f"cannot be asked: {getattr(error, 'strerror', None) or error}"
+        return "does not respond with HTTP; check the port"
+    return f"cannot be reached: {getattr(error, 'strerror', None) or error}"

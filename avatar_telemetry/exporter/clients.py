@@ -14,7 +14,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
@@ -22,6 +22,10 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -65,6 +69,7 @@ class Outcome:
         retry: whether the same request may succeed later.
         wait: seconds that the collector asked to wait before that.
         error: the reason, for the log; of a partial success, too.
+        response: a ``requests.Response`` or a ``grpc.RpcError``, for diagnosis.
     """
 
     accepted: bool
@@ -72,6 +77,7 @@ class Outcome:
     retry: bool = False
     wait: float = 0.0
     error: str = ""
+    response: Any = field(default=None, compare=False, repr=False)
 
 
 class Client(Protocol):
@@ -93,22 +99,31 @@ class Service:
         response: the message of its response.
         rejected: the field of its partial success.
         method: its name with gRPC.
+        levels: names of resources, scopes and items in the JSON of a request.
     """
 
     request: type[Message]
     response: type[Message]
     rejected: str
     method: str
+    levels: tuple[str, str, str]
 
 
 SERVICES: dict[Signal, Service] = {
     "traces": Service(
         ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans",
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        ("resourceSpans", "scopeSpans", "spans"),
     ),
     "logs": Service(
         ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records",
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        ("resourceLogs", "scopeLogs", "logRecords"),
+    ),
+    "metrics": Service(
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points",
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        ("resourceMetrics", "scopeMetrics", "metrics"),
     ),
 }  # fmt: skip
 
@@ -117,7 +132,7 @@ class HttpClient:
     """OTLP over HTTP with protobuf.
 
     Args:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
         otlp: where and how.
     """
 
@@ -147,12 +162,11 @@ class HttpClient:
             return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
         status = response.status_code
         if 200 <= status < 300:
-            return _taken(self._service, response.content)
+            return replace(_taken(self._service, response.content), response=response)
         retry = status in RETRYABLE
         wait = _seconds(response.headers.get("Retry-After", "")) if retry else 0.0
-        return Outcome(
-            False, retry=retry, wait=wait, error=f"HTTP status {status} {response.reason}"
-        )
+        reason = f"HTTP status {status} {response.reason}"
+        return Outcome(False, retry=retry, wait=wait, error=reason, response=response)
 
     def close(self) -> None:
         self._session.close()
@@ -162,7 +176,7 @@ class GrpcClient:
     """OTLP over gRPC (extra ``grpc``).
 
     Args:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
         otlp: where and how.
     """
 
@@ -217,7 +231,7 @@ class ConsoleClient:
         try:
             message = self._service.request.FromString(request)
             fields = MessageToDict(message, use_integers_for_enums=True)
-            for item in _items(fields):
+            for item in _items(fields, self._service.levels):
                 sys.stdout.write(f"{json.dumps(_with_hex_ids(item))}\n")
             sys.stdout.flush()
         except (OSError, ValueError, DecodeError) as error:
@@ -233,13 +247,14 @@ def make_client(signal: Signal, otlp: Otlp) -> Client:
     return GrpcClient(signal, otlp) if otlp.protocol == GRPC else HttpClient(signal, otlp)
 
 
-def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every span or log record of a request with its resource and scope."""
+def _items(message: dict[str, Any], levels: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """Return every span, log record or metric of a request with its resource and scope."""
+    resources, scopes, items = levels
     return [
         {"resource": resource.get("resource", {}), "scope": scope.get("scope", {}), **item}
-        for resource in message.get("resourceSpans", message.get("resourceLogs", ()))
-        for scope in resource.get("scopeSpans", resource.get("scopeLogs", ()))
-        for item in scope.get("spans", scope.get("logRecords", ()))
+        for resource in message.get(resources, ())
+        for scope in resource.get(scopes, ())
+        for item in scope.get(items, ())
     ]
 
 
@@ -270,7 +285,8 @@ def _failed_call(error: Any) -> Outcome:
     code = error.code().name
     wait = _retry_delay(error)
     retry = code in RETRYABLE_CODES and (code != "RESOURCE_EXHAUSTED" or wait is not None)
-    return Outcome(False, retry=retry, wait=wait or 0.0, error=f"gRPC {code}: {error.details()}")
+    reason = f"gRPC {code}: {error.details()}"
+    return Outcome(False, retry=retry, wait=wait or 0.0, error=reason, response=error)
 
 
 def _retry_delay(error: Any) -> float | None:

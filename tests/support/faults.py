@@ -1332,10 +1332,10 @@ PROBES = (
 
 CLI = (
     Fault(
-        "rates-client-errors", "cli/rates.py",
+        "samples-client-errors", "cli/samples.py",
         "errors of clients are errors of the server",
-        'if code[:1] == "5"',
-        'if code[:1] in "45"',
+        'if code[:1] == "5")',
+        'if code[:1] in "45")',
     ),
     Fault(
         "rates-busy", "cli/rates.py",
@@ -1368,22 +1368,15 @@ CLI = (
         "        if False:  # an",
     ),
     Fault(
-        "answers-bad-gateway", "cli/checks/answers.py",
-        "a status that is retried is an error",
-        "RETRIED = (429, 502, 503, 504)",
-        "RETRIED = (429, 503, 504)",
-    ),
-    Fault(
         "finding-none", "cli/checks/finding.py",
         "no finding ends the doctor with an error",
         "max((STATUS[each.level] for each in findings), default=0)",
         "max((STATUS[each.level] for each in findings))",
     ),
     Fault(
-        "wire-silent", "cli/checks/wire.py",
-        "a silent port is an unknown one",
-        "        return answer or None",
-        "        return answer",
+        "sending-unconnected", "cli/checks/sending.py",
+        "a busy collector is a port without any response",
+        ' == "UNAVAILABLE" and any(', ' == "UNAVAILABLE" or any(',
     ),
 )  # fmt: skip
 

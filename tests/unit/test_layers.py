@@ -6,6 +6,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import avatar_telemetry
 from avatar_telemetry.cli import REQUIRED
 
@@ -210,13 +212,15 @@ def test_house_rules() -> None:
 
 
 def test_the_face_of_the_package() -> None:
-    """What ``__all__`` lists is there, and what is public there is listed."""
-    public = {
-        name
-        for name, value in vars(avatar_telemetry).items()
-        if not name.startswith("_") and getattr(value, "__module__", "").startswith("avatar")
-    }
-    assert public == set(avatar_telemetry.__all__)
+    """What ``__all__`` lists can be imported, and what can be imported is listed."""
+    assert all(
+        getattr(avatar_telemetry, name).__module__.startswith("avatar_telemetry.")
+        for name in avatar_telemetry.__all__
+    )
+    lazy = [name for names in avatar_telemetry._MODULES.values() for name in names]
+    assert sorted(lazy) == sorted(avatar_telemetry.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        avatar_telemetry.nothing  # noqa: B018
 
 
 def test_locks_are_named_where_they_are_made() -> None:

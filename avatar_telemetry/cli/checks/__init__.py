@@ -1,1 +1,1 @@
-"""What the doctor looks at: one file for each place, and what it says are findings."""
+"""The checks of the doctor, one module for each area; their results are findings."""

@@ -1,26 +1,25 @@
-"""The collector: name, port, TLS, protocol, and the answer to one record of each signal."""
+"""The collector: its name, port and certificate, and its response to one item of each signal."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
-from avatar_telemetry.cli.checks.sending import send_test
+from avatar_telemetry.cli.checks.sending import explain, has_response, is_timeout, send_test
 from avatar_telemetry.cli.checks.tls import (
-    CLIENT,
     check_certificate,
     client_fault,
     file_fault,
     handshake_fault,
     make_context,
 )
-from avatar_telemetry.cli.checks.wire import Open, Speech, speaks
 from avatar_telemetry.config.destinations import grpc_installed, otlp_signals
 from avatar_telemetry.config.otlp import (
     GRPC,
@@ -30,135 +29,105 @@ from avatar_telemetry.config.otlp import (
     PREFIX,
     PROTOCOL,
     Otlp,
+    Signal,
     resolve,
 )
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.clients import HttpClient, Outcome
 
 OTHER_PORT = {GRPC_PORT: (HTTP_PORT, HTTP), HTTP_PORT: (GRPC_PORT, GRPC)}
+# RFC 9113, sections 4.1 and 6.5: length (3 bytes), type, flags, stream.
+FRAME_HEADER, SETTINGS_FRAME = 9, b"\x04"
 
 
-@dataclass(frozen=True)
 class Destination:
-    """One collector as one signal sees it.
+    """The collector of one signal.
 
     Args:
-        otlp: where and how, settled.
-        host: of the endpoint.
-        port: of the endpoint.
+        otlp: where and how, with the protocol settled.
         timeout: seconds for each step.
     """
 
-    otlp: Otlp
-    host: str
-    port: int
-    timeout: float
+    def __init__(self, otlp: Otlp, timeout: float) -> None:
+        self.otlp, self.timeout = otlp, timeout
+        parts = urlsplit(otlp.endpoint)
+        self.secure = parts.scheme == "https"
+        self.host, self.port = parts.hostname or "", parts.port or (443 if self.secure else 80)
+        self.address = f"{self.host}:{self.port}"
+        self.proxy = select_proxy(otlp.endpoint, get_environ_proxies(otlp.endpoint, no_proxy=None))
 
-    @property
-    def address(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    @property
-    def secure(self) -> bool:
-        return self.otlp.endpoint.startswith("https:")
-
-    def connect(self) -> socket.socket:
-        """A connection without TLS."""
-        return socket.create_connection((self.host, self.port), self.timeout)
-
-    def ask(self, connect: Open) -> Speech:
-        """What is spoken there."""
-        path = urlsplit(self.otlp.endpoint).path or "/"
-        return speaks(connect, self.host, path, inside_tls=self.secure)
+    def connect(self, context: ssl.SSLContext | None = None) -> Any:
+        """Open a connection, with TLS where a context is given."""
+        connection = socket.create_connection((self.host, self.port), self.timeout)
+        if context is None:
+            return connection
+        try:
+            return context.wrap_socket(connection, server_hostname=self.host)
+        except OSError:
+            connection.close()
+            raise
 
 
 def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterator[Finding]:
-    """Look at every collector that something is to be sent to.
-
-    Args:
-        settings: of the server.
-        send: whether test records may be sent.
-        timeout: seconds for each step.
-    """
-    looked_at: dict[object, bool] = {}
+    """Check every collector of the settings, and send test items; each step takes at most a number
+    of seconds."""
+    usable: dict[object, bool] = {}
     for signal in otlp_signals(settings):
         otlp, rule = resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())
-        destination = _destination(otlp, timeout)
-        # The path is the signal's; everything else is one collector.
-        key = (destination.host, destination.port, otlp.protocol, destination.secure,
-               otlp.certificate, otlp.client_certificate)  # fmt: skip
-        if key not in looked_at:
-            findings = [*_rule(otlp, rule), *_look(destination)]
-            looked_at[key] = all(each.level != "error" for each in findings)
+        destination = Destination(otlp, timeout)
+        # Only the path differs between the signals of one collector.
+        key = (destination.address, otlp.protocol, destination.secure, otlp.certificate,
+               otlp.client_certificate)  # fmt: skip
+        if key not in usable:
+            findings = [*_check_port_rule(otlp, rule), *_check_connection(destination)]
+            usable[key] = all(each.level != "error" for each in findings)
             yield from findings
-        if looked_at[key] and send:
-            yield from send_test(settings, signal, otlp, timeout)
+        if usable[key] and send:
+            seconds = min(timeout, otlp.timeout)
+            outcome = send_test(settings, signal, otlp, seconds)
+            usable[key] = has_response(outcome)
+            found = _confusion(destination, signal, outcome)
+            yield found or explain(signal, otlp, outcome, seconds)
 
 
-def _destination(otlp: Otlp, timeout: float) -> Destination:
-    parts = urlsplit(otlp.endpoint)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Destination(otlp, parts.hostname or "", port, timeout)
-
-
-def _rule(otlp: Otlp, rule: str) -> Iterator[Finding]:
-    if not rule:
-        return
-    if otlp.protocol == GRPC:
+def _check_port_rule(otlp: Otlp, rule: str) -> Iterator[Finding]:
+    if rule and otlp.protocol == GRPC:
         yield note("collector.port", rule)
-    else:
-        yield warning("collector.port", rule, f"Set {PROTOCOL} and the port that go together.")
+    elif rule:
+        yield warning("collector.port", rule, f"Set {PROTOCOL} and the port that belongs to it.")
 
 
-def _look(destination: Destination) -> Iterator[Finding]:
-    proxy = select_proxy(
-        destination.otlp.endpoint, get_environ_proxies(destination.otlp.endpoint, no_proxy=None)
-    )
-    if proxy:
-        yield note(
-            "collector.proxy", f"{destination.address} is reached through the environment's proxy",
-            "NO_PROXY leaves it out, if that is not meant.",
-        )  # fmt: skip
-        return
-    reached = list(_reach(destination))
-    yield from reached
-    if any(each.level == "error" for each in reached):
-        return
-    if destination.secure:
-        yield from _look_inside_tls(destination)
-    else:
-        yield from _speech(destination, destination.ask(destination.connect))
-
-
-def _reach(destination: Destination) -> Iterator[Finding]:
+def _check_connection(destination: Destination) -> Iterator[Finding]:
+    """Check name, port and certificate."""
     address = destination.address
-    try:
-        socket.getaddrinfo(destination.host, destination.port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError):
-        yield error(
-            "collector.name", f"the name {destination.host} does not resolve",
-            f"Is {PREFIX}ENDPOINT spelled right, and is the name known here (in this container)?",
-        )  # fmt: skip
+    if destination.proxy:
+        yield note("collector.proxy", f"{address} is reached through the proxy of the environment",
+                   "Add the host to NO_PROXY to connect directly.")  # fmt: skip
         return
     try:
         destination.connect().close()
-        yield good("collector.reached", f"{address} takes connections")
+    except socket.gaierror:
+        yield error(
+            "collector.name", f"the name {destination.host} does not resolve",
+            f"Check the spelling in {PREFIX}ENDPOINT, and the DNS of this host or container.",
+        )  # fmt: skip
     except ConnectionRefusedError:
         yield error(
-            "collector.refused", f"nobody listens on {address}", _where_instead(destination)
+            "collector.refused", f"{address} refuses connections", _other_address(destination)
         )
-    except TimeoutError:
-        yield error(
-            "collector.unreachable", f"{address} does not answer",
-            "Is a firewall between, or is the host down?",
-        )  # fmt: skip
     except OSError as fault:
+        reason = "timed out" if isinstance(fault, TimeoutError) else fault.strerror or fault
         yield error(
-            "collector.unreachable", f"{address} cannot be reached: {fault.strerror or fault}",
-            "Is there a route to this network?",
+            "collector.unreachable", f"{address} cannot be reached: {reason}",
+            "Check the route to this network, the firewall, and that the host is up.",
         )  # fmt: skip
+    else:
+        yield good("collector.reached", f"{address} accepts connections")
+        if destination.secure:
+            yield from _check_tls(destination)
 
 
-def _where_instead(destination: Destination) -> str:
+def _other_address(destination: Destination) -> str:
     port, protocol = OTHER_PORT.get(destination.port, (0, ""))
     if port:
         try:
@@ -171,109 +140,105 @@ def _where_instead(destination: Destination) -> str:
             f"Start the collector, or name its host in {PREFIX}ENDPOINT (in a container localhost"
             " is the container)."
         )
-    return "Is the collector running, and does its receiver listen on 0.0.0.0 instead of localhost?"
+    return "Check that the collector runs and its receiver listens on 0.0.0.0, not on localhost."
 
 
-def _look_inside_tls(destination: Destination) -> Iterator[Finding]:
+def _check_tls(destination: Destination) -> Iterator[Finding]:
     try:
         context = make_context(destination.otlp)
     except OSError as fault:
         yield file_fault(destination.otlp, fault)
         return
-    certificates = []
-
-    def connect() -> socket.socket:
-        plain = destination.connect()
-        try:
-            secured = context.wrap_socket(plain, server_hostname=destination.host)
-        except OSError:
-            plain.close()
-            raise
-        certificates.append(secured.getpeercert())
-        return secured
-
     try:
-        with connect():
-            pass
-        speech = destination.ask(connect)
-        if speech == "unknown" and destination.otlp.protocol != GRPC:
-            # gRPC hangs up on whoever does not ask for HTTP/2 in the handshake.
-            context.set_alpn_protocols(["h2"])
-            speech = "grpc" if destination.ask(connect) == "grpc" else speech
+        with destination.connect(context) as connection:
+            yield from check_certificate(destination.address, connection)
     except OSError as fault:
-        yield _ended(destination, context, fault)
-        return
-    if speech == "unknown" and (hung_up := _hangs_up(destination, context)):
-        yield hung_up
-        return
-    yield from check_certificate(destination.address, certificates[0])
-    yield from _speech(destination, speech)
+        yield handshake_fault(destination.address, destination.otlp, fault)
 
 
-def _ended(destination: Destination, context: ssl.SSLContext, fault: OSError) -> Finding:
-    """Why TLS did not come to stand, or did not stand for long."""
-    if isinstance(fault, ssl.SSLError) and not isinstance(fault, ssl.SSLEOFError):
-        return handshake_fault(destination.address, destination.otlp, fault)
-    return _hangs_up(destination, context) or error(
-        "collector.tls", f"{destination.address} ends the TLS handshake: {fault}",
-        "Does it speak TLS? Else use http:// in the endpoint.",
-    )  # fmt: skip
+def _confusion(destination: Destination, signal: Signal, outcome: Outcome) -> Finding | None:
+    """Find out whether the port uses TLS or the other protocol, where the client met neither.
 
-
-def _hangs_up(destination: Destination, context: ssl.SSLContext) -> Finding | None:
-    """Whether it is for the client's certificate that a connection ends without a word.
-
-    In TLS 1.3 a server looks at it after the client's handshake, and what it says may be lost with
-    the connection. In TLS 1.2 the handshake itself fails (RFC 8446, appendix E; RFC 5246).
+    Returns:
+        ``None`` where the outcome itself is the explanation.
     """
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    otlp, address, secure = destination.otlp, destination.address, destination.secure
+    responded = has_response(outcome)
+    # A server of HTTPS may respond to plain HTTP, with 400.
+    rejected = getattr(outcome.response, "status_code", 0) == 400
+    is_explained = responded and (secure or not rejected)
+    if destination.proxy or is_explained or is_timeout(outcome):
+        return None
+    if not secure and _uses_tls(destination):
+        return error("collector.tls_wanted", f"{address} uses TLS", "Use https:// in the endpoint.")
+    if otlp.protocol == GRPC and _responds_to_http(signal, destination):
+        return error(
+            "collector.speaks_http", f"{address} is a port for HTTP/1.1, but gRPC is sent to it",
+            f"Use its port for gRPC (by default {GRPC_PORT}), or set {PROTOCOL}={HTTP}.",
+        )  # fmt: skip
+    return None if responded else _first_bytes(destination)
+
+
+def _first_bytes(destination: Destination) -> Finding | None:
+    """Find out how the server begins without any request.
+
+    A server of gRPC sends its SETTINGS frame at once (RFC 9113, section 3.4). With TLS 1.3 a server
+    examines the client certificate after the client's handshake; its alert may be lost when the
+    client sends a request immediately (RFC 8446, appendix E.8).
+    """
+    otlp, address = destination.otlp, destination.address
+    context = make_context(otlp) if destination.secure else None
+    first = b""
     try:
-        with (
-            destination.connect() as plain,
-            context.wrap_socket(plain, server_hostname=destination.host),
-        ):
-            return None
+        with destination.connect(context) as connection:
+            if context is None:
+                connection.shutdown(socket.SHUT_WR)  # a server that waits for a request ends now
+            first = connection.recv(FRAME_HEADER)
     except TimeoutError:
         return None
-    except ssl.SSLError as fault:
-        found = handshake_fault(destination.address, destination.otlp, fault)
-        return found if "client" in found.check or isinstance(fault, ssl.SSLEOFError) else None
+    except OSError as fault:
+        if isinstance(fault, ssl.SSLError) and not isinstance(fault, ssl.SSLEOFError):
+            return handshake_fault(address, otlp, fault)
+    ended = context is not None and not first
+    is_grpc = first[3:4] == SETTINGS_FRAME or (ended and _selects_h2(destination))
+    if otlp.protocol == HTTP and is_grpc:
+        return error(
+            "collector.speaks_grpc", f"{address} is a port for gRPC, but HTTP/1.1 is sent to it",
+            f"Use its port for HTTP (by default {HTTP_PORT}), or set {PROTOCOL}={GRPC} with pip"
+            " install 'avatar-telemetry[grpc]'.",
+        )  # fmt: skip
+    return client_fault(address, otlp) if ended else None
+
+
+def _selects_h2(destination: Destination) -> bool:
+    """Return whether the server selects HTTP/2 in the handshake (ALPN, RFC 7301)."""
+    context = make_context(destination.otlp)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        with destination.connect(context) as connection:
+            return bool(connection.selected_alpn_protocol() == "h2")
     except OSError:
-        return client_fault(destination.address, destination.otlp)
+        return False
 
 
-def _speech(destination: Destination, speech: Speech) -> Iterator[Finding]:
-    address, wanted = destination.address, destination.otlp.protocol
-    if speech == "tls":
-        yield error(
-            "collector.tls_wanted", f"{address} speaks TLS", "Use https:// in the endpoint."
-        )
-    elif speech == "silent":
-        yield error(
-            "collector.silent", f"{address} takes connections and says nothing",
-            "Does something else listen there, or is the collector stuck?",
-        )  # fmt: skip
-    elif speech == "grpc" and wanted != GRPC:
-        yield error(
-            "collector.speaks_grpc", f"{address} speaks gRPC, and HTTP is sent to it",
-            f"Use its port for HTTP (mostly {HTTP_PORT}), or set {PROTOCOL}={GRPC} with pip install"
-            " 'avatar-telemetry[grpc]'.",
-        )  # fmt: skip
-    elif speech == "http" and wanted == GRPC:
-        yield error(
-            "collector.speaks_http", f"{address} speaks HTTP/1.1, and gRPC is sent to it",
-            f"Use its port for gRPC (mostly {GRPC_PORT}), or set {PROTOCOL}={HTTP}.",
-        )  # fmt: skip
-    elif speech == "unknown":
-        yield warning(
-            "collector.unknown", f"{address} speaks neither HTTP nor gRPC", _advice(destination)
-        )
-    else:
-        yield good("collector.speaks", f"{address} speaks {'gRPC' if speech == 'grpc' else 'HTTP'}")
+def _uses_tls(destination: Destination) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent through it
+    try:
+        destination.connect(context).close()
+        return True
+    except ssl.SSLError as fault:
+        return "ALERT" in (fault.reason or "")
+    except OSError:
+        return False
 
 
-def _advice(destination: Destination) -> str:
-    advice = "Is it an OTLP receiver?"
-    if destination.secure and not destination.otlp.client_certificate:
-        advice += f" One that wants a client certificate ({CLIENT}) may hang up like this."
-    return advice
+def _responds_to_http(signal: Signal, destination: Destination) -> bool:
+    """Return whether the port responds to an empty request over HTTP."""
+    endpoint = f"{destination.otlp.endpoint.rstrip('/')}/v1/{signal}"
+    client = HttpClient(signal, replace(destination.otlp, protocol=HTTP, endpoint=endpoint))
+    try:
+        return has_response(client.send(b"", destination.timeout))
+    finally:
+        client.close()

@@ -1,9 +1,10 @@
-"""A finding: what was seen, how bad it is, and what to do."""
+"""A finding of the doctor: the observed fact, its severity, and the fix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from avatar_telemetry.exporter.foreign import one_line
@@ -14,51 +15,45 @@ STATUS: dict[Level, int] = {"good": 0, "note": 0, "warning": 1, "error": 2}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was seen.
+    """One observed fact.
 
     Args:
-        check: its stable name, ``place.what``.
-        level: how bad it is.
-        message: what was seen.
-        advice: what to do; empty where nothing is.
+        check: its stable name, ``area.detail``.
+        message: the fact.
+        advice: how to fix it; empty where nothing needs fixing.
+        level: its severity.
     """
 
     check: str
-    level: Level
     message: str
     advice: str = ""
+    level: Level = "good"
 
     def __post_init__(self) -> None:
-        # A certificate, a server or a page may have had a hand in it, and a terminal obeys escapes.
+        # A certificate, a server or a page may supply part of it; terminals obey escape sequences.
         object.__setattr__(self, "message", one_line(self.message))
         object.__setattr__(self, "advice", one_line(self.advice))
 
     @property
-    def place(self) -> str:
-        """Where it was seen: the first word of the name."""
+    def area(self) -> str:
+        """The first part of the check's name."""
         return self.check.partition(".")[0]
 
-    def to_json(self) -> dict[str, str]:
-        """For programs."""
-        return asdict(self)
+
+good, note, warning, error = (partial(Finding, level=level) for level in STATUS)
 
 
-def good(check: str, message: str) -> Finding:
-    return Finding(check, "good", message)
+def select(*rules: tuple[object, Level, str, str, str]) -> Iterator[Finding]:
+    """Yield a finding for every rule that applies.
 
-
-def note(check: str, message: str, advice: str = "") -> Finding:
-    return Finding(check, "note", message, advice)
-
-
-def warning(check: str, message: str, advice: str) -> Finding:
-    return Finding(check, "warning", message, advice)
-
-
-def error(check: str, message: str, advice: str) -> Finding:
-    return Finding(check, "error", message, advice)
+    Args:
+        rules: condition, level, check, message and advice of each.
+    """
+    for applies, level, check, message, advice in rules:
+        if applies:
+            yield Finding(check, message, advice, level)
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
-    """0, 1 where there is a warning, 2 where there is an error."""
+    """Return 0, 1 if there is a warning, 2 if there is an error."""
     return max((STATUS[each.level] for each in findings), default=0)

@@ -1,4 +1,4 @@
-"""The settings: what stops the start, and what is allowed and yet hardly meant."""
+"""The settings: faults that stop the start, and values that are allowed but improbable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from avatar_telemetry.cli.checks.finding import Finding, error, good, note, warning
+from avatar_telemetry.cli.checks.finding import Finding, error, good, select, warning
 from avatar_telemetry.cli.environment import is_demo, load_chosen_profile
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.doubts import doubts
@@ -16,10 +16,9 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
-IGNORED = "Correct or unset it: the server starts without it."
 DEMO_SERVED = " (demo, where the wsgi.py of the repository serves the demo)"
-NO_NAMES = ("localhost", "localhost.localdomain", "unknown")
-MUCH_MEMORY = 64 << 20
+COMMON_NAMES = ("localhost", "localhost.localdomain", "unknown")
+MAX_RING = 64 << 20
 
 
 def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
@@ -30,142 +29,91 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
     """
     settings, faults = Settings.read(environ)
     faults += faults_of(lambda: load_chosen_profile(settings), lambda: check_exporters(settings))
+    ignored = "Correct or unset it: the server starts without it."
     suspect = [
-        *(warning("settings.ignored", each, IGNORED) for each in settings.warnings),
+        *(warning("settings.ignored", each, ignored) for each in settings.warnings),
         *(warning(*doubt) for doubt in doubts(environ)),
     ]
     if faults:
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
         return None, [*(error("settings.fault", each, advice) for each in faults), *suspect]
-    profile = load_chosen_profile(settings)
-    findings = [
-        *suspect, *_enabled(settings, environ),
-        *_identity(settings), *_safe(settings), *_sampling(settings), *_memory(settings),
-    ]  # fmt: skip
     read = good(
-        "settings.read",
-        f"all can be used; profile {profile.name}{DEMO_SERVED if is_demo(settings) else ''},"
-        f" {settings.privacy} privacy",
-    )
-    return settings, [read, *findings]
+        "settings.read", f"all can be used; profile {load_chosen_profile(settings).name}"
+        f"{DEMO_SERVED if is_demo(settings) else ''}, {settings.privacy} privacy",
+    )  # fmt: skip
+    return settings, [read, *suspect, *_enabled(settings, environ), *_improbable(settings)]
 
 
 def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    if settings.sdk_disabled:
-        yield warning(
-            "settings.disabled", "OTEL_SDK_DISABLED=true: no metrics, no spans, no /metrics",
-            "Unset it to have any telemetry.",
-        )  # fmt: skip
-        return
-    told = {name: environ[name] for name in (ENABLED, OLD_ENABLED) if environ.get(name)}
-    if len({value.strip().lower() for value in told.values()}) > 1:
-        yield warning(
-            "settings.enabled_twice",
-            " and ".join(f"{name}={value}" for name, value in told.items()) + f": {ENABLED} wins",
-            f"Set {ENABLED} alone.",
-        )
-    if settings.export_enabled:
-        signals = ("traces", settings.traces_exporters), ("metrics", settings.metrics_exporters)
-        off = [name for name, exporters in signals if exporters == ("none",)]
-        yield good("settings.enabled", "the export is on")
-        if off:
-            yield note(
-                "settings.signal_off",
-                f"OTEL_{off[0].upper()}_EXPORTER=none: no {' and '.join(off)} are sent",
-            )
-        return
-    meant = [name for name in environ if name.startswith(OTLP_PREFIX) and environ[name]]
-    if meant:
-        yield warning(
-            "settings.not_enabled",
-            f"{meant[0]} is set, but the export is off: no spans, nothing is pushed",
-            f"Set {ENABLED}=true, or unset {meant[0]}.",
-        )
-    else:
-        yield note(
-            "settings.not_enabled",
-            "the export is off: no spans, nothing is pushed; /metrics works",
-            f"Set {ENABLED}=true and {OTLP_PREFIX}ENDPOINT to have traces.",
-        )
+    on, off = settings.export_enabled, settings.sdk_disabled
+    given = {name: environ[name] for name in (ENABLED, OLD_ENABLED) if environ.get(name)}
+    values = " and ".join(f"{name}={value}" for name, value in given.items())
+    endpoint = next(
+        (name for name in environ if name.startswith(OTLP_PREFIX) and environ[name]), ""
+    )
+    disabled = "the export is disabled: no spans, no pushed metrics"
+    yield from select(
+        (off, "warning", "settings.disabled",
+         "OTEL_SDK_DISABLED=true: no metrics, no spans, no /metrics",
+         "Unset it to enable the telemetry."),
+        (not off and len({value.strip().lower() for value in given.values()}) > 1, "warning",
+         "settings.enabled_twice", f"{values}: {ENABLED} takes precedence",
+         f"Set {ENABLED} alone."),
+        (on and not off, "good", "settings.enabled", "the export is enabled", ""),
+        (endpoint and not on and not off, "warning", "settings.not_enabled",
+         f"{endpoint} is set, but {disabled}", f"Set {ENABLED}=true, or unset {endpoint}."),
+        (not endpoint and not on and not off, "note", "settings.not_enabled",
+         f"{disabled}; /metrics works",
+         f"Set {ENABLED}=true and {OTLP_PREFIX}ENDPOINT to export traces."),
+        *((on and not off and exporters == ("none",), "note", "settings.signal_off",
+           f"OTEL_{name.upper()}_EXPORTER=none: no {name} are sent", "")
+          for name, exporters in (("traces", settings.traces_exporters),
+                                  ("metrics", settings.metrics_exporters))),
+    )  # fmt: skip
 
 
-def _identity(settings: Settings) -> Iterator[Finding]:
-    instance = resource_attributes(settings)["service.instance.id"]
-    if instance not in NO_NAMES:
-        return
-    message = f"service.instance.id is {instance}, which many hosts are called"
-    advice = "Set HOSTNAME, or the name of the host: two hosts would be one instance."
-    if settings.export_enabled:
-        yield warning("settings.hostname", message, advice)
-    else:
-        yield note("settings.hostname", message, advice)
+def _improbable(settings: Settings) -> Iterator[Finding]:
+    """Check the values that are allowed and seldom intended."""
+    on, instance = settings.export_enabled, resource_attributes(settings)["service.instance.id"]
+    open_to = ", ".join(str(each) for each in settings.metrics_allow.networks if not each.prefixlen)
+    in_clear = ", ".join(sorted({
+        urlsplit(otlp.endpoint).netloc for otlp in settings.otlp.values()
+        if otlp.headers and otlp.endpoint.startswith("http:") and not _is_local(otlp.endpoint)
+    }))  # fmt: skip
+    traces = on and settings.traces_exporters != ("none",)
+    never = settings.sampler in ("always_off", "parentbased_always_off")
+    argument = settings.sampler_argument if settings.sampler.endswith("traceidratio") else ""
+    sampler = "_ARG=0" if argument else f"={settings.sampler}"
+    yield from select(
+        (instance in COMMON_NAMES, "warning" if on else "note", "settings.hostname",
+         f"service.instance.id is {instance}, a name of many hosts",
+         "Set HOSTNAME, or the name of the host: it must differ between hosts."),
+        (settings.environment == "production" and settings.privacy == "off", "warning",
+         "settings.privacy", "AVATAR_TELEMETRY_PRIVACY=off in production",
+         "Digests, addresses and names are exported unchanged; balanced hashes and cuts them."),
+        (open_to, "warning", "settings.metrics_open",
+         f"AVATAR_TELEMETRY_METRICS_ALLOW={open_to}: every client can read /metrics",
+         "Name the networks of your Prometheus, or use AVATAR_TELEMETRY_METRICS_TOKEN."),
+        (on and in_clear, "warning", "settings.headers_in_clear",
+         f"OTLP headers go to {in_clear} without TLS", "Use https:// to encrypt them."),
+        (traces and (never or (argument and float(argument) == 0)), "warning",
+         "settings.sampler_off", f"OTEL_TRACES_SAMPLER{sampler}: no trace begins here",
+         "Set parentbased_traceidratio and a ratio above 0, or unset it to record all."),
+        (traces and {".*", "."} & set(settings.excluded_urls), "warning", "settings.excluded",
+         "OTEL_PYTHON_WSGI_EXCLUDED_URLS excludes every URL",
+         "Name the URLs that should have no spans."),
+        (on and (settings.batch_size or 0) > settings.queue_size, "warning", "settings.batch",
+         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
+         "The spans of one worker never fill a batch; raise the queue or lower the batch."),
+        (on and settings.ring_size > MAX_RING, "warning", "settings.memory",
+         f"AVATAR_TELEMETRY_RING_SIZE={settings.ring_size}: {settings.ring_size >> 20} MiB of"
+         " shared memory for each worker and signal",
+         "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio)."),
+    )  # fmt: skip
 
 
-def _safe(settings: Settings) -> Iterator[Finding]:
-    if settings.environment == "production" and settings.privacy == "off":
-        yield warning(
-            "settings.privacy", "AVATAR_TELEMETRY_PRIVACY=off in production",
-            "Digests, addresses and names leave as they came; balanced hashes and cuts them.",
-        )  # fmt: skip
-    wide = [str(each) for each in settings.metrics_allow.networks if each.prefixlen == 0]
-    if wide:
-        yield warning(
-            "settings.metrics_open",
-            f"AVATAR_TELEMETRY_METRICS_ALLOW={wide[0]}: anybody reads /metrics",
-            "Name the networks of your Prometheus, or use AVATAR_TELEMETRY_METRICS_TOKEN.",
-        )  # fmt: skip
-    if not settings.export_enabled:
-        return
-    for endpoint in sorted({otlp.endpoint for otlp in settings.otlp.values() if otlp.headers}):
-        parts = urlsplit(endpoint)
-        if parts.scheme == "http" and not _is_local(parts.hostname or ""):
-            yield warning(
-                "settings.headers_in_clear", f"OTLP headers go to {parts.netloc} without TLS",
-                "Use https://: whoever is between reads them.",
-            )  # fmt: skip
-            return
-
-
-def _sampling(settings: Settings) -> Iterator[Finding]:
-    if not settings.export_enabled or settings.traces_exporters == ("none",):
-        return
-    if settings.sampler in ("always_off", "parentbased_always_off"):
-        yield warning(
-            "settings.sampler_off", f"OTEL_TRACES_SAMPLER={settings.sampler}: no trace begins here",
-            "Set parentbased_traceidratio and a share, or unset it to record all.",
-        )  # fmt: skip
-    elif settings.sampler.endswith("traceidratio") and settings.sampler_argument:
-        share = float(settings.sampler_argument)
-        if share == 0:
-            yield warning(
-                "settings.sampler_off", "OTEL_TRACES_SAMPLER_ARG=0: no trace begins here",
-                "Give a share above 0.",
-            )  # fmt: skip
-    if ".*" in settings.excluded_urls or "." in settings.excluded_urls:
-        yield warning(
-            "settings.excluded", "OTEL_PYTHON_WSGI_EXCLUDED_URLS leaves every URL out",
-            "Name the URLs that shall have no spans.",
-        )  # fmt: skip
-
-
-def _memory(settings: Settings) -> Iterator[Finding]:
-    if not settings.export_enabled:
-        return
-    if (settings.batch_size or 0) > settings.queue_size:
-        yield warning(
-            "settings.batch", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE is above OTEL_BSP_MAX_QUEUE_SIZE",
-            "The spans of one worker never fill a batch; raise the queue or lower the batch.",
-        )  # fmt: skip
-    if settings.ring_size > MUCH_MEMORY:
-        yield warning(
-            "settings.memory",
-            f"AVATAR_TELEMETRY_RING_SIZE={settings.ring_size}: {settings.ring_size >> 20} MiB of"
-            " shared memory for each worker and signal",
-            "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio).",
-        )
-
-
-def _is_local(host: str) -> bool:
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:

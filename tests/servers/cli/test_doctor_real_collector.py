@@ -62,7 +62,7 @@ def test_tls_of_both_ports(secured: Collector, authority: Authority) -> None:
     assert bad(examine(http, **good)) == EXPIRES
     assert bad(examine(grpc, **good, **GRPC_PROTOCOL)) == EXPIRES
     bare = tls_settings(authority, TRUSTED)
-    wanted = {"collector.tls_client_wanted": "error"}
+    wanted = {**EXPIRES, "collector.tls_client_wanted": "error"}
     assert bad(examine(http, **bare)) == wanted
     assert bad(examine(grpc, **bare, **GRPC_PROTOCOL)) == wanted
     assert bad(examine(http)) == {"collector.tls_unknown_authority": "error"}

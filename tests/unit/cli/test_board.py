@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from avatar_telemetry.cli.board import MAX_ROUTES, draw
-from avatar_telemetry.cli.rates import Look, RouteLook, WorkerLook
+from avatar_telemetry.cli.rates import look
+from avatar_telemetry.cli.samples import Samples
 
 NOTHING = (None, None, None)
-EMPTY = Look(
-    seconds=2.0, requests=0.0, errors=0.0, percentiles=NOTHING, in_progress=0.0, avatars=0.0,
-    made=0.0, cache=None, outside=0.0, uploads=0.0, attempts=0.0, spans={}, cpu=0.0, busy=0.0,
-    idle=0.0, backlog=0.0, routes=[], workers=[],
-)  # fmt: skip
+EMPTY: dict[str, Any] = {
+    **look(Samples({}), Samples({}), 2.0), "percentiles": NOTHING,
+}  # fmt: skip
 RED = "\x1b[31m"
 
 
-def shown(seen: Look) -> str:
+def shown(seen: dict[str, Any]) -> str:
     """The picture on a wide terminal of eight colours."""
     console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system="standard",
                       highlight=False)  # fmt: skip
@@ -32,7 +31,7 @@ def shown(seen: Look) -> str:
 
 def test_numbers() -> None:
     """Rates have one digit, shares are percents, times are milliseconds."""
-    seen = replace(
+    seen = dict(
         EMPTY, requests=12.34, errors=0.0125, percentiles=(0.0123, 0.5, 2.0), cache=0.756,
         cpu=1.5, busy=3.0, idle=5.0, spans={"exported": 9.0, "dropped": 0.0},
     )  # fmt: skip
@@ -52,14 +51,17 @@ def test_nothing_measured() -> None:
 @pytest.mark.parametrize(("errors", "red"), [(0.0, False), (0.01, False), (0.011, True)])
 def test_errors_are_red(errors: float, red: bool) -> None:
     """More than one in a hundred is shown in red, of the server and of a route."""
-    route = RouteLook("/stats/", 1.0, errors, NOTHING)
-    assert shown(replace(EMPTY, errors=errors, routes=[route])).count(RED) == (2 if red else 0)
+    route = {"path": "/stats/", "rate": 1.0, "errors": errors, "percentiles": NOTHING}
+    assert shown(dict(EMPTY, errors=errors, routes=[route])).count(RED) == (2 if red else 0)
 
 
 def test_slowest_routes() -> None:
     """Only the first routes are shown, and markup in a path is text."""
-    routes = [RouteLook(f"/[red]{number}/", 1.0, 0.0, NOTHING) for number in range(20)]
-    picture = shown(replace(EMPTY, routes=routes))
+    routes = [
+        {"path": f"/[red]{number}/", "rate": 1.0, "errors": 0.0, "percentiles": NOTHING}
+        for number in range(20)
+    ]
+    picture = shown(dict(EMPTY, routes=routes))
     assert picture.count("/[red]") == MAX_ROUTES
     assert RED not in picture
 
@@ -77,8 +79,12 @@ def test_slowest_routes() -> None:
 def test_workers(monkeypatch: pytest.MonkeyPatch, age: float, up: str) -> None:
     """A worker has its memory in MiB and the time since its start."""
     monkeypatch.setattr(time, "time", lambda: 1e9)
-    worker = WorkerLook("3", 50.0 * (1 << 20), 12.0, 4.0, 1e9 - age)
-    (line,) = (
-        each for each in shown(replace(EMPTY, workers=[worker])).splitlines() if "MiB" in each
-    )
+    worker = {
+        "name": "3",
+        "resident": 50.0 * (1 << 20),
+        "files": 12.0,
+        "threads": 4.0,
+        "started": 1e9 - age,
+    }
+    (line,) = (each for each in shown(dict(EMPTY, workers=[worker])).splitlines() if "MiB" in each)
     assert line.split() == ["3", "50", "MiB", "12", "4", *up.split()]

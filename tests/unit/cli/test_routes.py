@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.cli.rehearsal import Answer, rehearse
+from avatar_telemetry.cli.routes import record
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.profiles.ivatar import PROFILE
 from tests.support.running import invoke
@@ -16,11 +16,11 @@ from tests.support.running import invoke
 DIGEST = "0bc83cb571cd1c50ba6f3e8a78ef1346"
 
 
-def rehearsed(target: str, method: str = "GET", privacy: str = "balanced", **answer: Any) -> Any:
+def recorded(target: str, method: str = "GET", privacy: str = "balanced", **answer: Any) -> Any:
     settings = Settings.from_env(
         {"AVATAR_TELEMETRY_PRIVACY": privacy, "OTEL_PYTHON_EXCLUDED_URLS": "stats"}
     )
-    return rehearse(settings, PROFILE, method, target, Answer(**answer))
+    return record(settings, PROFILE, method, target, **answer)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_a_request_is_classified(
     method: str, target: str, answer: dict[str, Any], route: str, spans: list[str], series: str
 ) -> None:
     """Route, spans and counters are those that the server would have."""
-    found = rehearsed(target, method, **answer)
-    assert found.route.template == route
-    assert [span["name"] for span in found.spans] == spans
-    assert series in found.series
+    found = recorded(target, method, **answer)
+    assert found["route"] == route
+    assert [span["name"] for span in found["spans"]] == spans
+    assert series in found["series"]
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_a_request_is_classified(
 )
 def test_attributes_follow_the_privacy_mode(privacy: str, address: str | None, told: bool) -> None:
     """What is shown of a client is what the mode lets pass."""
-    found = rehearsed(f"/avatar/{DIGEST}?s=80", privacy=privacy)
-    attributes = found.spans[0]["attributes"]
+    found = recorded(f"/avatar/{DIGEST}?s=80", privacy=privacy)
+    attributes = found["spans"][0]["attributes"]
     assert attributes.get("http.remote_addr") == address
-    assert (DIGEST in str(found.spans)) == told
+    assert (DIGEST in str(found["spans"])) == told
 
 
 @given(st.text(), st.sampled_from(["GET", "POST", "BREW"]), st.integers(100, 599))
 def test_any_url_is_classified(text: str, method: str, status: int) -> None:
     """Whatever stands in a URL, it is shown what becomes of it."""
-    found = rehearsed(f"/{text}", method, status=status)
-    assert found.series
+    found = recorded(f"/{text}", method, status=status)
+    assert found["series"]
 
 
 def test_urls_are_shown() -> None:

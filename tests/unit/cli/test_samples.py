@@ -33,6 +33,14 @@ def test_totals_by_labels() -> None:
     assert page.total("requests_total", path="/none/") == page.total("none") == 0.0
 
 
+def test_errors_are_those_of_the_server() -> None:
+    """A 404 is a response; only requests with a 5xx status are errors."""
+    codes = (200, 404, 500, 503)
+    page = "".join(f'ivatar_requests_total{{path="/",status_code="{code}"}} 1\n' for code in codes)
+    assert read(page).errors() == read(page).errors(path="/") == 2.0
+    assert read(page).errors(path="/none/") == 0.0
+
+
 def test_names_and_labels() -> None:
     """The values of a label are sorted, each once; a series without it does not count."""
     page = read(PAGE)

@@ -50,9 +50,9 @@ def test_first_and_next_look(server: PageServer) -> None:
     """The first look is since the start of the server, the next since the last one."""
     watched = Watched(server.url, "")
     first, later = watched.next(), watched.next()
-    assert first.requests > 0
-    assert first.seconds > 1e9 > later.seconds
-    assert later.requests == 0
+    assert first["requests"] > 0
+    assert first["seconds"] > 1e9 > later["seconds"]
+    assert later["requests"] == 0
 
 
 @pytest.mark.parametrize(

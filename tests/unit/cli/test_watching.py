@@ -52,8 +52,8 @@ def test_visitors_stay_on_the_server() -> None:
 
 
 def test_top_needs_the_metrics() -> None:
-    """Where the page is not shown, one line says who can tell why."""
+    """Without the metrics page, one line names the command that finds the cause."""
     with PageServer("Hello") as server:
         ran = invoke("top", server.url, "--once")
     assert ran.status == 2
-    assert "avatar-telemetry doctor --url says why" in ran.err
+    assert "run avatar-telemetry doctor --url to find" in ran.err

@@ -48,7 +48,7 @@ def test_what_is_no_url(url: str) -> None:
         Site(url)
 
 
-def test_nobody_listens() -> None:
+def test_refused_connection() -> None:
     """A refused connection is one line with the URL of the server, without the path."""
     with own_port() as port:
         url = f"http://127.0.0.1:{port}"
@@ -62,10 +62,10 @@ def test_nobody_listens() -> None:
         (TlsError(), "has a TLS fault: wrong version number"),
         (socket.gaierror(-2, "Name or service not known"), "does not resolve"),
         (ConnectionRefusedError(111, "refused"), "refuses the connection"),
-        (TimeoutError("timed out"), "does not answer in time"),
-        (http.client.BadStatusLine("x"), "does not answer with HTTP"),
-        (OSError(113, "No route to host"), "cannot be asked: No route to host"),
-        (OSError("odd"), "cannot be asked: odd"),
+        (TimeoutError("timed out"), "timed out"),
+        (http.client.BadStatusLine("x"), "does not respond with HTTP"),
+        (OSError(113, "No route to host"), "cannot be reached: No route to host"),
+        (OSError("odd"), "cannot be reached: odd"),
     ],
 )
 def test_words_for_an_error(error: Exception, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Findings, and the exit status that follows from them."""
+"""Findings, and the exit status derived from them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ WARNING, ERROR = warning("a.b", "m", "x"), error("a.b", "m", "x")
         ([GOOD, WARNING, ERROR], 2),
     ],
 )
-def test_worst_finding_is_the_status(findings: list[Finding], status: int) -> None:
-    """The status is that of the worst finding, wherever it is in the list."""
+def test_exit_status(findings: list[Finding], status: int) -> None:
+    """The exit status is that of the worst finding, wherever it is in the list."""
     assert exit_status(iter(findings)) == status
 
 
-def test_finding_for_programs() -> None:
-    """A finding is shown with all its fields; its place is the beginning of its name."""
-    assert WARNING.place == "a"
-    assert WARNING.to_json() == {"check": "a.b", "level": "warning", "message": "m", "advice": "x"}
+def test_finding_is_one_printable_line() -> None:
+    """Control characters, which a certificate or a server may contain, are not printed."""
+    finding = error("x.y", "it sends \x1b[2J\nno", "a\tb")
+    assert (finding.area, finding.message, finding.advice) == ("x", "it sends ?[2J no", "a b")
