@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 import traceback
+from pkgutil import resolve_name
 from typing import NoReturn
 
 from avatar_telemetry import SettingsError, instrument
 from avatar_telemetry.config import parsing
 from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
-from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
 from avatar_telemetry.runtime import RUNTIME
-from avatar_telemetry.startup import app_fault, check_demo, load_app
+from avatar_telemetry.startup import app_fault, load_app
 
 # gunicorn ends at once where a worker exits with this, instead of starting it again and again.
 BOOT_ERROR = 3
@@ -22,8 +22,8 @@ MAX_WAIT = 1.0
 # Not all the settings: gunicorn's master checks them, and goes on with those of its start where a
 # reload brings bad ones. An application that cannot be imported ends the server, as everywhere.
 app = os.environ.get("AVATAR_TELEMETRY_APP") or DEFAULT_APP
-profile = os.environ.get("AVATAR_TELEMETRY_PROFILE") or DEFAULT_PROFILE
-is_demo = (app, profile) == (DEFAULT_APP, DEFAULT_PROFILE)
+is_demo = app == DEFAULT_APP
+has_profile = (os.environ.get("AVATAR_TELEMETRY_PROFILE") or DEFAULT_PROFILE) != DEFAULT_PROFILE
 
 
 def end(message: str, error: BaseException | None = None) -> NoReturn:
@@ -46,16 +46,30 @@ def end(message: str, error: BaseException | None = None) -> NoReturn:
     raise SystemExit(BOOT_ERROR)
 
 
+def check_demo() -> None:
+    """Check the ``DEMO_*`` variables, which the demo itself reads with its first request.
+
+    Raises:
+        SettingsError: a value is not allowed.
+    """
+    from_environ = resolve_name("avatar_demo.settings:Settings.from_environ")
+    try:
+        from_environ(os.environ)
+    except ValueError as error:
+        raise SettingsError(str(error), what="the demo cannot be served") from error
+
+
 try:
-    if app == DEFAULT_APP:
-        check_demo(os.environ)
+    if is_demo:
+        check_demo()
     try:
         parsing.application(app)
     except ValueError:
         fault = app_fault(app, "allowed is module:NAME or module:factory()")
         raise SettingsError(fault) from None
     wrapped = load_app(app)
-    application = instrument(wrapped, profile=DEMO_PROFILE if is_demo else None)
+    demo_profile = resolve_name("avatar_demo.profile:PROFILE") if is_demo else None
+    application = instrument(wrapped, profile=None if has_profile else demo_profile)
 except SettingsError as error:
     end(str(error))
 except Exception as error:  # noqa: BLE001 - whatever the application's import raises

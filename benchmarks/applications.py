@@ -81,4 +81,4 @@ def watched(name: str) -> Any:
 
 
 def _demo() -> Any:
-    return import_module("avatar_telemetry.demo").create_application(os.environ)
+    return import_module("avatar_demo").create_application(os.environ)

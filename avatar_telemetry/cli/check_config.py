@@ -13,14 +13,12 @@ from avatar_telemetry.cli.environment import find_modules
 from avatar_telemetry.cli.output import say, say_json, say_table
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.settings import Settings, variables
-from avatar_telemetry.config.settings_table import DEFAULT_APP
 from avatar_telemetry.config.variable import Setting
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.startup import (
     app_fault,
     check_apart,
     check_app,
-    check_demo,
     check_endpoint,
     faults_of,
     load_profile,
@@ -42,8 +40,8 @@ def check_config(everything: bool, as_json: bool) -> None:
     """Check what the server's start checks, and show the settings that are set.
 
     Checked are the settings, the profile, the application that AVATAR_TELEMETRY_APP names (it is
-    imported, in a process of its own), the variables of the demo, the rights of the runtime folder
-    and the metrics port. Nothing is made or sent, so that it is safe beside a running server; a
+    imported, in a process of its own), the rights of the runtime folder and the metrics port.
+    Nothing is made or sent, so that it is safe beside a running server; a
     folder or a port that a server of the telemetry holds is thought to be that of the one to be
     restarted.
 
@@ -81,8 +79,6 @@ def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if environ.get("AVATAR_TELEMETRY_APP"):
         silent = app_fault(settings.app, "its import ends the process")
         checks.append(lambda: check_apart(lambda: check_app(settings.app), silent))
-    if settings.app == DEFAULT_APP and any(name.startswith("DEMO_") for name in environ):
-        checks.append(lambda: check_demo(environ))
     if not settings.sdk_disabled:
         checks += [lambda: _check_folder(settings), lambda: _check_port(settings)]
     return faults_of(*checks)

@@ -12,13 +12,11 @@ from collections.abc import Sequence
 import click
 
 from avatar_telemetry.cli.check_config import check_config
-from avatar_telemetry.cli.demo import demo
 from avatar_telemetry.cli.doctor import doctor
 from avatar_telemetry.cli.environment import keep_metrics_here
 from avatar_telemetry.cli.metrics import metrics
 from avatar_telemetry.cli.routes import routes
 from avatar_telemetry.cli.settings import settings
-from avatar_telemetry.cli.simulate import simulate
 from avatar_telemetry.cli.top import top
 from avatar_telemetry.errors import AvatarTelemetryError
 from avatar_telemetry.version import VERSION
@@ -46,7 +44,7 @@ def command(context: click.Context, traceback: bool) -> None:
     Examples:
       avatar-telemetry doctor --url http://127.0.0.1:8000
       avatar-telemetry routes '/avatar/0bc83cb571cd1c50ba6f3e8a78ef1346?s=80'
-      avatar-telemetry demo
+      avatar-telemetry top http://127.0.0.1:8000
     """
     keep_metrics_here()
     if context.invoked_subcommand is None:
@@ -54,7 +52,7 @@ def command(context: click.Context, traceback: bool) -> None:
         context.exit(ERROR)
 
 
-for each in (doctor, check_config, settings, routes, metrics, top, demo, simulate):
+for each in (doctor, check_config, settings, routes, metrics, top):
     command.add_command(each)
 
 

@@ -10,7 +10,6 @@ from prometheus_client import values
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.config.settings_table import DEFAULT_APP, DEFAULT_PROFILE
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.profiles.demo import PROFILE as DEMO
 from avatar_telemetry.startup import load_profile
 
 
@@ -31,14 +30,12 @@ def load_chosen_profile(settings: Settings, named: str = "") -> Profile:
 
     Args:
         settings: of the server.
-        named: ``module:NAME``, ``ivatar``, ``demo`` or ``generic``; empty: as the settings say.
+        named: ``module:NAME``, ``ivatar`` or ``generic``; empty: as the settings say.
 
     Raises:
         SettingsError: there is no such profile.
     """
     find_modules()
-    if named == "demo":
-        return DEMO
     if named and ":" not in named:
         named = f"avatar_telemetry.profiles.{named}:PROFILE"
     return load_profile(named or settings.profile)

@@ -31,7 +31,7 @@ from avatar_telemetry.profile import Profile
     help="What draws the picture: one of the profile's generators, such as Identicon:render.",
 )  # fmt: skip
 @click.option("--privacy", type=click.Choice(["strict", "balanced", "off"]), help="Mode to show.")
-@click.option("--profile", default="", help="ivatar, demo, generic or module:NAME.")
+@click.option("--profile", default="", help="ivatar, generic or module:NAME.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def routes(
     path: tuple[str, ...], method: str, privacy: str | None, profile: str, as_json: bool,

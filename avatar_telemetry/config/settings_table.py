@@ -8,7 +8,7 @@ from avatar_telemetry.config import parsing
 from avatar_telemetry.config.variable import Setting
 
 OWN_PREFIX = "AVATAR_TELEMETRY_"
-DEFAULT_APP = "avatar_telemetry.demo:application"
+DEFAULT_APP = "avatar_demo:application"
 DEFAULT_PROFILE = "avatar_telemetry.profiles.ivatar:PROFILE"
 DEFAULT_SIZES = "16,20,24,32,40,48,64,80,96,100,120,128,150,160,192,200,256,300,400,512"
 PROBES = (

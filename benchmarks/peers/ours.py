@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from opentelemetry import trace
 
+from avatar_demo.profile import PROFILE as DEMO
 from avatar_telemetry import instrument
-from avatar_telemetry.profiles.demo import PROFILE as DEMO
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from benchmarks.applications import watched
 from benchmarks.peers import Wrapped

@@ -1352,18 +1352,6 @@ CLI = (
         "hours, minutes = divmod(minutes, 24)",
     ),
     Fault(
-        "traffic-bad-cookie", "cli/traffic.py",
-        "a cookie that cannot be read ends the visit",
-        "            except CookieError:\n                continue",
-        "            except KeyError:\n                continue",
-    ),
-    Fault(
-        "traffic-known-account", "cli/traffic.py",
-        "a visitor of an earlier run does not log in",
-        "        if not self._member:  # an",
-        "        if False:  # an",
-    ),
-    Fault(
         "answers-bad-gateway", "cli/checks/answers.py",
         "a status that is retried is an error",
         "RETRIED = (429, 502, 503, 504)",

@@ -78,7 +78,6 @@ def test_all_settings_are_shown_on_demand() -> None:
         pytest.param(
             {"AVATAR_TELEMETRY_APP": "os:sep"}, "no WSGI application", id="no-application"
         ),
-        pytest.param({"DEMO_MAX_UPLOAD": "lots"}, "DEMO_MAX_UPLOAD: 'lots'", id="demo"),
         pytest.param(
             {"PROMETHEUS_MULTIPROC_DIR": __file__}, f"PROMETHEUS_MULTIPROC_DIR={__file__}",
             id="folder",

@@ -87,10 +87,8 @@ def test_help_lists_every_command() -> None:
             ["top", "http://127.0.0.1:1", "--once"], "is the server running", id="refused"
         ),
         pytest.param(["top", "ftp://a-host", "--once"], "http or https URL", id="scheme"),
-        pytest.param(["simulate", "127.0.0.1:8000"], "http or https URL", id="no-scheme"),
-        pytest.param(["simulate", "http://a:b@127.0.0.1:1"], "without user name", id="user"),
-        pytest.param(["simulate", "http://[::1"], "give a URL such as", id="bracket"),
-        pytest.param(["simulate", "http://127.0.0.1:1"], "is the server running", id="nobody"),
+        pytest.param(["top", "127.0.0.1:8000", "--once"], "http or https URL", id="no-scheme"),
+        pytest.param(["top", "http://a:b@127.0.0.1:1", "--once"], "without user name", id="user"),
         pytest.param(["settings", "no-such-word"], "no setting has", id="word"),
     ],
 )
@@ -131,20 +129,6 @@ def test_top_says_what_it_needs(arguments: tuple[str, ...]) -> None:
     assert ended.returncode == 2
     assert "pip install 'avatar-telemetry[cli]'" in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def test_the_demo_says_what_it_needs() -> None:
-    """Without its packages the demo ends with one line that names the extra."""
-    ended = without("sqlalchemy", "demo")
-    assert ended.returncode == 2
-    assert "sqlalchemy: pip install 'avatar-telemetry[demo]'" in ended.stderr
-
-
-def test_the_demo_says_what_is_wrong() -> None:
-    """A variable of the demo that cannot be used is told before any server starts."""
-    ran = invoke("demo", DEMO_MEMCACHED="nowhere")
-    assert (ran.status, ran.out) == (2, "")
-    assert "DEMO_MEMCACHED: 'nowhere' is neither host:port" in ran.err
 
 
 def test_all_but_top_work_without_the_extra() -> None:
