@@ -20,38 +20,30 @@ RESET_SECONDS = 24 * 3600
 MIN_PASSWORD, MAX_PASSWORD = 8, 1024
 MAX_USERNAME = 150
 
+USERNAME = Field("username", "Username", hint="username")
+NEW_USERNAME = Field("username", "Username or e-mail address", hint="username")
+EMAIL = Field("email", "E-mail address", "email", "email")
+PASSWORD = Field("password", "Password", "password", "current-password")
+OLD_PASSWORD = Field("old_password", "Old password", "password", "current-password")
 NEW_PASSWORD = (
     Field("password1", "Password", "password", "new-password"),
     Field("password2", "Password again", "password", "new-password"),
 )
 REGISTRATION = Form(
-    "Create an account",
-    "Sign up",
-    (Field("username", "Username or e-mail address", hint="username"), *NEW_PASSWORD),
+    "Create an account", "Sign up", (NEW_USERNAME, *NEW_PASSWORD),
     "A username that is an e-mail address becomes the first address of the account. "
     "This demo sends no mail: addresses count as confirmed at once.",
-)
-LOGIN = Form(
-    "Log in",
-    "Log in",
-    (
-        Field("username", "Username", hint="username"),
-        Field("password", "Password", "password", "current-password"),
-    ),
-)
+)  # fmt: skip
+LOGIN = Form("Log in", "Log in", (USERNAME, PASSWORD))
 RESET = Form(
-    "Reset the password",
-    "Send the link",
-    (Field("email", "E-mail address", "email", "email"),),
+    "Reset the password", "Send the link", (EMAIL,),
     "This demo sends no mail: the link is written to the server's log.",
-)
+)  # fmt: skip
 NEW_ONE = Form("Choose a new password", "Set the password", NEW_PASSWORD)
 CHANGE = Form(
-    "Change the password",
-    "Change the password",
-    (Field("old_password", "Old password", "password", "current-password"), *NEW_PASSWORD),
+    "Change the password", "Change the password", (OLD_PASSWORD, *NEW_PASSWORD),
     "This ends all other sessions.",
-)
+)  # fmt: skip
 
 
 def new_account(visit: Visit) -> Any:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from webob import exc
 
-from avatar_demo.accounts import PROFILE
+from avatar_demo.accounts import EMAIL, PROFILE
 from avatar_demo.forms import Field, Form
 from avatar_demo.models import (
     MAX_ADDRESS,
@@ -23,20 +23,18 @@ from avatar_demo.models import (
 from avatar_demo.visit import Visit, members
 
 MAX_ADDRESSES = 20
-KINDS: dict[str, type[Address]] = {"email": Email, "openid": OpenId}
 HANDLE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
-ADD_EMAIL = Form(
-    "Add an e-mail address",
-    "Add",
-    (Field("email", "E-mail address", "email", "email"),),
-    "This demo sends no mail: the address counts as confirmed at once.",
-)
-ADD_OPENID = Form(
-    "Add an OpenID",
-    "Add",
-    (Field("openid", "OpenID", "url", "url"),),
-    "This demo asks no OpenID provider: the address counts as confirmed at once.",
-)
+KINDS: dict[str, type[Email] | type[OpenId]] = {"email": Email, "openid": OpenId}
+FORMS = {
+    "email": Form(
+        "Add an e-mail address", "Add", (EMAIL,),
+        "This demo sends no mail: the address counts as confirmed at once.",
+    ),
+    "openid": Form(
+        "Add an OpenID", "Add", (Field("openid", "OpenID", "url", "url"),),
+        "This demo asks no OpenID provider: the address counts as confirmed at once.",
+    ),
+}  # fmt: skip
 BLUESKY = Form("Set the Bluesky handle", "Set", (Field("bluesky_handle", "Handle"),))
 
 
@@ -58,29 +56,17 @@ def profile(visit: Visit, username: str) -> Any:
 
 
 @members
-def add_email(visit: Visit) -> Any:
-    """``/accounts/add_email/``"""
+def add(visit: Visit, kind: str) -> Any:
+    """``/accounts/add_email/``, ``/accounts/add_openid/``"""
+    form, normal = FORMS[kind], normal_email if kind == "email" else normal_openid
     if visit.request.method != "POST":
-        return ADD_EMAIL.page(visit)
-    address = normal_email(visit.field("email"))
+        return form.page(visit)
+    address = normal(visit.field(kind))
     if not address or len(address) > MAX_ADDRESS:
-        return ADD_EMAIL.page(visit, "This is not an e-mail address.")
-    if not _add(visit, Email.of(visit.member.id, address)):
-        return ADD_EMAIL.page(visit, "The address was added already, or you have too many.")
+        return form.page(visit, f"This is not {form.title.removeprefix('Add ')}.")
+    if not _add(visit, KINDS[kind].of(visit.member.id, address)):
+        return form.page(visit, "The address was added already, or you have too many.")
     return visit.redirect(PROFILE, "The address was added.")
-
-
-@members
-def add_openid(visit: Visit) -> Any:
-    """``/accounts/add_openid/``"""
-    if visit.request.method != "POST":
-        return ADD_OPENID.page(visit)
-    address = normal_openid(visit.field("openid"))
-    if not address or len(address) > MAX_ADDRESS:
-        return ADD_OPENID.page(visit, "This is not an OpenID.")
-    if not _add(visit, OpenId.of(visit.member.id, address)):
-        return ADD_OPENID.page(visit, "The OpenID was added already, or you have too many.")
-    return visit.redirect(PROFILE, "The OpenID was added.")
 
 
 @members

@@ -14,17 +14,11 @@ STORED_SIDE = 1024
 AVATAR_SIDE = 512
 QUALITY = 85
 MAX_FILE_SIDE = 20_000
-_BROKEN = (
-    OSError,  # Pillow's UnidentifiedImageError is one
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+BROKEN = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, struct.error,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+"""What Pillow raises for files that are no images."""
 
 
 class PhotoError(ValueError):
@@ -54,7 +48,7 @@ def take_photo(data: bytes, max_pixels: int) -> tuple[bytes, str]:
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
             return _save(upright, name), name.lower()
-    except _BROKEN as error:
+    except BROKEN as error:
         raise PhotoError("Invalid format: the file is not an image that we know.") from error
     raise PhotoError("Image dimensions are too big.")
 
@@ -94,7 +88,7 @@ def image_format(data: bytes) -> str:
     """The subtype of the media type of an image file, empty if it is none of ours."""
     try:
         return (Image.open(BytesIO(data), formats=FORMATS).format or "").lower()
-    except _BROKEN:
+    except BROKEN:
         return ""
 
 

@@ -29,23 +29,7 @@ class DemoSettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings; the variable of ``max_upload`` is ``DEMO_MAX_UPLOAD``.
-
-    Args:
-        data: folder of the secret and of the default database.
-        database: SQLAlchemy URL.
-        secret: signs cookies and tokens; empty means the one kept in ``data``.
-        memcached: ``host:port`` or the path of a Unix socket; empty means a cache in memory.
-        memcached_timeout: seconds to connect to memcached, and to wait for a response.
-        gravatar: send requests without a photo and without ``d`` to the Gravatar proxy.
-        gravatar_url: scheme and host of Gravatar.
-        gravatar_ca: file with the trusted authorities, empty for the system's.
-        bluesky_url: scheme and host of Bluesky's public API.
-        outside_timeout: seconds to wait for Gravatar and Bluesky.
-        max_upload: bytes of a photo.
-        max_pixels: width times height of a photo.
-        max_photos: photos of one user.
-    """
+    """The settings, one for each variable of docs/demo.md: ``DEMO_SECRET`` is ``secret``."""
 
     data: Path
     database: URL

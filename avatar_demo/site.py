@@ -61,7 +61,7 @@ class Site:
         """
         try:
             return self._serializer(purpose).loads(token, max_age=max_age)
-        except BadData:
+        except (BadData, UnicodeError):
             return None
 
     def _serializer(self, purpose: str) -> URLSafeTimedSerializer:

@@ -1,12 +1,13 @@
-"""The secret is made once, for all workers, and readable for us only."""
+"""The secret is made once, for all workers, and readable for us only; what it signs."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from avatar_demo.cache import MemoryCache
 from avatar_demo.settings import DemoSettingsError, Settings
-from avatar_demo.site import load_secret, prepare_folder
+from avatar_demo.site import Site, load_secret, prepare_folder
 
 
 @pytest.fixture
@@ -49,3 +50,20 @@ def test_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DemoSettingsError, match="DEMO_DATA"):
         prepare_folder(tmp_path / "file")
+
+
+def test_signed_values(settings):
+    """A value is signed for one purpose and one secret, and for a time."""
+    site, other = (Site(settings, None, MemoryCache(), secret) for secret in (b"one", b"other"))
+    token = site.sign("session", "täxt")
+    assert site.unsign("session", token, max_age=60) == "täxt"
+    assert site.unsign("session", token, max_age=-1) is None
+    assert site.unsign("csrf", token) is None
+    assert other.unsign("session", token) is None
+    assert site.unsign("session", token.replace(token[0], "x", 1)) is None
+
+
+@pytest.mark.parametrize("token", ["", ".", "a.b.c", "\udc80", "\xff" * 100])
+def test_forged_values(settings, token):
+    """Any text of a client is refused without an error."""
+    assert Site(settings, None, MemoryCache(), b"secret").unsign("session", token) is None
