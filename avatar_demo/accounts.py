@@ -34,7 +34,7 @@ REGISTRATION = Form(
     "A username that is an e-mail address becomes the first address of the account. "
     "This demo sends no mail: addresses count as confirmed at once.",
 )  # fmt: skip
-LOGIN = Form("Log in", "Log in", (USERNAME, PASSWORD))
+LOGIN = Form("Log in", "Log in", (USERNAME, PASSWORD), template="login.html")
 RESET = Form(
     "Reset the password", "Send the link", (EMAIL,),
     "This demo sends no mail: the link is written to the server's log.",

@@ -32,13 +32,15 @@ class Form(NamedTuple):
         button: text of the button that sends it.
         fields: the inputs.
         note: a sentence above them.
+        template: of the page.
     """
 
     title: str
     button: str
     fields: tuple[Field, ...] = ()
     note: str = ""
+    template: str = "form.html"
 
     def page(self, visit: Visit, *errors: str, values: Mapping[str, str] | None = None) -> Any:
         """The page, with the errors and the values that were sent before."""
-        return visit.page("form.html", self.title, form=self, errors=errors, values=values or {})
+        return visit.page(self.template, self.title, form=self, errors=errors, values=values or {})
