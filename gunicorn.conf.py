@@ -27,5 +27,5 @@ control_socket_disable = True
 def on_starting(server):
     """wsgi.py serves the demo, with its own profile, where no application is named."""
     if not os.environ.get("AVATAR_TELEMETRY_APP") and not os.environ.get(PROFILE):
-        os.environ[PROFILE] = "avatar_telemetry.profiles.demo:PROFILE"
+        os.environ[PROFILE] = "avatar_demo.profile:PROFILE"
     telemetry.on_starting(server)

@@ -5,4 +5,12 @@ import os
 from avatar_telemetry.config.settings import DEFAULT_APP
 from avatar_telemetry.entry_point import wrap_app
 
-application = wrap_app(os.environ.get("AVATAR_TELEMETRY_APP") or DEFAULT_APP)
+app = os.environ.get("AVATAR_TELEMETRY_APP") or DEFAULT_APP
+if app == DEFAULT_APP:
+    application = wrap_app(
+        app,
+        profile="avatar_demo.profile:PROFILE",
+        check="avatar_demo.settings:Settings.from_environ",
+    )
+else:
+    application = wrap_app(app)

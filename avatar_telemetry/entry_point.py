@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from avatar_telemetry._instrument import instrument
 from avatar_telemetry.config import parsing
-from avatar_telemetry.config.settings import DEFAULT_APP, DEFAULT_PROFILE
+from avatar_telemetry.config.settings import DEFAULT_PROFILE
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.profiles.demo import PROFILE as DEMO_PROFILE
 from avatar_telemetry.runtime import RUNTIME
-from avatar_telemetry.startup import app_fault, check_demo, load_app
+from avatar_telemetry.startup import app_fault, load_app
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -27,7 +26,7 @@ MAX_WAIT = 1.0
 ALLOWED = "allowed is module:NAME or module:factory()"
 
 
-def wrap_app(reference: str) -> WSGIApplication:
+def wrap_app(reference: str, *, profile: str = "", check: str = "") -> WSGIApplication:
     """Import an application and wrap it.
 
     Not all settings are checked: gunicorn's master does that, and keeps those of its start where a
@@ -35,44 +34,53 @@ def wrap_app(reference: str) -> WSGIApplication:
 
     Args:
         reference: ``module:NAME`` or ``module:factory()`` with literal arguments.
+        profile: ``module:NAME`` of the profile, unless ``AVATAR_TELEMETRY_PROFILE`` names one.
+        check: ``module:NAME`` of a callable that takes the environment and raises ``ValueError``
+            where the application cannot be served with it.
 
     Raises:
         SystemExit: the application cannot be served; the reason is on the standard error.
     """
-    profile = os.environ.get("AVATAR_TELEMETRY_PROFILE") or DEFAULT_PROFILE
-    is_demo = (reference, profile) == (DEFAULT_APP, DEFAULT_PROFILE)
+    named = os.environ.get("AVATAR_TELEMETRY_PROFILE") or DEFAULT_PROFILE
     try:
         _check(reference)
-        return instrument(_import(reference), profile=DEMO_PROFILE if is_demo else None)
+        if check:
+            _import(reference, check)(os.environ)
+        application = _import(reference, reference)
+        own = _import(reference, profile) if profile and named == DEFAULT_PROFILE else None
+        return instrument(application, profile=own)
     except SettingsError as error:
         _end(str(error))
+    except ValueError as error:  # of the check
+        _end(str(SettingsError(str(error), what=f"{reference} cannot be served")))
     except TypeError as error:  # of instrument(): no WSGI application
         _end(f"avatar_telemetry: {app_fault(reference, str(error))}")
 
 
 def _check(reference: str) -> None:
-    """Check the form of the reference, and the variables of the demo where it is named.
+    """Check the form of the reference.
 
     Raises:
-        SettingsError: the application cannot be served.
+        SettingsError: it is none.
     """
     if not reference:
         raise SettingsError(f"AVATAR_TELEMETRY_APP is not set: {ALLOWED} of a WSGI application")
-    if reference == DEFAULT_APP:
-        check_demo(os.environ)
     try:
         parsing.application(reference)
     except ValueError:
         raise SettingsError(app_fault(reference, ALLOWED)) from None
 
 
-def _import(reference: str) -> Any:
-    """Import the application; where that raises, end the process with the application's traceback,
-    or without one where the named module or attribute is what is missing."""
+def _import(reference: str, name: str) -> Any:
+    """Import what a name of the application refers to.
+
+    Where that raises, end the process with the application's traceback, or without one where the
+    named module or attribute is what is missing.
+    """
     try:
-        return load_app(reference)
+        return load_app(name)
     except Exception as error:  # noqa: BLE001 - whatever the application's import raises
-        named = reference.partition("(")[0].replace(":", ".").split(".")
+        named = name.partition("(")[0].replace(":", ".").split(".")
         missing = getattr(error, "name", None) in named
         fault = str(error) if missing else f"{type(error).__name__}: {error}"
         _end(f"avatar_telemetry: {app_fault(reference, fault)}", None if missing else error)

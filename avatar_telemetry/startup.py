@@ -24,8 +24,6 @@ from avatar_telemetry.store.folder import living_masters
 from avatar_telemetry.store.mapped import SLOT_SIZE
 
 PACKAGE = __package__ or "avatar_telemetry"
-# By its name: nothing here imports the demo, which is an application like any other.
-DEMO_SETTINGS = f"{PACKAGE}.demo.settings:Settings.from_environ"
 # Not 0, which a module itself may end the process with.
 IS_GOOD = 42
 
@@ -152,20 +150,6 @@ def warn_of_doubts(environ: Mapping[str, str]) -> None:
     """Tell of what is perhaps misspelt."""
     for _, message, advice in doubts(environ):
         LOGGER.warning("%s. %s", message, advice)
-
-
-def check_demo(environ: Mapping[str, str]) -> None:
-    """See whether the demo can be served with its ``DEMO_*`` variables.
-
-    Raises:
-        SettingsError: one of them cannot be used.
-    """
-    try:
-        resolve_name(DEMO_SETTINGS)(environ)
-    except ImportError:
-        return  # what it needs and is not installed is told where it is served
-    except ValueError as error:
-        raise SettingsError(str(error), what="the demo cannot be served") from error
 
 
 def check_apart(check: Callable[[], object], silent: str) -> None:

@@ -12,14 +12,13 @@ from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.environment import find_modules
 from avatar_telemetry.cli.output import say_json, say_table
 from avatar_telemetry.config.destinations import check_exporters
-from avatar_telemetry.config.settings import DEFAULT_APP, Settings, variables
+from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.variable import raw_texts
 from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.startup import (
     app_fault,
     check_apart,
     check_app,
-    check_demo,
     check_endpoint,
     faults_of,
     load_profile,
@@ -41,8 +40,8 @@ def check_config(everything: bool, as_json: bool) -> int:
     """Check the configuration as the server's start does, and show the settings that are set.
 
     Checked are the settings, the profile, the application named by AVATAR_TELEMETRY_APP (it is
-    imported, in a process of its own), the variables of the demo, the access to the runtime folder
-    and the metrics port. Nothing is made or sent, so the command is safe beside a running server; a
+    imported, in a process of its own), the access to the runtime folder and
+    the metrics port. Nothing is made or sent, so the command is safe beside a running server; a
     folder or a port that a server of this package holds is taken for that of the server to be
     restarted.
 
@@ -84,8 +83,6 @@ def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if environ.get("AVATAR_TELEMETRY_APP"):
         silent = app_fault(settings.app, "its import ends the process")
         checks.append(lambda: check_apart(lambda: check_app(settings.app), silent))
-    if settings.app == DEFAULT_APP and any(name.startswith("DEMO_") for name in environ):
-        checks.append(lambda: check_demo(environ))
     if not settings.sdk_disabled:
         checks += [lambda: _check_folder(settings), lambda: _check_port(settings)]
     return faults_of(*checks)

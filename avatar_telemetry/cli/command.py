@@ -19,12 +19,10 @@ ERROR = 2
 INTERRUPTED = 130
 COMMANDS = {
     "check-config": "Check the configuration as the server's start does.",
-    "demo": "Serve the demo avatar server with gunicorn.",
     "doctor": "Diagnose settings, packages, collector and a running server.",
     "metrics": "Print the merged metrics of a runtime folder.",
     "routes": "Show the route, series and spans of a URL.",
     "settings": "Describe the settings.",
-    "simulate": "Send realistic requests to an avatar server.",
     "top": "Show rates, percentiles and workers of a running server.",
 }
 """Each command and its summary; the module of this package with its name defines it."""
@@ -60,7 +58,7 @@ class LazyGroup(click.Group):
 @click.option("--traceback", is_flag=True, help="Show the traceback of an unexpected error.")
 @click.pass_context
 def command(context: click.Context, traceback: bool) -> None:
-    """Check, inspect and demonstrate the telemetry of an avatar server.
+    """Check and inspect the telemetry of an avatar server.
 
     Settings are read from the environment, as by the server.
 
@@ -68,7 +66,7 @@ def command(context: click.Context, traceback: bool) -> None:
     Examples:
       avatar-telemetry doctor --url http://127.0.0.1:8000
       avatar-telemetry routes '/avatar/0bc83cb571cd1c50ba6f3e8a78ef1346?s=80'
-      avatar-telemetry demo
+      avatar-telemetry top http://127.0.0.1:8000
     """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         context.color = False  # https://no-color.org

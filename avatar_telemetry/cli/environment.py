@@ -9,7 +9,6 @@ from prometheus_client import values
 
 from avatar_telemetry.config.settings import DEFAULT_APP, DEFAULT_PROFILE, Settings
 from avatar_telemetry.profile import Profile
-from avatar_telemetry.profiles.demo import PROFILE as DEMO
 from avatar_telemetry.startup import load_profile
 
 
@@ -22,15 +21,13 @@ def find_modules() -> None:
 
 
 def load_chosen_profile(settings: Settings, name: str = "") -> Profile:
-    """Load the profile of the settings, or the one named ``module:NAME``, ``ivatar``, ``demo`` or
+    """Load the profile of the settings, or the one named ``module:NAME``, ``ivatar`` or
     ``generic``.
 
     Raises:
         SettingsError: there is no such profile.
     """
     find_modules()
-    if name == "demo":
-        return DEMO
     if name and ":" not in name:
         name = f"avatar_telemetry.profiles.{name}:PROFILE"
     return load_profile(name or settings.profile)

@@ -45,7 +45,7 @@ CLIENT = "192.0.2.77"
               help="Generator of the profile that makes the image, such as Identicon:render.",
 )  # fmt: skip
 @click.option("--privacy", type=click.Choice(["strict", "balanced", "off"]), help="Privacy mode.")
-@click.option("--profile", default="", help="ivatar, demo, generic or module:NAME.")
+@click.option("--profile", default="", help="ivatar, generic or module:NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def routes(
     path: tuple[str, ...], method: str, privacy: str | None, profile: str, as_json: bool,

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from avatar_telemetry.cli.web import Answer, Site
+from avatar_telemetry.cli.web import Response, Site
 
 Labels = frozenset[tuple[str, str]]
 BUILD_INFO = "avatar_telemetry_build_info"
@@ -82,7 +82,7 @@ def read_samples(page: str) -> Samples | None:
 
 def fetch(
     url: str, token: str, *, path: str = "/metrics", timeout: float = 10.0
-) -> tuple[str, Answer, Samples | None]:
+) -> tuple[str, Response, Samples | None]:
     """Request the metrics page of a server.
 
     Args:
@@ -101,6 +101,6 @@ def fetch(
     if not urlsplit(url).path.strip("/"):
         url = url.rstrip("/") + path
     headers = {"Accept": "text/plain", **({"Authorization": f"Bearer {token}"} if token else {})}
-    answer = Site(url, timeout).ask("GET", "", headers=headers)
-    samples = read_samples(answer.text) if answer.status == 200 else None
-    return url, answer, samples if samples is not None and samples.has(BUILD_INFO) else None
+    response = Site(url, timeout).get("", headers)
+    samples = read_samples(response.text) if response.status == 200 else None
+    return url, response, samples if samples is not None and samples.has(BUILD_INFO) else None

@@ -1,6 +1,6 @@
 """HTTP requests of the commands: one connection each, with limits of time and size.
 
-Site("https://avatars.example.org").ask("GET", "/metrics").status
+Site("https://avatars.example.org").get("/metrics").status
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ class WebError(AvatarTelemetryError):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response: the names of headers in lower case, the ``Set-Cookie`` lines as cookies."""
+class Response:
+    """A response, with the names of its headers in lower case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    cookies: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -64,11 +63,8 @@ class Site:
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._timeout = timeout
 
-    def ask(
-        self, method: str, path: str, body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:  # fmt: skip
-        """Send a request and read the response; follows no redirect.
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
+        """Send a GET request and read the response; follows no redirect.
 
         Raises:
             WebError: there was no response.
@@ -80,7 +76,7 @@ class Site:
         )
         headers = {"Connection": "close", **(headers or {})}
         try:
-            connection.request(method, self.path + path, body, headers)
+            connection.request("GET", self.path + path, headers=headers)
             response = connection.getresponse()
             data = response.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as error:
@@ -88,8 +84,7 @@ class Site:
         finally:
             connection.close()
         found = {name.lower(): value for name, value in response.getheaders()}
-        cookies = response.headers.get_all("Set-Cookie", [])
-        return Answer(response.status, found, data, tuple(cookies))
+        return Response(response.status, found, data)
 
 
 def explain(error: Exception) -> str:

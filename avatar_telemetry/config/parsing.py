@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import re
 import socket
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -190,11 +191,14 @@ def words(*allowed: str) -> Callable[[str], tuple[str, ...]]:
 def patterns(text: str) -> tuple[str, ...]:
     """Comma-separated regular expressions."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
-    for part in parts:
-        try:
-            re.compile(part)
-        except (re.error, OverflowError) as error:
-            raise ValueError(part) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for part in parts:
+            try:
+                re.compile(part)
+            # A pattern whose meaning a later Python may change, such as "[[", is warned of.
+            except (re.error, OverflowError, Warning) as error:
+                raise ExplainedError(f"{part!r}: {error}") from error
     return parts
 
 

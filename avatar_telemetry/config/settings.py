@@ -24,7 +24,7 @@ Temporality = Literal["cumulative", "delta", "lowmemory"]
 ExporterHost = Literal["auto", "process", "thread", "none"]
 
 OWN_PREFIX = "AVATAR_TELEMETRY_"
-DEFAULT_APP = "avatar_telemetry.demo:application"
+DEFAULT_APP = "avatar_demo:application"
 DEFAULT_PROFILE = "avatar_telemetry.profiles.ivatar:PROFILE"
 DEFAULT_SIZES = "16,20,24,32,40,48,64,80,96,100,120,128,150,160,192,200,256,300,400,512"
 PROBES = (

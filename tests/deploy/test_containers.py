@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from avatar_demo.settings import Settings as DemoSettings
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.demo.settings import Settings as DemoSettings
 from tests.support.paths import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"

@@ -11,17 +11,12 @@ from tests.support.paths import DOCS
 
 PACKAGE = Path(avatar_telemetry.__file__).parent
 MAP = DOCS / "map.md"
-# A whole folder of the package may stand for its modules where they are of one kind.
-FOLDERS = ("demo",)
 
 
 def modules() -> set[str]:
     """The modules of the package, as the map names them: ``tracing/queue``."""
     found = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
-    return {
-        name for name in found
-        if name.rpartition("/")[2] != "__init__" and name.partition("/")[0] not in FOLDERS
-    }  # fmt: skip
+    return {name for name in found if name.rpartition("/")[2] != "__init__"}
 
 
 def mapped() -> set[str]:

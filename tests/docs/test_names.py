@@ -58,7 +58,7 @@ def test_variables_are_read(page: Path) -> None:
     """Each variable on a page is one of the settings, or somebody's in this repository."""
     others = {
         word
-        for folder in ("avatar_telemetry/demo", "deploy", "tests", ".ci")
+        for folder in ("avatar_demo", "deploy", "tests", ".ci")
         for word in words_of(REPOSITORY / folder)
         if not word.startswith(("OTEL_", "AVATAR_TELEMETRY_"))
     }
@@ -70,7 +70,7 @@ def test_variables_are_read(page: Path) -> None:
 def test_random_states_have_one_name() -> None:
     """Code and documentation say random state, as the option of ``simulate`` does."""
     other = re.compile(r"(?<!PYTHONHASH)s[e]ed", re.IGNORECASE)
-    folders = ("avatar_telemetry", "benchmarks", "deploy", "docs", "tests")
+    folders = ("avatar_demo", "avatar_telemetry", "benchmarks", "deploy", "docs", "tests")
     paths = [path for folder in folders for path in (REPOSITORY / folder).rglob("*")]
     paths = [path for path in [*paths, *REPOSITORY.glob("*.*")] if path.suffix in TEXTS]
     assert [path for path in paths if other.search(path.read_text(encoding="utf-8"))] == []

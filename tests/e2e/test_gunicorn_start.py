@@ -278,7 +278,7 @@ def test_an_application_whose_import_fails(prepare: Serve, tmp_path: Path, prelo
 @pytest.mark.parametrize(
     ("app", "profile"),
     by_default("demo", [
-        pytest.param("", "avatar_telemetry.profiles.demo:PROFILE", id="demo"),
+        pytest.param("", "avatar_demo.profile:PROFILE", id="demo"),
         pytest.param("avatars:application", "avatar_telemetry.profiles.ivatar:PROFILE", id="own"),
     ]),
 )  # fmt: skip

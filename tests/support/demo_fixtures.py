@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from webob import Request
 
-from avatar_telemetry.demo import create_application, signing
-from avatar_telemetry.demo.cache import MemcachedCache
+from avatar_demo import create_application, sessions
+from avatar_demo.cache import MemcachedCache
 from tests.support.real_servers import find
 
 PASSWORD = "correct horse"
@@ -83,7 +83,7 @@ def photo():
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch):
     """Each hash contains its cost; the real one takes 50 ms."""
-    monkeypatch.setattr(signing, "COST", (2, 8, 1))
+    monkeypatch.setattr(sessions, "COST", (2, 8, 1))
 
 
 @pytest.fixture

@@ -1356,18 +1356,6 @@ CLI = (
         "hours, minutes = divmod(minutes, 24)",
     ),
     Fault(
-        "traffic-bad-cookie", "cli/traffic.py",
-        "a cookie that cannot be read ends the visit",
-        "            except CookieError:\n                continue",
-        "            except KeyError:\n                continue",
-    ),
-    Fault(
-        "traffic-known-account", "cli/traffic.py",
-        "a visitor of an earlier run does not log in",
-        "        if not self._member:  # an",
-        "        if False:  # an",
-    ),
-    Fault(
         "finding-none", "cli/checks/finding.py",
         "no finding ends the doctor with an error",
         "max((STATUS[each.level] for each in findings), default=0)",

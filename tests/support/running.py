@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,9 @@ from unittest.mock import patch
 
 from prometheus_client import values
 
+from avatar_demo.simulate import main as run_simulation
 from avatar_telemetry.cli import main
+from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually as eventually
 
 DEADLINE = 120.0
@@ -50,6 +53,10 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "avatar_telemetry", *map(str, arguments)]
 
 
+def demo_command(module: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
 def run(*arguments: object, cwd: Path | None = None, **env: str) -> Ran:
     """Run the command to its end; whatever happens, it shows no traceback."""
     ended = subprocess.run(
@@ -60,7 +67,12 @@ def run(*arguments: object, cwd: Path | None = None, **env: str) -> Ran:
     return Ran(ended.returncode, ended.stdout, ended.stderr)
 
 
-def invoke(*arguments: object, **env: str) -> Ran:
+def simulate(*arguments: object) -> Ran:
+    """Run ``python -m avatar_demo.simulate`` in this process."""
+    return invoke(*arguments, command=run_simulation)
+
+
+def invoke(*arguments: object, command: Callable[[list[str]], None] = main, **env: str) -> Ran:
     """Run the command in this process, which takes a tenth of the time of a new one."""
     out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
     path, value_class = sys.path[:], values.ValueClass
@@ -71,7 +83,7 @@ def invoke(*arguments: object, **env: str) -> Ran:
             redirect_stdout(out),
             redirect_stderr(err),
         ):
-            main(list(map(str, arguments)))
+            command(list(map(str, arguments)))
     except SystemExit as ended:
         status = ended.code
     finally:
@@ -125,7 +137,7 @@ class PageServer:
 
 
 class DemoServer:
-    """``avatar-telemetry demo``, in a folder of its own.
+    """``python -m avatar_demo``, with a folder of its own.
 
     Args:
         folder: for its data, its metrics and its log.
@@ -143,10 +155,10 @@ class DemoServer:
         self.url = ""
 
     def __enter__(self) -> DemoServer:
-        arguments = ("demo", "--bind", "127.0.0.1:0", "--workers", self._workers)
+        arguments = ("--bind", "127.0.0.1:0", "--workers", self._workers)
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                command(*arguments), cwd=self._folder, stdout=log, stderr=log,
+                demo_command("avatar_demo", *arguments), cwd=REPOSITORY, stdout=log, stderr=log,
                 env=environment(DEMO_DATA=str(self._folder / "data"), **self.env),
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip

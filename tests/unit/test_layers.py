@@ -129,8 +129,6 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(
     path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")
 )
-OURS = [name for name in MODULES if not name.startswith("demo/")]
-DEMO = [name for name in MODULES if name.startswith("demo/")]
 
 
 def source_of(module: str) -> str:
@@ -167,26 +165,19 @@ def level(module: str) -> int:
 
 
 def test_imports_go_down_only() -> None:
-    """A module imports modules of its own layer and of lower ones, and nothing of the demo."""
+    """A module imports modules of its own layer and of lower ones."""
     wrong = [
         f"{module} imports {other}"
-        for module in OURS
+        for module in MODULES
         for other in sorted(imported(module))
-        if other.startswith("demo") or level(other) > level(module)
+        if level(other) > level(module)
     ]
     assert not wrong
 
 
-def test_the_demo_knows_nothing_of_telemetry() -> None:
-    """The demo is an unmodified application."""
-    assert not {
-        other for module in DEMO for other in imported(module) if not other.startswith("demo")
-    }
-
-
 def test_there_is_no_import_cycle() -> None:
     """Modules can be put into an order in which each comes after what it imports."""
-    waiting = {module: imported(module) - {module} for module in OURS}
+    waiting = {module: imported(module) - {module} for module in MODULES}
     while waiting:
         ready = {module for module, needs in waiting.items() if not needs & set(waiting)}
         assert ready, f"a cycle among {sorted(waiting)}"

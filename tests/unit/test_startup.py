@@ -18,7 +18,6 @@ from avatar_telemetry.startup import (
     acting_as,
     check_apart,
     check_app,
-    check_demo,
     check_endpoint,
     check_folder,
     check_profile,
@@ -195,15 +194,6 @@ def test_a_port_in_use_is_named(exporter: bool) -> None:
     check_endpoint(settings)
     check_endpoint(settings)
     check_endpoint(Settings.from_env({}))
-
-
-def test_the_demos_settings_are_checked(tmp_path: Path) -> None:
-    """A variable of the demo that cannot be used stops the start like any other."""
-    environ = {"DEMO_DATA": str(tmp_path)}
-    check_demo(environ)
-    with pytest.raises(SettingsError, match="the demo cannot be served") as raised:
-        check_demo(environ | {"DEMO_MEMCACHED_TIMEOUT": "soon"})
-    assert "DEMO_MEMCACHED_TIMEOUT" in str(raised.value)
 
 
 def test_probable_typing_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:

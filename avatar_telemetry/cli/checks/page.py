@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
 from avatar_telemetry.cli.samples import BUILD_INFO, Samples, fetch
-from avatar_telemetry.cli.web import Answer, WebError
+from avatar_telemetry.cli.web import Response, WebError
 from avatar_telemetry.config.destinations import pushes_metrics
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
@@ -31,12 +31,12 @@ def check_page(
     the profile; each step takes at most a number of seconds."""
     path = settings.metrics_path or "/metrics"
     try:
-        url, answer, samples = fetch(url, token, path=path, timeout=timeout)
+        url, response, samples = fetch(url, token, path=path, timeout=timeout)
     except WebError as fault:
         yield error("metrics_page.no_answer", str(fault), "Start the server, or correct --url.")
         return
     if samples is None:
-        yield _not_shown(url, answer, settings, token)
+        yield _not_shown(url, response, settings, token)
         return
     yield good("metrics_page.read", f"{url}: {samples.total(REQUESTS):.0f} requests counted")
     yield from _same_server(samples, settings)
@@ -53,7 +53,7 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
     host, port = settings.prometheus_endpoint
     url = f"http://{LOOPBACK.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"
     try:
-        _, answer, samples = fetch(url, token, timeout=timeout)
+        _, response, samples = fetch(url, token, timeout=timeout)
     except WebError as fault:
         yield note(
             "metrics_port.closed", f"OTEL_PROMETHEUS_ENDPOINT: {fault}",
@@ -62,17 +62,18 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
         return
     if samples:
         yield good("metrics_port.read", f"{url} shows the metrics")
-    elif answer.status == 401 and answer.headers.get("www-authenticate") == CHALLENGE:
+    elif response.status == 401 and response.headers.get("www-authenticate") == CHALLENGE:
         yield warning("metrics_port.token", f"{url} requires the token", "Give --token to read it.")
     else:
         yield warning(
-            "metrics_port.somebody_elses", f"{url} is served by another program ({answer.status})",
+            "metrics_port.somebody_elses",
+            f"{url} is served by another program ({response.status})",
             "Choose another port in OTEL_PROMETHEUS_ENDPOINT.",
         )  # fmt: skip
 
 
-def _not_shown(url: str, answer: Answer, settings: Settings, token: str) -> Finding:
-    if answer.status == 503:
+def _not_shown(url: str, response: Response, settings: Settings, token: str) -> Finding:
+    if response.status == 503:
         return error("metrics_page.failed", f"{url} responds with 503: the page cannot be made",
                      "See the server's log, and check that its runtime folder exists.")  # fmt: skip
     if not settings.metrics_path:
@@ -80,8 +81,8 @@ def _not_shown(url: str, answer: Answer, settings: Settings, token: str) -> Find
             "metrics_page.off", "AVATAR_TELEMETRY_METRICS_PATH is empty: there is no page",
             "Set it to /metrics, or give the separate port (OTEL_PROMETHEUS_ENDPOINT) with --url.",
         )  # fmt: skip
-    if 300 <= answer.status < 400:
-        target = answer.headers.get("location", "nowhere")
+    if 300 <= response.status < 400:
+        target = response.headers.get("location", "nowhere")
         return error("metrics_page.redirect", f"{url} redirects to {target}",
                      "Give the URL of the target, best gunicorn's own address.")  # fmt: skip
     access = (
@@ -91,8 +92,9 @@ def _not_shown(url: str, answer: Answer, settings: Settings, token: str) -> Find
         " proxy (a request with forwarding headers is refused)."
     )
     return error(
-        "metrics_page.not_shown", f"{url} has a response of the application ({answer.status}), not"
-        " the metrics", f"{access} Else the application is not wrapped (instrument() in wsgi.py),"
+        "metrics_page.not_shown",
+        f"{url} has a response of the application ({response.status}), not the metrics",
+        f"{access} Else the application is not wrapped (instrument() in wsgi.py),"
         " or the server has OTEL_SDK_DISABLED=true.",
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.config.settings import Settings
 from tests.support.otlp_sink import OtlpSink
-from tests.support.running import DemoServer, invoke
+from tests.support.running import DemoServer, invoke, simulate
 
 
 def test_a_folder_in_use_is_told(demo_server: DemoServer) -> None:
@@ -20,7 +20,7 @@ def test_a_folder_in_use_is_told(demo_server: DemoServer) -> None:
 
 def test_a_healthy_server_is_well(demo_server: DemoServer) -> None:
     """Of a server that runs as it should nothing bad is told, and the status is 0."""
-    invoke("simulate", demo_server.url, "-n", 60, "--random-state", 61)
+    simulate(demo_server.url, "-n", 60, "--random-state", 61)
     ran = invoke("doctor", "--url", demo_server.url, **demo_server.env)
     assert ran.status == 0, ran.out
     assert "All is well." in ran.out
@@ -35,7 +35,7 @@ def test_a_server_that_exports_is_well(tmp_path: Path, sink: OtlpSink) -> None:
         "AVATAR_TELEMETRY_METRICS_ALLOW": "",
     }  # fmt: skip
     with DemoServer(tmp_path, **env) as server:
-        invoke("simulate", server.url, "-n", 60)
+        simulate(server.url, "-n", 60)
         sink.await_spans(60)
         ran = invoke("doctor", "--url", server.url, "--json", **server.env)
         stranger = invoke("doctor", "--url", server.url, "--token", "a-wrong-token", **server.env)

@@ -13,13 +13,16 @@ from pathlib import Path
 
 from avatar_telemetry.cli.samples import Samples, read_samples
 from avatar_telemetry.cli.web import Site
+from tests.support.paths import REPOSITORY
 from tests.support.running import (
     DEADLINE,
     DemoServer,
     command,
+    demo_command,
     environment,
     eventually,
     invoke,
+    simulate,
 )
 
 COUNTED = "ivatar_requests_total"
@@ -47,7 +50,7 @@ def dict_of(samples: Samples, name: str) -> dict[str, float]:
 
 def test_the_folder_tells_what_the_server_tells(demo_server: DemoServer) -> None:
     """Read from its files, the counters of a running server are those of its page."""
-    invoke("simulate", demo_server.url, "-n", 40, "--random-state", 11)
+    simulate(demo_server.url, "-n", 40, "--random-state", 11)
     served = eventually(lambda: page(demo_server), "the page")
     read = offline(demo_server.runtime)
     for name in (COUNTED, "ivatar_avatar_requests_total", "ivatar_auth_attempts_total"):
@@ -79,9 +82,7 @@ def test_openmetrics_on_demand(demo_server: DemoServer) -> None:
 def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> None:
     """Every request that the tally tells of is on the page, no other, and all are answered well."""
     before = page(demo_server)
-    told = invoke(
-        "simulate", demo_server.url, "-n", 300, "-c", 3, "--random-state", 21, "--json"
-    ).json()
+    told = simulate(demo_server.url, "-n", 300, "-c", 3, "--random-state", 21, "--json").json()
     assert told["requests"] == 300
     statuses = {status for row in told["actions"] for status in row["statuses"]}
     assert statuses <= {"200", "302", "404"}
@@ -104,7 +105,7 @@ def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> No
 
 def test_a_rate_is_kept(demo_server: DemoServer) -> None:
     """No more requests a second are sent than asked for."""
-    told = invoke("simulate", demo_server.url, "-n", 30, "-c", 3, "--rate", 20, "--json").json()
+    told = simulate(demo_server.url, "-n", 30, "-c", 3, "--rate", 20, "--json").json()
     assert told["seconds"] >= (30 - 3) / 20
 
 
@@ -112,8 +113,8 @@ def test_a_server_that_goes_away_ends_the_simulation(tmp_path: Path) -> None:
     """After some requests without an answer the simulation says so, and what came before."""
     with DemoServer(tmp_path, workers=1) as server:
         process = subprocess.Popen(
-            command("simulate", server.url, "-n", 100_000), env=environment(),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            demo_command("avatar_demo.simulate", server.url, "-n", 100_000), cwd=REPOSITORY,
+            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         eventually(lambda: page(server).total(COUNTED) > 20, "the traffic")
     out, err = process.communicate(timeout=DEADLINE)
@@ -129,8 +130,10 @@ def test_an_interrupted_simulation_tells_what_it_did(demo_server: DemoServer) ->
     """Ctrl-C ends the sending and shows the tally."""
     before = page(demo_server).total(COUNTED)
     process = subprocess.Popen(
-        command("simulate", demo_server.url, "-n", 100_000, "--rate", 50, "--random-state", 41),
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        demo_command("avatar_demo.simulate", demo_server.url, "-n", 100_000, "--rate", 50,
+                     "--random-state", 41),
+        cwd=REPOSITORY, env=environment(), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )  # fmt: skip
     eventually(lambda: page(demo_server).total(COUNTED) > before + 5, "the traffic")
     process.send_signal(signal.SIGINT)
@@ -142,7 +145,7 @@ def test_an_interrupted_simulation_tells_what_it_did(demo_server: DemoServer) ->
 
 def test_top_once_prints_a_snapshot(demo_server: DemoServer) -> None:
     """``--once`` prints the numbers, the routes and the workers, without escape sequences."""
-    invoke("simulate", demo_server.url, "-n", 40, "--random-state", 51)
+    simulate(demo_server.url, "-n", 40, "--random-state", 51)
     shown = invoke("top", demo_server.url, "--once").out
     assert "req/s" in shown
     assert "/avatar/{digest}" in shown

@@ -2,6 +2,6 @@
 
 from dataclasses import replace
 
-from avatar_telemetry.profiles.demo import PROFILE as DEMO
+from avatar_demo.profile import PROFILE as DEMO
 
 PROFILE = replace(DEMO, services={**DEMO.services, "localhost": "gravatar"})

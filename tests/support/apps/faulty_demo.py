@@ -6,8 +6,8 @@ from pathlib import Path
 
 import demo_profile
 
+from avatar_demo import application as demo
 from avatar_telemetry import Route, instrument
-from avatar_telemetry.demo import application as demo
 
 FAULTS = Path("faults")
 SLOW = 2.6

@@ -69,7 +69,6 @@ def test_all_settings_are_shown_on_demand() -> None:
         ("AVATAR_TELEMETRY_PROFILE", "no.such:P", "No module named"),
         ("AVATAR_TELEMETRY_APP", "no_such:app", "_APP='no_such:app': ModuleNotFoundError"),
         ("AVATAR_TELEMETRY_APP", "os:sep", "no WSGI application"),
-        ("DEMO_MAX_UPLOAD", "lots", "DEMO_MAX_UPLOAD: 'lots'"),
         ("PROMETHEUS_MULTIPROC_DIR", __file__, f"PROMETHEUS_MULTIPROC_DIR={__file__}"),
     ],
 )  # fmt: skip

@@ -105,10 +105,6 @@ def test_help_lists_every_command() -> None:
         ("metrics /no/such/folder", "PROMETHEUS_MULTIPROC_DIR"),
         ("top http://127.0.0.1:1 --once", "check that the server runs"),
         ("top ftp://a-host --once", "http or https URL"),
-        ("simulate 127.0.0.1:8000", "http or https URL"),
-        ("simulate http://a:b@127.0.0.1:1", "without user name"),
-        ("simulate http://[::1", "give a URL such as"),
-        ("simulate http://127.0.0.1:1", "check that the server runs"),
         ("settings no-such-word", "no setting has"),
     ],
 )
@@ -145,18 +141,6 @@ def test_without_the_extra_the_command_names_it(package: str) -> None:
     assert ended.stderr == (
         f"avatar-telemetry: {package} not installed: pip install 'avatar-telemetry[cli]'\n"
     )
-
-
-def test_the_demo_without_its_extra() -> None:
-    """Without its packages the demo ends with one line that names the extra."""
-    ended = without("sqlalchemy", "demo")
-
-
-def test_faulty_variable_of_the_demo() -> None:
-    """A faulty variable of the demo is reported before any server starts."""
-    ran = invoke("demo", DEMO_MEMCACHED="nowhere")
-    assert (ran.status, ran.out) == (2, "")
-    assert "DEMO_MEMCACHED: 'nowhere' is neither host:port" in ran.err
 
 
 def test_a_reader_may_go(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``metrics``, ``top`` and ``simulate`` with servers of the tests."""
+"""``metrics`` and ``top`` with servers of the tests."""
 
 from __future__ import annotations
 
@@ -26,29 +26,6 @@ def test_the_folder_of_a_killed_server_has_a_page(tmp_path: Path) -> None:
     samples = read_samples(invoke("metrics", tmp_path).out)
     assert samples is not None
     assert samples.total("ivatar_requests_total") == 1
-
-
-def test_the_same_random_state_sends_the_same() -> None:
-    """To the same answers a random state sends the same requests, another one others."""
-
-    def asked(state: int) -> list[tuple[str, str, bytes]]:
-        with PageServer() as server:
-            invoke("simulate", server.url, "-n", 80, "-c", 1, "--random-state", state)
-            return server.asked
-
-    first = asked(31)
-    assert len(first) == 80 + 1
-    assert asked(31) == first
-    assert asked(32) != first
-
-
-def test_visitors_stay_on_the_server() -> None:
-    """Nothing is asked for that makes the server ask others, unless that is wanted."""
-    with PageServer() as server:
-        invoke("simulate", server.url, "-n", 300)
-        assert not [path for _, path, _ in server.asked if "proxy" in path]
-        invoke("simulate", server.url, "-n", 300, "--outside")
-        assert [path for _, path, _ in server.asked if "gravatarproxy" in path]
 
 
 def test_top_needs_the_metrics() -> None:

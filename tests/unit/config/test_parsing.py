@@ -115,6 +115,8 @@ def test_allowed(parse: Callable[[str], Any], text: str, value: object) -> None:
         pytest.param(parsing.limit, "-1", id="negative limit"),
         pytest.param(parsing.words("a"), "a,b", id="unknown word"),
         pytest.param(parsing.patterns, "a{99999999999}", id="pattern that overflows"),
+        pytest.param(parsing.patterns, "[[", id="pattern with two errors"),
+        pytest.param(parsing.patterns, "[[a]", id="pattern that a later Python may read otherwise"),
         pytest.param(parsing.propagators, "none,baggage", id="none and more"),
         pytest.param(parsing.sampler, "", id="no sampler"),
         pytest.param(parsing.secret_key, "7letter", id="short key"),

@@ -1,0 +1,17 @@
+"""The telemetry's profile of the demo: ivatar's URLs, with other generators and another cache.
+
+The only module that knows the telemetry; the application is not changed for it.
+"""
+
+from dataclasses import replace
+
+from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+
+_GENERATORS = ("Identicon", "Monster", "Robot", "Retro", "Pagan", "Wavatar", "Silhouette")
+
+PROFILE = replace(
+    IVATAR,
+    name="demo",
+    generators=tuple(f"avatar_demo.generators:{name}.draw" for name in _GENERATORS),
+    avatar_cache=("pymemcache", "avatar_demo.cache:MemoryCache.get"),
+)
