@@ -34,6 +34,9 @@ from avatar_telemetry.version import VERSION
 USER_AGENT = f"OTel-OTLP-Exporter-Python-avatar-telemetry/{VERSION}"
 RETRYABLE = frozenset({429, 502, 503, 504})
 """OTLP/HTTP, "Retryable Response Codes"."""
+TOO_LARGE = 413
+TOO_LARGE_DETAILS = "larger than max"
+"""Occurs in the details of the status that gRPC servers return for a message above their limit."""
 RETRYABLE_CODES = frozenset({
     "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE",
     "UNAVAILABLE", "DATA_LOSS",
@@ -65,6 +68,7 @@ class Outcome:
         retry: whether the same request may succeed later.
         wait: seconds that the collector asked to wait before that.
         error: the reason, for the log; of a partial success, too.
+        too_large: the collector refused the request for its size.
     """
 
     accepted: bool
@@ -72,6 +76,7 @@ class Outcome:
     retry: bool = False
     wait: float = 0.0
     error: str = ""
+    too_large: bool = False
 
 
 class Client(Protocol):
@@ -150,9 +155,8 @@ class HttpClient:
             return _taken(self._service, response.content)
         retry = status in RETRYABLE
         wait = _seconds(response.headers.get("Retry-After", "")) if retry else 0.0
-        return Outcome(
-            False, retry=retry, wait=wait, error=f"HTTP status {status} {response.reason}"
-        )
+        error = f"HTTP status {status} {response.reason}"
+        return Outcome(False, retry=retry, wait=wait, error=error, too_large=status == TOO_LARGE)
 
     def close(self) -> None:
         self._session.close()
@@ -267,10 +271,13 @@ def _taken(service: Service, body: bytes) -> Outcome:
 
 
 def _failed_call(error: Any) -> Outcome:
-    code = error.code().name
+    code, details = error.code().name, error.details() or ""
     wait = _retry_delay(error)
     retry = code in RETRYABLE_CODES and (code != "RESOURCE_EXHAUSTED" or wait is not None)
-    return Outcome(False, retry=retry, wait=wait or 0.0, error=f"gRPC {code}: {error.details()}")
+    return Outcome(
+        False, retry=retry, wait=wait or 0.0, error=f"gRPC {code}: {details}",
+        too_large=code == "RESOURCE_EXHAUSTED" and TOO_LARGE_DETAILS in details,
+    )  # fmt: skip
 
 
 def _retry_delay(error: Any) -> float | None:

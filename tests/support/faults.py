@@ -1728,8 +1728,8 @@ EXPORTER = (
     ),
     Fault(
         "signals-settled-early", "exporter/signals.py", "a batch that was not accepted leaves the ring",
-        "            if outcome is None:\n                return False\n",
-        "            if outcome is None:\n                self._rings.settle(portions)\n                return False\n",
+        "            if refused is None:\n                return False\n",
+        "            if refused is None:\n                self._rings.settle()\n                return False\n",
     ),
     Fault(
         "signals-uncounted-again", "exporter/signals.py", "a counter without space sends a batch again",
@@ -1738,8 +1738,11 @@ EXPORTER = (
     ),
     Fault(
         "signals-last-client", "exporter/signals.py", "a batch that one of two refuses is exported",
-        "refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)",
-        "refused = min(outcome.rejected, number) if outcome.accepted else number",
+        "failed = max(failed, refused)", "failed = refused",
+    ),
+    Fault(
+        "signals-too-large", "exporter/signals.py", "a batch that is too large is lost",
+        "        if outcome.too_large and len(frames) > 1:\n", "        if False:\n",
     ),
     Fault(
         "signals-retries-at-end", "exporter/signals.py", "the end waits for a collector that is down",
@@ -1757,7 +1760,7 @@ EXPORTER = (
     ),
     Fault(
         "rings-unfair", "exporter/rings.py", "a busy worker keeps all others waiting",
-        "        self._start_after(portions)\n", "",
+        "        self._rotate()\n", "",
     ),
     Fault(
         "rings-no-sections", "exporter/rings.py", "a frame of garbage spoils the request",

@@ -66,9 +66,9 @@ class Worker:
         """Read and remove the spans of all rings."""
         rings = Rings(self.path, "spans", lambda: None)
         rings.refresh()
-        portions = rings.take(10_000)
-        names = [name for _, _, name in spans_of(encode_request(portions)[0])]
-        rings.settle(portions)
+        frames = rings.take(10_000)
+        names = [name for _, _, name in spans_of(encode_request(frames)[0])]
+        rings.settle()
         rings.close()
         return names
 

@@ -109,6 +109,13 @@ def test_a_refusal_is_final(sink: OtlpSink, clients: Clients, status: int) -> No
     assert len(sink.exchanges()) == 1
 
 
+@pytest.mark.parametrize("status", [413, 400])
+def test_request_that_is_too_large(sink: OtlpSink, clients: Clients, status: int) -> None:
+    """The outcome distinguishes it from other refusals: a smaller request may be accepted."""
+    sink.behave(Fault.STATUS, status=status)
+    assert clients(sink.url).send(SPANS, PATIENCE).too_large is (status == 413)
+
+
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_a_busy_collector_may_accept_later(sink: OtlpSink, clients: Clients, status: int) -> None:
     """The client makes one attempt; the request can be sent again."""
@@ -324,6 +331,14 @@ def test_spans_arrive_over_grpc(grpc_sink: GrpcSink, clients: Clients, compressi
     assert exchange.body == SPANS
     assert exchange.headers["x-mine"] == "yes"
     assert USER_AGENT in exchange.headers["user-agent"]
+
+
+def test_request_that_is_too_large_for_grpc(grpc_sink: GrpcSink, clients: Clients) -> None:
+    """A server accepts 4 MiB by default; above that a smaller request may be accepted."""
+    outcome = over_grpc(clients, grpc_sink).send(SPANS * (1 + (5 << 20) // len(SPANS)), PATIENCE)
+    assert (outcome.accepted, outcome.retry, outcome.too_large) == (False, False, True)
+    grpc_sink.behave(Fault.STATUS, status=8)
+    assert not over_grpc(clients, grpc_sink).send(SPANS, PATIENCE).too_large
 
 
 def test_log_records_arrive_over_grpc(grpc_sink: GrpcSink, clients: Clients) -> None:

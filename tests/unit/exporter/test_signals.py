@@ -205,6 +205,51 @@ def test_what_is_refused_is_counted(host: Host, outcome: Outcome, counts: dict[s
     assert host.worker.ring.waiting == 0
 
 
+class SmallCollector(Collector):
+    """A client of a collector that accepts few spans in a request."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def send(self, request: bytes, timeout: float) -> Outcome:
+        super().send(request, timeout)
+        if len(self.requests[-1]) > self._most:
+            return Outcome(False, error="HTTP status 413", too_large=True)
+        return ACCEPTED
+
+
+def test_batch_that_is_too_large(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """It is sent in halves; only a frame that is too large alone is lost, and the log says so."""
+    collector = SmallCollector(2)
+    for number in range(5):
+        host.worker.write(str(number))
+    host.worker.write("x", "y", "z")
+    exporter = host.exporter([collector], delay=HOUR)
+    exporter.start()
+    exporter.wake()
+    eventually(lambda: host.counts == {"exported": 5, "failed": 3}, "the counts")
+    accepted = [each for each in collector.requests if len(each) <= 2]
+    assert accepted == [["0"], ["1", "2"], ["3"], ["4"]]
+    assert host.worker.ring.waiting == 0
+    assert caplog.messages == ["3 spans are lost: HTTP status 413 (sent to here)"]
+
+
+def test_end_amidst_halves(host: Host) -> None:
+    """A batch of which one half was not sent stays in the ring, for the next exporter."""
+    collector = SmallCollector(1)
+    exporter = host.exporter([collector], delay=HOUR)
+    host.worker.write("a")
+    host.worker.write("b")
+    collector.before = lambda: exporter.stop(0.0) if collector.requests[-1] == ["a"] else None
+    exporter.start()
+    exporter.wake()
+    exporter.join(DEADLINE)
+    assert collector.requests == [["a", "b"], ["a"]]
+    assert host.counts == {}
+    assert host.worker.ring.waiting == 2
+
+
 @pytest.mark.parametrize("refused_first", [True, False])
 def test_each_client_gets_each_batch(host: Host, refused_first: bool) -> None:
     """With two exporters the one that refuses more is counted; none of them gets a batch twice

@@ -60,7 +60,9 @@ def test_a_hang_is_not_a_failure(tmp_path: Path, value: str, timeout: float, out
     module, test = tmp_path / PACKAGE / "log.py", tmp_path / "tests/unit/test_log.py"
     for path in (module, test):
         path.parent.mkdir(parents=True)
-    (tmp_path / PACKAGE / "__init__.py").touch()  # an installed package would come before a namespace
+    (
+        tmp_path / PACKAGE / "__init__.py"
+    ).touch()  # an installed package would come before a namespace
     module.write_text("value = 0")
     test.write_text(
         f"import threading\nfrom {PACKAGE}.log import value\ndef test() -> None:\n"
