@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
@@ -23,12 +24,18 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
+from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.version import VERSION
 
 USER_AGENT = f"OTel-OTLP-Exporter-Python-avatar-telemetry/{VERSION}"
@@ -98,22 +105,31 @@ class Service:
         response: the message of its response.
         rejected: the field of its partial success.
         method: its name with gRPC.
+        levels: names of resources, scopes and items in the JSON of a request.
     """
 
     request: type[Message]
     response: type[Message]
     rejected: str
     method: str
+    levels: tuple[str, str, str]
 
 
 SERVICES: dict[Signal, Service] = {
     "traces": Service(
         ExportTraceServiceRequest, ExportTraceServiceResponse, "rejected_spans",
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        ("resourceSpans", "scopeSpans", "spans"),
     ),
     "logs": Service(
         ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records",
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        ("resourceLogs", "scopeLogs", "logRecords"),
+    ),
+    "metrics": Service(
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse, "rejected_data_points",
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        ("resourceMetrics", "scopeMetrics", "metrics"),
     ),
 }  # fmt: skip
 
@@ -122,7 +138,7 @@ class HttpClient:
     """OTLP over HTTP with protobuf.
 
     Args:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
         otlp: where and how.
     """
 
@@ -155,8 +171,8 @@ class HttpClient:
             return _taken(self._service, response.content)
         retry = status in RETRYABLE
         wait = _seconds(response.headers.get("Retry-After", "")) if retry else 0.0
-        error = f"HTTP status {status} {response.reason}"
-        return Outcome(False, retry=retry, wait=wait, error=error, too_large=status == TOO_LARGE)
+        reason = f"HTTP status {status} {response.reason}"
+        return Outcome(False, retry=retry, wait=wait, error=reason, too_large=status == TOO_LARGE)
 
     def close(self) -> None:
         self._session.close()
@@ -166,7 +182,7 @@ class GrpcClient:
     """OTLP over gRPC (extra ``grpc``).
 
     Args:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
         otlp: where and how.
     """
 
@@ -197,11 +213,10 @@ class GrpcClient:
     def _open(self) -> Any:
         import grpc
 
-        from avatar_telemetry.exporter.metric_exporters import grpc_compression, grpc_credentials
-
         target = self._otlp.endpoint.partition("://")[2] or self._otlp.endpoint
         credentials = grpc_credentials(self._otlp)
-        compression = grpc_compression(self._otlp)
+        packed = self._otlp.compression == "gzip"
+        compression = grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
         if credentials is None:
             return grpc.insecure_channel(target, CHANNEL, compression)
         return grpc.secure_channel(target, credentials, CHANNEL, compression)
@@ -211,7 +226,7 @@ class ConsoleClient:
     """Write each item as one line of OTLP/JSON to standard output, the server's own.
 
     Args:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
     """
 
     def __init__(self, signal: Signal) -> None:
@@ -221,7 +236,7 @@ class ConsoleClient:
         try:
             message = self._service.request.FromString(request)
             fields = MessageToDict(message, use_integers_for_enums=True)
-            for item in _items(fields):
+            for item in _items(fields, self._service.levels):
                 sys.stdout.write(f"{json.dumps(_with_hex_ids(item))}\n")
             sys.stdout.flush()
         except (OSError, ValueError, DecodeError) as error:
@@ -232,18 +247,39 @@ class ConsoleClient:
         """Standard output is the server's."""
 
 
-def make_client(signal: Signal, otlp: Otlp) -> Client:
-    """Make the client of a signal's settled protocol."""
-    return GrpcClient(signal, otlp) if otlp.protocol == GRPC else HttpClient(signal, otlp)
+def make_clients(settings: Settings, signal: Signal) -> list[Client]:
+    """Make the clients of a signal: those of its exporters that send."""
+    exporters = getattr(settings, f"{signal}_exporters")
+    clients: list[Client] = []
+    if "otlp" in exporters:
+        otlp = settled(settings, signal)
+        make = GrpcClient if otlp.protocol == GRPC else HttpClient
+        clients.append(make(signal, otlp))
+    if "console" in exporters:
+        clients.append(ConsoleClient(signal))
+    return clients
 
 
-def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every span or log record of a request with its resource and scope."""
+def grpc_credentials(otlp: Otlp) -> Any:
+    """Return the credentials of a gRPC channel; ``None`` for one without TLS."""
+    if not otlp.endpoint.startswith("https:"):
+        return None
+    import grpc
+
+    files = (otlp.certificate, otlp.client_key, otlp.client_certificate)
+    return grpc.ssl_channel_credentials(
+        *(Path(path).read_bytes() if path else None for path in files)
+    )
+
+
+def _items(message: dict[str, Any], levels: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """Return every span, log record or metric of a request with its resource and scope."""
+    resources, scopes, items = levels
     return [
         {"resource": resource.get("resource", {}), "scope": scope.get("scope", {}), **item}
-        for resource in message.get("resourceSpans", message.get("resourceLogs", ()))
-        for scope in resource.get("scopeSpans", resource.get("scopeLogs", ()))
-        for item in scope.get("spans", scope.get("logRecords", ()))
+        for resource in message.get(resources, ())
+        for scope in resource.get(scopes, ())
+        for item in scope.get(items, ())
     ]
 
 

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, sends, settled
+from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
@@ -25,7 +26,7 @@ from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage, load_parser
 from avatar_telemetry.store.files import is_at_path
 from avatar_telemetry.store.folder import counting_since
-from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS
+from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS, Instrument
 from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 
 if TYPE_CHECKING:
@@ -55,6 +56,22 @@ LATE = (
 """Imported by libraries with their first connection or request."""
 
 ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
+
+
+class _Source(NamedTuple):
+    """The rings of a signal.
+
+    Args:
+        ring: ``spans`` or ``logs``.
+        counter: counts their items by result.
+        batch_size: items that are sent at once.
+        delay: milliseconds that they may wait for a batch to fill.
+    """
+
+    ring: str
+    counter: Instrument
+    batch_size: int
+    delay: int
 
 
 class Exporter:
@@ -164,55 +181,52 @@ class Exporter:
         if not exported:
             return
         # Not at the top: with the export off nothing that sends is imported.
-        from avatar_telemetry.exporter.clients import Client, ConsoleClient, make_client
-        from avatar_telemetry.exporter.failures import FailureLog, places_of, secrets_of
+        from avatar_telemetry.exporter.clients import make_clients
+        from avatar_telemetry.exporter.failures import failure_log
         from avatar_telemetry.exporter.rings import Rings
         from avatar_telemetry.exporter.signals import SignalExporter
 
-        files = {"traces": "spans", "logs": "logs"}
-        names = {"traces": "spans", "logs": "log records"}
-        instruments = {"traces": SPANS, "logs": LOG_RECORDS}
-        sizes = {"traces": settings.batch_size or BATCH, "logs": settings.log_batch_size}
-        delays = {"traces": settings.schedule_delay, "logs": settings.log_schedule_delay}
-        places = places_of(settings)
-        for signal, exporters in exported.items():
-            otlp = settled(settings, signal)
-            clients: list[Client] = []
-            if "otlp" in exporters:
-                clients.append(make_client(signal, otlp))
-            if "console" in exporters:
-                clients.append(ConsoleClient(signal))
+        batch_size = settings.batch_size or BATCH
+        sources: dict[Signal, _Source] = {
+            "traces": _Source("spans", SPANS, batch_size, settings.schedule_delay),
+            "logs": _Source(
+                "logs", LOG_RECORDS, settings.log_batch_size, settings.log_schedule_delay
+            ),
+        }  # fmt: skip
+        for signal in exported:
+            source = sources[signal]
             thread = SignalExporter(
-                names[signal],
-                Rings(self._folder, files[signal], partial(self._guard.failed, "ring")),
-                clients,
-                batch_size=sizes[signal],
-                delay=delays[signal] / 1000,
-                timeout=otlp.timeout,
-                count=partial(self._counts.add, instruments[signal]),
-                log=FailureLog(names[signal], places[signal], secrets_of(settings)),
+                source.ring,
+                Rings(self._folder, source.ring, partial(self._guard.failed, "ring")),
+                make_clients(settings, signal),
+                batch_size=source.batch_size,
+                delay=source.delay / 1000,
+                timeout=settled(settings, signal).timeout,
+                count=partial(self._counts.add, source.counter),
+                log=failure_log(settings, signal),
                 guard=self._guard,
-            )  # fmt: skip
+            )
             thread.start()
             self._signals.append(thread)
 
     def _start_pusher(self) -> None:
         if not pushes_metrics(self._settings):
             return
+        from avatar_telemetry.exporter.clients import make_clients
         from avatar_telemetry.exporter.continuity import Continuity
-        from avatar_telemetry.exporter.failures import FailureLog, filter_sdk, places_of, secrets_of
+        from avatar_telemetry.exporter.failures import failure_log
         from avatar_telemetry.exporter.pusher import Pusher
 
         settings = self._settings
-        filter_sdk(FailureLog("metrics", places_of(settings)["metrics"], secrets_of(settings)))
         continuity = Continuity(
             self._folder,
             int(counting_since(self._folder) * 1e9),
             delta=settings.temporality != "cumulative",
         )
         self._pusher = Pusher(
-            settings, self._collector, continuity,
-            lambda result: self._counts.add(METRIC_PUSHES, result, 1), self._guard,
+            settings, make_clients(settings, "metrics"), self._collector, continuity,
+            count=lambda result: self._counts.add(METRIC_PUSHES, result, 1),
+            log=failure_log(settings, "metrics"), guard=self._guard,
         )  # fmt: skip
         self._pusher.start()
 

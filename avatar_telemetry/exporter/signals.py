@@ -29,7 +29,7 @@ class SignalExporter(Thread):
     """A thread that sends one signal.
 
     Args:
-        name: ``spans`` or ``log records``.
+        signal: ``spans`` or ``logs``.
         rings: where they are.
         clients: each gets every batch.
         batch_size: spans or log records that are sent at once.
@@ -42,7 +42,7 @@ class SignalExporter(Thread):
 
     def __init__(
         self,
-        name: str,
+        signal: str,
         rings: Rings,
         clients: Sequence[Client],
         *,
@@ -53,8 +53,8 @@ class SignalExporter(Thread):
         log: FailureLog,
         guard: Guard,
     ) -> None:
-        super().__init__(name=f"avatar-telemetry-{name.partition(' ')[0]}", daemon=True)
-        self.signal = name
+        super().__init__(name=f"avatar-telemetry-{signal}", daemon=True)
+        self.signal = signal
         self._rings = rings
         self._clients = clients
         self._batch_size = batch_size

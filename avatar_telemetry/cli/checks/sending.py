@@ -49,8 +49,8 @@ from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
 from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.clients import grpc_credentials
 from avatar_telemetry.exporter.foreign import Secrets, one_line
-from avatar_telemetry.exporter.metric_exporters import grpc_credentials
 from avatar_telemetry.exporter.session import RefusedResponseError, open_session
 from avatar_telemetry.version import VERSION
 

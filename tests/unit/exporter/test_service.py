@@ -123,7 +123,7 @@ def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
     )  # fmt: skip
     running.host.worker.write("a")
     eventually(lambda: running.exporter._signals, "the thread of a signal")
-    assert [each.signal for each in running.exporter._signals] == ["log records"]
+    assert [each.signal for each in running.exporter._signals] == ["logs"]
     assert running.exporter._pusher is None
 
 

@@ -11,9 +11,8 @@ import pytest
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from avatar_telemetry import Settings
-from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.exporter import signals as signals_module
-from avatar_telemetry.exporter.clients import Client, Outcome, make_client
+from avatar_telemetry.exporter.clients import Client, Outcome, make_clients
 from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.ring import SPANS
 from avatar_telemetry.exporter.rings import Rings
@@ -386,8 +385,7 @@ def test_outage_of_a_real_collector(
     breaks connections."""
     monkeypatch.setattr(signals_module, "MIN_BACKOFF", 0.02)
     settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url})
-    client = make_client("traces", settled(settings, "traces"))
-    exporter = host.exporter([client], batch_size=3)
+    exporter = host.exporter(make_clients(settings, "traces"), batch_size=3)
     exporter.start()
     names = []
     for fault in (Fault.REFUSED, Fault.NONE, Fault.STATUS, Fault.GARBAGE, Fault.RESET, Fault.NONE):
