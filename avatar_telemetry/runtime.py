@@ -30,7 +30,7 @@ from avatar_telemetry.config.destinations import (
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporter.launch import Supervisor, finish, has_threads
+from avatar_telemetry.exporter.launch import Supervisor, has_threads
 from avatar_telemetry.exporter.page import RelayedPage
 from avatar_telemetry.exporter.record import Record, make_record, read_record, write_record
 from avatar_telemetry.exporter.wake import make_pipe
@@ -256,7 +256,8 @@ class Runtime:
             settings = self._renewed_settings()  # a reload may have named another collector
             deadline = time.monotonic() + settings.flush_timeout
             record = make_record(self._usable_environ, os.getpid())
-            if not finish(folder.path, settings, record, self._user, deadline):
+            supervisor = Supervisor(folder.path, settings, record, self._user, self.guard)
+            if not supervisor.finish(deadline):
                 LOGGER.warning(NOT_ALL_SENT, settings.flush_timeout)
 
     def release(self) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from avatar_telemetry.exporter.pusher import Pusher
     from avatar_telemetry.exporter.signals import SignalExporter
+    from avatar_telemetry.scrape.port import Port
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at the runtime folder."""
@@ -43,6 +44,8 @@ DRAIN_SHARE = 0.7
 """Share of the time at the end that spans and log records have; the last push has the rest."""
 UNDER_WAY = 0.2
 """Seconds that a request to the collector may take that is under way at the end of a worker."""
+MAX_PORT_WAIT = 2.0
+"""Seconds for the separate port to be closed, before the exporter of new settings binds it."""
 BATCH = 512
 """Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
 
@@ -110,7 +113,7 @@ class Exporter:
         self._wakeup = Wakeup(folder)
         self._signals: list[SignalExporter] = []
         self._pusher: Pusher | None = None
-        self._port: tuple[threading.Thread, threading.Event] | None = None
+        self._port: Port | None = None
         self._page_server: PageServer | None = None
         self._asked_to_end = asked_to_end or threading.Event()
         self._apply = apply
@@ -125,6 +128,11 @@ class Exporter:
         """
         self._ends_at = deadline
         wake(self._folder)
+
+    def forget(self) -> None:
+        """In a forked child of the process that hosts it: the port is the parent's."""
+        if self._port is not None:
+            self._port.forget()
 
     def run(self) -> str:
         """Send and serve until the server has ended.
@@ -162,18 +170,8 @@ class Exporter:
 
         access = Access(self._settings.metrics_allow, self._settings.metrics_token)
         page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
-        stopped = threading.Event()
-        port = Port(address, page)
-
-        def serve() -> None:
-            while not stopped.is_set():
-                with self._guard.at("port"):
-                    port.work(stopped)
-                stopped.wait(1.0)
-
-        thread = threading.Thread(target=serve, name="avatar-telemetry-port", daemon=True)
-        thread.start()
-        self._port = thread, stopped
+        self._port = Port(address, page, self._guard)
+        self._port.start()
 
     def _start_signals(self) -> None:
         settings = self._settings
@@ -261,7 +259,7 @@ class Exporter:
             deadline = now + (deadline - now) / 2  # the exporter of the new settings ends by it
         drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
         if self._port is not None:
-            self._port[1].set()
+            self._port.stop()
         for each in self._signals:
             each.stop(now if reason == REPLACED else drained_by)
         # What is under way is not cut off: it would be sent twice.
@@ -271,6 +269,12 @@ class Exporter:
             _join([self._pusher], deadline)
         if self._page_server is not None:
             self._page_server.stop()
+        if self._port is not None and reason == CHANGED:
+            self._port.join(MAX_PORT_WAIT)
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, of an exporter that has not started, too."""
         self._counts.close()
         self._wakeup.close()
 

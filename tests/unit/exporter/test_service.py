@@ -217,6 +217,26 @@ def test_changed_settings(start: Start, sink: OtlpSink) -> None:
     assert running.reason() == CHANGED
 
 
+def accepts(port: int) -> bool:
+    """Return whether anything listens on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), DEADLINE).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_port_is_free_for_the_changed_settings(start: Start) -> None:
+    """The next exporter of the process binds the separate port at once, without a failure."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    running = start(OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
+    eventually(lambda: accepts(port), "the port")
+    write_record(running.host.folder, running.host.record(OTEL_SERVICE_NAME="other"))
+    assert running.reason() == CHANGED
+    assert not accepts(port)
+
+
 def test_same_settings_of_another_master(start: Start) -> None:
     """A change of the processes that it serves needs no other exporter."""
     running = start()
