@@ -57,6 +57,7 @@ from avatar_telemetry.startup import (
     log_started,
     warn_of_doubts,
     warn_of_ignored,
+    warn_of_interpreter,
 )
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.files import open_own
@@ -219,6 +220,7 @@ class Runtime:
         with acting_as(uid, gid):
             check_writable(folder.path)
             check_space(folder.path, settings)
+            warn_of_interpreter(settings)
             make_exporter_lock(folder.path)
             make_pipe(folder.path)
         # Functions of prometheus_client need it, in the user's own hooks, too.

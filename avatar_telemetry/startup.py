@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ from avatar_telemetry.store.mapped import SLOT_SIZE
 PACKAGE = __package__ or "avatar_telemetry"
 # By its name: nothing here imports the demo, which is an application like any other.
 DEMO_SETTINGS = f"{PACKAGE}.demo.settings:Settings.from_environ"
+UNUSABLE_INTERPRETER = (
+    "user id %d, which the workers run as, cannot execute %s: an exporter that is killed is not"
+    " replaced until a worker starts; install Python and its packages where that user can read them"
+)
 # Not 0, which a module itself may end the process with.
 IS_GOOD = 42
 
@@ -281,6 +286,16 @@ def check_space(folder: Path, settings: Settings) -> None:
             " --shm-size=256m) or name another folder",
             what="the runtime folder cannot be used",
         ) from error
+
+
+def warn_of_interpreter(settings: Settings) -> None:
+    """Log where the workers' user, who is acted as, cannot start the exporter again."""
+    executable = sys.executable or ""
+    if settings.exporter in ("thread", "none") or os.access(
+        executable, os.X_OK, effective_ids=True
+    ):
+        return
+    LOGGER.warning(UNUSABLE_INTERPRETER, os.geteuid(), executable)
 
 
 @contextmanager

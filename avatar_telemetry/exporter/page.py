@@ -26,6 +26,8 @@ FILE_NAME = "exporter.sock"
 MAX_WAIT = 2.0
 """Seconds that a worker waits for the page before it merges the store itself."""
 MAX_LINE = 65_536
+MAX_PAGE = 1 << 26
+"""Bytes of a page with its head; a longer one is merged in the worker."""
 MAX_CLIENTS = 8
 """Connections that are served at once: one that stalls must not keep the others waiting."""
 BACKLOG = 64
@@ -155,7 +157,7 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
         with _address(folder) as address:
             connection.connect(address)
         connection.sendall(json.dumps(asked).encode() + b"\n")
-        parts = list(_received(connection, deadline))
+        parts = list(_received(connection, deadline, MAX_PAGE))
     line, _, body = b"".join(parts).partition(b"\n")
     head = json.loads(line)
     headers = [(str(name), str(value)) for name, value in head["headers"]]
@@ -168,17 +170,21 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
     return status, headers, body
 
 
-def _received(connection: socket.socket, deadline: float) -> Iterator[bytes]:
+def _received(connection: socket.socket, deadline: float, limit: int) -> Iterator[bytes]:
     """Yield what is received until the end of the stream.
 
     Raises:
         TimeoutError: it did not end in time.
+        ValueError: it has more bytes than the limit.
     """
     while (left := deadline - time.monotonic()) > 0:
         connection.settimeout(left)
         part = connection.recv(1 << 18)
         if not part:
             return
+        limit -= len(part)
+        if limit < 0:
+            raise ValueError("more than is expected")
         yield part
     raise TimeoutError
 
@@ -191,12 +197,10 @@ def _read_line(connection: socket.socket, deadline: float) -> bytes:
         ValueError: it is too long.
     """
     line = b""
-    for part in _received(connection, deadline):
+    for part in _received(connection, deadline, MAX_LINE):
         line += part
         if b"\n" in part:
             break
-        if len(line) > MAX_LINE:
-            raise ValueError("a longer line than a worker sends")
     return line.partition(b"\n")[0]
 
 

@@ -224,14 +224,11 @@ class Book:
                 prometheus_client takes names of files apart there.
         """
         with self.lock:
-            kept = dict(self._memory) if self._location is None else {}
+            early = self._values_in_memory() if self._location is None else {}
             self._leave()
             self._location = (folder, identifier)
             self._opened_at = time.time()
-            for (prefix, key), (memory, _) in kept.items():
-                doubles, index = self._place(prefix, key)
-                doubles[index] += memory[0]
-            self._place_all()
+            self._restore(early)
 
     def move(self, folder: Path, identifier: str) -> None:
         """Go on in other files: those of before were removed. Their values are still mapped, and
@@ -311,18 +308,23 @@ class Book:
         return self._place(prefix, key)
 
     def knows(self, prefix: str, key: str) -> bool:
-        """Whether a value exists already (it does not count against a ceiling)."""
-        file = self._files.get(prefix)
+        """Return whether a value exists already, and counts against no ceiling. Call it with the
+        lock held."""
+        file = self._file(prefix)
         return (file is not None and key in file.cells) or (prefix, key) in self._memory
 
     def count(self, prefix: str, start: str) -> int:
         """Return how many values have a key that begins with a text. Call it with the lock held."""
+        file = self._file(prefix)
+        keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
+        return sum(key.startswith(start) for key in keys)
+
+    def _file(self, prefix: str) -> MappedFile | None:
+        """Return the file of a type, ``None`` where it cannot be opened or values are in memory."""
         if self._location is not None and prefix not in self._files:
             with suppress(OSError, CorruptFileError, ValueError):  # reported with the first value
                 self._open_file(prefix)
-        file = self._files.get(prefix)
-        keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
-        return sum(key.startswith(start) for key in keys)
+        return self._files.get(prefix)
 
     def adopt(self, value: Any) -> None:
         """Place a value of the application, here and again after every :meth:`open`."""
@@ -349,8 +351,11 @@ class Book:
     def _restore(self, values: dict[tuple[str, str], tuple[float, float]]) -> None:
         for (prefix, key), (value, stamp) in values.items():
             doubles, index = self._place(prefix, key)
-            doubles[index] = value if prefix.startswith("gauge") else doubles[index] + value
-            if prefix.endswith("mostrecent"):
+            if not prefix.startswith("gauge"):
+                doubles[index] += value
+            elif value or stamp:  # else it was not set since it was made
+                doubles[index] = value
+            if prefix.endswith("mostrecent") and (value or stamp):
                 doubles[index + 1] = stamp
         self._place_all()
 

@@ -97,7 +97,7 @@ STORE = (
     Fault(
         "mapped-early-values-replace", "store/mapped.py",
         "values made before the fork replace those of the last holder",
-        "doubles[index] += memory[0]", "doubles[index] = memory[0]",
+        "                doubles[index] += value\n", "                doubles[index] = value\n",
     ),
     Fault(
         "mapped-inc-without-lock", "store/mapped.py", "two threads lose counts of the application",
@@ -339,8 +339,37 @@ STORE = (
     ),
     Fault(
         "mapped-moved-gauge", "store/mapped.py", "a gauge that moves is added to itself",
-        'value if prefix.startswith("gauge") else doubles[index] + value', "doubles[index] + value",
+        '            if not prefix.startswith("gauge"):\n', "            if True:\n",
         ("store/moving",),
+    ),
+    Fault(
+        "mapped-made-gauge", "store/mapped.py", "a gauge that is made at import loses its value",
+        "            elif value or stamp:", "            else:",
+    ),
+    Fault(
+        "mapped-unopened-unknown", "store/mapped.py", "a series of the slot is folded after a restart",
+        "        file = self._file(prefix)\n        return (file", "        file = self._files.get(prefix)\n        return (file",
+        ("store/ceiling",),
+    ),
+    Fault(
+        "page-endless", "exporter/page.py", "something in the exporter's place fills the memory",
+        "        if limit < 0:\n", "        if False:\n",
+    ),
+    Fault(
+        "service-port-open", "exporter/service.py", "the port of before a reload is still in use",
+        "            self._port.join(MAX_PORT_WAIT)\n", "            pass\n",
+    ),
+    Fault(
+        "launch-thread-lock", "exporter/launch.py", "a lack of threads leaves no exporter for ever",
+        "            exporter.close()\n            raise\n", "            return hosted\n",
+    ),
+    Fault(
+        "port-forked", "scrape/port.py", "a forked child keeps the port in use",
+        "            self._server.socket.close()\n", "            pass\n",
+    ),
+    Fault(
+        "startup-interpreter", "startup.py", "nothing says that an exporter cannot be replaced",
+        "    LOGGER.warning(UNUSABLE_INTERPRETER, os.geteuid(), executable)\n", "    return\n",
     ),
     Fault(
         "mapped-bounds-kept", "store/mapped.py", "values of other bounds fall into new buckets",
