@@ -24,8 +24,8 @@ from prometheus_client import values
 from avatar_telemetry.config.destinations import (
     check_exporters,
     exports,
+    log_configured,
     sends,
-    tell_configured,
 )
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
@@ -380,7 +380,7 @@ class Runtime:
         settings = self._settings or DEFAULTS
         install_correlation(resource_attributes(settings)["service.name"])
         if debugging():
-            tell_configured(settings)
+            log_configured(settings)
             if self._supervisor is not None:
                 self._supervisor.log_debug()
         if self._recording is not None:

@@ -1,4 +1,4 @@
-"""What is checked before a server starts, and how a worker's user is acted as."""
+"""Checks before a server starts, and acting as the workers' user."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def check_app(reference: str) -> None:
 
 
 def app_fault(reference: str, fault: str) -> str:
-    """What is told of an application that cannot be imported."""
+    """Return the fault of an application that cannot be imported."""
     return f"AVATAR_TELEMETRY_APP={reference!r}: {fault}"
 
 
@@ -144,7 +144,7 @@ def log_started(settings: Settings) -> None:
 
 
 def correct_environment(environ: MutableMapping[str, str], settings: Settings) -> None:
-    """Replace ignored texts: OpenTelemetry's packages read the environment by themselves, and some
+    """Replace ignored texts: OpenTelemetry's packages read the environment, too, and some
     raise where the specification asks for a warning."""
     for variable, text in settings.corrected.items():
         if text:
@@ -154,7 +154,7 @@ def correct_environment(environ: MutableMapping[str, str], settings: Settings) -
 
 
 def warn_of_doubts(environ: Mapping[str, str]) -> None:
-    """Tell of what is perhaps misspelt."""
+    """Log each variable that is perhaps misspelt."""
     for _, message, advice in doubts(environ):
         LOGGER.warning("%s. %s", message, advice)
 
@@ -168,7 +168,7 @@ def check_demo(environ: Mapping[str, str]) -> None:
     try:
         resolve_name(DEMO_SETTINGS)(environ)
     except ImportError:
-        return  # what it needs and is not installed is told where it is served
+        return  # a missing requirement is reported where the demo is served
     except ValueError as error:
         raise SettingsError(str(error), what="the demo cannot be served") from error
 
@@ -180,7 +180,7 @@ def check_apart(check: Callable[[], object], silent: str) -> None:
 
     Args:
         check: raises :class:`SettingsError`.
-        silent: the fault where it ends the process without a word.
+        silent: the fault where it ends the process without a message.
 
     Raises:
         SettingsError: of the check.
@@ -198,7 +198,7 @@ def check_apart(check: Callable[[], object], silent: str) -> None:
 
 def _report(check: Callable[[], object], report: int) -> None:
     try:
-        os.dup2(2, 1)  # what a module prints at its import is no answer of a command
+        os.dup2(2, 1)  # a module may print at its import, amid the output of a command
         check()
         os._exit(IS_GOOD)
     except SettingsError as error:

@@ -56,7 +56,7 @@ PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 MAX_WAIT = 3600.0
-"""Seconds that a collector may ask to wait."""
+"""Longest wait, in seconds, that a collector may request."""
 CHANNEL = (
     ("grpc.primary_user_agent", USER_AGENT),
     ("grpc.initial_reconnect_backoff_ms", 1000),
@@ -73,7 +73,7 @@ class Outcome:
         accepted: the collector took the request.
         rejected: items of it that the collector refused for good (partial success).
         retry: whether the same request may succeed later.
-        wait: seconds that the collector asked to wait before that.
+        wait: seconds until then that the collector requests.
         error: the reason, for the log; of a partial success, too.
         too_large: the collector refused the request for its size.
     """

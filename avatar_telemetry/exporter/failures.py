@@ -18,7 +18,7 @@ INTERVAL = 60.0
 MIN_ATTEMPTS = 2
 """Failed attempts of a batch before a line is logged: a collector may only be restarting."""
 NAMES: dict[Signal, str] = {"traces": "spans", "logs": "log records", "metrics": "metrics"}
-"""What each signal is called in a line."""
+"""The name of each signal in a line."""
 MAX_READ = 4_000
 """Characters of a message that are searched for secrets."""
 

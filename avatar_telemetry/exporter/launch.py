@@ -1,6 +1,6 @@
 """Start the exporter of a host, see that it lives, and wait for its end.
 
-Nobody is its parent: it is started by the process that notices that there is none, which is the one
+Nobody is its parent: it is started by the process that finds none running, which is the one
 that gets the lock of ``exporter.lock``. The exporter inherits the descriptor, and with it the lock,
 so that there is no moment in which a second one could start.
 """

@@ -103,13 +103,13 @@ class PageServer:
         line = _read_line(connection, time.monotonic() + MAX_WAIT)
         if not line:
             return  # the client has gone
-        asked = json.loads(line)
+        request = json.loads(line)
         head: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]]) -> None:
             head.update(status=status, headers=headers)
 
-        environ = {key: asked[key] for key in KEYS if key in asked}
+        environ = {key: request[key] for key in KEYS if key in request}
         body = b"".join(self._page(environ, start_response))  # type: ignore[arg-type]
         connection.settimeout(MAX_WAIT)
         connection.sendall(json.dumps(head).encode() + b"\n" + body)
@@ -141,7 +141,7 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
 
     Args:
         folder: the runtime folder.
-        environ: of the request to be answered.
+        environ: of the request.
 
     Returns:
         Status, headers, body.
@@ -151,18 +151,18 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
         ValueError: it serves something else.
     """
     deadline = time.monotonic() + MAX_WAIT
-    asked = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
+    request = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(MAX_WAIT)
         with _address(folder) as address:
             connection.connect(address)
-        connection.sendall(json.dumps(asked).encode() + b"\n")
+        connection.sendall(json.dumps(request).encode() + b"\n")
         parts = list(_received(connection, deadline, MAX_PAGE))
     line, _, body = b"".join(parts).partition(b"\n")
     head = json.loads(line)
     headers = [(str(name), str(value)) for name, value in head["headers"]]
     expected = dict(headers).get("Content-Length", str(len(body)))
-    if asked["REQUEST_METHOD"] != "HEAD" and int(expected) != len(body):
+    if request["REQUEST_METHOD"] != "HEAD" and int(expected) != len(body):
         raise ValueError("the page was cut off")
     status = str(head["status"])
     if not status.startswith("200 "):

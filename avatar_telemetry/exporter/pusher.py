@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
-from typing import Protocol
 
 from opentelemetry import context
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
@@ -30,19 +29,13 @@ RETRY_INTERVAL = 1.0
 """Seconds before a push is tried again whose preparation failed."""
 
 
-class Source(Protocol):
-    """Gives the families that are pushed."""
-
-    def collect(self) -> list[Family]: ...
-
-
 class Pusher(Thread):
     """A thread that reads the merged store and exports it, every interval and once at the end.
 
     Args:
         settings: of the push.
         clients: each gets every batch.
-        source: of the families.
+        collect: returns the families.
         continuity: the state that the previous exporter left.
         count: counts each push as ``exported`` or ``failed``.
         log: logs failures.
@@ -53,7 +46,7 @@ class Pusher(Thread):
         self,
         settings: Settings,
         clients: Sequence[Client],
-        source: Source,
+        collect: Callable[[], list[Family]],
         continuity: Continuity,
         *,
         count: Callable[[str], None],
@@ -63,7 +56,7 @@ class Pusher(Thread):
         super().__init__(name="avatar-telemetry-metrics", daemon=True)
         self._settings = settings
         self._clients = clients
-        self._source = source
+        self._collect = collect
         self._continuity = continuity
         self._count = count
         self._log = log
@@ -132,7 +125,7 @@ class Pusher(Thread):
 
     def _export_all(self, bridge: Bridge, deadline: float) -> bool:
         now = time.time_ns()
-        families = self._source.collect()
+        families = self._collect()
         self._continuity.reads(now)
         arrived, number = True, 0
         # To the end even where one does not arrive: all that is there now has begun before.

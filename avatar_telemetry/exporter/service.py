@@ -86,7 +86,7 @@ class Exporter:
         settings: of the exporters and of the separate port.
         record: whom it serves, as the runtime folder says.
         registry: metrics that live in this process alone, to stand on the page.
-        asked_to_end: set where the exporter is to end as soon as no worker is there.
+        end_requested: set where the exporter is to end as soon as no worker is there.
         apply: called with the record at the start and whenever it changes.
     """
 
@@ -97,7 +97,7 @@ class Exporter:
         settings: Settings,
         record: Record,
         registry: ClientCollector | None = None,
-        asked_to_end: threading.Event | None = None,
+        end_requested: threading.Event | None = None,
         apply: Callable[[Record], None] = lambda record: None,
     ) -> None:
         self._folder = folder
@@ -115,7 +115,7 @@ class Exporter:
         self._pusher: Pusher | None = None
         self._port: Port | None = None
         self._page_server: PageServer | None = None
-        self._asked_to_end = asked_to_end or threading.Event()
+        self._end_requested = end_requested or threading.Event()
         self._apply = apply
         apply(record)
         self._seen_at = time.monotonic()
@@ -222,7 +222,7 @@ class Exporter:
             delta=settings.temporality != "cumulative",
         )
         self._pusher = Pusher(
-            settings, make_clients(settings, "metrics"), self._collector, continuity,
+            settings, make_clients(settings, "metrics"), self._collector.collect, continuity,
             count=lambda result: self._counts.add(METRIC_PUSHES, result, 1),
             log=failure_log(settings, "metrics"), guard=self._guard,
         )  # fmt: skip
@@ -249,7 +249,7 @@ class Exporter:
         except OSError:
             return REPLACED  # the folder was removed
         idle = now - self._seen_at
-        return ENDED if idle > (0.0 if self._asked_to_end.is_set() else IDLE) else ""
+        return ENDED if idle > (0.0 if self._end_requested.is_set() else IDLE) else ""
 
     def _stop(self, reason: str) -> None:
         """Stop all threads: at the end of the server after what is left was sent."""

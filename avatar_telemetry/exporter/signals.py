@@ -17,7 +17,7 @@ from avatar_telemetry.guard import Guard
 
 MIN_BACKOFF = 1.0
 MAX_BACKOFF = 5.0
-"""Seconds between two attempts, unless the collector asks for more: an outage ends at any moment,
+"""Seconds between two attempts, unless the collector requests more: an outage ends at any moment,
 and the rings fill meanwhile."""
 MIN_TIMEOUT = 0.1
 

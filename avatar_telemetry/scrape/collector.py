@@ -81,7 +81,7 @@ class Collector:
     def collect(self) -> list[Family]:
         """All families, each name once, in the order of names."""
         with self._lock:
-            alive = self._ask(holders)
+            alive = self._read(holders)
             merged = self._store.read(holder.identifier for holder in alive)
             families = [*merged, *self._fixed, *self._own(alive), *self._processes(alive)]
             if self.server:
@@ -92,9 +92,9 @@ class Collector:
         unique = {each.name: each for each in reversed(families)}
         return [unique[name] for name in sorted(unique)]
 
-    def _ask(self, question: Callable[[Path], list[Holder]]) -> list[Holder]:
+    def _read(self, read: Callable[[Path], list[Holder]]) -> list[Holder]:
         try:
-            return question(self._folder)
+            return read(self._folder)
         except OSError:
             return []  # the folder was removed under us
 
@@ -189,7 +189,7 @@ class Collector:
 
     def _workers_ticks(self) -> int:
         """Those that have ended count, too, until they are their master's (``zombie``)."""
-        found = [(each, process.read_stat(each.pid)) for each in self._ask(last_holders)]
+        found = [(each, process.read_stat(each.pid)) for each in self._read(last_holders)]
         return sum(
             stat.cpu_ticks
             for holder, stat in found

@@ -79,7 +79,7 @@ class OpenPage:
 
     Args:
         page: the metrics.
-        access: who is let in without being asked for the token.
+        access: callers that need no token.
         token: whether there is one.
     """
 

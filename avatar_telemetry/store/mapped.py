@@ -81,7 +81,7 @@ def read_entries(
 
 
 def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
-    """How many bytes of a file hold entries.
+    """Return how many bytes of a file hold entries.
 
     Raises:
         CorruptFileError: a number that cannot be.
@@ -95,7 +95,7 @@ def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
 
 
 def revision(data: bytes | bytearray | mmap.mmap) -> int:
-    """How often an entry that was there already has been declared again."""
+    """Return how often an existing entry has been declared again."""
     return int(_length.unpack_from(data, 4)[0])
 
 
@@ -190,14 +190,14 @@ class Book:
     """All values of one process, and the one lock under which they change.
 
     Before a folder is given, and where a file cannot be had, values live in plain memory: the
-    application goes on, ``failed`` is told.
+    application goes on, and ``failed`` is called.
 
     Args:
         failed: called inside the ``except`` block of what went wrong.
     """
 
     def __init__(self, failed: Callable[[], None] = lambda: None) -> None:
-        # Reentrant: telling of a failure counts it, and so may a signal handler of the application.
+        # Reentrant: a failure is counted, and so may a signal handler of the application.
         # Not gevent's, though it patches the name later: greenlets of one thread hold it together,
         # which is sound where no store waits, and costs less.
         self.lock: Lock = RLock()
@@ -220,7 +220,7 @@ class Book:
 
         Args:
             folder: the runtime folder.
-            identifier: the slot, or a word for a process without one. No ``_`` in it:
+            identifier: the slot, or the name of a process without one. No ``_`` in it:
                 prometheus_client takes names of files apart there.
         """
         with self.lock:
@@ -345,7 +345,7 @@ class Book:
                 return cell
         except (OSError, CorruptFileError, ValueError):
             self.short = True
-            self._tell()
+            self._report()
         return self._memory.setdefault((prefix, key), (memoryview(array("d", (0.0, 0.0))), 0))
 
     def _restore(self, values: dict[tuple[str, str], tuple[float, float]]) -> None:
@@ -377,7 +377,7 @@ class Book:
         for value in self._values:
             value.place(*self._place(value.prefix, value.key))
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         # The value that counts failures may itself be what has no place.
         if not self._failing:
             self._failing = True
@@ -392,7 +392,7 @@ class Book:
         try:
             file = MappedFile(path)
         except (CorruptFileError, ValueError):
-            self._tell()
+            self._report()
             path.replace(path.with_suffix(".db.corrupt"))
             file = MappedFile(path)
         self._files[prefix] = file

@@ -968,7 +968,7 @@ EXPORT = (
     ),
     Fault(
         "destinations-deflate", "config/destinations.py", "gRPC starts with a compression that it lacks",
-        'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
+        'if configured.protocol == GRPC and configured.compression == "deflate":', "if False:",
         ("config/destinations",),
     ),
     Fault(

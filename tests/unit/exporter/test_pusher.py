@@ -103,7 +103,7 @@ class Host:
         )
         continuity = Continuity(self.folder, SINCE, delta=delta)
         return Pusher(
-            settings, self.clients, self.store, continuity, count=self.results.append,
+            settings, self.clients, self.store.collect, continuity, count=self.results.append,
             log=FailureLog("metrics", "here", []), guard=Guard(self.failures.append),
         )  # fmt: skip
 

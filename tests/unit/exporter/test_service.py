@@ -41,11 +41,11 @@ class Running(threading.Thread):
         super().__init__(name="exporter of a test")
         self.host = host
         self.lock = host.lock()
-        self.asked_to_end = threading.Event()
+        self.end_requested = threading.Event()
         self.applied: list[Record] = []
         self.exporter = Exporter(
             host.folder, self.lock, host.settings, host.record(),
-            asked_to_end=self.asked_to_end, apply=self.applied.append, **options,
+            end_requested=self.end_requested, apply=self.applied.append, **options,
         )  # fmt: skip
         self.reasons: list[str] = []
 
@@ -167,7 +167,7 @@ def test_it_ends_with_its_server(start: Start, sink: OtlpSink) -> None:
     """When no worker is there for a while it sends what is left, and ends."""
     running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
     eventually(lambda: serves_page(running), "the page")
-    running.asked_to_end.set()
+    running.end_requested.set()
     assert running.is_alive()
     running.host.worker.write("last")
     running.host.end_worker()
