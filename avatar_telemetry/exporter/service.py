@@ -144,7 +144,8 @@ class Exporter:
         reason = ""
         self._start()
         try:
-            note_start(self._lock, 0)  # that far it is no early end
+            with self._guard.at("exporter"):
+                note_start(self._lock, 0)  # that far it is no early end
             while not reason:
                 if self._wakeup.wait(POLL_INTERVAL):
                     for each in self._signals:

@@ -1038,7 +1038,7 @@ PROCESS = (
     ),
     Fault(
         "gunicorn-signal-lost", "gunicorn.py", "a worker that is stopped during its start goes on",
-        "    if told:\n        raise SystemExit(0)\n", "",
+        "    if received:\n        raise SystemExit(0)\n", "",
     ),
     Fault(
         "gunicorn-other-worker", "gunicorn.py", "the master ends its telemetry for a dead worker",
@@ -1898,6 +1898,15 @@ EXPORTER = (
         "            lock, self.lock = self.lock, CLOSED\n", "            lock = self.lock\n",
     ),
     Fault(
+        "launch-reaped-elsewhere", "exporter/launch.py", "two exporters share one lock",
+        "    except ChildProcessError:\n        return", "    except KeyError:\n        return",
+        ("exporter/process",),
+    ),
+    Fault(
+        "record-note-grows", "exporter/record.py", "an exporter needs space to start again",
+        "str(starts).ljust(COUNT_WIDTH)", "str(starts)", ("exporter/service", "exporter/launch"),
+    ),
+    Fault(
         "launch-any-program", "exporter/launch.py", "uWSGI is started as an exporter",
         'return name.startswith(("python", "pypy"))', "return True",
     ),
@@ -1911,7 +1920,7 @@ EXPORTER = (
     ),
     Fault(
         "process-signal-ends", "exporter/process.py", "SIGTERM to the group loses the last spans",
-        "signal.signal(number, lambda number, frame: asked.set())", "signal.signal(number, signal.SIG_DFL)",
+        "signal.signal(number, lambda number, frame: ended.set())", "signal.signal(number, signal.SIG_DFL)",
     ),
     Fault(
         "recording-stays-lost", "recording.py", "spans go into a ring that was removed",

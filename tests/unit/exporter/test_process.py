@@ -123,6 +123,18 @@ def test_the_applications_modules_are_not_imported(
     server.send("a")
 
 
+def test_application_that_ignores_its_children(server: Server) -> None:
+    """Where the exit status of the first process is lost, one exporter runs all the same."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        server.supervisor().start()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    server.send("a")
+    assert server.host.failures == []
+    assert server.pid()
+
+
 def test_it_is_started_again(server: Server) -> None:
     """After a kill the next check starts another one, which continues."""
     supervisor = server.supervisor()

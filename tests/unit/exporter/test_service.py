@@ -292,6 +292,29 @@ def test_start_that_succeeds_ends_the_count_of_early_ends(start: Start, tmp_path
     os.close(host_lock)
 
 
+def test_full_file_system_ends_no_exporter(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An exporter that cannot note its start runs; a note takes no space that is not there yet."""
+    lock = os.open(tmp_path / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    sizes = []
+    for ends in (1, 12, 0):
+        note_start(lock, ends)
+        sizes.append(os.fstat(lock).st_size)
+        assert early_ends(lock)[0] == ends
+    os.close(lock)
+    assert len(set(sizes)) == 1
+
+    def fail(lock: int, starts: int) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(service_module, "note_start", fail)
+    running = start()
+    eventually(lambda: serves_page(running), "the page")
+    errors = "avatar_telemetry_internal_errors_total"
+    eventually(lambda: running.host.counted(errors, where="exporter"), "the failure")
+
+
 IMPORTS = """
 import os, sys
 from pathlib import Path
