@@ -6,6 +6,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,31 +114,22 @@ class Collector:
             "Series in the runtime folder that cannot be merged with the newest declaration.",
             [((), float(sum(self._store.left_out.values())))],
         )  # fmt: skip
-        free = self._free_bytes()
-        if free is not None:
+        with suppress(OSError):  # the folder was removed under us
+            status = os.statvfs(self._folder)
             yield family(
                 "avatar_telemetry_folder_free_bytes", "gauge",
-                "Space that is left for the runtime folder.", [((), free)],
+                "Space that is left for the runtime folder.",
+                [((), float(status.f_bavail * status.f_frsize))],
             )  # fmt: skip
         if self._wants_exporter:
+            is_up = False
+            with suppress(OSError):
+                is_up = has_exporter(self._folder)
             yield family(
                 "avatar_telemetry_exporter_up", "gauge",
                 "Whether an exporter runs, which sends all that is recorded and serves the port.",
-                [((), float(self._has_exporter()))],
+                [((), float(is_up))],
             )  # fmt: skip
-
-    def _free_bytes(self) -> float | None:
-        try:
-            status = os.statvfs(self._folder)
-        except OSError:
-            return None  # the folder was removed under us
-        return float(status.f_bavail * status.f_frsize)
-
-    def _has_exporter(self) -> bool:
-        try:
-            return has_exporter(self._folder)
-        except OSError:
-            return False  # the folder was removed under us
 
     def _processes(self, alive: list[Holder]) -> list[Family]:
         pids = {str(holder.slot): holder.pid for holder in alive if holder.worker}

@@ -17,15 +17,12 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
-    ExportLogsServiceResponse,
 )
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import (
@@ -49,7 +46,7 @@ from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
 from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.exporter.clients import grpc_credentials
+from avatar_telemetry.exporter.clients import SERVICES, grpc_credentials
 from avatar_telemetry.exporter.foreign import Secrets, one_line
 from avatar_telemetry.exporter.session import RefusedResponseError, open_session
 from avatar_telemetry.version import VERSION
@@ -69,17 +66,11 @@ class Trial:
         what: is sent, in a word.
         name: by which it is found at the collector.
         request: makes the message, with a resource, a scope and the time in nanoseconds.
-        response: the message that answers.
-        refused: the field of a partial success that counts what was not taken.
-        method: of gRPC.
     """
 
     what: str
     name: str
     request: Callable[[Resource, InstrumentationScope, int], Any]
-    response: Any
-    refused: str
-    method: str
 
 
 def _span(resource: Resource, scope: InstrumentationScope, now: int) -> ExportTraceServiceRequest:
@@ -115,15 +106,11 @@ def _record(resource: Resource, scope: InstrumentationScope, now: int) -> Export
     return ExportLogsServiceRequest(resource_logs=[logs])
 
 
-_SERVICE = "/opentelemetry.proto.collector.{}.v1.{}Service/Export"
 TRIALS: dict[Signal, Trial] = {
-    "traces": Trial("span", NAME, _span, ExportTraceServiceResponse, "rejected_spans",
-                    _SERVICE.format("trace", "Trace")),
-    "metrics": Trial("metric", METRIC_NAME, _metric, ExportMetricsServiceResponse,
-                     "rejected_data_points", _SERVICE.format("metrics", "Metrics")),
-    "logs": Trial("log record", NAME, _record, ExportLogsServiceResponse, "rejected_log_records",
-                  _SERVICE.format("logs", "Logs")),
-}  # fmt: skip
+    "traces": Trial("span", NAME, _span),
+    "metrics": Trial("metric", METRIC_NAME, _metric),
+    "logs": Trial("log record", NAME, _record),
+}
 
 
 def send_test(settings: Settings, signal: Signal, otlp: Otlp, timeout: float) -> Iterator[Finding]:
@@ -188,7 +175,7 @@ def _over_grpc(signal: Signal, otlp: Otlp, body: bytes, timeout: float) -> Itera
     metadata = [(name.lower(), value) for name, value in otlp.headers]
     compression = grpc.Compression.Gzip if otlp.compression == "gzip" else None
     with channel:
-        export = channel.unary_unary(TRIALS[signal].method)
+        export = channel.unary_unary(SERVICES[signal].method)
         try:
             answer = export(body, timeout=timeout, metadata=metadata, compression=compression)
         except grpc.RpcError as fault:
@@ -206,11 +193,11 @@ def _taken(signal: Signal, otlp: Otlp, answer: bytes, content_type: str) -> Find
         if answer and content_type.startswith("text/html"):
             raise DecodeError
         readable = b"" if content_type.startswith("application/json") else answer
-        partial = trial.response.FromString(readable).partial_success
+        partial = SERVICES[signal].response.FromString(readable).partial_success
     except DecodeError:
         return warning(f"{signal}.no_otlp", no_otlp, "Is it a web page instead of a collector?")
     said = one_line(_secrets(otlp).redact(partial.error_message[:MAX_READ]), MAX_SAID)
-    if getattr(partial, trial.refused) > 0:
+    if getattr(partial, SERVICES[signal].rejected) > 0:
         return error(
             f"{signal}.rejected",
             f"{otlp.place} rejects the test {trial.what}: {said}",

@@ -12,6 +12,7 @@ from avatar_telemetry.cli.checks import sending
 from avatar_telemetry.cli.checks.finding import Finding, error
 from avatar_telemetry.cli.checks.sending import PROTOBUF, TRIALS
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.clients import SERVICES
 
 TOKEN = "token-0123456789"
 FOREIGN = f"\x1b[31mno\r\nerror: forged {TOKEN} \u202e" + "x" * 60_000
@@ -33,9 +34,9 @@ def assert_safe(finding: Finding) -> None:
 )  # fmt: skip
 def test_a_partial_success(signal: Any, refused: int, level: str) -> None:
     """Its text is one printable line without secrets, and a negative number refuses nothing."""
-    trial = TRIALS[signal]
-    response = trial.response()
-    setattr(response.partial_success, trial.refused, refused)
+    service = SERVICES[signal]
+    response = service.response()
+    setattr(response.partial_success, service.rejected, refused)
     response.partial_success.error_message = FOREIGN
     finding = sending._taken(
         signal, SETTINGS.otlp[signal], response.SerializeToString(), PROTOBUF
