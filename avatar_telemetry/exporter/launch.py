@@ -167,10 +167,11 @@ class Supervisor:
         lock = lock_own(self._folder / EXPORTER_LOCK)
         if lock is None:
             return
+        is_hosted = False
         try:
-            self._start(lock)
+            is_hosted = self._start(lock)
         finally:
-            if self._hosted is None or self._hosted.lock != lock:
+            if not is_hosted:
                 os.close(lock)
 
     def stop(self, deadline: float) -> None:
@@ -232,19 +233,20 @@ class Supervisor:
         if hosted is not None:
             hosted.join(max(deadline - time.monotonic(), 0.0))
 
-    def _start(self, lock: int) -> None:
+    def _start(self, lock: int) -> bool:
+        """Start an exporter; return whether a thread of this process has taken the lock over."""
         if read_record(self._folder) is None:
             write_record(self._folder, self._record)
         starts, age = early_ends(lock)
         if not self._in_thread and age < min(2.0 ** (starts - 1) - 1.0, MAX_PAUSE):
-            return
+            return False
         if not self._in_thread:
             try:
                 if starts >= MAX_STARTS and self._settings.exporter == "auto":
                     raise OSError(f"{starts} processes have ended early; see the log above")
                 note_start(lock, starts + 1)
                 spawn(self._folder, lock, dict(self._record.environ), *self._user)
-                return
+                return False
             except OSError as error:
                 if self._settings.exporter == "process":
                     raise
@@ -252,8 +254,9 @@ class Supervisor:
                 self._in_thread = True
         record = read_record(self._folder)
         if record is not None and record.program != self._record.program:
-            return  # a worker of the settings of now does it
+            return False  # a worker of the settings of now does it
         self._hosted = self._host(lock, self._record)
+        return True
 
     def _host(self, lock: int, record: Record) -> _Hosted:
         from avatar_telemetry.exporter.service import Exporter

@@ -14,6 +14,7 @@ import pytest
 from avatar_telemetry.exporter import launch
 from avatar_telemetry.exporter.launch import Supervisor, command, is_python, spawn
 from avatar_telemetry.exporter.record import early_ends, note_start, read_record, write_record
+from avatar_telemetry.exporter.service import Exporter
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
 from tests.support.exporters import USER, Host
@@ -292,6 +293,17 @@ def test_finish_has_its_time(launcher: Launcher) -> None:
 def test_finish_without_an_export(launcher: Launcher) -> None:
     """There is nothing to wait for."""
     assert launcher.finish(time.monotonic() + DEADLINE)
+    assert launcher.host.is_free()
+
+
+def test_thread_that_ends_at_once(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is closed once: its number may be that of a file of the application by then."""
+    supervisor = launcher.supervisor()
+    monkeypatch.setattr(launch._Hosted, "start", lambda hosted: hosted.run())
+    monkeypatch.setattr(Exporter, "run", lambda exporter: exporter.close())
+    supervisor.start()
+    supervisor.forget()
+    assert launcher.host.failures == []
     assert launcher.host.is_free()
 
 
