@@ -112,7 +112,9 @@ def failure_log(settings: Settings, signal: Signal) -> FailureLog:
     """Make the log of a signal, whose lines name its endpoint and the variable that it is from."""
     otlp = settled(settings, signal)
     source = otlp.endpoint_from or f"the default of {OTLP_SETTINGS[None]['endpoint'].variable}"
-    return FailureLog(NAMES[signal], f"{otlp.place}, {source}", secrets_of(settings))
+    is_sent = "otlp" in getattr(settings, f"{signal}_exporters")
+    place = f"{otlp.place}, {source}" if is_sent else "standard output"
+    return FailureLog(NAMES[signal], place, secrets_of(settings))
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:

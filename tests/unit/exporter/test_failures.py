@@ -177,8 +177,12 @@ def test_secrets_of_the_settings() -> None:
         ),
         pytest.param(
             {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+             "OTEL_LOGS_EXPORTER": "console,otlp",
              "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4317"},
             "logs", "http://l:4317, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", id="grpc",
+        ),
+        pytest.param(
+            {"OTEL_TRACES_EXPORTER": "console"}, "traces", "standard output", id="console",
         ),
     ],
 )  # fmt: skip
