@@ -69,7 +69,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
         # gunicorn's and ours, would be copied page by page instead of shared. The application's
         # own are its own matter.
         gc.freeze()
-    with _ending_when_told():
+    with _ending_by_signal():
         _patch_as_gevent_will(worker)
         RUNTIME.start_worker(
             Server(os.getppid(), listener_inodes(worker.sockets)), worker.cfg.uid, worker.cfg.gid,
@@ -98,23 +98,23 @@ def on_exit(server: Arbiter) -> None:
 
 
 @contextmanager
-def _ending_when_told() -> Iterator[None]:
+def _ending_by_signal() -> Iterator[None]:
     """Until a worker has booted its handlers are its master's, which forget a signal to end; the
     master would wait for this worker as long as ``graceful_timeout``. Here none is lost.
 
     Raises:
         SystemExit: one came.
     """
-    told: list[int] = []
+    received: list[int] = []
     before = {
-        each: signal.signal(each, lambda number, frame: told.append(number)) for each in ENDING
+        each: signal.signal(each, lambda number, frame: received.append(number)) for each in ENDING
     }
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    if told:
+    if received:
         raise SystemExit(0)
 
 

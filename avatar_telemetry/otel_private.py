@@ -13,14 +13,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from opentelemetry._logs import LogRecord as LogRecord
-    from opentelemetry._logs import SeverityNumber as SeverityNumber
     from opentelemetry.context import Context
-    from opentelemetry.exporter.otlp.proto.http._log_exporter import (
-        OTLPLogExporter as OTLPLogExporter,
-    )
     from opentelemetry.metrics import _Gauge
-    from opentelemetry.sdk._logs import ReadableLogRecord as ReadableLogRecord
     from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
     from opentelemetry.trace import Span as ApiSpan
     from opentelemetry.trace import Tracer
@@ -28,30 +22,12 @@ if TYPE_CHECKING:
     Gauge = _Gauge
 
 _SDK = "opentelemetry.sdk"
-_HTTP_CLIENT = "opentelemetry.exporter.otlp.common.http:_OTLPHTTPClient"
-_OTLP = "opentelemetry.exporter.otlp.proto"
 _PYMEMCACHE = "opentelemetry.instrumentation.pymemcache"
 _ENGINE = "opentelemetry.instrumentation.sqlalchemy.engine:EngineTracer"
 
-_EXPORTED = {
-    "Gauge": "opentelemetry.metrics:_Gauge",
-    "LogRecord": "opentelemetry._logs:LogRecord",
-    "SeverityNumber": "opentelemetry._logs:SeverityNumber",
-    "ReadableLogRecord": f"{_SDK}._logs:ReadableLogRecord",
-    "OTLPLogExporter": f"{_OTLP}.http._log_exporter:OTLPLogExporter",
-    "GrpcLogExporter": f"{_OTLP}.grpc._log_exporter:OTLPLogExporter",
-}
-"""Names that other modules import from here, and where OpenTelemetry has them."""
-LOGGERS = (
-    f"{_OTLP}.http._log_exporter",
-    f"{_SDK}._shared_internal",
-    f"{_SDK}.metrics._internal",
-    f"{_SDK}.metrics._internal.export",
-)
-"""Loggers of private modules that report failures of exports."""
+_GAUGE = "opentelemetry.metrics:_Gauge"
 PATHS = (
-    *_EXPORTED.values(),
-    f"{_HTTP_CLIENT}.export",
+    _GAUGE,
     "opentelemetry.context:_RUNTIME_CONTEXT",
     "opentelemetry.context.contextvars_context:ContextVarsRuntimeContext",
     "opentelemetry.trace.propagation:_SPAN_KEY",
@@ -70,9 +46,9 @@ PATHS = (
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTED:
+    if name != "Gauge":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return look_up(_EXPORTED[name])
+    return look_up(_GAUGE)
 
 
 def look_up(path: str) -> Any:
@@ -87,25 +63,6 @@ def look_up(path: str) -> Any:
     for attribute in attributes.split("."):
         found = getattr(found, attribute)
     return found
-
-
-def export_encoded(exporter: Any, request: bytes) -> bool:
-    """Send an encoded request with the client of an OTLP exporter over HTTP.
-
-    Args:
-        exporter: the exporter, whose retries and log lines apply.
-        request: the bytes of an OTLP export request.
-
-    Returns:
-        Whether the collector accepted it.
-    """
-    return bool(exporter._client.export(request).success)
-
-
-def stop_retries(exporter: Any) -> None:
-    """End the wait of an OTLP exporter over HTTP before its next retry; later requests have one
-    attempt each."""
-    exporter._client._shutdown_event.set()
 
 
 def context_variable() -> ContextVar[Context]:

@@ -24,13 +24,13 @@ from prometheus_client import values
 from avatar_telemetry.config.destinations import (
     check_exporters,
     exports,
+    log_configured,
     sends,
-    tell_configured,
 )
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings, sdk_disabled, service_name
 from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.exporter.launch import Supervisor, finish, has_threads
+from avatar_telemetry.exporter.launch import Supervisor, has_threads
 from avatar_telemetry.exporter.page import RelayedPage
 from avatar_telemetry.exporter.record import Record, make_record, read_record, write_record
 from avatar_telemetry.exporter.wake import make_pipe
@@ -57,6 +57,7 @@ from avatar_telemetry.startup import (
     log_started,
     warn_of_doubts,
     warn_of_ignored,
+    warn_of_interpreter,
 )
 from avatar_telemetry.store.family import Family
 from avatar_telemetry.store.files import open_own
@@ -219,6 +220,7 @@ class Runtime:
         with acting_as(uid, gid):
             check_writable(folder.path)
             check_space(folder.path, settings)
+            warn_of_interpreter(settings)
             make_exporter_lock(folder.path)
             make_pipe(folder.path)
         # Functions of prometheus_client need it, in the user's own hooks, too.
@@ -256,7 +258,8 @@ class Runtime:
             settings = self._renewed_settings()  # a reload may have named another collector
             deadline = time.monotonic() + settings.flush_timeout
             record = make_record(self._usable_environ, os.getpid())
-            if not finish(folder.path, settings, record, self._user, deadline):
+            supervisor = Supervisor(folder.path, settings, record, self._user, self.guard)
+            if not supervisor.finish(deadline):
                 LOGGER.warning(NOT_ALL_SENT, settings.flush_timeout)
 
     def release(self) -> None:
@@ -377,7 +380,7 @@ class Runtime:
         settings = self._settings or DEFAULTS
         install_correlation(resource_attributes(settings)["service.name"])
         if debugging():
-            tell_configured(settings)
+            log_configured(settings)
             if self._supervisor is not None:
                 self._supervisor.log_debug()
         if self._recording is not None:

@@ -1,10 +1,11 @@
-"""What is checked before a server starts, and how a worker's user is acted as."""
+"""Checks before a server starts, and acting as the workers' user."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ from avatar_telemetry.store.folder import living_masters
 from avatar_telemetry.store.mapped import SLOT_SIZE
 
 PACKAGE = __package__ or "avatar_telemetry"
+UNUSABLE_INTERPRETER = (
+    "user id %d, which the workers run as, cannot execute %s: an exporter that is killed is not"
+    " replaced until a worker starts; install Python and its packages where that user can read them"
+)
 # Not 0, which a module itself may end the process with.
 IS_GOOD = 42
 
@@ -113,7 +118,7 @@ def check_app(reference: str) -> None:
 
 
 def app_fault(reference: str, fault: str) -> str:
-    """What is told of an application that cannot be imported."""
+    """Return the fault of an application that cannot be imported."""
     return f"AVATAR_TELEMETRY_APP={reference!r}: {fault}"
 
 
@@ -137,7 +142,7 @@ def log_started(settings: Settings) -> None:
 
 
 def correct_environment(environ: MutableMapping[str, str], settings: Settings) -> None:
-    """Replace ignored texts: OpenTelemetry's packages read the environment by themselves, and some
+    """Replace ignored texts: OpenTelemetry's packages read the environment, too, and some
     raise where the specification asks for a warning."""
     for variable, text in settings.corrected.items():
         if text:
@@ -147,7 +152,7 @@ def correct_environment(environ: MutableMapping[str, str], settings: Settings) -
 
 
 def warn_of_doubts(environ: Mapping[str, str]) -> None:
-    """Tell of what is perhaps misspelt."""
+    """Log each variable that is perhaps misspelt."""
     for _, message, advice in doubts(environ):
         LOGGER.warning("%s. %s", message, advice)
 
@@ -159,7 +164,7 @@ def check_apart(check: Callable[[], object], silent: str) -> None:
 
     Args:
         check: raises :class:`SettingsError`.
-        silent: the fault where it ends the process without a word.
+        silent: the fault where it ends the process without a message.
 
     Raises:
         SettingsError: of the check.
@@ -177,7 +182,7 @@ def check_apart(check: Callable[[], object], silent: str) -> None:
 
 def _report(check: Callable[[], object], report: int) -> None:
     try:
-        os.dup2(2, 1)  # what a module prints at its import is no answer of a command
+        os.dup2(2, 1)  # a module may print at its import, amid the output of a command
         check()
         os._exit(IS_GOOD)
     except SettingsError as error:
@@ -265,6 +270,16 @@ def check_space(folder: Path, settings: Settings) -> None:
             " --shm-size=256m) or name another folder",
             what="the runtime folder cannot be used",
         ) from error
+
+
+def warn_of_interpreter(settings: Settings) -> None:
+    """Log where the workers' user, who is acted as, cannot start the exporter again."""
+    executable = sys.executable or ""
+    if settings.exporter in ("thread", "none") or os.access(
+        executable, os.X_OK, effective_ids=True
+    ):
+        return
+    LOGGER.warning(UNUSABLE_INTERPRETER, os.geteuid(), executable)
 
 
 @contextmanager

@@ -33,22 +33,22 @@ def pushes_metrics(settings: Settings) -> bool:
 
 
 def check_exporters(settings: Settings) -> None:
-    """In the master, at the start: tell of everything in the OTLP settings that is not obvious.
+    """In the master, at the start: log every choice in the OTLP settings that is not obvious.
 
     Raises:
-        SettingsError: gRPC is asked for and not installed.
+        SettingsError: gRPC is required and not installed.
     """
     notes = {}
     faults = []
     for signal in otlp_signals(settings):
-        told = settings.otlp[signal]
-        if told.protocol == GRPC and not grpc_installed():
+        configured = settings.otlp[signal]
+        if configured.protocol == GRPC and not grpc_installed():
             faults.append(f"{PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'")
-        if told.protocol == GRPC and told.compression == "deflate":
+        if configured.protocol == GRPC and configured.compression == "deflate":
             faults.append(
                 f"{COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
             )
-        settled, note = resolve(signal, told, grpc_installed=grpc_installed())
+        settled, note = resolve(signal, configured, grpc_installed=grpc_installed())
         notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
     if faults:
         raise SettingsError(*dict.fromkeys(faults))
@@ -70,7 +70,7 @@ def grpc_installed() -> bool:
         return False
 
 
-def tell_configured(settings: Settings) -> None:
+def log_configured(settings: Settings) -> None:
     """At level DEBUG: where spans and metrics go, and what is sampled."""
     if not settings.export_enabled:
         debug("configured: OTEL_EXPORT_ENABLED is false, nothing is recorded in spans or exported")

@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
@@ -32,12 +33,17 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
+from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.version import VERSION
 
 USER_AGENT = f"OTel-OTLP-Exporter-Python-avatar-telemetry/{VERSION}"
 RETRYABLE = frozenset({429, 502, 503, 504})
 """OTLP/HTTP, "Retryable Response Codes"."""
+TOO_LARGE = 413
+TOO_LARGE_DETAILS = "larger than max"
+"""Occurs in the details of the status that gRPC servers return for a message above their limit."""
 RETRYABLE_CODES = frozenset({
     "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE",
     "UNAVAILABLE", "DATA_LOSS",
@@ -50,7 +56,7 @@ PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 MAX_WAIT = 3600.0
-"""Seconds that a collector may ask to wait."""
+"""Longest wait, in seconds, that a collector may request."""
 CHANNEL = (
     ("grpc.primary_user_agent", USER_AGENT),
     ("grpc.initial_reconnect_backoff_ms", 1000),
@@ -67,9 +73,10 @@ class Outcome:
         accepted: the collector took the request.
         rejected: items of it that the collector refused for good (partial success).
         retry: whether the same request may succeed later.
-        wait: seconds that the collector asked to wait before that.
+        wait: seconds until then that the collector requests.
         error: the reason, for the log; of a partial success, too.
         response: a ``requests.Response`` or a ``grpc.RpcError``, for diagnosis.
+        too_large: the collector refused the request for its size.
     """
 
     accepted: bool
@@ -78,6 +85,7 @@ class Outcome:
     wait: float = 0.0
     error: str = ""
     response: Any = field(default=None, compare=False, repr=False)
+    too_large: bool = False
 
 
 class Client(Protocol):
@@ -166,7 +174,10 @@ class HttpClient:
         retry = status in RETRYABLE
         wait = _seconds(response.headers.get("Retry-After", "")) if retry else 0.0
         reason = f"HTTP status {status} {response.reason}"
-        return Outcome(False, retry=retry, wait=wait, error=reason, response=response)
+        return Outcome(
+            False, retry=retry, wait=wait, error=reason, too_large=status == TOO_LARGE,
+            response=response,
+        )  # fmt: skip
 
     def close(self) -> None:
         self._session.close()
@@ -207,11 +218,10 @@ class GrpcClient:
     def _open(self) -> Any:
         import grpc
 
-        from avatar_telemetry.exporter.metric_exporters import grpc_compression, grpc_credentials
-
         target = self._otlp.endpoint.partition("://")[2] or self._otlp.endpoint
         credentials = grpc_credentials(self._otlp)
-        compression = grpc_compression(self._otlp)
+        packed = self._otlp.compression == "gzip"
+        compression = grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
         if credentials is None:
             return grpc.insecure_channel(target, CHANNEL, compression)
         return grpc.secure_channel(target, credentials, CHANNEL, compression)
@@ -221,7 +231,7 @@ class ConsoleClient:
     """Write each item as one line of OTLP/JSON to standard output, the server's own.
 
     Args:
-        signal: traces or logs.
+        signal: traces, logs or metrics.
     """
 
     def __init__(self, signal: Signal) -> None:
@@ -242,9 +252,29 @@ class ConsoleClient:
         """Standard output is the server's."""
 
 
-def make_client(signal: Signal, otlp: Otlp) -> Client:
-    """Make the client of a signal's settled protocol."""
-    return GrpcClient(signal, otlp) if otlp.protocol == GRPC else HttpClient(signal, otlp)
+def make_clients(settings: Settings, signal: Signal) -> list[Client]:
+    """Make the clients of a signal: those of its exporters that send."""
+    exporters = getattr(settings, f"{signal}_exporters")
+    clients: list[Client] = []
+    if "otlp" in exporters:
+        otlp = settled(settings, signal)
+        make = GrpcClient if otlp.protocol == GRPC else HttpClient
+        clients.append(make(signal, otlp))
+    if "console" in exporters:
+        clients.append(ConsoleClient(signal))
+    return clients
+
+
+def grpc_credentials(otlp: Otlp) -> Any:
+    """Return the credentials of a gRPC channel; ``None`` for one without TLS."""
+    if not otlp.endpoint.startswith("https:"):
+        return None
+    import grpc
+
+    files = (otlp.certificate, otlp.client_key, otlp.client_certificate)
+    return grpc.ssl_channel_credentials(
+        *(Path(path).read_bytes() if path else None for path in files)
+    )
 
 
 def _items(message: dict[str, Any], levels: tuple[str, str, str]) -> list[dict[str, Any]]:
@@ -282,11 +312,13 @@ def _taken(service: Service, body: bytes) -> Outcome:
 
 
 def _failed_call(error: Any) -> Outcome:
-    code = error.code().name
+    code, details = error.code().name, error.details() or ""
     wait = _retry_delay(error)
     retry = code in RETRYABLE_CODES and (code != "RESOURCE_EXHAUSTED" or wait is not None)
-    reason = f"gRPC {code}: {error.details()}"
-    return Outcome(False, retry=retry, wait=wait or 0.0, error=reason, response=error)
+    return Outcome(
+        False, retry=retry, wait=wait or 0.0, error=f"gRPC {code}: {details}",
+        response=error, too_large=code == "RESOURCE_EXHAUSTED" and TOO_LARGE_DETAILS in details,
+    )  # fmt: skip
 
 
 def _retry_delay(error: Any) -> float | None:

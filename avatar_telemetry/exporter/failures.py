@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from avatar_telemetry import otel_private
 from avatar_telemetry.config.destinations import settled
-from avatar_telemetry.config.otlp import OTLP_SETTINGS, SIGNALS
+from avatar_telemetry.config.otlp import OTLP_SETTINGS, Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.clients import Outcome
 from avatar_telemetry.exporter.foreign import Secrets, one_line
@@ -20,18 +17,10 @@ INTERVAL = 60.0
 """Seconds between two lines of one signal."""
 MIN_ATTEMPTS = 2
 """Failed attempts of a batch before a line is logged: a collector may only be restarting."""
+NAMES: dict[Signal, str] = {"traces": "spans", "logs": "log records", "metrics": "metrics"}
+"""The name of each signal in a line."""
 MAX_READ = 4_000
 """Characters of a message that are searched for secrets."""
-SDK_LOGGERS = (
-    "opentelemetry.exporter.otlp.common.http",
-    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-    "opentelemetry.exporter.otlp.proto.grpc.exporter",
-    "opentelemetry.exporter.otlp.proto.grpc.metric_exporter",
-    *otel_private.LOGGERS,
-)
-"""Loggers of the SDK's metric exporters. A filter does not see what a logger's children log."""
-TRANSIENT = re.compile("Transient error")
-"""Lines of the SDK about one more attempt; the last attempt has a line of its own."""
 
 
 class FailureLog:
@@ -59,10 +48,17 @@ class FailureLog:
         self._failing = False
 
     def outcome(self, outcome: Outcome, number: int) -> None:
-        """Log the end of a batch of so many items, if anything of it was lost or works again."""
+        """Log the end of a batch.
+
+        Args:
+            outcome: of the last attempt.
+            number: items in the batch.
+        """
         if not outcome.accepted:
             self._failing = True
-            self.failed(f"{number} {self._signal} are lost: {outcome.error}")
+            lost = f"{number} {self._signal} are lost"
+            failure = f"cannot export {self._signal}" if outcome.retry else lost
+            self.failed(f"{failure}: {outcome.error}")
         elif outcome.rejected:
             self.failed(
                 f"the collector rejected {min(outcome.rejected, number)} of {number}"
@@ -112,42 +108,13 @@ class FailureLog:
         return one_line(self._secrets.redact(text[:MAX_READ]))
 
 
-class SdkFilter(logging.Filter):
-    """Passes what the SDK's exporters log about metrics on to the log of the signal.
-
-    Args:
-        log: of metrics.
-    """
-
-    def __init__(self, log: FailureLog) -> None:
-        super().__init__()
-        self._log = log
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the logger goes on with the record: only below a warning, then without
-        secrets."""
-        try:
-            text = record.getMessage()
-            if record.levelno < logging.WARNING:
-                record.msg, record.args = self._log.clean(text), ()
-                return True
-            if record.exc_info and record.exc_info[1] is not None:
-                text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
-            if not TRANSIENT.match(text):
-                self._log.failed(text)
-        except Exception:  # noqa: BLE001 - a log record is never worth an exception
-            return False
-        return False
-
-
-def filter_sdk(log: FailureLog) -> None:
-    """Put one filter on the loggers of the SDK's exporters, in place of an older one."""
-    new = SdkFilter(log)
-    for name in SDK_LOGGERS:
-        logger = logging.getLogger(name)
-        for old in [each for each in logger.filters if isinstance(each, SdkFilter)]:
-            logger.removeFilter(old)
-        logger.addFilter(new)
+def failure_log(settings: Settings, signal: Signal) -> FailureLog:
+    """Make the log of a signal, whose lines name its endpoint and the variable that it is from."""
+    otlp = settled(settings, signal)
+    source = otlp.endpoint_from or f"the default of {OTLP_SETTINGS[None]['endpoint'].variable}"
+    is_sent = "otlp" in getattr(settings, f"{signal}_exporters")
+    place = f"{otlp.place}, {source}" if is_sent else "standard output"
+    return FailureLog(NAMES[signal], place, secrets_of(settings))
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:
@@ -155,12 +122,3 @@ def secrets_of(settings: Settings) -> Iterator[str]:
     for otlp in settings.otlp.values():
         yield from (value for _, value in otlp.headers)
         yield urlsplit(otlp.endpoint).query
-
-
-def places_of(settings: Settings) -> Mapping[str, str]:
-    """Return for each signal its endpoint and the variable that names it."""
-    default = f"the default of {OTLP_SETTINGS[None]['endpoint'].variable}"
-    each = {signal: settled(settings, signal) for signal in SIGNALS}
-    return {
-        signal: f"{otlp.place}, {otlp.endpoint_from or default}" for signal, otlp in each.items()
-    }

@@ -1,6 +1,6 @@
 """Start the exporter of a host, see that it lives, and wait for its end.
 
-Nobody is its parent: it is started by the process that notices that there is none, which is the one
+Nobody is its parent: it is started by the process that finds none running, which is the one
 that gets the lock of ``exporter.lock``. The exporter inherits the descriptor, and with it the lock,
 so that there is no moment in which a second one could start.
 """
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avatar_telemetry.config.destinations import sends
+from avatar_telemetry.config.destinations import exports
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.record import (
     Record,
@@ -30,10 +30,12 @@ from avatar_telemetry.exporter.wake import wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.store.files import lock_own
-from avatar_telemetry.store.slots import EXPORTER_LOCK
+from avatar_telemetry.store.slots import EXPORTER_LOCK, has_exporter
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector as ClientCollector
+
+    from avatar_telemetry.exporter.service import Exporter
 
 BOOTSTRAP = str(Path(__file__).with_name("bootstrap.py"))
 DETACH = "detach"
@@ -86,7 +88,10 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
     with _as_root():
         pid = _original("posix_spawn")(sys.executable, arguments, environ)
     # It forks and ends, so that no zombie is left.
-    _, status = _original("waitpid")(pid, 0)
+    try:
+        _, status = _original("waitpid")(pid, 0)
+    except ChildProcessError:
+        return  # the application ignores SIGCHLD, or waits for all children itself
     if os.waitstatus_to_exitcode(status) != 0:
         raise OSError(f"{sys.executable} ended with status {os.waitstatus_to_exitcode(status)}")
 
@@ -108,12 +113,12 @@ def has_threads() -> bool:
 
 
 class Supervisor:
-    """Keeps an exporter running, from a process that records.
+    """Keeps an exporter running.
 
     Args:
         folder: the runtime folder.
-        settings: say how it runs and what it does.
-        record: what it is given.
+        settings: of the exporter.
+        record: for an exporter that is started.
         user: the workers' user and group.
         guard: counts failures of ours.
         registry: metrics of this process alone, for an exporter in a thread.
@@ -162,10 +167,11 @@ class Supervisor:
         lock = lock_own(self._folder / EXPORTER_LOCK)
         if lock is None:
             return
+        is_hosted = False
         try:
-            self._start(lock)
+            is_hosted = self._start(lock)
         finally:
-            if self._hosted is None or self._hosted.lock != lock:
+            if not is_hosted:
                 os.close(lock)
 
     def stop(self, deadline: float) -> None:
@@ -176,28 +182,71 @@ class Supervisor:
                 where other processes go on, one of which takes over.
         """
         if self._hosted is not None:
-            self._hosted.end_by(deadline)
+            self._hosted.exporter.end_by(deadline)
+            self._hosted.join(max(deadline - time.monotonic(), MAX_EXIT_WAIT))
+
+    def finish(self, deadline: float) -> bool:
+        """In the master, when all workers have ended: let everything be sent that is left.
+
+        Args:
+            deadline: seconds of the monotonic clock.
+
+        Returns:
+            Whether that was done by then.
+
+        Raises:
+            OSError: the folder is gone, or no exporter can be started.
+        """
+        is_needed = exports(self._settings)  # a reload may have switched it off
+        record = read_record(self._folder) or self._record
+        record = replace(record, ends_at=deadline if is_needed else time.monotonic())
+        write_record(self._folder, record)
+        wake(self._folder)
+        lock = lock_own(self._folder / EXPORTER_LOCK) if is_needed else None
+        if lock is not None:
+            self._end_with(lock, record, deadline)
+        while has_exporter(self._folder):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL)
+        return True
 
     def forget(self) -> None:
-        """In a forked child: the thread is the parent's, and so is the lock."""
+        """In a forked child: the thread is the parent's, and so are the lock and the port."""
         if self._hosted is not None:
             with suppress(OSError):
                 os.close(self._hosted.lock)
+            self._hosted.exporter.forget()
             self._hosted = None
 
-    def _start(self, lock: int) -> None:
+    def _end_with(self, lock: int, record: Record, deadline: float) -> None:
+        """Start the exporter that sends what is left: a process, or a thread until the deadline."""
+        hosted = None
+        try:
+            if self._settings.exporter == "process":
+                spawn(self._folder, lock, dict(record.environ), *self._user)
+            else:
+                hosted = self._host(lock, record)
+        finally:
+            if hosted is None:
+                os.close(lock)
+        if hosted is not None:
+            hosted.join(max(deadline - time.monotonic(), 0.0))
+
+    def _start(self, lock: int) -> bool:
+        """Start an exporter; return whether a thread of this process has taken the lock over."""
         if read_record(self._folder) is None:
             write_record(self._folder, self._record)
         starts, age = early_ends(lock)
         if not self._in_thread and age < min(2.0 ** (starts - 1) - 1.0, MAX_PAUSE):
-            return
+            return False
         if not self._in_thread:
             try:
                 if starts >= MAX_STARTS and self._settings.exporter == "auto":
                     raise OSError(f"{starts} processes have ended early; see the log above")
                 note_start(lock, starts + 1)
                 spawn(self._folder, lock, dict(self._record.environ), *self._user)
-                return
+                return False
             except OSError as error:
                 if self._settings.exporter == "process":
                     raise
@@ -205,88 +254,38 @@ class Supervisor:
                 self._in_thread = True
         record = read_record(self._folder)
         if record is not None and record.program != self._record.program:
-            return  # a worker of the settings of now does it
-        self._hosted = _Hosted(self._folder, lock, self._settings, self._record, self._registry)
-        self._hosted.start()
+            return False  # a worker of the settings of now does it
+        self._hosted = self._host(lock, self._record)
+        return True
+
+    def _host(self, lock: int, record: Record) -> _Hosted:
+        from avatar_telemetry.exporter.service import Exporter
+
+        exporter = Exporter(self._folder, lock, self._settings, record, self._registry)
+        hosted = _Hosted(exporter, lock)
+        try:
+            hosted.start()
+        except BaseException:  # no thread can be started
+            exporter.close()
+            raise
+        return hosted
 
 
 class _Hosted(threading.Thread):
     """The exporter in a thread of this process; closes the descriptor of the lock at its end."""
 
-    def __init__(
-        self,
-        folder: Path,
-        lock: int,
-        settings: Settings,
-        record: Record,
-        registry: ClientCollector | None = None,
-    ) -> None:
-        from avatar_telemetry.exporter.service import Exporter
-
+    def __init__(self, exporter: Exporter, lock: int) -> None:
         super().__init__(name="avatar-telemetry-exporter", daemon=True)
+        self.exporter = exporter
         self.lock = lock
-        self._exporter = Exporter(folder, lock, settings, record, registry)
 
     def run(self) -> None:
         try:
-            self._exporter.run()
+            self.exporter.run()
         finally:
             # First the number, which another file may have as soon as it is closed.
             lock, self.lock = self.lock, CLOSED
             os.close(lock)
-
-    def end_by(self, deadline: float) -> None:
-        self._exporter.end_by(deadline)
-        self.join(max(deadline - time.monotonic(), MAX_EXIT_WAIT))
-
-
-def finish(
-    folder: Path, settings: Settings, record: Record, user: tuple[int, int], deadline: float
-) -> bool:
-    """In the master, when all workers have ended: let everything be sent that is left.
-
-    Args:
-        folder: the runtime folder.
-        settings: those of now.
-        record: for an exporter that has to be started.
-        user: the workers' user and group.
-        deadline: seconds of the monotonic clock.
-
-    Returns:
-        Whether that was done by then.
-
-    Raises:
-        OSError: the folder is gone, or no exporter can be started.
-    """
-    ends_at = deadline if sends(settings) else time.monotonic()  # a reload may have said so
-    record = replace(read_record(folder) or record, ends_at=ends_at)
-    write_record(folder, record)
-    wake(folder)
-    lock = lock_own(folder / EXPORTER_LOCK)
-    if lock is not None and not sends(settings):
-        os.close(lock)
-        return True
-    if lock is not None and settings.exporter == "process":
-        try:
-            spawn(folder, lock, dict(record.environ), *user)
-        finally:
-            os.close(lock)
-    elif lock is not None:
-        try:
-            hosted = _Hosted(folder, lock, settings, record)
-        except BaseException:
-            os.close(lock)
-            raise
-        hosted.start()
-        hosted.join(max(deadline - time.monotonic(), 0.0))
-        return not hosted.is_alive()
-    while time.monotonic() < deadline:
-        lock = lock_own(folder / EXPORTER_LOCK)
-        if lock is not None:
-            os.close(lock)
-            return True
-        time.sleep(POLL)
-    return False
 
 
 @contextmanager

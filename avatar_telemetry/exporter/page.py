@@ -26,6 +26,8 @@ FILE_NAME = "exporter.sock"
 MAX_WAIT = 2.0
 """Seconds that a worker waits for the page before it merges the store itself."""
 MAX_LINE = 65_536
+MAX_PAGE = 1 << 26
+"""Bytes of a page with its head; a longer one is merged in the worker."""
 MAX_CLIENTS = 8
 """Connections that are served at once: one that stalls must not keep the others waiting."""
 BACKLOG = 64
@@ -101,13 +103,13 @@ class PageServer:
         line = _read_line(connection, time.monotonic() + MAX_WAIT)
         if not line:
             return  # the client has gone
-        asked = json.loads(line)
+        request = json.loads(line)
         head: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]]) -> None:
             head.update(status=status, headers=headers)
 
-        environ = {key: asked[key] for key in KEYS if key in asked}
+        environ = {key: request[key] for key in KEYS if key in request}
         body = b"".join(self._page(environ, start_response))  # type: ignore[arg-type]
         connection.settimeout(MAX_WAIT)
         connection.sendall(json.dumps(head).encode() + b"\n" + body)
@@ -139,7 +141,7 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
 
     Args:
         folder: the runtime folder.
-        environ: of the request to be answered.
+        environ: of the request.
 
     Returns:
         Status, headers, body.
@@ -149,18 +151,18 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
         ValueError: it serves something else.
     """
     deadline = time.monotonic() + MAX_WAIT
-    asked = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
+    request = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(MAX_WAIT)
         with _address(folder) as address:
             connection.connect(address)
-        connection.sendall(json.dumps(asked).encode() + b"\n")
-        parts = list(_received(connection, deadline))
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        parts = list(_received(connection, deadline, MAX_PAGE))
     line, _, body = b"".join(parts).partition(b"\n")
     head = json.loads(line)
     headers = [(str(name), str(value)) for name, value in head["headers"]]
     expected = dict(headers).get("Content-Length", str(len(body)))
-    if asked["REQUEST_METHOD"] != "HEAD" and int(expected) != len(body):
+    if request["REQUEST_METHOD"] != "HEAD" and int(expected) != len(body):
         raise ValueError("the page was cut off")
     status = str(head["status"])
     if not status.startswith("200 "):
@@ -168,17 +170,21 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
     return status, headers, body
 
 
-def _received(connection: socket.socket, deadline: float) -> Iterator[bytes]:
+def _received(connection: socket.socket, deadline: float, limit: int) -> Iterator[bytes]:
     """Yield what is received until the end of the stream.
 
     Raises:
         TimeoutError: it did not end in time.
+        ValueError: it has more bytes than the limit.
     """
     while (left := deadline - time.monotonic()) > 0:
         connection.settimeout(left)
         part = connection.recv(1 << 18)
         if not part:
             return
+        limit -= len(part)
+        if limit < 0:
+            raise ValueError("more than is expected")
         yield part
     raise TimeoutError
 
@@ -191,12 +197,10 @@ def _read_line(connection: socket.socket, deadline: float) -> bytes:
         ValueError: it is too long.
     """
     line = b""
-    for part in _received(connection, deadline):
+    for part in _received(connection, deadline, MAX_LINE):
         line += part
         if b"\n" in part:
             break
-        if len(line) > MAX_LINE:
-            raise ValueError("a longer line than a worker sends")
     return line.partition(b"\n")[0]
 
 

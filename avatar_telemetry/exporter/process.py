@@ -37,9 +37,9 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT, datefmt=DATES)
     for name in ("urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    asked = Event()
+    ended = Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda number, frame: asked.set())
+        signal.signal(number, lambda number, frame: ended.set())
     path, reason = Path(folder), CHANGED
     code: object = None
     while reason == CHANGED:
@@ -61,7 +61,7 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
         with suppress(OSError):  # before: a process that drops root may not write there
             Path("/proc/self/comm").write_text(NAME, encoding="utf-8")
         _become(uid, gid)
-        reason = Exporter(path, lock, settings, record, asked_to_end=asked, apply=_apply).run()
+        reason = Exporter(path, lock, settings, record, end_requested=ended, apply=_apply).run()
 
 
 def _settings() -> Settings:

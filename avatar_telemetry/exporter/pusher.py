@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
-from typing import Protocol
 
 from opentelemetry import context
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.resources import Resource
 
+from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.resource import resource_attributes, sdk_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.bridge import Batch, Bridge
+from avatar_telemetry.exporter.clients import Client
 from avatar_telemetry.exporter.continuity import Continuity
-from avatar_telemetry.exporter.metric_exporters import metric_exporters
+from avatar_telemetry.exporter.failures import FailureLog
+from avatar_telemetry.exporter.signals import MAX_BACKOFF, MIN_BACKOFF, MIN_TIMEOUT
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import debug
 from avatar_telemetry.store.family import Family
@@ -24,43 +27,43 @@ from avatar_telemetry.version import VERSION
 
 RETRY_INTERVAL = 1.0
 """Seconds before a push is tried again whose preparation failed."""
-MIN_TIMEOUT = 0.1
-
-
-class Source(Protocol):
-    """Gives the families that are pushed."""
-
-    def collect(self) -> list[Family]: ...
 
 
 class Pusher(Thread):
     """A thread that reads the merged store and exports it, every interval and once at the end.
 
     Args:
-        settings: of the exporters.
-        source: of the families.
+        settings: of the push.
+        clients: each gets every batch.
+        collect: returns the families.
         continuity: the state that the previous exporter left.
         count: counts each push as ``exported`` or ``failed``.
+        log: logs failures.
         guard: counts failures of ours.
     """
 
     def __init__(
         self,
         settings: Settings,
-        source: Source,
+        clients: Sequence[Client],
+        collect: Callable[[], list[Family]],
         continuity: Continuity,
+        *,
         count: Callable[[str], None],
+        log: FailureLog,
         guard: Guard,
     ) -> None:
         super().__init__(name="avatar-telemetry-metrics", daemon=True)
         self._settings = settings
-        self._source = source
+        self._clients = clients
+        self._collect = collect
         self._continuity = continuity
         self._count = count
+        self._log = log
         self._guard = guard
         self._interval = settings.metric_interval / 1000
         self._timeout = settings.metric_timeout / 1000
-        self._exporters: list[MetricExporter] = []
+        self._batch_timeout = settled(settings, "metrics").timeout
         self._bridge: Bridge | None = None
         self._stopped = Event()
         self._deadline = math.inf
@@ -75,9 +78,9 @@ class Pusher(Thread):
         if self._deadline > time.monotonic():
             with self._guard.at("push"):
                 self.push()
-        for exporter in self._exporters:
+        for client in self._clients:
             with self._guard.at("push"):
-                exporter.shutdown()
+                client.close()
 
     def stop(self, deadline: float) -> None:
         """Push once more and end; does not wait.
@@ -114,8 +117,6 @@ class Pusher(Thread):
 
     def _prepare(self) -> Bridge:
         if self._bridge is None:
-            left = min(self._timeout, self._deadline - time.monotonic())
-            self._exporters = metric_exporters(self._settings, max(left, MIN_TIMEOUT))
             self._continuity.load()
             # Not Resource.create(): what detectors find out does not belong to the host as a whole.
             resource = Resource({**sdk_attributes(), **resource_attributes(self._settings)})
@@ -124,18 +125,36 @@ class Pusher(Thread):
 
     def _export_all(self, bridge: Bridge, deadline: float) -> bool:
         now = time.time_ns()
-        families = self._source.collect()
+        families = self._collect()
         self._continuity.reads(now)
         arrived, number = True, 0
         # To the end even where one does not arrive: all that is there now has begun before.
         for batch in bridge.batches(families, now):
-            arrived = arrived and time.monotonic() < deadline and self._export(batch)
+            arrived = arrived and self._export(batch, deadline)
             if arrived:
                 self._continuity.sent(batch.values)
                 number += len(batch.values)
         debug("%d series pushed%s", number, "" if arrived else ", then it failed")
         return arrived
 
-    def _export(self, batch: Batch) -> bool:
-        results = [exporter.export(batch.data) for exporter in self._exporters]
-        return all(result is MetricExportResult.SUCCESS for result in results)
+    def _export(self, batch: Batch, deadline: float) -> bool:
+        request = encode_metrics(batch.data).SerializeToString()
+        deadline = min(deadline, time.monotonic() + self._batch_timeout)
+        arrived = [
+            self._send(client, request, len(batch.values), deadline) for client in self._clients
+        ]
+        return all(arrived)
+
+    def _send(self, client: Client, request: bytes, number: int, deadline: float) -> bool:
+        """Send a request until the client has taken or refused it; at the end, once."""
+        backoff = MIN_BACKOFF
+        while (left := deadline - time.monotonic()) > MIN_TIMEOUT:
+            outcome = client.send(request, left)
+            pause = max(outcome.wait, backoff * random.uniform(0.8, 1.2))  # noqa: S311
+            is_final = outcome.accepted or not outcome.retry or self._stopped.is_set()
+            if is_final or time.monotonic() + pause > deadline:
+                self._log.outcome(outcome, number)
+                return outcome.accepted
+            self._stopped.wait(pause)
+            backoff = min(2 * backoff, MAX_BACKOFF)
+        return False

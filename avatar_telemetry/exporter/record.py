@@ -22,6 +22,8 @@ FILE_NAME = "exporter.json"
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 MAX_LENGTH = 1 << 20
 MAX_EARLY_ENDS = 99
+COUNT_WIDTH = 16
+"""Bytes of the lock file, for the number of early ends."""
 # The environment of the application holds secrets that are none of the exporter's.
 PREFIXES = ("OTEL_", "AVATAR_TELEMETRY_", "GRPC_", "LC_")
 NAMES = frozenset({
@@ -133,15 +135,17 @@ def early_ends(lock: int) -> tuple[int, float]:
     Args:
         lock: descriptor of the lock file, whose content is that number.
     """
-    text = os.pread(lock, 16, 0)
+    text = os.pread(lock, COUNT_WIDTH, 0).strip()
     age = time.time() - os.fstat(lock).st_mtime
     return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), max(age, 0.0)
 
 
 def note_start(lock: int, starts: int) -> None:
-    """Note a start, or with 0 that the last one was a success."""
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(starts).encode(), 0)
+    """Note a start, or with 0 that the last one was a success.
+
+    Once the file has its length this needs no space in the file system.
+    """
+    os.pwrite(lock, str(starts).ljust(COUNT_WIDTH).encode(), 0)
 
 
 def _is_valid(record: Record) -> bool:

@@ -129,7 +129,11 @@ class RingFile:
         self.capacity = len(self.words) - DATA
         self.head = 2 if self.words[MAGIC] & CHECKSUM_FLAG else 1
         try:
-            self.check_header()
+            if self.words[MAGIC] & ~CHECKSUM_FLAG != FORMAT:
+                raise CorruptRing(f"not of this format: {self.words[MAGIC]:#x}")
+            if self.words[CAPACITY] != self.capacity * 8:
+                raise CorruptRing(f"capacity {self.words[CAPACITY]} in {self.capacity * 8} bytes")
+            self.bounds()
         except BaseException:
             self.close()
             raise
@@ -170,19 +174,6 @@ class RingFile:
         finally:
             os.close(descriptor)
         return cls(path)
-
-    def check_header(self) -> None:
-        """Check the words that all others depend on.
-
-        Raises:
-            CorruptRing: see there.
-        """
-        words = self.words
-        if words[MAGIC] & ~CHECKSUM_FLAG != FORMAT:
-            raise CorruptRing(f"not of this format: {words[MAGIC]:#x}")
-        if words[CAPACITY] != self.capacity * 8:
-            raise CorruptRing(f"capacity {words[CAPACITY]} in {self.capacity * 8} bytes")
-        self.bounds()
 
     def bounds(self) -> tuple[int, int]:
         """Return the marks ``read`` and ``written``.

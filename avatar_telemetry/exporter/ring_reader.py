@@ -8,16 +8,10 @@ from typing import NamedTuple
 
 from avatar_telemetry.exporter.ring_file import (
     COUNT_BITS,
-    DROPPED_LOGS,
-    DROPPED_SPANS,
-    GENERATION,
     MAX_ITEMS,
     PADDING,
-    PID,
     READ,
     RESOURCE,
-    SET_ASIDE,
-    STARTED,
     TORN,
     WRITTEN,
     CorruptRing,
@@ -91,41 +85,6 @@ class RingReader:
     def is_empty(self) -> bool:
         """Whether there is nothing to read, not even the resource of a new holder."""
         return self._words[READ] >> COUNT_BITS == self._words[WRITTEN] >> COUNT_BITS
-
-    @property
-    def dropped(self) -> int:
-        """Items that were dropped, by all holders of the slot."""
-        return self.dropped_spans + self.dropped_logs
-
-    @property
-    def dropped_spans(self) -> int:
-        """Spans that were dropped."""
-        return self._words[DROPPED_SPANS]
-
-    @property
-    def dropped_logs(self) -> int:
-        """Log records that were dropped."""
-        return self._words[DROPPED_LOGS]
-
-    @property
-    def torn(self) -> int:
-        """Frames that were skipped because they did not match their checksum."""
-        return self._words[TORN]
-
-    @property
-    def corrupt(self) -> int:
-        """Rings of this slot that a writer set aside."""
-        return self._words[SET_ASIDE]
-
-    @property
-    def generation(self) -> int:
-        """The number of processes that have held the ring."""
-        return self._words[GENERATION]
-
-    @property
-    def writer(self) -> tuple[int, int]:
-        """The process that holds the ring or held it last: pid and start in clock ticks."""
-        return self._words[PID], self._words[STARTED]
 
     def is_in_place(self) -> bool:
         """Return whether this is still the file at its path: a writer may have replaced it."""

@@ -7,28 +7,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from avatar_telemetry.exporter.ring import Batch, CorruptRing, RingReader, rings
+from avatar_telemetry.exporter.ring import CorruptRing, Frame, RingReader, rings
 from avatar_telemetry.exporter.ring_file import set_aside
 
 MAX_BYTES = 3 << 20
 """Bytes of a batch, besides one more frame and the resources: collectors refuse requests of more
 than 4 MiB over gRPC."""
 _SECTION = struct.Struct("<II")
-
-
-class Portion:
-    """The frames of one ring in a batch.
-
-    Args:
-        reader: of the ring.
-        batch: the frames.
-    """
-
-    __slots__ = ("batch", "reader")
-
-    def __init__(self, reader: RingReader, batch: Batch) -> None:
-        self.reader = reader
-        self.batch = batch
 
 
 class Rings:
@@ -45,6 +30,7 @@ class Rings:
         self._signal = signal
         self._failed = failed
         self._readers: dict[Path, RingReader] = {}
+        self._taken: list[tuple[Path, RingReader, int]] = []
 
     def refresh(self) -> None:
         """Find the rings of new slots, and forget those that are gone.
@@ -68,13 +54,15 @@ class Rings:
                 except (OSError, ValueError):  # the others must not wait for this one
                     self._failed()
 
-    def take(self, max_items: int) -> list[Portion]:
-        """Return the oldest frames that no collector has taken; they stay where they are.
+    def take(self, max_items: int) -> list[Frame]:
+        """Return the oldest frames that no collector has taken; they stay in their rings until
+        :meth:`settle`.
 
         Args:
             max_items: spans or log records; one frame is taken even if it has more.
         """
-        portions: list[Portion] = []
+        frames: list[Frame] = []
+        self._taken = []
         left, room = max_items, MAX_BYTES
         for path, reader in list(self._readers.items()):
             if left <= 0 or room <= 0:
@@ -85,18 +73,20 @@ class Rings:
                 self._set_aside(path, error)
                 continue
             if batch.items:
-                portions.append(Portion(reader, batch))
+                self._taken.append((path, reader, batch.end))
+                frames += batch.frames
                 left -= batch.items
                 room -= sum(len(frame.payload) for frame in batch.frames)
             elif not reader.is_empty:
                 self._advance(path, reader, batch.end)
-        self._start_after(portions)
-        return portions
+        self._rotate()
+        return frames
 
-    def settle(self, portions: Iterable[Portion]) -> None:
-        """Remove frames that a collector has accepted or refused."""
-        for portion in portions:
-            self._advance(portion.reader.path, portion.reader, portion.batch.end)
+    def settle(self) -> None:
+        """Remove the frames taken last: a collector has accepted or refused them."""
+        for path, reader, end in self._taken:
+            self._advance(path, reader, end)
+        self._taken = []
 
     def waiting(self) -> int:
         """Return how many items no collector has taken."""
@@ -114,12 +104,11 @@ class Rings:
         except CorruptRing as error:
             self._set_aside(path, error)
 
-    def _start_after(self, portions: list[Portion]) -> None:
+    def _rotate(self) -> None:
         """Begin the next batch with another ring, so that a busy one keeps no other waiting."""
-        if portions:
-            last = portions[-1].reader.path
+        if self._taken:
             paths = list(self._readers)
-            first = paths.index(last) + 1
+            first = paths.index(self._taken[-1][0]) + 1
             self._readers = {path: self._readers[path] for path in paths[first:] + paths[:first]}
 
     def _set_aside(self, path: Path, error: CorruptRing) -> None:
@@ -134,13 +123,8 @@ class Rings:
             reader.close()
 
 
-def items_of(portions: Iterable[Portion]) -> int:
-    """Return the number of spans or log records in a batch."""
-    return sum(portion.batch.items for portion in portions)
-
-
-def encode_request(portions: Iterable[Portion]) -> tuple[bytes, int]:
-    """Encode the ``ExportTraceServiceRequest`` or ``ExportLogsServiceRequest`` of a batch.
+def encode_request(frames: Iterable[Frame]) -> tuple[bytes, int]:
+    """Encode the ``ExportTraceServiceRequest`` or ``ExportLogsServiceRequest`` of some frames.
 
     The messages have the same field numbers: resource 1, scope 1, items 2, schema URL 3.
 
@@ -150,13 +134,12 @@ def encode_request(portions: Iterable[Portion]) -> tuple[bytes, int]:
     """
     resources: dict[bytes, dict[bytes, list[bytes]]] = {}
     number = 0
-    for portion in portions:
-        for frame in portion.batch.frames:
-            sections = _sections(frame.payload)
-            number += frame.items if sections else 0
-            for scope, items in sections:
-                scopes = resources.setdefault(frame.resource, {})
-                scopes.setdefault(scope, []).append(items)
+    for frame in frames:
+        sections = _sections(frame.payload)
+        number += frame.items if sections else 0
+        for scope, items in sections:
+            scopes = resources.setdefault(frame.resource, {})
+            scopes.setdefault(scope, []).append(items)
     parts: list[bytes] = []
     for resource, scopes in resources.items():
         members = [resource]

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, sends, settled
+from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
@@ -25,7 +26,7 @@ from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage, load_parser
 from avatar_telemetry.store.files import is_at_path
 from avatar_telemetry.store.folder import counting_since
-from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS
+from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS, Instrument
 from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from avatar_telemetry.exporter.pusher import Pusher
     from avatar_telemetry.exporter.signals import SignalExporter
+    from avatar_telemetry.scrape.port import Port
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at the runtime folder."""
@@ -42,6 +44,8 @@ DRAIN_SHARE = 0.7
 """Share of the time at the end that spans and log records have; the last push has the rest."""
 UNDER_WAY = 0.2
 """Seconds that a request to the collector may take that is under way at the end of a worker."""
+MAX_PORT_WAIT = 2.0
+"""Seconds for the separate port to be closed, before the exporter of new settings binds it."""
 BATCH = 512
 """Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
 
@@ -57,6 +61,22 @@ LATE = (
 ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
 
 
+class _Source(NamedTuple):
+    """The rings of a signal.
+
+    Args:
+        ring: ``spans`` or ``logs``.
+        counter: counts their items by result.
+        batch_size: items that are sent at once.
+        delay: milliseconds that they may wait for a batch to fill.
+    """
+
+    ring: str
+    counter: Instrument
+    batch_size: int
+    delay: int
+
+
 class Exporter:
     """Everything that one process per host does.
 
@@ -66,7 +86,7 @@ class Exporter:
         settings: of the exporters and of the separate port.
         record: whom it serves, as the runtime folder says.
         registry: metrics that live in this process alone, to stand on the page.
-        asked_to_end: set where the exporter is to end as soon as no worker is there.
+        end_requested: set where the exporter is to end as soon as no worker is there.
         apply: called with the record at the start and whenever it changes.
     """
 
@@ -77,7 +97,7 @@ class Exporter:
         settings: Settings,
         record: Record,
         registry: ClientCollector | None = None,
-        asked_to_end: threading.Event | None = None,
+        end_requested: threading.Event | None = None,
         apply: Callable[[Record], None] = lambda record: None,
     ) -> None:
         self._folder = folder
@@ -93,9 +113,9 @@ class Exporter:
         self._wakeup = Wakeup(folder)
         self._signals: list[SignalExporter] = []
         self._pusher: Pusher | None = None
-        self._port: tuple[threading.Thread, threading.Event] | None = None
+        self._port: Port | None = None
         self._page_server: PageServer | None = None
-        self._asked_to_end = asked_to_end or threading.Event()
+        self._end_requested = end_requested or threading.Event()
         self._apply = apply
         apply(record)
         self._seen_at = time.monotonic()
@@ -109,6 +129,11 @@ class Exporter:
         self._ends_at = deadline
         wake(self._folder)
 
+    def forget(self) -> None:
+        """In a forked child of the process that hosts it: the port is the parent's."""
+        if self._port is not None:
+            self._port.forget()
+
     def run(self) -> str:
         """Send and serve until the server has ended.
 
@@ -119,7 +144,8 @@ class Exporter:
         reason = ""
         self._start()
         try:
-            note_start(self._lock, 0)  # that far it is no early end
+            with self._guard.at("exporter"):
+                note_start(self._lock, 0)  # that far it is no early end
             while not reason:
                 if self._wakeup.wait(POLL_INTERVAL):
                     for each in self._signals:
@@ -145,18 +171,8 @@ class Exporter:
 
         access = Access(self._settings.metrics_allow, self._settings.metrics_token)
         page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
-        stopped = threading.Event()
-        port = Port(address, page)
-
-        def serve() -> None:
-            while not stopped.is_set():
-                with self._guard.at("port"):
-                    port.work(stopped)
-                stopped.wait(1.0)
-
-        thread = threading.Thread(target=serve, name="avatar-telemetry-port", daemon=True)
-        thread.start()
-        self._port = thread, stopped
+        self._port = Port(address, page, self._guard)
+        self._port.start()
 
     def _start_signals(self) -> None:
         settings = self._settings
@@ -164,55 +180,52 @@ class Exporter:
         if not exported:
             return
         # Not at the top: with the export off nothing that sends is imported.
-        from avatar_telemetry.exporter.clients import Client, ConsoleClient, make_client
-        from avatar_telemetry.exporter.failures import FailureLog, places_of, secrets_of
+        from avatar_telemetry.exporter.clients import make_clients
+        from avatar_telemetry.exporter.failures import failure_log
         from avatar_telemetry.exporter.rings import Rings
         from avatar_telemetry.exporter.signals import SignalExporter
 
-        files = {"traces": "spans", "logs": "logs"}
-        names = {"traces": "spans", "logs": "log records"}
-        instruments = {"traces": SPANS, "logs": LOG_RECORDS}
-        sizes = {"traces": settings.batch_size or BATCH, "logs": settings.log_batch_size}
-        delays = {"traces": settings.schedule_delay, "logs": settings.log_schedule_delay}
-        places = places_of(settings)
-        for signal, exporters in exported.items():
-            otlp = settled(settings, signal)
-            clients: list[Client] = []
-            if "otlp" in exporters:
-                clients.append(make_client(signal, otlp))
-            if "console" in exporters:
-                clients.append(ConsoleClient(signal))
+        batch_size = settings.batch_size or BATCH
+        sources: dict[Signal, _Source] = {
+            "traces": _Source("spans", SPANS, batch_size, settings.schedule_delay),
+            "logs": _Source(
+                "logs", LOG_RECORDS, settings.log_batch_size, settings.log_schedule_delay
+            ),
+        }  # fmt: skip
+        for signal in exported:
+            source = sources[signal]
             thread = SignalExporter(
-                names[signal],
-                Rings(self._folder, files[signal], partial(self._guard.failed, "ring")),
-                clients,
-                batch_size=sizes[signal],
-                delay=delays[signal] / 1000,
-                timeout=otlp.timeout,
-                count=partial(self._counts.add, instruments[signal]),
-                log=FailureLog(names[signal], places[signal], secrets_of(settings)),
+                source.ring,
+                Rings(self._folder, source.ring, partial(self._guard.failed, "ring")),
+                make_clients(settings, signal),
+                batch_size=source.batch_size,
+                delay=source.delay / 1000,
+                timeout=settled(settings, signal).timeout,
+                count=partial(self._counts.add, source.counter),
+                log=failure_log(settings, signal),
                 guard=self._guard,
-            )  # fmt: skip
+            )
             thread.start()
             self._signals.append(thread)
 
     def _start_pusher(self) -> None:
         if not pushes_metrics(self._settings):
             return
+        from avatar_telemetry.exporter.clients import make_clients
         from avatar_telemetry.exporter.continuity import Continuity
-        from avatar_telemetry.exporter.failures import FailureLog, filter_sdk, places_of, secrets_of
+        from avatar_telemetry.exporter.failures import failure_log
         from avatar_telemetry.exporter.pusher import Pusher
 
         settings = self._settings
-        filter_sdk(FailureLog("metrics", places_of(settings)["metrics"], secrets_of(settings)))
         continuity = Continuity(
             self._folder,
             int(counting_since(self._folder) * 1e9),
             delta=settings.temporality != "cumulative",
         )
         self._pusher = Pusher(
-            settings, self._collector, continuity,
-            lambda result: self._counts.add(METRIC_PUSHES, result, 1), self._guard,
+            settings, make_clients(settings, "metrics"), self._collector.collect, continuity,
+            count=lambda result: self._counts.add(METRIC_PUSHES, result, 1),
+            log=failure_log(settings, "metrics"), guard=self._guard,
         )  # fmt: skip
         self._pusher.start()
 
@@ -237,7 +250,7 @@ class Exporter:
         except OSError:
             return REPLACED  # the folder was removed
         idle = now - self._seen_at
-        return ENDED if idle > (0.0 if self._asked_to_end.is_set() else IDLE) else ""
+        return ENDED if idle > (0.0 if self._end_requested.is_set() else IDLE) else ""
 
     def _stop(self, reason: str) -> None:
         """Stop all threads: at the end of the server after what is left was sent."""
@@ -247,7 +260,7 @@ class Exporter:
             deadline = now + (deadline - now) / 2  # the exporter of the new settings ends by it
         drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
         if self._port is not None:
-            self._port[1].set()
+            self._port.stop()
         for each in self._signals:
             each.stop(now if reason == REPLACED else drained_by)
         # What is under way is not cut off: it would be sent twice.
@@ -257,6 +270,12 @@ class Exporter:
             _join([self._pusher], deadline)
         if self._page_server is not None:
             self._page_server.stop()
+        if self._port is not None and reason == CHANGED:
+            self._port.join(MAX_PORT_WAIT)
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, of an exporter that has not started, too."""
         self._counts.close()
         self._wakeup.close()
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE = 64 * 1024
 """Bytes of a response that are read, status line and headers included."""
-MAX_CONNECT = 10.0
-"""Seconds that connecting takes at most where the caller gave no time-out."""
+MIN_SHARE = 0.001
+"""Seconds in which an address is tried at least: 0 would mean not to wait at all."""
 PIECE = 16 * 1024  # one TLS record: the deadline is looked at before each
 
 _DEADLINE: ContextVar[float | None] = ContextVar("avatar_telemetry_deadline", default=None)
@@ -69,9 +69,8 @@ class BoundedSession(requests.Session):
         self.mount("http://", _BoundedAdapter())
         self.mount("https://", _BoundedAdapter())
 
-    # Exporters name all other arguments.
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
-        """As of ``requests``; follows no redirect.
+        """As of ``requests``, but ``timeout`` is required, and bounds all of the exchange.
 
         Raises:
             requests.RequestException: no response that can be used came in time.
@@ -96,9 +95,7 @@ class _BoundedAdapter(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, *args: Any, **options: Any
     ) -> requests.Response:
-        timeout = options.get("timeout")
-        deadline = time.monotonic() + timeout if isinstance(timeout, (int, float)) else None
-        token = _DEADLINE.set(deadline)
+        token = _DEADLINE.set(time.monotonic() + options["timeout"])
         try:
             response = super().send(request, *args, **{**options, "stream": True})
             response._content = _drain(response)
@@ -172,7 +169,7 @@ class _Bounded(HTTPConnection):
             raise NewConnectionError(self, f"cannot resolve {name}: {error}") from error
         failure: OSError = OSError(f"{name} has no address")
         for number, address in enumerate(addresses):
-            share = _left(self.timeout) / (len(addresses) - number)
+            share = max(_left(), MIN_SHARE) / (len(addresses) - number)
             try:
                 sock = create_connection(
                     (address, self.port), share, self.source_address, self.socket_options
@@ -187,9 +184,6 @@ class _Bounded(HTTPConnection):
         raise NewConnectionError(self, f"cannot connect to {name}: {failure}") from failure
 
     def send(self, data: Any) -> None:
-        if not isinstance(data, bytes) or _DEADLINE.get() is None:
-            super().send(data)
-            return
         for start in range(0, len(data), PIECE):
             if self.sock is not None:
                 _set_timeout(self.sock)
@@ -212,30 +206,22 @@ POOLS = {"http": BoundedPool, "https": BoundedTlsPool}
 
 
 def addresses_of(name: str, port: int) -> list[str]:
-    """The addresses of a name, each once.
+    """Return the addresses of a name, each once.
 
     Raises:
         OSError: it cannot be resolved.
     """
-    found = socket.getaddrinfo(
-        name.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM
-    )  # fmt: skip
+    found = socket.getaddrinfo(name, port, allowed_gai_family(), socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
-def _left(timeout: object) -> float:
-    """Seconds until the deadline; without one, the time-out of a connection."""
-    deadline = _DEADLINE.get()
-    if deadline is None:
-        return float(timeout) if isinstance(timeout, (int, float)) else MAX_CONNECT
-    return max(deadline - time.monotonic(), 0.001)
+def _left() -> float:
+    """Return the seconds until the deadline."""
+    return (_DEADLINE.get() or 0.0) - time.monotonic()
 
 
 def _set_timeout(sock: socket.socket) -> None:
-    deadline = _DEADLINE.get()
-    if deadline is None:
-        return
-    left = deadline - time.monotonic()
+    left = _left()
     if left <= 0:
         raise TimeoutError("timed out")
     sock.settimeout(left)

@@ -11,12 +11,13 @@ from opentelemetry import context
 
 from avatar_telemetry.exporter.clients import Client, Outcome
 from avatar_telemetry.exporter.failures import FailureLog
-from avatar_telemetry.exporter.rings import Portion, Rings, encode_request, items_of
+from avatar_telemetry.exporter.ring import Frame
+from avatar_telemetry.exporter.rings import Rings, encode_request
 from avatar_telemetry.guard import Guard
 
 MIN_BACKOFF = 1.0
 MAX_BACKOFF = 5.0
-"""Seconds between two attempts, unless the collector asks for more: an outage ends at any moment,
+"""Seconds between two attempts, unless the collector requests more: an outage ends at any moment,
 and the rings fill meanwhile."""
 MIN_TIMEOUT = 0.1
 
@@ -28,7 +29,7 @@ class SignalExporter(Thread):
     """A thread that sends one signal.
 
     Args:
-        name: ``spans`` or ``log records``.
+        signal: ``spans`` or ``logs``.
         rings: where they are.
         clients: each gets every batch.
         batch_size: spans or log records that are sent at once.
@@ -41,7 +42,7 @@ class SignalExporter(Thread):
 
     def __init__(
         self,
-        name: str,
+        signal: str,
         rings: Rings,
         clients: Sequence[Client],
         *,
@@ -52,8 +53,8 @@ class SignalExporter(Thread):
         log: FailureLog,
         guard: Guard,
     ) -> None:
-        super().__init__(name=f"avatar-telemetry-{name.partition(' ')[0]}", daemon=True)
-        self.signal = name
+        super().__init__(name=f"avatar-telemetry-{signal}", daemon=True)
+        self.signal = signal
         self._rings = rings
         self._clients = clients
         self._batch_size = batch_size
@@ -97,31 +98,52 @@ class SignalExporter(Thread):
     def _drain(self) -> bool:
         """Send all that is there; false where the time is over."""
         self._rings.refresh()
-        while portions := self._rings.take(self._batch_size):
-            if not self._deliver(portions):
+        while frames := self._rings.take(self._batch_size):
+            if not self._deliver(frames):
                 return False
         return True
 
-    def _deliver(self, portions: list[Portion]) -> bool:
+    def _deliver(self, frames: Sequence[Frame]) -> bool:
         """Send a batch until each client has taken or refused it; false where the time is over."""
-        total = items_of(portions)
-        request, number = encode_request(portions)
-        refused = 0
-        for client in self._clients if number else ():
-            outcome = self._send(client, request, number)
-            if outcome is None:
+        failed = 0
+        for client in self._clients:
+            refused = self._send(client, frames)
+            if refused is None:
                 return False
-            refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)
+            failed = max(failed, refused)
         # In this order: what a process that dies in between sends again was sent twice.
-        accepted = number - refused
-        for result, amount in (("exported", accepted), ("failed", total - accepted)):
+        exported = sum(frame.items for frame in frames) - failed
+        for result, amount in (("exported", exported), ("failed", failed)):
             if amount:
                 with self._guard.at("store"):  # or the batch would be sent again
                     self._count(result, amount)
-        self._rings.settle(portions)
+        self._rings.settle()
         return True
 
-    def _send(self, client: Client, request: bytes, number: int) -> Outcome | None:
+    def _send(self, client: Client, frames: Sequence[Frame]) -> int | None:
+        """Send frames until the client has taken or refused them.
+
+        A request that is too large is sent again in halves, down to a single frame.
+
+        Returns:
+            The number of items that were not taken; ``None`` where the time is over.
+        """
+        request, number = encode_request(frames)
+        malformed = sum(frame.items for frame in frames) - number
+        if not number:
+            return malformed
+        outcome = self._send_request(client, request)
+        if outcome is None:
+            return None
+        if outcome.too_large and len(frames) > 1:
+            half = len(frames) // 2
+            first = self._send(client, frames[:half])
+            rest = None if first is None else self._send(client, frames[half:])
+            return None if first is None or rest is None else first + rest
+        self._log.outcome(outcome, number)
+        return malformed + (min(outcome.rejected, number) if outcome.accepted else number)
+
+    def _send_request(self, client: Client, request: bytes) -> Outcome | None:
         backoff, attempts = MIN_BACKOFF, 0
         while True:
             timeout = self._remaining()
@@ -130,7 +152,6 @@ class SignalExporter(Thread):
             outcome = client.send(request, timeout)
             attempts += 1
             if outcome.accepted or not outcome.retry:
-                self._log.outcome(outcome, number)
                 return outcome
             if self._stopped.is_set():
                 self._log.abandoned(outcome, self._rings.waiting())

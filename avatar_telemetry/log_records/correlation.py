@@ -22,7 +22,7 @@ from opentelemetry.trace import (
 Factory = Callable[..., logging.LogRecord]
 
 NO_TRACE: Mapping[str, Any] = {"trace_id": "0", "span_id": "0", "trace_sampled": False}
-"""What records outside of a trace bear, as those of OpenTelemetry's own instrumentation do."""
+"""Fields of records outside of a trace, as those of OpenTelemetry's own instrumentation do."""
 FIELDS = frozenset((*NO_TRACE, "service_name", "service.name"))
 
 

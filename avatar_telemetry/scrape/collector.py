@@ -6,6 +6,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +82,7 @@ class Collector:
     def collect(self) -> list[Family]:
         """All families, each name once, in the order of names."""
         with self._lock:
-            alive = self._ask(holders)
+            alive = self._read(holders)
             merged = self._store.read(holder.identifier for holder in alive)
             families = [*merged, *self._fixed, *self._own(alive), *self._processes(alive)]
             if self.server:
@@ -92,9 +93,9 @@ class Collector:
         unique = {each.name: each for each in reversed(families)}
         return [unique[name] for name in sorted(unique)]
 
-    def _ask(self, question: Callable[[Path], list[Holder]]) -> list[Holder]:
+    def _read(self, read: Callable[[Path], list[Holder]]) -> list[Holder]:
         try:
-            return question(self._folder)
+            return read(self._folder)
         except OSError:
             return []  # the folder was removed under us
 
@@ -113,31 +114,22 @@ class Collector:
             "Series in the runtime folder that cannot be merged with the newest declaration.",
             [((), float(sum(self._store.left_out.values())))],
         )  # fmt: skip
-        free = self._free_bytes()
-        if free is not None:
+        with suppress(OSError):  # the folder was removed under us
+            status = os.statvfs(self._folder)
             yield family(
                 "avatar_telemetry_folder_free_bytes", "gauge",
-                "Space that is left for the runtime folder.", [((), free)],
+                "Space that is left for the runtime folder.",
+                [((), float(status.f_bavail * status.f_frsize))],
             )  # fmt: skip
         if self._wants_exporter:
+            is_up = False
+            with suppress(OSError):
+                is_up = has_exporter(self._folder)
             yield family(
                 "avatar_telemetry_exporter_up", "gauge",
                 "Whether an exporter runs, which sends all that is recorded and serves the port.",
-                [((), float(self._has_exporter()))],
+                [((), float(is_up))],
             )  # fmt: skip
-
-    def _free_bytes(self) -> float | None:
-        try:
-            status = os.statvfs(self._folder)
-        except OSError:
-            return None  # the folder was removed under us
-        return float(status.f_bavail * status.f_frsize)
-
-    def _has_exporter(self) -> bool:
-        try:
-            return has_exporter(self._folder)
-        except OSError:
-            return False  # the folder was removed under us
 
     def _processes(self, alive: list[Holder]) -> list[Family]:
         pids = {str(holder.slot): holder.pid for holder in alive if holder.worker}
@@ -189,7 +181,7 @@ class Collector:
 
     def _workers_ticks(self) -> int:
         """Those that have ended count, too, until they are their master's (``zombie``)."""
-        found = [(each, process.read_stat(each.pid)) for each in self._ask(last_holders)]
+        found = [(each, process.read_stat(each.pid)) for each in self._read(last_holders)]
         return sum(
             stat.cpu_ticks
             for holder, stat in found

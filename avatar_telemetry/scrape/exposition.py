@@ -72,11 +72,11 @@ def _tells_of_proxy(key: str) -> bool:
 
 
 class MetricsPage:
-    """A WSGI application that answers every GET or HEAD with the metrics.
+    """A WSGI application whose response to every GET or HEAD is the metrics.
 
     Args:
         collect: gives the families.
-        guard: told where that fails; the answer is then 503.
+        guard: counts failures of that; the response is then 503.
     """
 
     def __init__(self, collect: Callable[[], Iterable[Family]], guard: Guard) -> None:

@@ -1,4 +1,4 @@
-"""The separate port of the metrics: what serves it, and to whom."""
+"""The separate port of the metrics: its server, and the access to it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from socketserver import ThreadingMixIn
-from threading import Event
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from avatar_telemetry.guard import Guard
 from avatar_telemetry.log import LOGGER
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
 
@@ -19,57 +19,59 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 CHALLENGE = 'Bearer realm="avatar-telemetry"'
-"""What a caller without the token is told (RFC 6750, section 3), and by which the port is known."""
-POLL_INTERVAL = 1.0
-"""Seconds between two looks at whether to go on."""
+"""Challenge to a caller without the token (RFC 6750, section 3), which identifies the port."""
+POLL_INTERVAL = 0.5
+"""Seconds between two checks whether the port is to be closed."""
+RETRY_INTERVAL = 1.0
+"""Seconds between two attempts to bind the port."""
 CLIENT_TIMEOUT = 10.0
 """Seconds that a client of the port may stay silent."""
-
-
 MAX_CLIENTS = 8
 """Connections to the port at once; the exporter that serves them has other work, too. Where all are
 taken, the oldest makes room once it has had :data:`CLIENT_TIMEOUT`: a client that sends a byte now
 and then is never silent."""
 
 
-class Port:
-    """Serves the metrics on the separate port.
+class Port(threading.Thread):
+    """A thread that serves the metrics on the separate port, and binds it as soon as it is free.
 
     Args:
         address: host and port.
         page: what is served there.
+        guard: counts failures to bind the port.
     """
 
-    def __init__(self, address: tuple[str, int], page: WSGIApplication) -> None:
+    def __init__(self, address: tuple[str, int], page: WSGIApplication, guard: Guard) -> None:
+        super().__init__(name="avatar-telemetry-port", daemon=True)
         self._address = address
         self._page = page
+        self._guard = guard
+        self._stopped = threading.Event()
         self._server: WSGIServer | None = None
 
-    def work(self, stopped: Event) -> None:
-        """Serve until told to stop.
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            with self._guard.at("port"):
+                self._serve()
+            self._stopped.wait(RETRY_INTERVAL)
 
-        Raises:
-            OSError: the port cannot be bound.
-        """
+    def stop(self) -> None:
+        """Close the port soon; does not wait."""
+        self._stopped.set()
+
+    def forget(self) -> None:
+        """In a forked child: close its copy of the socket, which would keep the port in use."""
+        if self._server is not None:
+            self._server.socket.close()
+
+    def _serve(self) -> None:
         with open_server(self._address) as server:
             server.set_app(self._page)
             LOGGER.info("serving the metrics on %s:%d", *self._address)
             self._server = server
             server.timeout = POLL_INTERVAL
-            while not stopped.is_set():
+            while not self._stopped.is_set():
                 server.handle_request()
-
-    def finish(self) -> None:
-        """Nothing is left to do."""
-
-    def settle(self, deadline: float) -> None:
-        """An answer that is cut off is asked for again."""
-
-    def forget(self) -> None:
-        """In a forked child: the port is the parent's."""
-        with suppress(OSError):
-            if self._server is not None:
-                self._server.socket.close()
 
 
 class OpenPage:
@@ -77,7 +79,7 @@ class OpenPage:
 
     Args:
         page: the metrics.
-        access: who is let in without being asked for the token.
+        access: callers that need no token.
         token: whether there is one.
     """
 
@@ -144,7 +146,7 @@ class _Server(ThreadingMixIn, WSGIServer):
                     return False
                 del self._clients[oldest]
                 with suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)  # its thread ends by itself
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread ends then
             self._clients[request] = now
         return True
 

@@ -1,4 +1,4 @@
-"""What the kernel tells about a process, read from ``/proc`` (Linux; elsewhere only liveness)."""
+"""Statistics of a process, read from ``/proc`` (Linux; elsewhere only liveness)."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ FULL = (
 )
 
 
-class Recording:
-    """What all instruments of a process record with.
+class Recorder:
+    """The store, guard and warnings that all instruments of a process share.
 
     Args:
         book: where values are kept.
@@ -83,7 +83,7 @@ class Instrument:
     """Base of all instruments: find the series of an attribute set.
 
     Args:
-        recording: what it records with.
+        recorder: shared by all instruments.
         metric: the metric that it writes.
         scope: the labels of its instrumentation scope.
     """
@@ -93,12 +93,10 @@ class Instrument:
     least: ClassVar[float] = 0.0
     """The smallest amount that is recorded."""
 
-    def __init__(
-        self, recording: Recording, metric: StoredMetric, scope: Mapping[str, str]
-    ) -> None:
-        self._book = recording.book
-        self._guard = recording.guard
-        self._warn = recording.warn
+    def __init__(self, recorder: Recorder, metric: StoredMetric, scope: Mapping[str, str]) -> None:
+        self._book = recorder.book
+        self._guard = recorder.guard
+        self._warn = recorder.warn
         self.metric = metric
         self._scope = scope
         self._resolved: dict[Any, Series] = {}
@@ -213,14 +211,14 @@ class StoredGauge(Instrument, Gauge):
         series.values[0].set(amount, time.time())
 
 
-Ask = Callable[[CallbackOptions], Iterable[Observation]]
+Observe = Callable[[CallbackOptions], Iterable[Observation]]
 
 
 class Observed(Instrument):
     """Base of observable instruments, whose values the observing process writes.
 
     Args:
-        recording: see :class:`Instrument`.
+        recorder: see :class:`Instrument`.
         metric: see :class:`Instrument`.
         scope: see :class:`Instrument`.
     """
@@ -231,16 +229,14 @@ class Observed(Instrument):
     gone: ClassVar[float]
     """The value of an attribute set that is reported no longer."""
 
-    def __init__(
-        self, recording: Recording, metric: StoredMetric, scope: Mapping[str, str]
-    ) -> None:
-        super().__init__(recording, metric, scope)
-        self._callbacks: list[Ask] = []
+    def __init__(self, recorder: Recorder, metric: StoredMetric, scope: Mapping[str, str]) -> None:
+        super().__init__(recorder, metric, scope)
+        self._callbacks: list[Observe] = []
         self._stored: dict[Labels, float] = {}
         self._last: dict[Series, float] = {}
 
     def add_callbacks(self, callbacks: Iterable[CallbackT]) -> None:
-        """Ask these. An instrument that is created again keeps its first callbacks."""
+        """Observe with these. An instrument that is created again keeps its first callbacks."""
         if self._callbacks:
             return
         for callback in callbacks:
@@ -261,13 +257,13 @@ class Observed(Instrument):
         self._last = {}
 
     def observe(self, timeout: float) -> None:
-        """Ask the callbacks and record what they report. Never raises.
+        """Call the callbacks and record what they report. Never raises.
 
         Args:
             timeout: seconds, for the callbacks.
         """
         with self._guard.at("meters"):
-            reported, is_whole = self._ask(CallbackOptions(timeout * 1000))
+            reported, is_whole = self._call(CallbackOptions(timeout * 1000))
             with self._book.lock:
                 for series, amount in reported.items():
                     self._write(series, amount)
@@ -275,7 +271,7 @@ class Observed(Instrument):
                 self._drop_gone(reported.keys())
             self._last.update(reported)
 
-    def _ask(self, options: CallbackOptions) -> tuple[dict[Series, float], bool]:
+    def _call(self, options: CallbackOptions) -> tuple[dict[Series, float], bool]:
         """Return what the callbacks report, and whether none of them failed."""
         reported: dict[Series, float] = {}
         is_whole = True
@@ -288,7 +284,7 @@ class Observed(Instrument):
                         reported[series] = before + float(observation.value)
             except StopIteration:
                 self._callbacks.remove(callback)  # a generator that has ended
-            except Exception:  # noqa: BLE001 - logged once, and asked again
+            except Exception:  # noqa: BLE001 - logged once, and called again
                 is_whole = False
                 self._warn(BAD_CALLBACK, self.metric.name, exc_info=True)
         return reported, is_whole

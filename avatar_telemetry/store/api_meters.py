@@ -1,7 +1,7 @@
 """Metrics of the OpenTelemetry API, written into the mapped store.
 
-The provider implements the API alone, so that a worker does without the SDK's metrics. What is
-recorded is on the page at once, merged over all workers, and outlives a killed one.
+The provider implements the API alone, so that a worker does without the SDK's metrics. A
+measurement is on the page at once, merged over all workers, and outlives a killed one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from avatar_telemetry.otel_private import Gauge
 from avatar_telemetry.store.api_instruments import (
     Instrument,
     Observed,
-    Recording,
+    Recorder,
     StoredCounter,
     StoredGauge,
     StoredHistogram,
@@ -73,7 +73,7 @@ T = TypeVar("T", bound=Instrument)
 
 
 class _Declaration(NamedTuple):
-    """What an instrument was created with."""
+    """The arguments that an instrument was created with."""
 
     kind: type
     unit: str
@@ -108,9 +108,8 @@ class StoredMeter(Meter):
 
     def create_counter(self, name: str, unit: str = "", description: str = "") -> Counter:
         """See the API."""
-        return self._create(StoredCounter, name, unit, description) or _refused().create_counter(
-            "_"
-        )
+        made = self._create(StoredCounter, name, unit, description)
+        return made or _refused().create_counter("_")
 
     def create_up_down_counter(
         self, name: str, unit: str = "", description: str = ""
@@ -134,7 +133,8 @@ class StoredMeter(Meter):
 
     def create_gauge(self, name: str, unit: str = "", description: str = "") -> Gauge:
         """See the API."""
-        return self._create(StoredGauge, name, unit, description) or _refused().create_gauge("_")
+        made = self._create(StoredGauge, name, unit, description)
+        return made or _refused().create_gauge("_")
 
     def create_observable_counter(
         self,
@@ -179,22 +179,22 @@ class StoredMeter(Meter):
     ) -> T | None:
         """Find or make an instrument; ``None`` where it is refused. Never raises."""
         made: T | None = None
-        with self._provider.recording.guard.at("meters"):
+        with self._provider.recorder.guard.at("meters"):
             declaration = _Declaration(kind, unit or "", description or "", bounds)
             made = self._make(kind, name, declaration)
         return made
 
     def _make(self, kind: type[T], name: str, declaration: _Declaration) -> T | None:
         if not (NAME.fullmatch(name) and UNIT.fullmatch(declaration.unit)):
-            self._provider.recording.warn(REFUSED_NAME, name)
+            self._provider.recorder.warn(REFUSED_NAME, name)
             return None
         # Names are compared without case, and the one seen first stands.
         first = self._declared.setdefault(name.lower(), declaration)
         if first.kind is not kind:
-            self._provider.recording.warn(REFUSED_KIND, name)
+            self._provider.recorder.warn(REFUSED_KIND, name)
             return None
         if first != declaration:
-            self._provider.recording.warn(DUPLICATE, name)
+            self._provider.recorder.warn(DUPLICATE, name)
         key = (name.lower(), declaration.unit)
         made = self._instruments.get(key)
         if made is None:
@@ -202,15 +202,15 @@ class StoredMeter(Meter):
             if metric is None:
                 return None
             made = self._instruments.setdefault(
-                key, kind(self._provider.recording, metric, self._scope)
+                key, kind(self._provider.recorder, metric, self._scope)
             )
         return made  # type: ignore[return-value]
 
     def _observe(self, made: T | None, callbacks: Sequence[CallbackT] | None) -> T | None:
         if isinstance(made, Observed):
-            with self._provider.recording.guard.at("meters"):
+            with self._provider.recorder.guard.at("meters"):
                 made.add_callbacks(callbacks or ())
-                with self._provider.recording.book.lock:
+                with self._provider.recorder.book.lock:
                     self._provider.observers.add(made)
         return made
 
@@ -224,7 +224,7 @@ class StoredMeterProvider(MeterProvider):
     """
 
     def __init__(self, book: Book, guard: Guard) -> None:
-        self.recording = Recording(book, guard)
+        self.recorder = Recorder(book, guard)
         self.observers = Observers(guard)
         self._meters: dict[object, StoredMeter] = {}
         self._metrics: dict[str, StoredMetric] = {}
@@ -237,7 +237,7 @@ class StoredMeterProvider(MeterProvider):
         attributes: Attributes = None,
     ) -> Meter:
         """See the API. Never raises."""
-        with self.recording.guard.at("meters"):
+        with self.recorder.guard.at("meters"):
             of_scope = {"name": name, "version": version, **(attributes or {})}
             scope = label_values({f"otel.scope.{each}": of_scope[each] for each in of_scope})
             key = (frozenset(scope.items()), schema_url)
@@ -261,17 +261,17 @@ class StoredMeterProvider(MeterProvider):
         kind: type[Instrument] = declaration.kind
         own = metric_name(name, declaration.unit, kind.type)
         if own in RESERVED or own.removesuffix("_total") in RESERVED:
-            self.recording.warn(REFUSED_OWN, own)
+            self.recorder.warn(REFUSED_OWN, own)
             return None
         made = StoredMetric(
-            self.recording.book, own, kind.prefix, declaration.description, declaration.bounds
+            self.recorder.book, own, kind.prefix, declaration.description, declaration.bounds
         )
         metric = self._metrics.setdefault(own, made)
         if metric.prefix != kind.prefix:
-            self.recording.warn(REFUSED_KIND, own)
+            self.recorder.warn(REFUSED_KIND, own)
             return None
         if (metric.documentation, metric.bounds) != (made.documentation, made.bounds):
-            self.recording.warn(DUPLICATE, own)
+            self.recorder.warn(DUPLICATE, own)
         return metric
 
     def bounds(self, name: str, advised: Sequence[float] | None) -> tuple[float, ...]:
@@ -283,7 +283,7 @@ class StoredMeterProvider(MeterProvider):
         except (TypeError, ValueError, OverflowError):
             bounds = (nan,)
         if not all(map(isfinite, bounds)) or any(low >= high for low, high in pairwise(bounds)):
-            self.recording.warn(BAD_BOUNDS, name)
+            self.recorder.warn(BAD_BOUNDS, name)
             return DEFAULT_BOUNDS
         return bounds
 
@@ -297,11 +297,11 @@ def start_meters(book: Book, guard: Guard, settings: Settings, folder: Path) -> 
     Args:
         book: where values are kept.
         guard: notified of failures.
-        settings: how often observable instruments are asked.
+        settings: how often observable instruments are observed.
         folder: the runtime folder.
     """
     provider = metrics.get_meter_provider()
-    if not isinstance(provider, StoredMeterProvider) or provider.recording.book is not book:
+    if not isinstance(provider, StoredMeterProvider) or provider.recorder.book is not book:
         is_free = _is_placeholder(provider)
         provider = StoredMeterProvider(book, guard)
         if is_free:
@@ -319,5 +319,5 @@ def _is_placeholder(provider: MeterProvider) -> bool:
 
 
 def _refused() -> Meter:
-    """A meter whose instruments record nothing."""
+    """Return a meter whose instruments record nothing."""
     return NoOpMeter("refused")

@@ -1,4 +1,4 @@
-"""Ask the callbacks of observable instruments, in one process of a runtime folder."""
+"""Call the callbacks of observable instruments, in one process of a runtime folder."""
 
 from __future__ import annotations
 
@@ -6,33 +6,19 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
 
 from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.api_series import Labels, StoredMetric, stored_values
+from avatar_telemetry.store.api_instruments import Observed
+from avatar_telemetry.store.api_series import stored_values
 from avatar_telemetry.store.files import give_to_owner, is_at_path, lock_own
 
 LOCK_NAME = "observer.lock"
 POLL_INTERVAL = 5.0
-"""Seconds until a new instrument is asked, and until another process replaces one that ended."""
-
-
-class Observable(Protocol):
-    """An instrument with callbacks."""
-
-    @property
-    def metric(self) -> StoredMetric:
-        """The metric that it writes."""
-
-    def take_over(self, stored: dict[Labels, float]) -> None:
-        """Go on with what all processes have stored."""
-
-    def observe(self, timeout: float) -> None:
-        """Ask the callbacks and record what they report. Never raises."""
+"""Seconds until a new instrument is observed, and until another process replaces one that ended."""
 
 
 class Observers:
-    """A thread, started with the first instrument, that asks all of them once an interval.
+    """A thread, started with the first instrument, that observes all of them once an interval.
 
     Args:
         guard: notified of failures.
@@ -40,8 +26,8 @@ class Observers:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._instruments: list[Observable] = []
-        self._asked: set[Observable] = set()
+        self._instruments: list[Observed] = []
+        self._observed: set[Observed] = set()
         self._folder: Path | None = None
         self._interval = self._timeout = 0.0
         self._due = 0.0
@@ -54,14 +40,14 @@ class Observers:
 
         Args:
             folder: the runtime folder.
-            interval: seconds between two questions.
+            interval: seconds between two observations.
             timeout: seconds that a callback is allowed.
         """
         self._folder, self._interval, self._timeout = folder, interval, timeout
         self._stopped = threading.Event()
         self._ensure_thread()
 
-    def add(self, instrument: Observable) -> None:
+    def add(self, instrument: Observed) -> None:
         """Observe an instrument, too. Call it with the lock of the book held."""
         if instrument not in self._instruments:
             self._instruments.append(instrument)
@@ -98,12 +84,12 @@ class Observers:
         if not self._holds_lock(folder / LOCK_NAME):
             return
         instruments = list(self._instruments)
-        new = [each for each in instruments if each not in self._asked]
+        new = [each for each in instruments if each not in self._observed]
         if new:
             stored = stored_values(folder, [each.metric for each in new])
             for instrument in new:
                 instrument.take_over(stored[instrument.metric.name])
-            self._asked.update(new)
+            self._observed.update(new)
         now = time.monotonic()
         if now >= self._due:
             self._due = now + self._interval
@@ -120,7 +106,7 @@ class Observers:
         if self._lock is None:
             return False
         give_to_owner(self._lock, path.parent)
-        self._asked.clear()
+        self._observed.clear()
         self._due = 0.0
         return True
 

@@ -23,7 +23,7 @@ Entry = tuple[Series, int]
 
 @dataclass(slots=True)
 class Declaration:
-    """How one file declares a metric.
+    """The declaration of a metric in one file.
 
     Args:
         newest: the last time at which it was declared there.
@@ -78,7 +78,7 @@ class Metric:
         return max(each.newest for each in self._declarations.values())
 
     def count_held(self) -> int:
-        """How many of its series are in a file."""
+        """Return how many of its series are in a file."""
         return sum(each.entries > 0 for each in self._ordered)
 
     def find(self, key: Key, number: int, shared: Shared) -> Series:
@@ -183,7 +183,7 @@ class Metric:
         return self._layout.family(values)
 
     def count_left_out(self) -> int:
-        """How many series of all files are not merged."""
+        """Return how many series of all files are not merged."""
         return sum(
             self.superseded or series.number in self.excluded.get(file, ())
             for file in self._declarations

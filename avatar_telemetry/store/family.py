@@ -86,7 +86,7 @@ def printable(text: str) -> str:
 
 
 def line_prefix(name: str, labels: Labels) -> str:
-    """How the line of a sample begins in both text formats (they escape label values alike)."""
+    """Return the beginning of a sample's line in both text formats, which escape labels alike."""
     if not labels:
         return name + " "
     return name + "{" + ",".join(f'{key}="{_escape(value)}"' for key, value in labels) + "} "

@@ -26,7 +26,7 @@ class Instrument:
         documentation: its help text.
         labels: their names.
         buckets: upper bounds of a histogram, in its unit, without infinity.
-        mode: how the values of several workers make one (prometheus_client's word), for gauges.
+        mode: ``multiprocess_mode`` of prometheus_client, for gauges.
         folds: labels whose values a client chooses, in the order in which the ceiling on series
             makes them ``other``. An instrument without them has few series and no ceiling.
     """
@@ -41,7 +41,7 @@ class Instrument:
 
     @property
     def prefix(self) -> str:
-        """How the names of the files with its values begin."""
+        """The beginning of the names of the files with its values."""
         return f"gauge_{self.mode}" if self.type == "gauge" else self.type
 
 

@@ -1,6 +1,6 @@
-"""The closed label sets: whatever a client or an application sends becomes one of a few words.
+"""The closed label sets: whatever a client or an application sends becomes one of a few values.
 
-Every function answers from a prebuilt table and raises for no string.
+Every function looks its value up in a table and raises for no string.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def status(code: int | str) -> str:
 
 
 def image_format(content_type: str) -> str:
-    """``format`` of an answer from its Content-Type: one of :data:`FORMATS` but ``none``.
+    """``format`` of a response from its Content-Type: one of :data:`FORMATS` but ``none``.
 
-    Empty where the answer is no image.
+    Empty where the response is no image.
     """
     known = FORMATS_BY_TYPE.get(content_type)
     if known is not None:
@@ -82,14 +82,14 @@ def suffix_format(path: str) -> str:
 
 
 def told_format(name: str) -> str:
-    """``format`` as a program tells it, by suffix or by type: one of :data:`FORMATS`."""
+    """``format`` as a program reports it, by suffix or by type: one of :data:`FORMATS`."""
     if "/" in name:
         return image_format(name) or OTHER
     return _FORMATS_BY_SUFFIX.get(name.lower().removeprefix("."), OTHER)
 
 
 def reported_source(name: str) -> str:
-    """``source`` as a program tells it: one of :data:`SOURCES`."""
+    """``source`` as a program reports it: one of :data:`SOURCES`."""
     return name if name in SOURCES else OTHER
 
 

@@ -1,4 +1,4 @@
-"""How the values of one metric stand on the page."""
+"""The lines of one metric on the page."""
 
 from __future__ import annotations
 

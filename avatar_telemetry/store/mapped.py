@@ -81,7 +81,7 @@ def read_entries(
 
 
 def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
-    """How many bytes of a file hold entries.
+    """Return how many bytes of a file hold entries.
 
     Raises:
         CorruptFileError: a number that cannot be.
@@ -95,7 +95,7 @@ def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
 
 
 def revision(data: bytes | bytearray | mmap.mmap) -> int:
-    """How often an entry that was there already has been declared again."""
+    """Return how often an existing entry has been declared again."""
     return int(_length.unpack_from(data, 4)[0])
 
 
@@ -190,14 +190,14 @@ class Book:
     """All values of one process, and the one lock under which they change.
 
     Before a folder is given, and where a file cannot be had, values live in plain memory: the
-    application goes on, ``failed`` is told.
+    application goes on, and ``failed`` is called.
 
     Args:
         failed: called inside the ``except`` block of what went wrong.
     """
 
     def __init__(self, failed: Callable[[], None] = lambda: None) -> None:
-        # Reentrant: telling of a failure counts it, and so may a signal handler of the application.
+        # Reentrant: a failure is counted, and so may a signal handler of the application.
         # Not gevent's, though it patches the name later: greenlets of one thread hold it together,
         # which is sound where no store waits, and costs less.
         self.lock: Lock = RLock()
@@ -220,18 +220,15 @@ class Book:
 
         Args:
             folder: the runtime folder.
-            identifier: the slot, or a word for a process without one. No ``_`` in it:
+            identifier: the slot, or the name of a process without one. No ``_`` in it:
                 prometheus_client takes names of files apart there.
         """
         with self.lock:
-            kept = dict(self._memory) if self._location is None else {}
+            early = self._values_in_memory() if self._location is None else {}
             self._leave()
             self._location = (folder, identifier)
             self._opened_at = time.time()
-            for (prefix, key), (memory, _) in kept.items():
-                doubles, index = self._place(prefix, key)
-                doubles[index] += memory[0]
-            self._place_all()
+            self._restore(early)
 
     def move(self, folder: Path, identifier: str) -> None:
         """Go on in other files: those of before were removed. Their values are still mapped, and
@@ -311,18 +308,23 @@ class Book:
         return self._place(prefix, key)
 
     def knows(self, prefix: str, key: str) -> bool:
-        """Whether a value exists already (it does not count against a ceiling)."""
-        file = self._files.get(prefix)
+        """Return whether a value exists already, and counts against no ceiling. Call it with the
+        lock held."""
+        file = self._file(prefix)
         return (file is not None and key in file.cells) or (prefix, key) in self._memory
 
     def count(self, prefix: str, start: str) -> int:
         """Return how many values have a key that begins with a text. Call it with the lock held."""
+        file = self._file(prefix)
+        keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
+        return sum(key.startswith(start) for key in keys)
+
+    def _file(self, prefix: str) -> MappedFile | None:
+        """Return the file of a type, ``None`` where it cannot be opened or values are in memory."""
         if self._location is not None and prefix not in self._files:
             with suppress(OSError, CorruptFileError, ValueError):  # reported with the first value
                 self._open_file(prefix)
-        file = self._files.get(prefix)
-        keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
-        return sum(key.startswith(start) for key in keys)
+        return self._files.get(prefix)
 
     def adopt(self, value: Any) -> None:
         """Place a value of the application, here and again after every :meth:`open`."""
@@ -343,14 +345,17 @@ class Book:
                 return cell
         except (OSError, CorruptFileError, ValueError):
             self.short = True
-            self._tell()
+            self._report()
         return self._memory.setdefault((prefix, key), (memoryview(array("d", (0.0, 0.0))), 0))
 
     def _restore(self, values: dict[tuple[str, str], tuple[float, float]]) -> None:
         for (prefix, key), (value, stamp) in values.items():
             doubles, index = self._place(prefix, key)
-            doubles[index] = value if prefix.startswith("gauge") else doubles[index] + value
-            if prefix.endswith("mostrecent"):
+            if not prefix.startswith("gauge"):
+                doubles[index] += value
+            elif value or stamp:  # else it was not set since it was made
+                doubles[index] = value
+            if prefix.endswith("mostrecent") and (value or stamp):
                 doubles[index + 1] = stamp
         self._place_all()
 
@@ -372,7 +377,7 @@ class Book:
         for value in self._values:
             value.place(*self._place(value.prefix, value.key))
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         # The value that counts failures may itself be what has no place.
         if not self._failing:
             self._failing = True
@@ -387,7 +392,7 @@ class Book:
         try:
             file = MappedFile(path)
         except (CorruptFileError, ValueError):
-            self._tell()
+            self._report()
             path.replace(path.with_suffix(".db.corrupt"))
             file = MappedFile(path)
         self._files[prefix] = file

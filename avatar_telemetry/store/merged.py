@@ -14,7 +14,7 @@ FILE_NAME = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_([^_/]+)\.db",
 
 
 class MergedStore:
-    """Reads a runtime folder, whoever wrote it, as often as it is asked.
+    """Reads the metric files of a runtime folder, any number of times.
 
     Not thread safe: one reader at a time.
 
@@ -36,7 +36,7 @@ class MergedStore:
             alive: identifiers of the processes whose live gauges count.
 
         Returns:
-            What could be read. How many files could not is told by :attr:`unreadable`.
+            The families that could be read; :attr:`unreadable` counts the files that could not.
         """
         self.unreadable = 0
         names = self._names(frozenset(alive))

@@ -19,7 +19,7 @@ class Contents(NamedTuple):
     """The bytes in use of a file.
 
     Args:
-        inode: tells a new file of the same name from the old one.
+        inode: distinguishes a new file of the same name from the old one.
         revision: how often an entry has been declared again.
         data: from the beginning of the file.
     """

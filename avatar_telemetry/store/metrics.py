@@ -1,4 +1,4 @@
-"""How one request is written into the instruments.
+"""Write a request into the instruments.
 
 An instrument is a declaration; :class:`Metrics` turns declarations and label values into cells of
 mapped memory, once for each combination, and a finished request into one batch of stores.
@@ -168,7 +168,7 @@ class Metrics:
 
         Args:
             labels: method, status code, path, size, format, cache (``hit``, ``miss`` or empty) and
-                source, all from closed sets; size is empty where no avatar was asked for.
+                source, all from closed sets; size is empty where no avatar was requested.
         """
         return self._plans.get(labels) or self._plan(labels)
 

@@ -18,7 +18,7 @@ from avatar_telemetry.store.family import (
 INFINITE = float("inf")
 
 Shared = dict[Any, Any]
-"""Each value by itself, so that equal ones of many series are kept once."""
+"""Each value as its own key, so that equal ones of many series are kept once."""
 
 
 class Key(NamedTuple):

@@ -132,7 +132,7 @@ def holders(folder: Path) -> list[Holder]:
 
 
 def last_holders(folder: Path) -> list[Holder]:
-    """Who holds each slot of a folder, or held it last, by number."""
+    """Return the process that holds each slot of a folder, or held it last, by number."""
     found = []
     for entry in os.scandir(folder):
         name = SLOT_FILE.fullmatch(entry.name)
@@ -158,7 +158,7 @@ def remove_live_gauges(folder: Path, number: int) -> None:
 def make_exporter_lock(folder: Path) -> None:
     """Make the file of the exporter's lock, to be done as the user that the workers run as.
 
-    Where root asks first (the master, a doctor), it would be root's, and no worker could open it.
+    Where root makes it (the master, a doctor), it would be root's, and no worker could open it.
     """
     with suppress(OSError):
         os.close(open_own(folder / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT))

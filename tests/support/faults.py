@@ -97,7 +97,7 @@ STORE = (
     Fault(
         "mapped-early-values-replace", "store/mapped.py",
         "values made before the fork replace those of the last holder",
-        "doubles[index] += memory[0]", "doubles[index] = memory[0]",
+        "                doubles[index] += value\n", "                doubles[index] = value\n",
     ),
     Fault(
         "mapped-inc-without-lock", "store/mapped.py", "two threads lose counts of the application",
@@ -339,8 +339,37 @@ STORE = (
     ),
     Fault(
         "mapped-moved-gauge", "store/mapped.py", "a gauge that moves is added to itself",
-        'value if prefix.startswith("gauge") else doubles[index] + value', "doubles[index] + value",
+        '            if not prefix.startswith("gauge"):\n', "            if True:\n",
         ("store/moving",),
+    ),
+    Fault(
+        "mapped-made-gauge", "store/mapped.py", "a gauge that is made at import loses its value",
+        "            elif value or stamp:", "            else:",
+    ),
+    Fault(
+        "mapped-unopened-unknown", "store/mapped.py", "a series of the slot is folded after a restart",
+        "        file = self._file(prefix)\n        return (file", "        file = self._files.get(prefix)\n        return (file",
+        ("store/ceiling",),
+    ),
+    Fault(
+        "page-endless", "exporter/page.py", "something in the exporter's place fills the memory",
+        "        if limit < 0:\n", "        if False:\n",
+    ),
+    Fault(
+        "service-port-open", "exporter/service.py", "the port of before a reload is still in use",
+        "            self._port.join(MAX_PORT_WAIT)\n", "            pass\n",
+    ),
+    Fault(
+        "launch-thread-lock", "exporter/launch.py", "a lack of threads leaves no exporter for ever",
+        "            exporter.close()\n            raise\n", "            return hosted\n",
+    ),
+    Fault(
+        "port-forked", "scrape/port.py", "a forked child keeps the port in use",
+        "            self._server.socket.close()\n", "            pass\n",
+    ),
+    Fault(
+        "startup-interpreter", "startup.py", "nothing says that an exporter cannot be replaced",
+        "    LOGGER.warning(UNUSABLE_INTERPRETER, os.geteuid(), executable)\n", "    return\n",
     ),
     Fault(
         "mapped-bounds-kept", "store/mapped.py", "values of other bounds fall into new buckets",
@@ -933,12 +962,13 @@ EXPORT = (
         "sorted(found, key=len, reverse=True)", "sorted(found, key=len)", ("exporter/failures",),
     ),
     Fault(
-        "metric-exporters-timeout", "exporter/metric_exporters.py", "a push takes longer than it may",
-        "timeout=min(otlp.timeout, timeout)", "timeout=max(otlp.timeout, timeout)",
+        "pusher-timeout", "exporter/pusher.py", "a push takes longer than it may",
+        "deadline = min(deadline, time.monotonic() + self._batch_timeout)",
+        "deadline = max(deadline, time.monotonic() + self._batch_timeout)",
     ),
     Fault(
         "destinations-deflate", "config/destinations.py", "gRPC starts with a compression that it lacks",
-        'if told.protocol == GRPC and told.compression == "deflate":', "if False:",
+        'if configured.protocol == GRPC and configured.compression == "deflate":', "if False:",
         ("config/destinations",),
     ),
     Fault(
@@ -1008,7 +1038,7 @@ PROCESS = (
     ),
     Fault(
         "gunicorn-signal-lost", "gunicorn.py", "a worker that is stopped during its start goes on",
-        "    if told:\n        raise SystemExit(0)\n", "",
+        "    if received:\n        raise SystemExit(0)\n", "",
     ),
     Fault(
         "gunicorn-other-worker", "gunicorn.py", "the master ends its telemetry for a dead worker",
@@ -1238,20 +1268,20 @@ PUSH = (
     Fault(
         "pusher-deadline", "exporter/pusher.py",
         "a push goes on after its time",
-        "arrived and time.monotonic() < deadline and self._export(batch)",
-        "arrived and self._export(batch)",
+        "while (left := deadline - time.monotonic()) > MIN_TIMEOUT:",
+        "while left := max(deadline - time.monotonic(), 1.0):",
     ),
     Fault(
         "pusher-after-refusal", "exporter/pusher.py",
         "batches are sent after one was refused",
-        "arrived and time.monotonic() < deadline and self._export(batch)",
-        "self._export(batch)",
+        "arrived and self._export(batch, deadline)",
+        "self._export(batch, deadline)",
     ),
     Fault(
         "pusher-one-of-two", "exporter/pusher.py",
         "a push that one exporter refused has arrived",
-        "return all(result is MetricExportResult.SUCCESS",
-        "return any(result is MetricExportResult.SUCCESS",
+        "return all(arrived)",
+        "return any(arrived)",
     ),
     Fault(
         "pusher-counted", "exporter/pusher.py",
@@ -1713,8 +1743,8 @@ EXPORTER = (
     ),
     Fault(
         "signals-settled-early", "exporter/signals.py", "a batch that was not accepted leaves the ring",
-        "            if outcome is None:\n                return False\n",
-        "            if outcome is None:\n                self._rings.settle(portions)\n                return False\n",
+        "            if refused is None:\n                return False\n",
+        "            if refused is None:\n                self._rings.settle()\n                return False\n",
     ),
     Fault(
         "signals-uncounted-again", "exporter/signals.py", "a counter without space sends a batch again",
@@ -1723,8 +1753,11 @@ EXPORTER = (
     ),
     Fault(
         "signals-last-client", "exporter/signals.py", "a batch that one of two refuses is exported",
-        "refused = max(refused, min(outcome.rejected, number) if outcome.accepted else number)",
-        "refused = min(outcome.rejected, number) if outcome.accepted else number",
+        "failed = max(failed, refused)", "failed = refused",
+    ),
+    Fault(
+        "signals-too-large", "exporter/signals.py", "a batch that is too large is lost",
+        "        if outcome.too_large and len(frames) > 1:\n", "        if False:\n",
     ),
     Fault(
         "signals-retries-at-end", "exporter/signals.py", "the end waits for a collector that is down",
@@ -1742,7 +1775,7 @@ EXPORTER = (
     ),
     Fault(
         "rings-unfair", "exporter/rings.py", "a busy worker keeps all others waiting",
-        "        self._start_after(portions)\n", "",
+        "        self._rotate()\n", "",
     ),
     Fault(
         "rings-no-sections", "exporter/rings.py", "a frame of garbage spoils the request",
@@ -1805,15 +1838,6 @@ EXPORTER = (
         "MIN_ATTEMPTS = 2", "MIN_ATTEMPTS = 1",
     ),
     Fault(
-        "failures-transient", "exporter/failures.py", "each retry takes the line of the failure",
-        "            if not TRANSIENT.match(text):\n                self._log.failed(text)\n",
-        "            self._log.failed(text)\n",
-    ),
-    Fault(
-        "failures-debug-secret", "exporter/failures.py", "a record at level DEBUG shows the secrets",
-        "record.msg, record.args = self._log.clean(text), ()", "record.msg, record.args = text, ()",
-    ),
-    Fault(
         "failures-every-line", "exporter/failures.py", "each failure is logged",
         "            self._next = now + INTERVAL\n", "",
     ),
@@ -1839,7 +1863,7 @@ EXPORTER = (
     ),
     Fault(
         "pusher-left-open", "exporter/pusher.py", "connections stay open at the end",
-        "                exporter.shutdown()\n", "                continue\n",
+        "                client.close()\n", "                continue\n",
     ),
     Fault(
         "continuity-cut-line", "exporter/continuity.py", "a line that was cut off stops all pushes",
@@ -1859,6 +1883,15 @@ EXPORTER = (
         "            lock, self.lock = self.lock, CLOSED\n", "            lock = self.lock\n",
     ),
     Fault(
+        "launch-reaped-elsewhere", "exporter/launch.py", "two exporters share one lock",
+        "    except ChildProcessError:\n        return", "    except KeyError:\n        return",
+        ("exporter/process",),
+    ),
+    Fault(
+        "record-note-grows", "exporter/record.py", "an exporter needs space to start again",
+        "str(starts).ljust(COUNT_WIDTH)", "str(starts)", ("exporter/service", "exporter/launch"),
+    ),
+    Fault(
         "launch-any-program", "exporter/launch.py", "uWSGI is started as an exporter",
         'return name.startswith(("python", "pypy"))', "return True",
     ),
@@ -1872,7 +1905,7 @@ EXPORTER = (
     ),
     Fault(
         "process-signal-ends", "exporter/process.py", "SIGTERM to the group loses the last spans",
-        "signal.signal(number, lambda number, frame: asked.set())", "signal.signal(number, signal.SIG_DFL)",
+        "signal.signal(number, lambda number, frame: ended.set())", "signal.signal(number, signal.SIG_DFL)",
     ),
     Fault(
         "recording-stays-lost", "recording.py", "spans go into a ring that was removed",

@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from avatar_telemetry.exporter.ring import SPANS, RingReader, RingWriter, ring_path
+from avatar_telemetry.exporter.ring import SPANS, RingWriter, ring_path
 from avatar_telemetry.exporter.ring_file import MIN_SIZE
+from tests.support.rings import Reader
 
 NUMBER = struct.Struct("=II")
 """Life of the writer, number of the frame in it."""
@@ -47,7 +48,7 @@ def read_frames(folder: Path, report: int) -> None:
     limits = random.Random(os.getpid())
     while not ring_path(folder, 0).exists():
         time.sleep(0.001)
-    reader = RingReader(ring_path(folder, 0))
+    reader = Reader(ring_path(folder, 0))
     while True:
         batch = reader.read(limits.randrange(60_000), limits.randrange(1, 100))
         numbers = []
@@ -152,7 +153,7 @@ class Killing:
     def finish(self) -> None:
         """End the writer, let the reader read the rest, and end it as well."""
         self._end_writer()
-        ring = RingReader(ring_path(self._folder, 0))
+        ring = Reader(ring_path(self._folder, 0))
         try:
             while not ring.is_empty:
                 if select.select([self._reader.source], [], [], 0.01)[0]:

@@ -8,7 +8,16 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 
-from avatar_telemetry.exporter.ring import RingWriter
+from avatar_telemetry.exporter.ring import RingReader, RingWriter
+from avatar_telemetry.exporter.ring_file import (
+    DROPPED_LOGS,
+    DROPPED_SPANS,
+    GENERATION,
+    PID,
+    SET_ASIDE,
+    STARTED,
+    TORN,
+)
 from avatar_telemetry.tracing.encoder import encode_resource_entry
 from avatar_telemetry.tracing.writer import SpanWriter
 from tests.support.providers import Ours
@@ -46,6 +55,45 @@ class Worker:
             tracer.start_span(name, attributes=attributes).end()
         self._writer.write(self._side.ended)
         self._side.ended.clear()
+
+
+class Reader(RingReader):
+    """A reader that shows the counts in the header of its ring."""
+
+    @property
+    def dropped(self) -> int:
+        """Items that were dropped, by all holders of the slot."""
+        return self.dropped_spans + self.dropped_logs
+
+    @property
+    def dropped_spans(self) -> int:
+        """Spans that were dropped."""
+        return self._words[DROPPED_SPANS]
+
+    @property
+    def dropped_logs(self) -> int:
+        """Log records that were dropped."""
+        return self._words[DROPPED_LOGS]
+
+    @property
+    def torn(self) -> int:
+        """Frames that were skipped because they did not match their checksum."""
+        return self._words[TORN]
+
+    @property
+    def corrupt(self) -> int:
+        """Rings of this slot that a writer set aside."""
+        return self._words[SET_ASIDE]
+
+    @property
+    def generation(self) -> int:
+        """The number of processes that have held the ring."""
+        return self._words[GENERATION]
+
+    @property
+    def writer(self) -> tuple[int, int]:
+        """The process that holds the ring or held it last: pid and start in clock ticks."""
+        return self._words[PID], self._words[STARTED]
 
 
 def spans_of(request: bytes) -> list[tuple[str, str, str]]:

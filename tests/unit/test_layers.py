@@ -57,7 +57,6 @@ LAYERS = (
         "exporter/continuity",
         "exporter/counts",
         "exporter/failures",
-        "exporter/metric_exporters",
         "exporter/rings",
         "exporter/signals",
         "store/api_instruments",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import logging
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from opentelemetry.context import Context, get_current
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 
 import avatar_telemetry
@@ -28,22 +25,6 @@ def test_a_private_name_exists(path: str) -> None:
         pytest.fail(f"OpenTelemetry has no {path} any more ({error}): see otel_private.py")
 
 
-@pytest.mark.parametrize("name", otel_private.LOGGERS)
-def test_a_private_logger_exists(name: str) -> None:
-    """The module of the name has a logger under its own name."""
-    loggers = [
-        each for each in vars(import_module(name)).values() if isinstance(each, logging.Logger)
-    ]
-    assert name in [each.name for each in loggers]
-
-
-def test_an_exported_name_is_the_class_of_opentelemetry() -> None:
-    """A name imported from the module is what the private module has under it."""
-    assert (
-        otel_private.ReadableLogRecord is import_module("opentelemetry.sdk._logs").ReadableLogRecord
-    )
-
-
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """A misspelled import fails as from any module."""
     with pytest.raises(AttributeError, match="NoSuchName"):
@@ -56,14 +37,6 @@ def test_the_provider_has_the_active_processor() -> None:
     processor = otel_private.active_processor(provider)
     assert callable(processor.on_start) and callable(processor._on_ending)
     provider.shutdown()
-
-
-def test_an_exporter_stops_its_retries() -> None:
-    """The event that ends the wait before a retry is part of the exporter's client."""
-    exporter = OTLPSpanExporter("http://127.0.0.1:9/v1/traces")
-    otel_private.stop_retries(exporter)
-    assert exporter._client._shutdown_event.is_set()
-    exporter.shutdown()
 
 
 def imports(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 
 from avatar_telemetry import Settings
 from avatar_telemetry import recording as recording_module
-from avatar_telemetry.exporter.ring import LOGS, SPANS, RingReader, RingWriter, ring_path
+from avatar_telemetry.exporter.ring import LOGS, SPANS, RingWriter, ring_path
 from avatar_telemetry.exporter.rings import Rings, encode_request
 from avatar_telemetry.exporter.wake import Wakeup
 from avatar_telemetry.guard import Guard
@@ -27,7 +27,7 @@ from avatar_telemetry.tracing.pipeline import Pipeline
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 from tests.support.frames import log_record
-from tests.support.rings import spans_of
+from tests.support.rings import Reader, spans_of
 from tests.support.waiting import DEADLINE
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true", "OTEL_METRICS_EXPORTER": "none"}
@@ -66,9 +66,9 @@ class Worker:
         """Read and remove the spans of all rings."""
         rings = Rings(self.path, "spans", lambda: None)
         rings.refresh()
-        portions = rings.take(10_000)
-        names = [name for _, _, name in spans_of(encode_request(portions)[0])]
-        rings.settle(portions)
+        frames = rings.take(10_000)
+        names = [name for _, _, name in spans_of(encode_request(frames)[0])]
+        rings.settle()
         rings.close()
         return names
 
@@ -154,7 +154,7 @@ def test_ring_that_was_removed(slots: Slots) -> None:
     slots.made.check()
     assert slots.opened == 2
     assert slots.made.put(SPANS, 1, b"x")
-    reader = RingReader(ring_path(slots.folder, 0))
+    reader = Reader(ring_path(slots.folder, 0))
     assert reader.waiting == 1
     reader.close()
 
@@ -172,7 +172,7 @@ def test_whether_a_ring_is_read(slots: Slots) -> None:
     slots.made.put(SPANS, 1, b"x")
     is_read = slots.made.is_read()
     assert not is_read()
-    reader = RingReader(ring_path(slots.folder, 0))
+    reader = Reader(ring_path(slots.folder, 0))
     reader.advance(reader.read(1 << 20, 9).end)
     slots.made.put(SPANS, 1, b"y")
     assert is_read()
@@ -206,7 +206,7 @@ def test_spans_and_log_records_have_rings(worker: Worker) -> None:
         "exporter.wake", "logs-0.ring", "spans-0.ring",
     ]  # fmt: skip
     assert worker.spans() == ["a"]
-    reader = RingReader(ring_path(worker.path, 0, "logs"))
+    reader = Reader(ring_path(worker.path, 0, "logs"))
     (frame,) = reader.read(1 << 20, 9).frames
     reader.close()
     assert (frame.kind, frame.items) == (LOGS, 1)
@@ -224,7 +224,7 @@ def test_log_records_are_taken_late(worker: Worker) -> None:
     LOGGER.warning("taken")
     recording.stop(time.monotonic() + DEADLINE)
     LOGGER.warning("late")
-    reader = RingReader(ring_path(worker.path, 0, "logs"))
+    reader = Reader(ring_path(worker.path, 0, "logs"))
     assert reader.waiting == 1
     reader.close()
     assert not ring_path(worker.path, 0).exists()
@@ -320,11 +320,11 @@ def test_child_has_rings_of_its_own(worker: Worker) -> None:
         worker.slot = 1
         recording.forget()
         worker.span(recording, "of the child")
-        reader = RingReader(ring_path(worker.path, 1))
+        reader = Reader(ring_path(worker.path, 1))
         (frame,) = reader.read(1 << 20, 9).frames
         of_child = reader.writer[0] == os.getpid() and b"here/1" in frame.resource
         reader.close()
-        return [RingReader(ring_path(worker.path, 0)).writer[0] == parent, of_child]
+        return [Reader(ring_path(worker.path, 0)).writer[0] == parent, of_child]
 
     assert in_child(work) == [True, True]
     worker.span(recording, "of the parent again")

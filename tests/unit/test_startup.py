@@ -27,6 +27,7 @@ from avatar_telemetry.startup import (
     load_profile,
     log_started,
     warn_of_doubts,
+    warn_of_interpreter,
 )
 from tests.support.forked import in_child
 from tests.support.real_servers import hold_port
@@ -307,6 +308,24 @@ def test_nobody_else_acts_as_another(
     with acting_as(wanted, NOBODY):
         pass
     assert identity.changes == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "exporter", "lines"),
+    [(0o700, "auto", 0), (0o600, "auto", 1), (0o600, "process", 1), (0o600, "thread", 0)],
+)
+def test_interpreter_that_the_workers_cannot_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    mode: int, exporter: str, lines: int,
+) -> None:  # fmt: skip
+    """A line at the start says that the exporter cannot be started again."""
+    program = tmp_path / "python"
+    program.touch(mode)
+    program.chmod(mode)
+    monkeypatch.setattr(sys, "executable", str(program))
+    warn_of_interpreter(Settings.from_env({"AVATAR_TELEMETRY_EXPORTER": exporter}))
+    assert len(caplog.messages) == lines
+    assert all(str(program) in line for line in caplog.messages)
 
 
 def test_files_are_made_as_the_workers_user(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from avatar_telemetry import Settings, SettingsError
 from avatar_telemetry.config import destinations
 from avatar_telemetry.config.destinations import (
     check_exporters,
+    log_configured,
     otlp_signals,
     pushes_metrics,
     ring_signals,
     sends,
     settled,
-    tell_configured,
 )
 
 ENABLED = {"OTEL_EXPORT_ENABLED": "true"}
@@ -59,8 +59,8 @@ def test_configuration_at_debug(caplog: pytest.LogCaptureFixture) -> None:
         "OTEL_LOGS_EXPORTER": "none",
     }
     with caplog.at_level(logging.DEBUG):
-        tell_configured(Settings.from_env(environ))
-        tell_configured(Settings.from_env({}))
+        log_configured(Settings.from_env(environ))
+        log_configured(Settings.from_env({}))
     assert "traces to http://collector:4318/v1/traces (http/protobuf, 10 s" in caplog.text
     assert "metrics to http://collector:4318/v1/metrics" in caplog.text
     assert "logs to none" in caplog.text

@@ -8,6 +8,10 @@ from avatar_telemetry import Settings
 from avatar_telemetry.config.otlp import SIGNALS, Otlp, Signal, resolve
 
 VARIABLE = "OTEL_EXPORTER_OTLP_"
+GRPC = "http://collector.internal:4317"
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+METRICS_ENDPOINT = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 
 
 def told(signal: Signal = "traces", **environ: str) -> Otlp:
@@ -76,3 +80,37 @@ def test_resolved(
     assert (settled.protocol, settled.endpoint) == (protocol, endpoint.format(signal))
     again, _ = resolve(signal, settled, grpc_installed=installed)
     assert again == settled
+
+
+@pytest.mark.parametrize(
+    ("environ", "installed", "protocol", "endpoint", "said"),
+    [
+        pytest.param({}, False, "http/protobuf", "http://localhost:4318/v1/metrics", "",
+                     id="nothing set"),
+        pytest.param({ENDPOINT: GRPC}, True, "grpc", GRPC, "so gRPC is spoken", id="4317, gRPC"),
+        pytest.param({ENDPOINT: GRPC}, False, "http/protobuf",
+                     "http://collector.internal:4318/v1/metrics", "4318 instead", id="4317, HTTP"),
+        pytest.param({METRICS_ENDPOINT: GRPC}, False, "http/protobuf",
+                     "http://collector.internal:4318/v1/metrics", "4318 instead",
+                     id="own endpoint without path"),
+        pytest.param({METRICS_ENDPOINT: GRPC + "/here"}, False, "http/protobuf",
+                     "http://collector.internal:4318/here", "4318 instead",
+                     id="own endpoint with path"),
+        pytest.param({ENDPOINT: "http://[::1]:4317"}, False, "http/protobuf",
+                     "http://[::1]:4318/v1/metrics", "4318 instead", id="IPv6"),
+        pytest.param({ENDPOINT: GRPC, PROTOCOL: "http/protobuf"}, True, "http/protobuf",
+                     GRPC + "/v1/metrics", "as OTEL_EXPORTER_OTLP_PROTOCOL says", id="HTTP told"),
+        pytest.param({ENDPOINT: GRPC, PROTOCOL: "grpc"}, True, "grpc", GRPC, "", id="gRPC told"),
+        pytest.param({ENDPOINT: "http://c:4318", PROTOCOL: "grpc"}, True, "grpc", "http://c:4318",
+                     "", id="gRPC elsewhere"),
+    ],
+)  # fmt: skip
+def test_protocol_and_port(
+    environ: dict[str, str], installed: bool, protocol: str, endpoint: str, said: str
+) -> None:
+    """The port of gRPC means gRPC unless a protocol is set; without gRPC, HTTP's port is used."""
+    configured = Settings.from_env(environ).otlp["metrics"]
+    result, note = resolve("metrics", configured, grpc_installed=installed)
+    assert (result.protocol, result.endpoint) == (protocol, endpoint)
+    assert said in note
+    assert bool(note) == bool(said)

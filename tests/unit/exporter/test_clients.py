@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from avatar_telemetry import Settings
-from avatar_telemetry.config.destinations import settled
+from avatar_telemetry.config.destinations import pushes_metrics
 from avatar_telemetry.exporter.clients import (
     MAX_WAIT,
     RETRY_INFO,
@@ -31,7 +32,7 @@ from avatar_telemetry.exporter.clients import (
     GrpcClient,
     HttpClient,
     Outcome,
-    make_client,
+    make_clients,
 )
 from avatar_telemetry.exporter.session import MAX_RESPONSE
 from tests.support.certificates import Authority
@@ -39,11 +40,13 @@ from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import authority, grpc_sink, sink
 from tests.support.otlp_grpc_sink import CODES, GrpcSink
 from tests.support.otlp_sink import OtlpSink
-from tests.support.sdk_sources import make_logs, make_spans
+from tests.support.sdk_sources import make_logs, make_metrics, make_spans
 
 __all__ = ["authority", "grpc_sink", "sink"]
 SPANS: bytes = encode_spans(make_spans()).SerializeToString()
 LOGS: bytes = encode_logs(make_logs("one", "two")).SerializeToString()
+METRICS: bytes = encode_metrics(make_metrics()).SerializeToString()
+REQUESTS = {"traces": SPANS, "logs": LOGS, "metrics": METRICS}
 PREFIX = "OTEL_EXPORTER_OTLP_"
 PATIENCE = 60.0
 """Seconds of an attempt that must not end by its timeout."""
@@ -58,13 +61,36 @@ def clients() -> Iterator[Clients]:
 
     def make(url: str, signal: Any = "traces", **variables: str) -> Client:
         environ = {PREFIX + name: value for name, value in variables.items()}
-        settings = Settings.from_env({PREFIX + "ENDPOINT": url, **environ})
-        made.append(make_client(signal, settled(settings, signal)))
+        environ |= {PREFIX + "ENDPOINT": url, "OTEL_LOGS_EXPORTER": "otlp"}
+        settings = Settings.from_env(environ)
+        made.extend(make_clients(settings, signal))
         return made[-1]
 
     yield make
     for client in made:
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ("otlp", [HttpClient]),
+        ("console", [ConsoleClient]),
+        ("otlp,console", [HttpClient, ConsoleClient]),
+        ("none", []),
+        ("prometheus", []),
+    ],
+)
+def test_clients_by_name(names: str, classes: list[type]) -> None:
+    """OTEL_METRICS_EXPORTER names them; without one nothing is pushed."""
+    environ = {"OTEL_EXPORT_ENABLED": "true", "OTEL_METRICS_EXPORTER": names}
+    settings = Settings.from_env(environ)
+    made = make_clients(settings, "metrics")
+    assert [type(each) for each in made] == classes
+    for client in made:
+        client.close()
+    assert pushes_metrics(settings) == bool(classes)
+    assert not pushes_metrics(Settings.from_env({"OTEL_METRICS_EXPORTER": names}))
 
 
 # HTTP
@@ -91,6 +117,13 @@ def test_log_records_arrive(sink: OtlpSink, clients: Clients) -> None:
     assert sink.exchanges()[0].headers["user-agent"] == USER_AGENT
 
 
+def test_metrics_arrive(sink: OtlpSink, clients: Clients) -> None:
+    """Metrics are sent as the other signals are."""
+    assert clients(sink.url, "metrics").send(METRICS, PATIENCE) == ACCEPTED
+    (exchange,) = sink.exchanges()
+    assert (exchange.path, exchange.content) == ("/v1/metrics", METRICS)
+
+
 def test_a_connection_is_used_again(sink: OtlpSink, clients: Clients) -> None:
     """All requests of a client go over one connection, which it closes."""
     client = clients(sink.url)
@@ -107,6 +140,13 @@ def test_a_refusal_is_final(sink: OtlpSink, clients: Clients, status: int) -> No
     assert (outcome.accepted, outcome.retry, outcome.wait) == (False, False, 0.0)
     assert outcome.error.startswith(f"HTTP status {status}")
     assert len(sink.exchanges()) == 1
+
+
+@pytest.mark.parametrize("status", [413, 400])
+def test_request_that_is_too_large(sink: OtlpSink, clients: Clients, status: int) -> None:
+    """The outcome distinguishes it from other refusals: a smaller request may be accepted."""
+    sink.behave(Fault.STATUS, status=status)
+    assert clients(sink.url).send(SPANS, PATIENCE).too_large is (status == 413)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -150,14 +190,13 @@ def test_retry_after(
     [pytest.param(2, 2, id="some"), pytest.param(-5, 0, id="negative"),
      pytest.param(1 << 40, 1 << 40, id="more than were sent")],
 )  # fmt: skip
-@pytest.mark.parametrize("signal", ["traces", "logs"])
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
 def test_partial_success(
     sink: OtlpSink, clients: Clients, signal: str, rejected: int, counted: int
 ) -> None:
     """A collector that accepts a request may reject items of it, for good."""
     sink.behave(Fault.PARTIAL_SUCCESS, rejected=rejected)
-    request = SPANS if signal == "traces" else LOGS
-    outcome = clients(sink.url, signal).send(request, PATIENCE)
+    outcome = clients(sink.url, signal).send(REQUESTS[signal], PATIENCE)
     assert outcome == Outcome(True, counted, error="too many")
 
 
@@ -255,6 +294,28 @@ def test_through_a_proxy(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> N
     assert lines == ["POST http://collector.invalid:4318/v1/traces HTTP/1.1\r\n"]
 
 
+@pytest.mark.parametrize("no_proxy", ["", "elsewhere.invalid", "localhost,collector.invalid"])
+def test_hosts_without_a_proxy(
+    sink: OtlpSink, clients: Clients, monkeypatch: pytest.MonkeyPatch, no_proxy: str
+) -> None:
+    """``http_proxy`` is used for the collector, unless ``no_proxy`` names its host."""
+    monkeypatch.setenv("http_proxy", sink.url)
+    monkeypatch.setenv("no_proxy", no_proxy)
+    clients("http://collector.invalid:4318").send(SPANS, PATIENCE)
+    paths = [] if "collector" in no_proxy else ["http://collector.invalid:4318/v1/traces"]
+    assert [each.path for each in sink.exchanges()] == paths
+
+
+def test_environment_of_the_process_does_not_matter(
+    sink: OtlpSink, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings decide, not what is in the environment by now."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://elsewhere.invalid:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    assert clients(sink.url, "metrics").send(METRICS, PATIENCE).accepted
+    assert "content-encoding" not in sink.exchanges()[0].headers
+
+
 # TLS
 
 
@@ -324,6 +385,14 @@ def test_spans_arrive_over_grpc(grpc_sink: GrpcSink, clients: Clients, compressi
     assert exchange.body == SPANS
     assert exchange.headers["x-mine"] == "yes"
     assert USER_AGENT in exchange.headers["user-agent"]
+
+
+def test_request_that_is_too_large_for_grpc(grpc_sink: GrpcSink, clients: Clients) -> None:
+    """A server accepts 4 MiB by default; above that a smaller request may be accepted."""
+    outcome = over_grpc(clients, grpc_sink).send(SPANS * (1 + (5 << 20) // len(SPANS)), PATIENCE)
+    assert (outcome.accepted, outcome.retry, outcome.too_large) == (False, False, True)
+    grpc_sink.behave(Fault.STATUS, status=8)
+    assert not over_grpc(clients, grpc_sink).send(SPANS, PATIENCE).too_large
 
 
 def test_log_records_arrive_over_grpc(grpc_sink: GrpcSink, clients: Clients) -> None:
@@ -420,12 +489,16 @@ def test_console(monkeypatch: pytest.MonkeyPatch) -> None:
     client = ConsoleClient("traces")
     assert client.send(SPANS, PATIENCE) == ACCEPTED
     assert ConsoleClient("logs").send(LOGS, PATIENCE) == ACCEPTED
+    assert ConsoleClient("metrics").send(METRICS, PATIENCE) == ACCEPTED
     client.close()
     lines = [json.loads(line) for line in output.getvalue().splitlines()]
     assert [line.get("name") for line in lines[:2]] == [
         "avatar.generate_png", "GET /avatar/{digest}",
     ]  # fmt: skip
-    assert [line["body"]["stringValue"] for line in lines[2:]] == ["one", "two"]
+    assert [line["body"]["stringValue"] for line in lines[2:4]] == ["one", "two"]
+    assert [line["name"] for line in lines[4:]] == [
+        "ivatar_requests_total", "ivatar_request_duration_seconds",
+    ]  # fmt: skip
     assert all(line["resource"]["attributes"] for line in lines)
     assert lines[0]["scope"]["name"] == "tests"
     span = ExportTraceServiceRequest.FromString(SPANS).resource_spans[0].scope_spans[0].spans[0]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,11 +10,8 @@ from avatar_telemetry import Settings
 from avatar_telemetry.exporter.clients import Outcome
 from avatar_telemetry.exporter.failures import (
     INTERVAL,
-    SDK_LOGGERS,
     FailureLog,
-    SdkFilter,
-    filter_sdk,
-    places_of,
+    failure_log,
     secrets_of,
 )
 from tests.support.clock import PauseClock
@@ -33,21 +28,8 @@ def clock() -> PauseClock:
     return PauseClock(1_000.0)
 
 
-@pytest.fixture(autouse=True)
-def no_filters_left() -> Iterator[None]:
-    yield
-    for name in SDK_LOGGERS:
-        logger = logging.getLogger(name)
-        for each in [one for one in logger.filters if isinstance(one, SdkFilter)]:
-            logger.removeFilter(each)
-
-
 def make(clock: PauseClock, *secrets: str, signal: str = "spans") -> FailureLog:
     return FailureLog(signal, PLACE, secrets, clock)
-
-
-def record(level: int = logging.ERROR, message: str = "failed", *args: object) -> logging.LogRecord:
-    return logging.LogRecord("x", level, __file__, 1, message, args, None)
 
 
 def test_one_line_a_minute_for_each_signal(
@@ -71,6 +53,7 @@ def test_one_line_a_minute_for_each_signal(
     [
         pytest.param(ACCEPTED, [], id="accepted"),
         pytest.param(FAILED, ["3 spans are lost: HTTP status 400 Bad Request"], id="refused"),
+        pytest.param(RETRY, [f"cannot export spans: {RETRY.error}"], id="given up"),
         pytest.param(
             Outcome(True, 2, error="too\nmany"),
             ["the collector rejected 2 of 3 spans: too many"], id="partial success",
@@ -194,68 +177,18 @@ def test_secrets_of_the_settings() -> None:
         ),
         pytest.param(
             {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+             "OTEL_LOGS_EXPORTER": "console,otlp",
              "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://l:4317"},
             "logs", "http://l:4317, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", id="grpc",
         ),
+        pytest.param(
+            {"OTEL_TRACES_EXPORTER": "console"}, "traces", "standard output", id="console",
+        ),
     ],
 )  # fmt: skip
-def test_place_of_a_signal(env: dict[str, str], signal: str, place: str) -> None:
-    """The endpoint, without its query, and the variable that it is from."""
-    assert places_of(Settings.from_env(env))[signal] == place
-
-
-def test_sdk_failures_are_lines_of_the_signal(
-    clock: PauseClock, caplog: pytest.LogCaptureFixture
+def test_place_of_a_signal(
+    caplog: pytest.LogCaptureFixture, env: dict[str, str], signal: Any, place: str
 ) -> None:
-    """A failure that the SDK logs is passed on once, with its exception, without secrets."""
-    failed = record(logging.ERROR, "Exception while\nexporting %s", "metrics")
-    try:
-        raise ValueError(f"header authorization: Bearer {SECRET}")
-    except ValueError:
-        failed.exc_info = sys.exc_info()
-    sdk = SdkFilter(make(clock, f"Bearer {SECRET}", signal="metrics"))
-    assert not sdk.filter(failed)
-    assert not sdk.filter(failed)
-    assert caplog.messages == [
-        "Exception while exporting metrics: ValueError: header authorization: (not shown)"
-        f" (sent to {PLACE})"
-    ]
-
-
-def test_sdk_retry_is_not_the_line_of_the_minute(
-    clock: PauseClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An attempt that the SDK repeats is not logged, so that the last one is."""
-    sdk = SdkFilter(make(clock))
-    assert not sdk.filter(record(logging.WARNING, "Transient error %s, retrying", "503"))
-    assert caplog.messages == []
-    sdk.filter(record())
-    assert caplog.messages == [f"failed (sent to {PLACE})"]
-
-
-def test_sdk_records_at_debug_pass_without_secrets(clock: PauseClock) -> None:
-    """An operator who turns DEBUG on gets every record of the SDK."""
-    sdk = SdkFilter(make(clock, SECRET))
-    for _ in range(3):
-        debug = record(logging.DEBUG, "sent %s", SECRET)
-        assert sdk.filter(debug)
-        assert debug.getMessage() == "sent (not shown)"
-
-
-def test_sdk_record_that_cannot_be_formatted(
-    clock: PauseClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A record with wrong arguments is dropped, not raised."""
-    for level in (logging.DEBUG, logging.ERROR):
-        assert not SdkFilter(make(clock)).filter(record(level, "%d %d", "x"))
-    assert caplog.messages == []
-
-
-def test_filter_is_installed_once(clock: PauseClock) -> None:
-    """Each logger of the SDK has the newest filter alone, however often one is installed."""
-    filter_sdk(make(clock))
-    latest = make(clock)
-    filter_sdk(latest)
-    for name in SDK_LOGGERS:
-        (found,) = [each for each in logging.getLogger(name).filters if isinstance(each, SdkFilter)]
-        assert found._log is latest
+    """A line names the endpoint, without its query, and the variable that it is from."""
+    failure_log(Settings.from_env(env), signal).failed("failed")
+    assert caplog.messages == [f"failed (sent to {place})"]

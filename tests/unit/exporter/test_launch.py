@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.exporter import launch
-from avatar_telemetry.exporter.launch import Supervisor, command, finish, is_python, spawn
+from avatar_telemetry.exporter.launch import Supervisor, command, is_python, spawn
 from avatar_telemetry.exporter.record import early_ends, note_start, read_record, write_record
+from avatar_telemetry.exporter.service import Exporter
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
 from tests.support.exporters import USER, Host
@@ -38,6 +39,12 @@ class Launcher:
         made = Supervisor(host.folder, host.settings, host.record(), USER, host.guard)
         self._made.append(made)
         return made
+
+    def finish(self, deadline: float) -> bool:
+        """End the server, as its master does."""
+        host = self.host
+        supervisor = Supervisor(host.folder, host.settings, host.record(), USER, host.guard)
+        return supervisor.finish(deadline)
 
     def close(self) -> None:
         for supervisor in self._made:
@@ -258,7 +265,7 @@ def test_finish_sends_what_is_left(launcher: Launcher, sink: OtlpSink) -> None:
     host.environ |= {"AVATAR_TELEMETRY_EXPORTER": "thread", **exporting(sink)}
     host.worker.write("last")
     deadline = time.monotonic() + DEADLINE
-    assert finish(host.folder, host.settings, host.record(), USER, deadline)
+    assert launcher.finish(deadline)
     assert [span.name for span in sink.spans()] == ["last"]
     assert host.is_free()
 
@@ -269,7 +276,7 @@ def test_finish_waits_for_the_exporter(launcher: Launcher, sink: OtlpSink) -> No
     launcher.supervisor(OTEL_BSP_SCHEDULE_DELAY="600000", **exporting(sink)).start()
     host.worker.write("last")
     deadline = time.monotonic() + DEADLINE
-    assert finish(host.folder, host.settings, host.record(), USER, deadline)
+    assert launcher.finish(deadline)
     assert [span.name for span in sink.spans()] == ["last"]
 
 
@@ -279,12 +286,38 @@ def test_finish_has_its_time(launcher: Launcher) -> None:
     lock = host.lock()
     environ = {"OTEL_EXPORT_ENABLED": "true"}
     host.environ |= environ
-    assert not finish(host.folder, host.settings, host.record(), USER, time.monotonic() + 0.1)
+    assert not launcher.finish(time.monotonic() + 0.1)
     os.close(lock)
 
 
 def test_finish_without_an_export(launcher: Launcher) -> None:
     """There is nothing to wait for."""
-    host = launcher.host
-    assert finish(host.folder, host.settings, host.record(), USER, time.monotonic() + DEADLINE)
-    assert host.is_free()
+    assert launcher.finish(time.monotonic() + DEADLINE)
+    assert launcher.host.is_free()
+
+
+def test_thread_that_ends_at_once(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is closed once: its number may be that of a file of the application by then."""
+    supervisor = launcher.supervisor()
+    monkeypatch.setattr(launch._Hosted, "start", lambda hosted: hosted.run())
+    monkeypatch.setattr(Exporter, "run", lambda exporter: exporter.close())
+    supervisor.start()
+    supervisor.forget()
+    assert launcher.host.failures == []
+    assert launcher.host.is_free()
+
+
+def test_thread_that_cannot_be_started(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock stays free, for the next attempt or another process."""
+    supervisor = launcher.supervisor()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        supervisor.start()
+    assert launcher.host.failures == ["exporter"]
+    assert launcher.host.is_free()
+    supervisor.check()
+    assert not launcher.host.is_free()

@@ -323,6 +323,20 @@ def test_page_that_is_none(
     assert host.own_failures == []
 
 
+def test_page_that_is_too_large(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something in the place of the exporter cannot fill the memory of a worker."""
+    monkeypatch.setattr(page_module, "MAX_PAGE", 1_000)
+    head = b'{"status": "200 OK", "headers": []}\n'
+    for size, expected in ((900, "200 OK"), (1_000, "")):
+        impostor = Impostor(host.folder, head + b"x" * size, holds=False)
+        try:
+            assert fetch(host.folder, GET)[0] == expected
+        except ValueError:
+            assert not expected
+        impostor.close()
+        (host.folder / FILE_NAME).unlink()
+
+
 def test_fetch_has_a_bound(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exporter that is stopped costs a worker's scrape no more than the bound."""
     monkeypatch.setattr(page_module, "MAX_WAIT", 0.2)

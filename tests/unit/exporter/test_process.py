@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.exporter.launch import Supervisor, finish
+from avatar_telemetry.exporter.launch import Supervisor, spawn
 from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.record import FILE_NAME, write_record
 from avatar_telemetry.store.slots import EXPORTER_LOCK
@@ -123,6 +123,18 @@ def test_the_applications_modules_are_not_imported(
     server.send("a")
 
 
+def test_application_that_ignores_its_children(server: Server) -> None:
+    """Where the exit status of the first process is lost, one exporter runs all the same."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        server.supervisor().start()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    server.send("a")
+    assert server.host.failures == []
+    assert server.pid()
+
+
 def test_it_is_started_again(server: Server) -> None:
     """After a kill the next check starts another one, which continues."""
     supervisor = server.supervisor()
@@ -184,8 +196,7 @@ def test_finish(server: Server) -> None:
     host = server.host
     host.worker.write("last")
     deadline = time.monotonic() + DEADLINE
-    record = host.record(master=os.getpid())
-    assert finish(host.folder, host.settings, record, USER, deadline)
+    assert server.supervisor().finish(deadline)
     assert [span.name for span in server.sink.spans()] == ["last"]
     eventually(lambda: not server.pids(), "the end")
 
@@ -205,8 +216,6 @@ def test_record_that_cannot_be_used(
     server: Server, capfd: pytest.CaptureFixture[str], damage: Callable[[Path], object]
 ) -> None:
     """The process ends without a status of gunicorn's, and with a line that says why."""
-    from avatar_telemetry.exporter.launch import spawn
-
     host = server.host
     write_record(host.folder, host.record(master=os.getpid()))
     damage(host.folder)

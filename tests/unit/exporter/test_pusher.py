@@ -6,21 +6,29 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 
 from avatar_telemetry import Settings
 from avatar_telemetry.exporter import pusher as pusher_module
+from avatar_telemetry.exporter.clients import Outcome
 from avatar_telemetry.exporter.continuity import FILE_NAME, Continuity
+from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.pusher import Pusher
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.store.family import Family, family
+from tests.support.clock import PauseClock
+from tests.support.otlp_records import plain
 from tests.support.waiting import DEADLINE, eventually
 
+BUSY = Outcome(False, retry=True, error="busy")
 SINCE = 1_000
 """Start of the run, in nanoseconds since the epoch."""
 
@@ -40,73 +48,85 @@ class Store:
         return [family("requests", "counter", "", samples)]
 
 
-class Exporter:
-    """An exporter that keeps what it is given."""
+class Collector:
+    """A client that keeps what it is given."""
 
     def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
         self.accepts = True
+        self.timeouts: list[float] = []
         self.batches: list[list[Any]] = []
         self.traced: list[bool] = []
         self.resource: dict[str, Any] = {}
         self.closed = 0
         self.before: Callable[[], object] = lambda: None
 
-    def export(self, data: MetricsData) -> MetricExportResult:
+    def send(self, request: bytes, timeout: float) -> Outcome:
         self.before()
         self.traced.append(is_instrumentation_enabled())
-        self.resource = dict(data.resource_metrics[0].resource.attributes)
-        (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
-        self.batches.append(list(metric.data.data_points))
-        return MetricExportResult.SUCCESS if self.accepts else MetricExportResult.FAILURE
+        self.timeouts.append(timeout)
+        (received,) = ExportMetricsServiceRequest.FromString(request).resource_metrics
+        self.resource = plain(received.resource.attributes)
+        (metric,) = received.scope_metrics[0].metrics
+        self.batches.append(list(metric.sum.data_points))
+        if self.outcomes:
+            return self.outcomes.pop(0)
+        return Outcome(self.accepts, error="" if self.accepts else "refused")
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         self.closed += 1
 
     def values(self) -> list[float]:
         """The value of the first series in each batch."""
-        return [points[0].value for points in self.batches]
+        return [points[0].as_double for points in self.batches]
 
 
 class Host:
-    """A host whose pushers push one store, in turn, with the same exporters."""
+    """A host whose pushers push one store, in turn, with the same clients."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = Store()
-        self.exporter = Exporter()
-        self.exporters = [self.exporter]
+        self.collector = Collector()
+        self.clients = [self.collector]
         self.results: list[str] = []
         self.failures: list[str] = []
 
-    def pusher(self, *, delta: bool = False, interval: int = 3_600_000) -> Pusher:
+    def pusher(
+        self, *, delta: bool = False, interval: int = 3_600_000, timeout: int = 10
+    ) -> Pusher:
         """The pusher of the next exporter."""
-        settings = Settings.from_env({"OTEL_METRIC_EXPORT_INTERVAL": str(interval)})
+        environ = {"INTERVAL": str(interval), "TIMEOUT": "60000"}
+        settings = Settings.from_env(
+            {"OTEL_EXPORTER_OTLP_TIMEOUT": str(timeout)}
+            | {f"OTEL_METRIC_EXPORT_{name}": value for name, value in environ.items()}
+        )
         continuity = Continuity(self.folder, SINCE, delta=delta)
-        guard = Guard(self.failures.append)
-        return Pusher(settings, self.store, continuity, self.results.append, guard)
+        return Pusher(
+            settings, self.clients, self.store.collect, continuity, count=self.results.append,
+            log=FailureLog("metrics", "here", []), guard=Guard(self.failures.append),
+        )  # fmt: skip
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    host = Host(tmp_path)
-    monkeypatch.setattr(pusher_module, "metric_exporters", lambda *args: host.exporters)
-    return host
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
 
 
 def test_whole_store_arrives_and_is_counted_once(host: Host) -> None:
     """All series arrive, however many batches they need, and the push counts once."""
     host.store.series = 1_201
     assert host.pusher().push()
-    assert [len(batch) for batch in host.exporter.batches] == [500, 500, 201]
+    assert [len(batch) for batch in host.collector.batches] == [500, 500, 201]
     assert host.results == ["exported"]
 
 
 def test_the_push_names_the_sdk(host: Host) -> None:
     """A push has the attributes of the SDK, as spans have, and those of the host."""
     host.pusher().push()
-    assert host.exporter.resource["telemetry.sdk.language"] == "python"
-    assert host.exporter.resource["telemetry.sdk.name"] == "opentelemetry"
-    assert host.exporter.resource["service.instance.id"]
+    assert host.collector.resource["telemetry.sdk.language"] == "python"
+    assert host.collector.resource["telemetry.sdk.name"] == "opentelemetry"
+    assert host.collector.resource["service.instance.id"]
 
 
 def test_arrived_increments_are_not_sent_again(host: Host) -> None:
@@ -114,38 +134,38 @@ def test_arrived_increments_are_not_sent_again(host: Host) -> None:
     host.pusher(delta=True).push()
     host.store.value = 4.0
     host.pusher(delta=True).push()
-    assert host.exporter.values() == [1.0, 3.0]
+    assert host.collector.values() == [1.0, 3.0]
 
 
 def test_refused_increments_are_sent_with_the_next(host: Host) -> None:
     """A refused push counts as failed, and nothing of it is lost."""
     pusher = host.pusher(delta=True)
-    host.exporter.accepts = False
+    host.collector.accepts = False
     assert not pusher.push()
-    host.exporter.accepts = True
+    host.collector.accepts = True
     host.store.value = 4.0
     assert pusher.push()
-    assert host.exporter.values() == [1.0, 4.0]
+    assert host.collector.values() == [1.0, 4.0]
     assert host.results == ["failed", "exported"]
 
 
 def test_nothing_is_sent_after_a_refused_batch(host: Host) -> None:
     """After a batch that did not arrive the collector is left alone until the next push."""
     host.store.series = 1_201
-    host.exporter.accepts = False
+    host.collector.accepts = False
     assert not host.pusher().push()
-    assert len(host.exporter.batches) == 1
+    assert len(host.collector.batches) == 1
 
 
 def test_series_of_a_failed_push_have_started_before_it(host: Host) -> None:
     """A series starts before the push that first found it, also where its batch was not sent."""
     pusher = host.pusher()
     host.store.series = 501
-    host.exporter.accepts = False
+    host.collector.accepts = False
     pusher.push()
-    host.exporter.accepts = True
+    host.collector.accepts = True
     pusher.push()
-    assert {point.start_time_unix_nano for batch in host.exporter.batches for point in batch} == {
+    assert {point.start_time_unix_nano for batch in host.collector.batches for point in batch} == {
         SINCE
     }
 
@@ -156,7 +176,7 @@ def test_new_series_starts_at_the_read_before(host: Host) -> None:
     pusher.push()
     host.store.series = 2
     pusher.push()
-    (first,), (_, new) = host.exporter.batches
+    (first,), (_, new) = host.collector.batches
     assert new.start_time_unix_nano == first.time_unix_nano
 
 
@@ -165,17 +185,65 @@ def test_push_has_its_time(host: Host) -> None:
     pusher = host.pusher()
     pusher.stop(time.monotonic())
     assert not pusher.push()
-    assert host.exporter.batches == []
+    assert host.collector.batches == []
     assert host.results == ["failed"]
+
+
+def test_a_busy_collector_is_asked_again(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """A batch is sent again after a pause, the same one, and costs no line."""
+    clock = PauseClock(0.0)
+    host.collector.outcomes = [BUSY, BUSY]
+    pusher = host.pusher()
+    pusher._stopped = clock.event()
+    assert pusher.push()
+    assert len(host.collector.batches) == 3
+    assert [round(each / 1.2, 3) <= least for each, least in zip(clock.pauses, (1, 2), strict=True)]
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        pytest.param(BUSY, "cannot export metrics: busy (sent to here)", id="busy"),
+        pytest.param(
+            Outcome(False, error="bad"), "1 metrics are lost: bad (sent to here)", id="refused"
+        ),
+    ],
+)
+def test_a_push_that_fails_is_logged(
+    host: Host, caplog: pytest.LogCaptureFixture, outcome: Outcome, line: str
+) -> None:
+    """A collector that asks for more time than a batch has is not waited for."""
+    host.collector.outcomes = [replace(outcome, wait=60.0)]
+    assert not host.pusher().push()
+    assert len(host.collector.batches) == 1
+    assert caplog.messages == [line]
+
+
+@pytest.mark.parametrize("seconds", [20, 300])
+def test_shorter_timeout_holds(host: Host, seconds: int) -> None:
+    """An attempt takes no longer than its own timeout, and no longer than its push may take."""
+    host.pusher(timeout=seconds).push()
+    (timeout,) = host.collector.timeouts
+    assert min(seconds, 60) / 2 < timeout <= min(seconds, 60)
+
+
+def test_one_attempt_at_the_end(host: Host) -> None:
+    """The last push does not wait for a collector that is busy."""
+    host.collector.outcomes = [BUSY]
+    pusher = host.pusher()
+    pusher.stop(time.monotonic() + DEADLINE)
+    assert not pusher.push()
+    assert len(host.collector.batches) == 1
 
 
 def test_every_exporter_must_accept(host: Host) -> None:
     """With two exporters a push fails where one of them fails; both are given the data."""
-    refusing = Exporter()
+    refusing = Collector()
     refusing.accepts = False
-    host.exporters = [host.exporter, refusing]
+    host.clients = [host.collector, refusing]
     assert not host.pusher().push()
-    assert len(host.exporter.batches) == len(refusing.batches) == 1
+    assert len(host.collector.batches) == len(refusing.batches) == 1
 
 
 def test_unreadable_store_is_a_failed_push(host: Host) -> None:
@@ -218,18 +286,18 @@ def test_pushes_every_interval_until_stopped(
 ) -> None:
     """The first exporter pushes at once, then every interval, and closes its connections."""
     pusher = started(host.pusher(interval=100))
-    eventually(lambda: len(host.exporter.batches) >= 3, "the third push")
+    eventually(lambda: len(host.collector.batches) >= 3, "the third push")
     end(pusher, 0.0)
     assert set(host.results) == {"exported"}
-    assert host.exporter.closed == 1
+    assert host.collector.closed == 1
     assert host.failures == []
 
 
 def test_pushes_are_not_traced(host: Host, started: Callable[[Pusher], Pusher]) -> None:
     """An instrumentation of the application records no span of a push."""
     started(host.pusher())
-    eventually(lambda: host.exporter.traced, "the push")
-    assert host.exporter.traced == [False]
+    eventually(lambda: host.collector.traced, "the push")
+    assert host.collector.traced == [False]
     assert is_instrumentation_enabled()
 
 
@@ -238,12 +306,12 @@ def test_successor_waits_for_the_rest_of_the_interval(
 ) -> None:
     """A new exporter does not repeat the push that the previous one has just made."""
     host.pusher().push()
-    host.exporter.batches.clear()
+    host.collector.batches.clear()
     pusher = host.pusher()
     pusher._prepare()
     assert pusher._continuity.next_due(3600.0) > 60  # however slow the machine is
     end(started(pusher), time.monotonic() - 1)
-    assert host.exporter.batches == []
+    assert host.collector.batches == []
 
 
 def test_last_push_sends_what_was_counted_since(
@@ -254,7 +322,7 @@ def test_last_push_sends_what_was_counted_since(
     eventually(lambda: host.results == ["exported"], "the first push")
     host.store.value = 3.0
     end(pusher, time.monotonic() + DEADLINE)
-    assert host.exporter.values() == [1.0, 2.0]
+    assert host.collector.values() == [1.0, 2.0]
 
 
 def test_no_push_after_the_deadline(host: Host, started: Callable[[Pusher], Pusher]) -> None:
@@ -270,7 +338,7 @@ def test_increments_under_way_at_the_end_are_noted(
 ) -> None:
     """Increments that arrive after the stop are not sent again by the next exporter."""
     begun, released = threading.Event(), threading.Event()
-    host.exporter.before = lambda: (begun.set(), released.wait(DEADLINE))
+    host.collector.before = lambda: (begun.set(), released.wait(DEADLINE))
     pusher = started(host.pusher(delta=True))
     assert begun.wait(DEADLINE)
     pusher.stop(time.monotonic())
@@ -279,23 +347,24 @@ def test_increments_under_way_at_the_end_are_noted(
     pusher.join(DEADLINE)
     assert host.results == ["exported"]
     host.pusher(delta=True).push()
-    assert host.exporter.values() == [1.0, 0.0]
+    assert host.collector.values() == [1.0, 0.0]
 
 
 def test_failed_preparation_is_tried_again(
     host: Host, started: Callable[[Pusher], Pusher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A certificate that cannot be read yet, say, is counted and costs no later push."""
+    """A state that cannot be written yet, say, is counted and costs no later push."""
     monkeypatch.setattr(pusher_module, "RETRY_INTERVAL", 0.01)
     tries: list[int] = []
+    load = Continuity.load
 
-    def fail_twice(*args: object) -> list[Exporter]:
+    def fail_twice(continuity: Continuity) -> None:
         tries.append(1)
         if len(tries) < 3:
-            raise OSError("no such file")
-        return host.exporters
+            raise OSError("no space")
+        load(continuity)
 
-    monkeypatch.setattr(pusher_module, "metric_exporters", fail_twice)
+    monkeypatch.setattr(Continuity, "load", fail_twice)
     started(host.pusher())
     eventually(lambda: host.results, "the push")
     assert host.results == ["exported"]

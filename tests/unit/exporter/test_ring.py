@@ -20,7 +20,6 @@ from avatar_telemetry.exporter.ring import (
     MAX_RESOURCE,
     SPANS,
     CorruptRing,
-    RingReader,
     RingWriter,
     ring_path,
     rings,
@@ -38,6 +37,7 @@ from avatar_telemetry.exporter.ring_file import (
 )
 from avatar_telemetry.scrape.process import start_ticks
 from tests.support.forked import in_child
+from tests.support.rings import Reader
 
 ALL = 1 << 30
 NAME = "spans-0.ring"
@@ -60,8 +60,8 @@ class Sides:
         self._opened.append(writer)
         return writer
 
-    def reader(self) -> RingReader:
-        reader = RingReader(self.path)
+    def reader(self) -> Reader:
+        reader = Reader(self.path)
         self._opened.append(reader)
         return reader
 
@@ -83,7 +83,7 @@ def sides(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sides]:
     opened.close()
 
 
-def drain(reader: RingReader, max_bytes: int = ALL, max_items: int = ALL) -> list[bytes]:
+def drain(reader: Reader, max_bytes: int = ALL, max_items: int = ALL) -> list[bytes]:
     """The payloads of everything that waits, which is removed."""
     payloads = []
     while not reader.is_empty:

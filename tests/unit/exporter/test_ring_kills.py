@@ -21,7 +21,6 @@ from avatar_telemetry.exporter.ring import (
     Batch,
     CorruptRing,
     Frame,
-    RingReader,
     RingWriter,
     ring_path,
 )
@@ -37,6 +36,7 @@ from avatar_telemetry.exporter.ring_file import (
 )
 from avatar_telemetry.log import LOGGER
 from tests.support.ring_stores import Killed, Stores, watched_rings
+from tests.support.rings import Reader
 
 ALL = 1 << 30
 CAPACITY = MIN_SIZE // 8
@@ -60,7 +60,7 @@ class Kills(RuleBasedStateMachine):
         self.frames: list[Frame] = []
         self.batch: Batch | None = None
         self.writer: RingWriter | None = None
-        self.reader: RingReader | None = None
+        self.reader: Reader | None = None
         self.number = 0
         self.dropped = 0
         self.resource = b""
@@ -133,7 +133,7 @@ class Kills(RuleBasedStateMachine):
     def start_reader(self) -> None:
         """The last one was killed, at whatever it did."""
         self.batch = None
-        self.reader = RingReader(ring_path(self.folder, 0))
+        self.reader = Reader(ring_path(self.folder, 0))
 
     @precondition(lambda self: self.reader)
     @rule(max_bytes=st.integers(0, 100_000), max_items=st.integers(0, 5000))
@@ -208,10 +208,10 @@ WORDS = st.one_of(
 FLIPS = st.lists(st.tuples(WORDS, st.integers(0, 63)), min_size=1, max_size=4)
 
 
-def prepared(folder: Path, checksum: bool) -> tuple[RingWriter, RingReader]:
+def prepared(folder: Path, checksum: bool) -> tuple[RingWriter, Reader]:
     """A ring in the middle of its life: something was removed, something waits."""
     writer = RingWriter(folder, 0, MIN_SIZE, 5000, resource=b"resource", checksum=checksum)
-    reader = RingReader(ring_path(folder, 0))
+    reader = Reader(ring_path(folder, 0))
     for number in range(30):
         assert writer.put(SPANS, 2, b"%d;" % number * number)
         if number == 10:
@@ -219,7 +219,7 @@ def prepared(folder: Path, checksum: bool) -> tuple[RingWriter, RingReader]:
     return writer, reader
 
 
-def read_all(reader: RingReader) -> None:
+def read_all(reader: Reader) -> None:
     """Read to the end of a ring, which comes after a bounded number of steps."""
     for _ in range(CAPACITY + 1):
         batch = reader.read(ALL, ALL)
@@ -247,7 +247,7 @@ def test_a_corrupt_ring_is_read_or_refused(
             with suppress(CorruptRing):
                 if opened == "after":
                     reader.close()
-                    reader = RingReader(ring_path(folder, 0))
+                    reader = Reader(ring_path(folder, 0))
                 for _ in range(2):
                     read_all(reader)
                     writer.put(LOGS, 1, b"still there")
@@ -270,7 +270,7 @@ def test_the_next_holder_of_a_corrupt_ring_can_write(
             each.close()
         _flip(folder, flips)
         writer = RingWriter(folder, 0, MIN_SIZE, 5000, resource=b"new", checksum=checksum)
-        reader = RingReader(ring_path(folder, 0))
+        reader = Reader(ring_path(folder, 0))
         try:
             read_all(reader)
             assert writer.put(SPANS, 1, b"a")

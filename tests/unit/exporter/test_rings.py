@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from avatar_telemetry.exporter import rings as rings_module
 from avatar_telemetry.exporter.ring import SPANS, RingReader, ring_path
 from avatar_telemetry.exporter.ring_file import DATA
-from avatar_telemetry.exporter.rings import Rings, encode_request, items_of
+from avatar_telemetry.exporter.rings import Rings, encode_request
 from tests.support.rings import Worker, spans_of
 
 
@@ -35,9 +35,8 @@ class Source:
     def taken(self, most: int = 512) -> list[str]:
         """Take a batch, settle it, and return the names of its spans."""
         self.rings.refresh()
-        portions = self.rings.take(most)
-        request, number = encode_request(portions)
-        self.rings.settle(portions)
+        request, number = encode_request(self.rings.take(most))
+        self.rings.settle()
         names = [name for _, _, name in spans_of(request)]
         assert len(names) == number
         return names
@@ -63,9 +62,9 @@ def test_batches_of_all_slots(source: Source) -> None:
     second.write("d")
     first.write("e")
     source.rings.refresh()
-    portions = source.rings.take(512)
-    assert items_of(portions) == 5
-    request, number = encode_request(portions)
+    frames = source.rings.take(512)
+    assert sum(frame.items for frame in frames) == 5
+    request, number = encode_request(frames)
     assert number == 5
     assert sorted(spans_of(request)) == [
         ("0", "other", "c"), ("0", "tests", "a"), ("0", "tests", "b"), ("0", "tests", "e"),
@@ -81,7 +80,7 @@ def test_what_is_not_settled_is_read_again(source: Source) -> None:
     source.worker().write("a")
     source.rings.refresh()
     for _ in range(2):
-        assert items_of(source.rings.take(512)) == 1
+        assert len(source.rings.take(512)) == 1
         assert source.rings.waiting() == 1
     assert source.taken() == ["a"]
     assert source.taken() == []
@@ -199,11 +198,11 @@ def test_ring_that_another_process_reads(source: Source) -> None:
     worker = source.worker()
     worker.write("a")
     source.rings.refresh()
-    portions = source.rings.take(512)
+    source.rings.take(512)
     intruder = Source(source.folder)
     assert intruder.taken() == ["a"]
     intruder.close()
-    source.rings.settle(portions)
+    source.rings.settle()
     assert source.failures == 1
 
 
@@ -258,10 +257,10 @@ def test_frame_that_is_not_made_of_sections(source: Source, payload: bytes) -> N
     assert worker.ring.put(SPANS, 3, payload)
     worker.write("b")
     source.rings.refresh()
-    portions = source.rings.take(512)
-    assert items_of(portions) == 5
-    request, number = encode_request(portions)
+    frames = source.rings.take(512)
+    assert sum(frame.items for frame in frames) == 5
+    request, number = encode_request(frames)
     assert number == 2
     assert [name for _, _, name in spans_of(request)] == ["a", "b"]
-    source.rings.settle(portions)
+    source.rings.settle()
     assert source.taken() == []

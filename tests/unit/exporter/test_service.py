@@ -41,11 +41,11 @@ class Running(threading.Thread):
         super().__init__(name="exporter of a test")
         self.host = host
         self.lock = host.lock()
-        self.asked_to_end = threading.Event()
+        self.end_requested = threading.Event()
         self.applied: list[Record] = []
         self.exporter = Exporter(
             host.folder, self.lock, host.settings, host.record(),
-            asked_to_end=self.asked_to_end, apply=self.applied.append, **options,
+            end_requested=self.end_requested, apply=self.applied.append, **options,
         )  # fmt: skip
         self.reasons: list[str] = []
 
@@ -123,7 +123,7 @@ def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
     )  # fmt: skip
     running.host.worker.write("a")
     eventually(lambda: running.exporter._signals, "the thread of a signal")
-    assert [each.signal for each in running.exporter._signals] == ["log records"]
+    assert [each.signal for each in running.exporter._signals] == ["logs"]
     assert running.exporter._pusher is None
 
 
@@ -167,7 +167,7 @@ def test_it_ends_with_its_server(start: Start, sink: OtlpSink) -> None:
     """When no worker is there for a while it sends what is left, and ends."""
     running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
     eventually(lambda: serves_page(running), "the page")
-    running.asked_to_end.set()
+    running.end_requested.set()
     assert running.is_alive()
     running.host.worker.write("last")
     running.host.end_worker()
@@ -215,6 +215,26 @@ def test_changed_settings(start: Start, sink: OtlpSink) -> None:
     eventually(lambda: running.exporter._signals, "the start")
     write_record(running.host.folder, running.host.record(OTEL_SERVICE_NAME="other"))
     assert running.reason() == CHANGED
+
+
+def accepts(port: int) -> bool:
+    """Return whether anything listens on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), DEADLINE).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_port_is_free_for_the_changed_settings(start: Start) -> None:
+    """The next exporter of the process binds the separate port at once, without a failure."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    running = start(OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
+    eventually(lambda: accepts(port), "the port")
+    write_record(running.host.folder, running.host.record(OTEL_SERVICE_NAME="other"))
+    assert running.reason() == CHANGED
+    assert not accepts(port)
 
 
 def test_same_settings_of_another_master(start: Start) -> None:
@@ -270,6 +290,29 @@ def test_start_that_succeeds_ends_the_count_of_early_ends(start: Start, tmp_path
     eventually(lambda: early_ends(host_lock)[0] == 0, "the success")
     assert running.is_alive()
     os.close(host_lock)
+
+
+def test_full_file_system_ends_no_exporter(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An exporter that cannot note its start runs; a note takes no space that is not there yet."""
+    lock = os.open(tmp_path / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    sizes = []
+    for ends in (1, 12, 0):
+        note_start(lock, ends)
+        sizes.append(os.fstat(lock).st_size)
+        assert early_ends(lock)[0] == ends
+    os.close(lock)
+    assert len(set(sizes)) == 1
+
+    def fail(lock: int, starts: int) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(service_module, "note_start", fail)
+    running = start()
+    eventually(lambda: serves_page(running), "the page")
+    errors = "avatar_telemetry_internal_errors_total"
+    eventually(lambda: running.host.counted(errors, where="exporter"), "the failure")
 
 
 IMPORTS = """

@@ -11,9 +11,8 @@ import pytest
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from avatar_telemetry import Settings
-from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.exporter import signals as signals_module
-from avatar_telemetry.exporter.clients import Client, Outcome, make_client
+from avatar_telemetry.exporter.clients import Client, Outcome, make_clients
 from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.ring import SPANS
 from avatar_telemetry.exporter.rings import Rings
@@ -205,6 +204,52 @@ def test_what_is_refused_is_counted(host: Host, outcome: Outcome, counts: dict[s
     assert host.worker.ring.waiting == 0
 
 
+class SmallCollector(Collector):
+    """A client of a collector that accepts few spans in a request."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def send(self, request: bytes, timeout: float) -> Outcome:
+        super().send(request, timeout)
+        if len(self.requests[-1]) > self._most:
+            return Outcome(False, error="HTTP status 413", too_large=True)
+        return ACCEPTED
+
+
+def test_batch_that_is_too_large(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """It is sent in halves; only a frame that is too large alone is lost, and the log says so."""
+    collector = SmallCollector(2)
+    for number in range(5):
+        host.worker.write(str(number))
+    host.worker.write("x", "y", "z")
+    exporter = host.exporter([collector], delay=HOUR)
+    exporter.start()
+    exporter.wake()
+    eventually(lambda: sum(host.counts.values()) == 8, "the counts")
+    assert host.counts == {"exported": 5, "failed": 3}
+    accepted = [each for each in collector.requests if len(each) <= 2]
+    assert accepted == [["0"], ["1", "2"], ["3"], ["4"]]
+    assert host.worker.ring.waiting == 0
+    assert caplog.messages == ["3 spans are lost: HTTP status 413 (sent to here)"]
+
+
+def test_end_amidst_halves(host: Host) -> None:
+    """A batch of which one half was not sent stays in the ring, for the next exporter."""
+    collector = SmallCollector(1)
+    exporter = host.exporter([collector], delay=HOUR)
+    host.worker.write("a")
+    host.worker.write("b")
+    collector.before = lambda: exporter.stop(0.0) if collector.requests[-1] == ["a"] else None
+    exporter.start()
+    exporter.wake()
+    exporter.join(DEADLINE)
+    assert collector.requests == [["a", "b"], ["a"]]
+    assert host.counts == {}
+    assert host.worker.ring.waiting == 2
+
+
 @pytest.mark.parametrize("refused_first", [True, False])
 def test_each_client_gets_each_batch(host: Host, refused_first: bool) -> None:
     """With two exporters the one that refuses more is counted; none of them gets a batch twice
@@ -213,7 +258,8 @@ def test_each_client_gets_each_batch(host: Host, refused_first: bool) -> None:
     exporter = host.exporter([other, one] if refused_first else [one, other])
     host.worker.write("a", "b")
     exporter.start()
-    eventually(lambda: host.counts == {"failed": 2}, "the counts")
+    eventually(lambda: sum(host.counts.values()) == 2, "the counts")
+    assert host.counts == {"failed": 2}
     assert (len(one.requests), len(other.requests)) == (1, 2)
 
 
@@ -341,8 +387,7 @@ def test_outage_of_a_real_collector(
     breaks connections."""
     monkeypatch.setattr(signals_module, "MIN_BACKOFF", 0.02)
     settings = Settings.from_env({"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url})
-    client = make_client("traces", settled(settings, "traces"))
-    exporter = host.exporter([client], batch_size=3)
+    exporter = host.exporter(make_clients(settings, "traces"), batch_size=3)
     exporter.start()
     names = []
     for fault in (Fault.REFUSED, Fault.NONE, Fault.STATUS, Fault.GARBAGE, Fault.RESET, Fault.NONE):

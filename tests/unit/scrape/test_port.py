@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +16,9 @@ from avatar_telemetry.config.parsing import allow
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape import port as port_module
 from avatar_telemetry.scrape.exposition import Access, MetricsPage
-from avatar_telemetry.scrape.port import CHALLENGE, MAX_CLIENTS, OpenPage, open_server
+from avatar_telemetry.scrape.port import CHALLENGE, MAX_CLIENTS, OpenPage, Port, open_server
+from tests.support.forked import in_child
+from tests.support.waiting import DEADLINE, eventually
 from tests.support.wsgi_client import call
 
 
@@ -68,6 +71,29 @@ def test_clients_that_take_every_place(server, monkeypatch, patience, answered) 
     with ExitStack() as clients:
         hold_all(server, clients)
         assert scrape(server).endswith(b"page") is answered
+
+
+def test_forked_child() -> None:
+    """A child that lives on does not keep the port of its parent in use."""
+    with open_server(("127.0.0.1", 0)) as free:
+        address = free.server_address[:2]
+    port = Port(address, page, Guard())
+    port.start()
+    eventually(lambda: port._server, "the port")
+    listener = port._server.socket.fileno()
+
+    def work() -> bool:
+        port.forget()
+        try:
+            os.fstat(listener)
+        except OSError:
+            return True
+        return False
+
+    assert in_child(work)
+    port.stop()
+    port.join(DEADLINE)
+    assert not port.is_alive()
 
 
 TOKEN = {"HTTP_AUTHORIZATION": "Bearer sesame-sesame"}

@@ -21,7 +21,10 @@ from avatar_telemetry.store.instruments import (
     REQUESTS,
     UPLOADS,
 )
+from avatar_telemetry.store.mapped import Book
+from avatar_telemetry.store.metrics import Metrics
 from tests.support.recorder import DIGEST, Recorder
+from tests.support.samples import samples_in
 from tests.support.wsgi_client import call, make_environ
 
 STATUSES = ("200", "206", "301", "302", "304", "400", "403", "404", "405")
@@ -71,6 +74,22 @@ def test_the_method_is_folded_before_the_path(tmp_path: Path) -> None:
         "ivatar_requests_total", method="other", status_code="410", path="other"
     ) == 1  # fmt: skip
     recorder.book.detach()
+
+
+def test_series_of_the_last_holder_are_known(tmp_path: Path) -> None:
+    """Beyond the ceiling a series that is in the slot's files is continued, not folded, also
+    before any other series of its type is used."""
+    for others in (0, 3):
+        book = Book()
+        book.open(tmp_path, "0")
+        metrics = Metrics(book, 4)
+        for number in range(others):
+            metrics.count(REQUESTS, "GET", "200", f"/{number}")
+        metrics.observe(DURATION, 0.1, "PUT", "200", "/known")
+        book.detach()
+    count = "ivatar_request_duration_seconds_count"
+    labels = {"method": "PUT", "status_code": "200", "path": "/known"}
+    assert samples_in(tmp_path)[count, frozenset(labels.items())] == 2
 
 
 def test_a_histogram_is_one_series(tmp_path: Path) -> None:

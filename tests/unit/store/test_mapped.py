@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from avatar_telemetry.store.instruments import REQUESTS
 from avatar_telemetry.store.mapped import (
@@ -80,6 +80,32 @@ def test_early_values_are_added_to_those_of_the_last_holder(
     Counter("early", "early", registry=CollectorRegistry()).inc(4)
     value_seam.open(tmp_path, "0")
     assert samples_in(tmp_path)["early_total", frozenset()] == 7
+    value_seam.detach()
+
+
+def test_early_gauges_take_the_place_of_those_of_the_last_holder(
+    tmp_path: Path, value_seam: Book
+) -> None:
+    """A gauge that was set keeps its value and its time; one that was only made changes nothing."""
+    last = Book()
+    last.open(tmp_path, "0")
+    for name in ("set", "made"):
+        key = encode_key(name, name, {}, "early")
+        doubles, index = last.cell("gauge_mostrecent", key)
+        doubles[index], doubles[index + 1] = 3.0, 5.0
+    last.detach()
+    gauges = [
+        Gauge(name, "early", multiprocess_mode="mostrecent", registry=CollectorRegistry())
+        for name in ("set", "made")
+    ]
+    gauges[0]._value.set(4.0, timestamp=9.0)
+    value_seam.open(tmp_path, "0")
+    with value_seam.lock:
+        cells = [
+            value_seam.cell("gauge_mostrecent", encode_key(name, name, {}, "early"))
+            for name in ("set", "made")
+        ]
+    assert [(doubles[index], doubles[index + 1]) for doubles, index in cells] == [(4, 9), (3, 5)]
     value_seam.detach()
 
 
