@@ -54,9 +54,11 @@ class Server:
         return found
 
     def send(self, name: str) -> None:
-        """Write a span and wait until it arrived."""
+        """Write a span and wait until it arrived, and the exporter has noted that."""
         self.host.worker.write(name)
         eventually(lambda: name in [span.name for span in self.sink.spans()], f"the span {name}")
+        ring = self.host.worker.ring
+        eventually(lambda: ring.read == ring.written, "the end of the batch")
 
     def pid(self) -> int:
         """The process of the exporter that has sent something."""
