@@ -86,7 +86,10 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
     with _as_root():
         pid = _original("posix_spawn")(sys.executable, arguments, environ)
     # It forks and ends, so that no zombie is left.
-    _, status = _original("waitpid")(pid, 0)
+    try:
+        _, status = _original("waitpid")(pid, 0)
+    except ChildProcessError:
+        return  # the application ignores SIGCHLD or has waited for it: no sign that it failed
     if os.waitstatus_to_exitcode(status) != 0:
         raise OSError(f"{sys.executable} ended with status {os.waitstatus_to_exitcode(status)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -198,6 +199,22 @@ def test_without_an_interpreter(
     assert len(lines) == (1 if kind == "auto" else 0)
     with pytest.raises(OSError, match="no Python"):
         spawn(host.folder, 0, {}, *USER)
+
+
+def test_exit_status_that_is_lost(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that ignores SIGCHLD gets one exporter, not a thread beside the process."""
+    monkeypatch.setattr(launch, "command", lambda *args: [sys.executable, "-I", "-S", "-c", ""])
+    host = launcher.host
+    host.environ["AVATAR_TELEMETRY_EXPORTER"] = "auto"
+
+    def start() -> bool:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        record = host.record(master=os.getpid())
+        supervisor = Supervisor(host.folder, host.settings, record, USER, host.guard)
+        supervisor.start()
+        return supervisor._hosted is None
+
+    assert in_child(start)
 
 
 def test_process_that_ends_early(
