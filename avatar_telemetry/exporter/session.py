@@ -14,6 +14,7 @@ import logging
 import socket
 import time
 from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -66,6 +67,8 @@ class BoundedSession(requests.Session):
         logging.getLogger(urllib3.connectionpool.__name__).addFilter(_DISCRETION)
         self._certificate = certificate
         self.cert = client
+        # Cookies of a collector would pile up, here and in the requests, until it refuses these.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self.mount("http://", _BoundedAdapter())
         self.mount("https://", _BoundedAdapter())
 

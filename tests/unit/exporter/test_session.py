@@ -230,6 +230,15 @@ def test_connection_is_used_again(listen: Callable[[Talk], Peer]) -> None:
     assert peer.connections == 1
 
 
+def test_no_cookie_is_kept(listen: Callable[[Talk], Peer]) -> None:
+    """Cookies of a collector neither fill the memory nor make the next request longer."""
+    peer = listen(answering(OK + b"Set-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"))
+    with BoundedSession() as session:
+        response = session.post(peer.url, data=b"x", timeout=5)
+        assert response.headers["Set-Cookie"] == "a=b"
+        assert len(session.cookies) == 0
+
+
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
