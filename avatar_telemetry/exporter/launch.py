@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from avatar_telemetry.config.destinations import sends
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.record import (
+    FILE_NAME,
     Record,
     early_ends,
     note_start,
@@ -141,6 +142,7 @@ class Supervisor:
             settings.exporter == "auto" and not record.master
         )
         self._hosted: _Hosted | None = None
+        self._record_seen_at = 0
 
     def start(self) -> None:
         """Leave this process's record, and start an exporter if there is none. Never raises."""
@@ -155,11 +157,12 @@ class Supervisor:
             write_record(self._folder, self._record)
 
     def check(self) -> None:
-        """Start an exporter if there is none: three system calls where there is one.
+        """Start an exporter if there is none: four system calls where there is one.
 
         Raises:
             OSError: the folder is gone, or nothing can be started.
         """
+        self._replace_record_given_up()
         if self._hosted is not None and self._hosted.is_alive():
             return
         lock = lock_own(self._folder / EXPORTER_LOCK)
@@ -187,6 +190,18 @@ class Supervisor:
             with suppress(OSError):
                 os.close(self._hosted.lock)
             self._hosted = None
+
+    def _replace_record_given_up(self) -> None:
+        """Leave this process's record where that of an upgrade stands that was taken back."""
+        try:
+            changed_at = os.stat(self._folder / FILE_NAME).st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed_at != self._record_seen_at:
+            self._record_seen_at = changed_at
+            found = read_record(self._folder)
+            if found is not None and not found.since and self._record.master == os.getppid():
+                write_record(self._folder, self._record)
 
     def _start(self, lock: int) -> None:
         if read_record(self._folder) is None:

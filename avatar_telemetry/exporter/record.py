@@ -42,7 +42,8 @@ class Record:
         package: folder of this package.
         master: pid of gunicorn's master, 0 without one.
         listeners: inodes of the listening TCP sockets.
-        since: seconds of the monotonic clock at which the process that wrote it started.
+        since: seconds of the monotonic clock at which the process that wrote it started; 0.0 where
+            its server has ended, so that any other takes its place.
         ends_at: seconds of the monotonic clock by which the exporter must have ended; 0.0 where
             the server goes on.
         debug: whether a worker logs at level DEBUG.
@@ -113,6 +114,20 @@ def write_record(folder: Path, record: Record) -> None:
         same = replace(record, since=found.since)
         if found.since > record.since or found == same:
             return
+    _write(folder, record)
+
+
+def give_up_record(folder: Path, record: Record) -> None:
+    """Let the processes of another server of the folder leave theirs: the one of this record, an
+    upgrade that was taken back, has ended.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _write(folder, replace(record, since=0.0))
+
+
+def _write(folder: Path, record: Record) -> None:
     new = folder / f"exporter-{os.getpid()}.new"
     new.unlink(missing_ok=True)
     try:

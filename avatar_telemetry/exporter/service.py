@@ -18,13 +18,13 @@ from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, s
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
-from avatar_telemetry.exporter.record import Record, note_start, read_record
+from avatar_telemetry.exporter.record import Record, give_up_record, note_start, read_record
 from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage, load_parser
 from avatar_telemetry.store.files import is_at_path
-from avatar_telemetry.store.folder import counting_since
+from avatar_telemetry.store.folder import counting_since, living_masters
 from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS
 from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 
@@ -231,6 +231,9 @@ class Exporter:
         self._ends_at = self._ends_at or self._record.ends_at
         if self._ends_at:
             return ENDED
+        with self._guard.at("exporter"):
+            if _is_given_up(self._record, living_masters(self._folder)):
+                give_up_record(self._folder, self._record)
         try:
             if holders(self._folder):
                 self._seen_at = now
@@ -264,6 +267,11 @@ class Exporter:
 def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
     for each in threads:
         each.join(max(0.0, deadline - time.monotonic()))
+
+
+def _is_given_up(record: Record, masters: list[int]) -> bool:
+    """Return whether the master of a record has ended, and another one goes on."""
+    return bool(record.master and record.since and masters) and record.master not in masters
 
 
 def _server(record: Record) -> Server | None:
