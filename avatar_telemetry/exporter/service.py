@@ -234,6 +234,8 @@ class Exporter:
         with self._guard.at("exporter"):
             if _is_given_up(self._record, living_masters(self._folder)):
                 give_up_record(self._folder, self._record)
+        with self._guard.at("store"):
+            self._counts.check()
         try:
             if holders(self._folder):
                 self._seen_at = now

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.exporter import service as service_module
+from avatar_telemetry.exporter.counts import IDENTIFIER
 from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.record import Record, early_ends, note_start, write_record
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
@@ -113,6 +114,16 @@ def test_everything_that_it_does(start: Start, sink: OtlpSink) -> None:
     pushes = "avatar_telemetry_metric_pushes_total"
     eventually(lambda: running.host.counted(pushes, result="exported") > 0, "the count")
     assert running.host.failures == []
+
+
+def test_removed_file_of_counts(start: Start, sink: OtlpSink) -> None:
+    """A cleaner that removes the exporter's counters sets no count back."""
+    running = start(**exporting(sink))
+    running.host.worker.write("a", "b")
+    spans = "avatar_telemetry_spans_total"
+    eventually(lambda: running.host.counted(spans, result="exported") == 2, "the count")
+    (running.host.folder / f"counter_{IDENTIFIER}.db").unlink()
+    eventually(lambda: running.host.counted(spans, result="exported") == 2, "the same count")
 
 
 def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
