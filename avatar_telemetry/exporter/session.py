@@ -13,6 +13,7 @@ import io
 import logging
 import socket
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family, create_connection
 
 from avatar_telemetry.config.otlp import Otlp
@@ -122,12 +123,9 @@ def _drain(response: requests.Response) -> bytes:
     The status has come by now; a body that does not come, or is compressed, counts as empty.
     """
     body = b""
-    try:
+    with suppress(Exception):  # any of them, such as MemoryError for a length that cannot be
         body = response.raw.read(decode_content=False)
-    except (HTTPError, http.client.HTTPException, OSError):
-        pass
-    finally:
-        response.raw.close()
+    response.raw.close()
     return b"" if "Content-Encoding" in response.headers else body
 
 
