@@ -161,6 +161,7 @@ class Supervisor:
 
         Raises:
             OSError: the folder is gone, or nothing can be started.
+            RuntimeError: no thread can be started.
         """
         self._replace_record_given_up()
         if self._hosted is not None and self._hosted.is_alive():
@@ -224,8 +225,9 @@ class Supervisor:
         record = read_record(self._folder)
         if record is not None and record.program != self._record.program:
             return  # a worker of the settings of now does it
-        self._hosted = _Hosted(self._folder, lock, self._settings, self._record, self._registry)
-        self._hosted.start()
+        hosted = _Hosted(self._folder, lock, self._settings, self._record, self._registry)
+        hosted.start()
+        self._hosted = hosted  # not where no thread can be started: the lock is closed then
 
 
 class _Hosted(threading.Thread):
@@ -292,10 +294,10 @@ def finish(
     elif lock is not None:
         try:
             hosted = _Hosted(folder, lock, settings, record)
+            hosted.start()
         except BaseException:
             os.close(lock)
             raise
-        hosted.start()
         hosted.join(max(deadline - time.monotonic(), 0.0))
         return not hosted.is_alive()
     while time.monotonic() < deadline:

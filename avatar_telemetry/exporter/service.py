@@ -90,7 +90,6 @@ class Exporter:
         self._guard.count = self._counts.internal_error
         self._collector = Collector(folder, settings, _server(record), registry)
         self._page = MetricsPage(self._collector.collect, self._guard)
-        self._wakeup = Wakeup(folder)
         self._signals: list[SignalExporter] = []
         self._pusher: Pusher | None = None
         self._port: tuple[threading.Thread, threading.Event] | None = None
@@ -115,18 +114,23 @@ class Exporter:
         Returns:
             Why it ended: ``ended``, ``replaced`` (another process has the lock), ``changed`` (the
             settings did; what was running has stopped, nothing is lost).
+
+        Raises:
+            RuntimeError: no thread can be started.
         """
         reason = ""
-        self._start()
+        wakeup = Wakeup(self._folder)
         try:
+            self._start()
             note_start(self._lock, 0)  # that far it is no early end
             while not reason:
-                if self._wakeup.wait(POLL_INTERVAL):
+                if wakeup.wait(POLL_INTERVAL):
                     for each in self._signals:
                         each.wake()
                 reason = self._reason_to_stop()
         finally:
             self._stop(reason)
+            wakeup.close()
         return reason
 
     def _start(self) -> None:
@@ -136,9 +140,12 @@ class Exporter:
         if self._settings.prometheus_endpoint:
             self._start_port(self._settings.prometheus_endpoint)
         with self._guard.at("export"):
-            self._start_signals()
+            self._make_signals()
         with self._guard.at("export"):
-            self._start_pusher()
+            self._make_pusher()
+        # Not guarded: another exporter does it where threads can be started.
+        for each in filter(None, (*self._signals, self._pusher)):
+            each.start()
 
     def _start_port(self, address: tuple[str, int]) -> None:
         from avatar_telemetry.scrape.port import OpenPage, Port  # with a port alone
@@ -158,7 +165,7 @@ class Exporter:
         thread.start()
         self._port = thread, stopped
 
-    def _start_signals(self) -> None:
+    def _make_signals(self) -> None:
         settings = self._settings
         exported = ring_signals(settings)
         if not exported:
@@ -193,10 +200,9 @@ class Exporter:
                 log=FailureLog(names[signal], places[signal], secrets_of(settings)),
                 guard=self._guard,
             )  # fmt: skip
-            thread.start()
             self._signals.append(thread)
 
-    def _start_pusher(self) -> None:
+    def _make_pusher(self) -> None:
         if not pushes_metrics(self._settings):
             return
         from avatar_telemetry.exporter.continuity import Continuity
@@ -214,7 +220,6 @@ class Exporter:
             settings, self._collector, continuity,
             lambda result: self._counts.add(METRIC_PUSHES, result, 1), self._guard,
         )  # fmt: skip
-        self._pusher.start()
 
     def _reason_to_stop(self) -> str:
         if not is_at_path(self._lock, self._folder / EXPORTER_LOCK):
@@ -263,11 +268,10 @@ class Exporter:
         if self._page_server is not None:
             self._page_server.stop()
         self._counts.close()
-        self._wakeup.close()
 
 
 def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
-    for each in threads:
+    for each in filter(threading.Thread.is_alive, threads):
         each.join(max(0.0, deadline - time.monotonic()))
 
 

@@ -149,6 +149,26 @@ def test_lock_after_a_thread_that_ended(launcher: Launcher, tmp_path: Path) -> N
     assert EXPORTER_LOCK not in open_below(tmp_path)
 
 
+def test_thread_that_cannot_be_started(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stays open, and another attempt is made by whoever looks next."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    supervisor = launcher.supervisor()
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", fail)
+        before = open_below(tmp_path)
+        supervisor.start()
+        assert launcher.host.failures == ["exporter"]
+        assert launcher.host.is_free()
+        assert open_below(tmp_path) == before
+    supervisor.check()
+    assert not launcher.host.is_free()
+
+
 def test_forked_child(launcher: Launcher, tmp_path: Path) -> None:
     """It closes its copy of the lock, and none of another file that has that number now."""
     supervisor = launcher.supervisor()

@@ -21,6 +21,7 @@ from avatar_telemetry.exporter.counts import IDENTIFIER
 from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.record import Record, early_ends, note_start, write_record
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
+from avatar_telemetry.exporter.signals import SignalExporter
 from avatar_telemetry.exporter.wake import wake
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
@@ -124,6 +125,26 @@ def test_removed_file_of_counts(start: Start, sink: OtlpSink) -> None:
     eventually(lambda: running.host.counted(spans, result="exported") == 2, "the count")
     (running.host.folder / f"counter_{IDENTIFIER}.db").unlink()
     eventually(lambda: running.host.counted(spans, result="exported") == 2, "the same count")
+
+
+def test_thread_that_cannot_be_started(
+    tmp_path: Path, sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exporter that can send no spans ends, so that another one does."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(SignalExporter, "start", fail)
+    host = Host(tmp_path, **exporting(sink))
+    lock = host.lock()
+    before = open_below(tmp_path)
+    exporter = Exporter(tmp_path, lock, host.settings, host.record())
+    with pytest.raises(RuntimeError):
+        exporter.run()
+    assert open_below(tmp_path) == before
+    os.close(lock)
+    host.close()
 
 
 def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
