@@ -150,7 +150,8 @@ def early_ends(lock: int) -> tuple[int, float]:
     """
     text = os.pread(lock, 16, 0)
     age = time.time() - os.fstat(lock).st_mtime
-    return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), max(age, 0.0)
+    # A clock that was set back must not delay the next start by so much.
+    return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), abs(age)
 
 
 def note_start(lock: int, starts: int) -> None:

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.exporter import launch
-from avatar_telemetry.exporter.launch import Supervisor, command, finish, is_python, spawn
+from avatar_telemetry.exporter.launch import (
+    MAX_PAUSE,
+    Supervisor,
+    command,
+    finish,
+    is_python,
+    spawn,
+)
 from avatar_telemetry.exporter.record import early_ends, note_start, read_record, write_record
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
@@ -276,6 +283,17 @@ def test_odd_content_of_the_lock(launcher: Launcher, content: bytes) -> None:
     (launcher.host.folder / EXPORTER_LOCK).write_bytes(content)
     launcher.supervisor().start()
     assert launcher.host.failures == []
+
+
+def test_clock_that_was_set_back(launcher: Launcher) -> None:
+    """The next start does not wait until the clock shows the time of the last one again."""
+    lock = launcher.host.lock()
+    note_start(lock, 2)
+    later = time.time() + 3600
+    os.utime(lock, (later, later))
+    _, age = early_ends(lock)
+    assert age > MAX_PAUSE
+    os.close(lock)
 
 
 def test_folder_that_is_gone(launcher: Launcher) -> None:
