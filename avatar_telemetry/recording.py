@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from opentelemetry.sdk.resources import Resource
 
-from avatar_telemetry.config.resource import worker_attributes
+from avatar_telemetry.config.resource import resource_attributes, worker_attributes
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.ring import LOGS, RingWriter
 from avatar_telemetry.exporter.wake import Waker
@@ -145,7 +145,9 @@ class Recording:
                 put = self._ring("spans", settings.queue_size, partial(dropped, SPANS)).put
             sink = SpanWriter(put or _discard)
             key = settings.hash_key.encode() or folder.key
-            self._pipeline = Pipeline(settings, self._resource(), key, guard, sink, self.flush)
+            self._pipeline = Pipeline(
+                settings, self._first_resource(), key, guard, sink, self.flush
+            )
             self._pipeline.publish()
         if settings.logs_exporters != ("none",):
             with guard.at("logs"):
@@ -215,9 +217,20 @@ class Recording:
         self._rings.append(ring)
         return ring
 
+    def _first_resource(self) -> Resource:
+        """The resource that the application sees; without a slot, say in a full file system, that
+        of the host. The ring has that of the slot, once there is one."""
+        try:
+            return self._resource()
+        except OSError:
+            return _of_process(resource_attributes(self._settings))
+
     def _resource(self) -> Resource:
-        attributes = worker_attributes(self._settings, self._claim())
-        return Resource.create({"process.pid": os.getpid(), **attributes})
+        return _of_process(worker_attributes(self._settings, self._claim()))
+
+
+def _of_process(attributes: Mapping[str, str]) -> Resource:
+    return Resource.create({"process.pid": os.getpid(), **attributes})
 
 
 def _discard(kind: int, items: int, payload: bytes) -> bool:

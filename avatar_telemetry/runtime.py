@@ -505,7 +505,10 @@ class Runtime:
             OSError: none can be taken.
         """
         with self.book.lock:
-            self._take_slot()
+            if self._slot is None:
+                self._take_slot()
+                if self._metrics is not None:
+                    self._metrics.renew()
         if self._slot is None:
             raise OSError("this process has no slot")
         return self._slot.number

@@ -21,6 +21,7 @@ class Counts:
     """
 
     def __init__(self, folder: Path, guard: Guard) -> None:
+        self._folder = folder
         self._book = Book(lambda: guard.failed("store"))
         self._book.open(folder, IDENTIFIER)
 
@@ -36,6 +37,13 @@ class Counts:
     def internal_error(self, where: str) -> None:
         """Count a failure of ours."""
         self.add(INTERNAL_ERRORS, where, 1)
+
+    def check(self) -> None:
+        """Go on in a new file where that of before was removed, or had no space."""
+        if not self._book.is_whole:
+            self._book.move(self._folder, IDENTIFIER)
+        elif self._book.short:
+            self._book.recover()
 
     def close(self) -> None:
         """Close the files."""

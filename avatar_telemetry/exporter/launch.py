@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from avatar_telemetry.config.destinations import exports
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.record import (
+    FILE_NAME,
     Record,
     early_ends,
     note_start,
@@ -143,6 +144,7 @@ class Supervisor:
             settings.exporter == "auto" and not record.master
         )
         self._hosted: _Hosted | None = None
+        self._record_seen_at = 0
 
     def start(self) -> None:
         """Leave this process's record, and start an exporter if there is none. Never raises."""
@@ -157,11 +159,13 @@ class Supervisor:
             write_record(self._folder, self._record)
 
     def check(self) -> None:
-        """Start an exporter if there is none: three system calls where there is one.
+        """Start an exporter if there is none: four system calls where there is one.
 
         Raises:
             OSError: the folder is gone, or nothing can be started.
+            RuntimeError: no thread can be started.
         """
+        self._replace_record_given_up()
         if self._hosted is not None and self._hosted.is_alive():
             return
         lock = lock_own(self._folder / EXPORTER_LOCK)
@@ -232,6 +236,18 @@ class Supervisor:
                 os.close(lock)
         if hosted is not None:
             hosted.join(max(deadline - time.monotonic(), 0.0))
+
+    def _replace_record_given_up(self) -> None:
+        """Leave this process's record where that of an upgrade stands that was taken back."""
+        try:
+            changed_at = os.stat(self._folder / FILE_NAME).st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed_at != self._record_seen_at:
+            self._record_seen_at = changed_at
+            found = read_record(self._folder)
+            if found is not None and not found.since and self._record.master == os.getppid():
+                write_record(self._folder, self._record)
 
     def _start(self, lock: int) -> bool:
         """Start an exporter; return whether a thread of this process has taken the lock over."""

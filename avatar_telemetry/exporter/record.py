@@ -44,7 +44,8 @@ class Record:
         package: folder of this package.
         master: pid of gunicorn's master, 0 without one.
         listeners: inodes of the listening TCP sockets.
-        since: seconds of the monotonic clock at which the process that wrote it started.
+        since: seconds of the monotonic clock at which the process that wrote it started; 0.0 where
+            its server has ended, so that any other takes its place.
         ends_at: seconds of the monotonic clock by which the exporter must have ended; 0.0 where
             the server goes on.
         debug: whether a worker logs at level DEBUG.
@@ -115,6 +116,20 @@ def write_record(folder: Path, record: Record) -> None:
         same = replace(record, since=found.since)
         if found.since > record.since or found == same:
             return
+    _write(folder, record)
+
+
+def give_up_record(folder: Path, record: Record) -> None:
+    """Let the processes of another server of the folder leave theirs: the one of this record, an
+    upgrade that was taken back, has ended.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _write(folder, replace(record, since=0.0))
+
+
+def _write(folder: Path, record: Record) -> None:
     new = folder / f"exporter-{os.getpid()}.new"
     new.unlink(missing_ok=True)
     try:
@@ -137,7 +152,8 @@ def early_ends(lock: int) -> tuple[int, float]:
     """
     text = os.pread(lock, COUNT_WIDTH, 0).strip()
     age = time.time() - os.fstat(lock).st_mtime
-    return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), max(age, 0.0)
+    # A clock that was set back must not delay the next start by so much.
+    return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), abs(age)
 
 
 def note_start(lock: int, starts: int) -> None:

@@ -19,13 +19,13 @@ from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
-from avatar_telemetry.exporter.record import Record, note_start, read_record
+from avatar_telemetry.exporter.record import Record, give_up_record, note_start, read_record
 from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.guard import Guard
 from avatar_telemetry.scrape.collector import Collector, Server
 from avatar_telemetry.scrape.exposition import Access, MetricsPage, load_parser
 from avatar_telemetry.store.files import is_at_path
-from avatar_telemetry.store.folder import counting_since
+from avatar_telemetry.store.folder import counting_since, living_masters
 from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS, Instrument
 from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
 
@@ -110,7 +110,6 @@ class Exporter:
         self._guard.count = self._counts.internal_error
         self._collector = Collector(folder, settings, _server(record), registry)
         self._page = MetricsPage(self._collector.collect, self._guard)
-        self._wakeup = Wakeup(folder)
         self._signals: list[SignalExporter] = []
         self._pusher: Pusher | None = None
         self._port: Port | None = None
@@ -140,19 +139,24 @@ class Exporter:
         Returns:
             Why it ended: ``ended``, ``replaced`` (another process has the lock), ``changed`` (the
             settings did; what was running has stopped, nothing is lost).
+
+        Raises:
+            RuntimeError: no thread can be started.
         """
         reason = ""
-        self._start()
+        wakeup = Wakeup(self._folder)
         try:
+            self._start()
             with self._guard.at("exporter"):
                 note_start(self._lock, 0)  # that far it is no early end
             while not reason:
-                if self._wakeup.wait(POLL_INTERVAL):
+                if wakeup.wait(POLL_INTERVAL):
                     for each in self._signals:
                         each.wake()
                 reason = self._reason_to_stop()
         finally:
             self._stop(reason)
+            wakeup.close()
         return reason
 
     def _start(self) -> None:
@@ -162,9 +166,12 @@ class Exporter:
         if self._settings.prometheus_endpoint:
             self._start_port(self._settings.prometheus_endpoint)
         with self._guard.at("export"):
-            self._start_signals()
+            self._make_signals()
         with self._guard.at("export"):
-            self._start_pusher()
+            self._make_pusher()
+        # Not guarded: another exporter does it where threads can be started.
+        for each in filter(None, (*self._signals, self._pusher)):
+            each.start()
 
     def _start_port(self, address: tuple[str, int]) -> None:
         from avatar_telemetry.scrape.port import OpenPage, Port  # with a port alone
@@ -174,7 +181,7 @@ class Exporter:
         self._port = Port(address, page, self._guard)
         self._port.start()
 
-    def _start_signals(self) -> None:
+    def _make_signals(self) -> None:
         settings = self._settings
         exported = ring_signals(settings)
         if not exported:
@@ -204,11 +211,10 @@ class Exporter:
                 count=partial(self._counts.add, source.counter),
                 log=failure_log(settings, signal),
                 guard=self._guard,
-            )
-            thread.start()
+            )  # fmt: skip
             self._signals.append(thread)
 
-    def _start_pusher(self) -> None:
+    def _make_pusher(self) -> None:
         if not pushes_metrics(self._settings):
             return
         from avatar_telemetry.exporter.clients import make_clients
@@ -227,7 +233,6 @@ class Exporter:
             count=lambda result: self._counts.add(METRIC_PUSHES, result, 1),
             log=failure_log(settings, "metrics"), guard=self._guard,
         )  # fmt: skip
-        self._pusher.start()
 
     def _reason_to_stop(self) -> str:
         if not is_at_path(self._lock, self._folder / EXPORTER_LOCK):
@@ -244,6 +249,11 @@ class Exporter:
         self._ends_at = self._ends_at or self._record.ends_at
         if self._ends_at:
             return ENDED
+        with self._guard.at("exporter"):
+            if _is_given_up(self._record, living_masters(self._folder)):
+                give_up_record(self._folder, self._record)
+        with self._guard.at("store"):
+            self._counts.check()
         try:
             if holders(self._folder):
                 self._seen_at = now
@@ -277,12 +287,16 @@ class Exporter:
     def close(self) -> None:
         """Close the files, of an exporter that has not started, too."""
         self._counts.close()
-        self._wakeup.close()
 
 
 def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
-    for each in threads:
+    for each in filter(threading.Thread.is_alive, threads):
         each.join(max(0.0, deadline - time.monotonic()))
+
+
+def _is_given_up(record: Record, masters: list[int]) -> bool:
+    """Return whether the master of a record has ended, and another one goes on."""
+    return bool(record.master and record.since and masters) and record.master not in masters
 
 
 def _server(record: Record) -> Server | None:

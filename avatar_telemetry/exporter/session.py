@@ -13,7 +13,9 @@ import io
 import logging
 import socket
 import time
+from contextlib import suppress
 from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -21,7 +23,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.connection import allowed_gai_family, create_connection
 
 from avatar_telemetry.config.otlp import Otlp
@@ -66,6 +68,8 @@ class BoundedSession(requests.Session):
         logging.getLogger(urllib3.connectionpool.__name__).addFilter(_DISCRETION)
         self._certificate = certificate
         self.cert = client
+        # Cookies of a collector would pile up, here and in the requests, until it refuses these.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self.mount("http://", _BoundedAdapter())
         self.mount("https://", _BoundedAdapter())
 
@@ -116,12 +120,9 @@ def _drain(response: requests.Response) -> bytes:
     The status has come by now; a body that does not come, or is compressed, counts as empty.
     """
     body = b""
-    try:
+    with suppress(Exception):  # any of them, such as MemoryError for a length that cannot be
         body = response.raw.read(decode_content=False)
-    except (HTTPError, http.client.HTTPException, OSError):
-        pass
-    finally:
-        response.raw.close()
+    response.raw.close()
     return b"" if "Content-Encoding" in response.headers else body
 
 

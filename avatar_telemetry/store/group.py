@@ -117,7 +117,7 @@ class Group:
     def _read_file(self, name: str, identifier: str, contents: Contents) -> set[Metric]:
         used = len(contents.data)
         file = self._files.get(name)
-        if file is not None and (file.inode != contents.inode or used < file.used):
+        if file is not None and (file.identity != contents.identity or used < file.used):
             file = None
         # Before anything is noted: they raise where the file is corrupt.
         entries = list(read_entries(contents.data, used, file.used if file else HEADER))
@@ -125,7 +125,7 @@ class Group:
         changed: set[Metric] = set()
         if file is None:
             changed = self._forget(name)
-            file = MetricFile(name, identifier, contents.inode, contents.revision)
+            file = MetricFile(name, identifier, contents.identity, contents.revision)
             self._files[name] = file
         placed = self._place(file, entries)
         for metric, new in placed.items():

@@ -5,8 +5,9 @@ of length used, four of padding, then entries of a length, a JSON key padded to 
 doubles, value and timestamp. A value once placed never moves, so that updating one is a store into
 mapped memory, which outlives a killed process. Only gauges of the modes ``mostrecent`` use the
 timestamp; elsewhere it is the time at which the process that last declared the series began. The
-padding, which prometheus_client ignores, counts how often such a time was changed: a reader that
-knows the file sees from the header whether there are new declarations in it.
+padding, which prometheus_client ignores, has a random number of the file and counts how often such
+a time was changed: a reader that knows the file sees from the header whether there are new
+declarations in it, and whether it is another file that has got the inode of a removed one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from random import getrandbits
 from threading import RLock
 from typing import Any, Protocol
 
@@ -35,7 +37,8 @@ HEADER = 8
 ENTRY_TAIL = 16
 _length = struct.Struct("i")
 _tail = struct.Struct("dd")
-MAX_REVISION = (1 << 31) - 1
+REVISIONS = 1 << 16
+"""Revisions of a file, of whose number they are the remainder."""
 
 Cell = tuple["memoryview[float]", int]
 """Where a value stands: ``doubles[index]``; its timestamp is the next one."""
@@ -95,7 +98,7 @@ def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
 
 
 def revision(data: bytes | bytearray | mmap.mmap) -> int:
-    """Return how often an existing entry has been declared again."""
+    """Return a number that changes with the file and whenever an entry is declared again."""
     return int(_length.unpack_from(data, 4)[0])
 
 
@@ -117,13 +120,16 @@ class MappedFile:
         self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             size = os.fstat(self._descriptor).st_size
-            if size == 0:
+            is_new = size == 0
+            if is_new:
                 give_to_owner(self._descriptor, path.parent)
                 reserve(self._descriptor, INITIAL_SIZE)
                 size = INITIAL_SIZE
             if size % 8:
                 raise CorruptFileError(f"{size} bytes")
             self._map(size)
+            if is_new:
+                _length.pack_into(self._bytes, 4, getrandbits(15) * REVISIONS)
             self._used = used_bytes(self._bytes, size)
             self.cells: dict[str, Cell] = {
                 key.decode(): (self._doubles, index)
@@ -151,7 +157,9 @@ class MappedFile:
         if declared_at is not None and doubles[index + 1] != declared_at:
             doubles[index + 1] = declared_at
             # After the timestamp: a reader that sees the new revision sees the timestamp, too.
-            _length.pack_into(self._bytes, 4, revision(self._bytes) % MAX_REVISION + 1)
+            before = revision(self._bytes)
+            after = before - before % REVISIONS + (before + 1) % REVISIONS
+            _length.pack_into(self._bytes, 4, after)
         return cell
 
     def is_at_path(self) -> bool:

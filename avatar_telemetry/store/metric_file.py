@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from avatar_telemetry.store.mapped import HEADER, CorruptFileError, revision, used_bytes
+from avatar_telemetry.store.mapped import HEADER, REVISIONS, CorruptFileError, revision, used_bytes
 from avatar_telemetry.store.series import Series
 
 # A file of ours is far smaller; a foreign one is not read into memory only to be found foreign.
@@ -19,12 +19,12 @@ class Contents(NamedTuple):
     """The bytes in use of a file.
 
     Args:
-        inode: distinguishes a new file of the same name from the old one.
+        identity: inode and random number, which distinguish a new file of the same name.
         revision: how often an entry has been declared again.
         data: from the beginning of the file.
     """
 
-    inode: int
+    identity: tuple[int, int]
     revision: int
     data: bytearray
 
@@ -52,7 +52,8 @@ class Contents(NamedTuple):
             os.close(descriptor)
         if len(data) < HEADER:
             raise CorruptFileError("cut off while it was read")
-        return cls(status.st_ino, revision(header), data)
+        number = revision(header)
+        return cls((status.st_ino, number // REVISIONS), number, data)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +63,7 @@ class MetricFile:
     Args:
         name: in its folder.
         identifier: of the process that writes it.
-        inode: see :class:`Contents`.
+        identity: see :class:`Contents`.
         revision: the one up to which its declarations are known.
         used: the bytes up to which its entries are known.
         damaged: a key in it cannot be parsed; the others count.
@@ -72,7 +73,7 @@ class MetricFile:
 
     name: str
     identifier: str
-    inode: int
+    identity: tuple[int, int]
     revision: int
     used: int = HEADER
     damaged: bool = False

@@ -66,6 +66,9 @@ class SpanWriter:
             except Exception:  # noqa: BLE001 - a span of the application must not cost the others
                 debug("a span cannot be encoded")
                 continue
+            if items and len(encoded) >= MAX_PART_BYTES:  # may be dropped, and the others not
+                self.put(SPANS, items, self._payload(frame.items()))
+                frame, items, size = {}, 0, 0
             frame.setdefault(span.origin, []).append(encoded)
             items += 1
             size += len(encoded)

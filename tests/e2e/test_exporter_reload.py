@@ -177,6 +177,29 @@ def test_upgrade(serve: Serve, sink: OtlpSink, first: str) -> None:
     assert exporters(folder) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_upgrade_that_is_taken_back(serve: Serve, sink: OtlpSink, number: int) -> None:
+    """Where the new master ends first, the old one's settings count again."""
+    server = serve("answers:application", env=sending(sink.url))
+    requests = Requests(server)
+    requests.send(10)
+    requests.await_all(sink)
+    with OtlpSink() as other:
+        base = server.configuration.read_text()
+        server.configuration.write_text(
+            f"{base}\nraw_env = ['OTEL_EXPORTER_OTLP_ENDPOINT={other.url}']\n"
+        )
+        _, new = server.upgrade()
+        requests.send_until_exported(other)
+        server.end(new, number)
+        server.await_workers(2)
+        requests.send_until_exported(sink)
+        before = len(arrived(other))
+        requests.send(10)
+        assert_all_once(server, requests, sink, other)
+        assert len(arrived(other)) == before
+
+
 def test_more_and_fewer_workers(serve: Serve, sink: OtlpSink) -> None:
     """The exporter reads the rings of all slots, with and without a holder."""
     server = serve("answers:application", env=sending(sink.url))

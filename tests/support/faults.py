@@ -203,7 +203,7 @@ STORE = (
     ),
     Fault(
         "merged-replaced-file", "store/group.py", "the keys of a replaced file are used on the new",
-        "(file.inode != contents.inode or used < file.used)", "used < file.used",
+        "(file.identity != contents.identity or used < file.used)", "used < file.used",
         ("store/merged",),
     ),
     Fault(
@@ -425,7 +425,7 @@ STORE = (
     ),
     Fault(
         "mapped-revision", "store/mapped.py", "a reader cannot see that a series is declared again",
-        "revision(self._bytes) % MAX_REVISION + 1", "0", ("store/declarations",),
+        "(before + 1) % REVISIONS", "0", ("store/declarations",),
     ),
     Fault(
         "merged-new-series", "store/declarations.py", "a new series is not on the page",

@@ -557,7 +557,8 @@ def lock_holders(path: Path, locks: list[list[str]] | None = None) -> list[int]:
         return []
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     rows = _locks() if locks is None else locks
-    return [int(row[-4]) for row in rows if row[-3] == device and "->" not in row]
+    # The kernel's list may have one twice that was read while others changed.
+    return list({int(row[-4]) for row in rows if row[-3] == device and "->" not in row})
 
 
 def _locks() -> list[list[str]]:

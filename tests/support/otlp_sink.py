@@ -75,7 +75,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._keep(b"")
             self._drop()
         else:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # the client was killed while it sent
+                self._keep(body)
+                self._drop()
+                return
             refusal = self._refusal() if self.behaviour.accepts else None
             self._keep(body, accepted=self.behaviour.accepts and refusal is None)
             if refusal is not None:

@@ -346,6 +346,23 @@ def test_process_without_a_slot(worker: Worker) -> None:
     assert worker.failures == ["ring"]
 
 
+def test_slot_that_is_free_later(worker: Worker) -> None:
+    """A worker that starts in a full file system records spans as soon as there is room."""
+
+    def fail() -> int:
+        raise OSError("no space left on device")
+
+    claim, worker.claimed = worker.claimed, fail
+    recording = worker.recording()
+    worker.span(recording, "lost")
+    assert worker.dropped == {recording_module.SPANS.name: 1}
+    worker.claimed = claim
+    for ring in recording._rings:
+        ring._open_at = 0.0
+    worker.span(recording, "kept")
+    assert worker.spans() == ["kept"]
+
+
 def test_part_that_fails(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker starts and ends without the spans or log records that it cannot record."""
 

@@ -23,7 +23,7 @@ from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.runtime import NOT_PREPARED, WAS_OFF, Runtime
 from avatar_telemetry.scrape.collector import Server
 from avatar_telemetry.store import folder as folder_module
-from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
+from avatar_telemetry.store.slots import EXPORTER_LOCK, Slot, holders
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
@@ -484,6 +484,26 @@ def test_a_removed_file_is_written_again(environ: Environ) -> None:
         )  # fmt: skip
 
     assert in_child(work) == 1.0
+
+
+def test_a_slot_that_a_ring_takes_later(environ: Environ, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was counted without a slot, and is counted after, is in the files of the slot."""
+
+    def fail(folder: Path, *, worker: bool) -> Slot:
+        raise OSError(28, "no space left on device")
+
+    def work() -> Any:
+        with monkeypatch.context() as full:
+            full.setattr(runtime_module, "claim_slot", fail)
+            runtime = started(environ)
+            wrapped = wrap(runtime)
+            call(wrapped)
+        before = requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
+        runtime._slot_number()
+        call(wrapped)
+        return before, requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    assert in_child(work) == [0.0, 2.0]
 
 
 def test_a_removed_slot_is_taken_again(environ: Environ) -> None:

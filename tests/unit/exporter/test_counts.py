@@ -69,11 +69,15 @@ def test_files_without_space(
     guard = Guard()
     counts = Counts(tmp_path, guard)
     guard.count = counts.internal_error  # as the exporter does it
-    monkeypatch.setattr(mapped, "reserve", fail)
-    for _ in range(2):
-        counts.add(SPANS, "exported", 2)
-        counts.internal_error("export")
+    with monkeypatch.context() as full:
+        full.setattr(mapped, "reserve", fail)
+        for _ in range(2):
+            counts.add(SPANS, "exported", 2)
+            counts.internal_error("export")
+            counts.check()
     assert [each.exc_info[0] for each in caplog.records if each.exc_info] == [OSError]
+    counts.check()
+    assert value(tmp_path, f"{SPANS.name}_total", result="exported") == 4
     counts.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from avatar_telemetry.exporter import launch
-from avatar_telemetry.exporter.launch import Supervisor, command, is_python, spawn
+from avatar_telemetry.exporter.launch import (
+    MAX_PAUSE,
+    Supervisor,
+    command,
+    is_python,
+    spawn,
+)
 from avatar_telemetry.exporter.record import early_ends, note_start, read_record, write_record
 from avatar_telemetry.exporter.service import Exporter
 from avatar_telemetry.store.slots import EXPORTER_LOCK
@@ -155,6 +162,26 @@ def test_lock_after_a_thread_that_ended(launcher: Launcher, tmp_path: Path) -> N
     assert EXPORTER_LOCK not in open_below(tmp_path)
 
 
+def test_thread_that_cannot_be_started(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stays open, and another attempt is made by whoever looks next."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    supervisor = launcher.supervisor()
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", fail)
+        before = open_below(tmp_path)
+        supervisor.start()
+        assert launcher.host.failures == ["exporter"]
+        assert launcher.host.is_free()
+        assert open_below(tmp_path) == before
+    supervisor.check()
+    assert not launcher.host.is_free()
+
+
 def test_forked_child(launcher: Launcher, tmp_path: Path) -> None:
     """It closes its copy of the lock, and none of another file that has that number now."""
     supervisor = launcher.supervisor()
@@ -207,6 +234,22 @@ def test_without_an_interpreter(
         spawn(host.folder, 0, {}, *USER)
 
 
+def test_exit_status_that_is_lost(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that ignores SIGCHLD gets one exporter, not a thread beside the process."""
+    monkeypatch.setattr(launch, "command", lambda *args: [sys.executable, "-I", "-S", "-c", ""])
+    host = launcher.host
+    host.environ["AVATAR_TELEMETRY_EXPORTER"] = "auto"
+
+    def start() -> bool:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        record = host.record(master=os.getpid())
+        supervisor = Supervisor(host.folder, host.settings, record, USER, host.guard)
+        supervisor.start()
+        return supervisor._hosted is None
+
+    assert in_child(start)
+
+
 def test_process_that_ends_early(
     launcher: Launcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,6 +289,17 @@ def test_odd_content_of_the_lock(launcher: Launcher, content: bytes) -> None:
     (launcher.host.folder / EXPORTER_LOCK).write_bytes(content)
     launcher.supervisor().start()
     assert launcher.host.failures == []
+
+
+def test_clock_that_was_set_back(launcher: Launcher) -> None:
+    """The next start does not wait until the clock shows the time of the last one again."""
+    lock = launcher.host.lock()
+    note_start(lock, 2)
+    later = time.time() + 3600
+    os.utime(lock, (later, later))
+    _, age = early_ends(lock)
+    assert age > MAX_PAUSE
+    os.close(lock)
 
 
 def test_folder_that_is_gone(launcher: Launcher) -> None:
@@ -305,19 +359,3 @@ def test_thread_that_ends_at_once(launcher: Launcher, monkeypatch: pytest.Monkey
     supervisor.forget()
     assert launcher.host.failures == []
     assert launcher.host.is_free()
-
-
-def test_thread_that_cannot_be_started(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock stays free, for the next attempt or another process."""
-    supervisor = launcher.supervisor()
-
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        supervisor.start()
-    assert launcher.host.failures == ["exporter"]
-    assert launcher.host.is_free()
-    supervisor.check()
-    assert not launcher.host.is_free()

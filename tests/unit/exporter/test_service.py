@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from avatar_telemetry.exporter import service as service_module
+from avatar_telemetry.exporter.counts import IDENTIFIER
 from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.record import Record, early_ends, note_start, write_record
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
+from avatar_telemetry.exporter.signals import SignalExporter
 from avatar_telemetry.exporter.wake import wake
 from avatar_telemetry.store.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
@@ -113,6 +115,36 @@ def test_everything_that_it_does(start: Start, sink: OtlpSink) -> None:
     pushes = "avatar_telemetry_metric_pushes_total"
     eventually(lambda: running.host.counted(pushes, result="exported") > 0, "the count")
     assert running.host.failures == []
+
+
+def test_removed_file_of_counts(start: Start, sink: OtlpSink) -> None:
+    """A cleaner that removes the exporter's counters sets no count back."""
+    running = start(**exporting(sink))
+    running.host.worker.write("a", "b")
+    spans = "avatar_telemetry_spans_total"
+    eventually(lambda: running.host.counted(spans, result="exported") == 2, "the count")
+    (running.host.folder / f"counter_{IDENTIFIER}.db").unlink()
+    eventually(lambda: running.host.counted(spans, result="exported") == 2, "the same count")
+
+
+def test_thread_that_cannot_be_started(
+    tmp_path: Path, sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exporter that can send no spans ends, so that another one does."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(SignalExporter, "start", fail)
+    host = Host(tmp_path, **exporting(sink))
+    lock = host.lock()
+    before = open_below(tmp_path)
+    exporter = Exporter(tmp_path, lock, host.settings, host.record())
+    with pytest.raises(RuntimeError):
+        exporter.run()
+    assert open_below(tmp_path) == before
+    os.close(lock)
+    host.close()
 
 
 def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:

@@ -163,8 +163,14 @@ def test_no_usable_response(listen: Callable[[Talk], Peer], talk: Talk) -> None:
         pytest.param(answering(SMALL), id="short"),
         pytest.param(answering(OK + b"Content-Length: 99999999\r\n\r\n", again=b"x" * 4096),
                      id="long"),
+        pytest.param(answering(OK + b"Content-Length: 999999999999999\r\n\r\n"),
+                     id="longer than the memory"),
         pytest.param(answering(OK + b"Transfer-Encoding: chunked\r\n\r\n", again=b"1\r\nx\r\n"),
                      id="chunked without end"),
+        pytest.param(answering(OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"),
+                     id="chunk without end"),
+        pytest.param(answering(OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n"),
+                     id="chunk of a negative length"),
         pytest.param(answering(OK + b"\r\n", again=b"x", pause=0.1), id="byte by byte"),
         pytest.param(answering(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok"),
                      id="not compressed"),
@@ -222,6 +228,15 @@ def test_connection_is_used_again(listen: Callable[[Talk], Peer]) -> None:
         for _ in range(3):
             assert session.post(peer.url, data=b"x", timeout=5).status_code == 200
     assert peer.connections == 1
+
+
+def test_no_cookie_is_kept(listen: Callable[[Talk], Peer]) -> None:
+    """Cookies of a collector neither fill the memory nor make the next request longer."""
+    peer = listen(answering(OK + b"Set-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"))
+    with BoundedSession() as session:
+        response = session.post(peer.url, data=b"x", timeout=5)
+        assert response.headers["Set-Cookie"] == "a=b"
+        assert len(session.cookies) == 0
 
 
 @pytest.mark.parametrize(

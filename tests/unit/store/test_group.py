@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -235,6 +236,22 @@ def test_each_process_has_its_requests_in_progress(tmp_path: Path) -> None:
     assert store.by_identifier(IN_PROGRESS.prefix, "g") == {"0": 4.0, "1": 0.0}
     store.read(["1"])
     assert store.by_identifier(*asked) == {"1": 0.0}
+
+
+def test_new_file_with_the_inode_of_the_old_one(tmp_path: Path) -> None:
+    """Live gauges that a slot's next holder makes in another order are not read as the last's."""
+    store = MergedStore(tmp_path)
+    path = tmp_path / "gauge_livesum_0.db"
+    for values in ({"a": 1.0, "b": 2.0}, {"b": 20.0, "a": 10.0}):
+        file = MappedFile(path)
+        for label, value in values.items():
+            doubles, index = file.cell(encode_key("g", "g", {"k": label}, ""))
+            doubles[index] = value
+        file.close()
+        (family,) = store.read(["0"])
+        shown = zip((dict(each)["k"] for each in family.labels), family.values, strict=True)
+        assert dict(shown) == values
+        os.truncate(path, 0)  # an inode is given again as soon as its file was removed
 
 
 def test_series_that_have_gone_are_forgotten(tmp_path: Path) -> None:

@@ -118,6 +118,20 @@ def test_large_spans_are_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     assert side.frames.names() == [["0", "1"], ["2", "3"], ["4"]]
 
 
+def test_a_large_span_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A span that no ring has room for takes none of its request with it."""
+    monkeypatch.setattr(module, "MAX_PART_BYTES", 1000)
+    side = Side()
+    root = side.begin()
+    for name, size in (("small", 1), ("large", 1000), ("last", 1)):
+        span = side.tracer.start_child(name, root, 2)
+        span.set_attribute("text", "x" * size)
+        span.end()
+    root.end()
+    side.finish(root)
+    assert side.frames.names() == [["small"], ["large"], ["last", "root"]]
+
+
 def test_a_span_that_cannot_be_encoded_costs_no_other() -> None:
     """The others of its request are written; where there is no other, nothing is."""
     side = Side()
