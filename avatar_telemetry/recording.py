@@ -207,7 +207,7 @@ class Recording:
             self._waker.open(self._folder)
             return RingWriter(
                 self._folder, self._claim(), self._settings.ring_size, max_items,
-                resource=resource, lock=threading.Lock(), wake=self._waker, signal=signal,
+                resource=resource, wake=self._waker, signal=signal,
             )  # fmt: skip
 
         ring = SlotRing(make, dropped, self._guard)

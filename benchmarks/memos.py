@@ -87,9 +87,7 @@ def shares(traffic: Traffic) -> dict[str, Any]:
         frames.append(items)
         return True
 
-    pipeline = Pipeline(
-        settings, Resource({}), b"key", Guard(), lambda *count: None, SpanWriter(put)
-    )
+    pipeline = Pipeline(settings, Resource({}), b"key", Guard(), SpanWriter(put))
     tracing = pipeline.tracing(profile)
     sizes = {size: str(size) for size in settings.sizes}
     telemetry = Telemetry(Metrics(Book(), settings.max_series), Guard(), profile, sizes, tracing)

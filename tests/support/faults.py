@@ -1526,9 +1526,9 @@ RING = (
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
         words[index] = word
-        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        words[WRITTEN] = end << COUNT_BITS | mark + items & MAX_ITEMS
 """,
-        """        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        """        words[WRITTEN] = end << COUNT_BITS | mark + items & MAX_ITEMS
         self._data[start : start + length] = payload
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
@@ -1576,24 +1576,12 @@ RING = (
     ),
     Fault(
         "ring-put-amidst-put", "exporter/ring_writer.py", "a signal handler's log record ruins a frame",
-        "if self._owner:  #", "if False:  #", RINGS,
+        "if self._busy:  #", "if False:  #", RINGS,
     ),
     Fault(
         "ring-owner-kept", "exporter/ring_writer.py", "after an exit amidst a put nothing is recorded",
-        """        finally:
-            self._owner = 0
-        if stored == HALF_FULL:
-            self._notify()
-        return stored != REFUSED
-
-    def _put_locked(""",
-        """        else:
-            self._owner = 0
-        if stored == HALF_FULL:
-            self._notify()
-        return stored != REFUSED
-
-    def _put_locked(""",
+        "            finally:\n                self._busy = False\n",
+        "            else:\n                self._busy = False\n",
         RINGS,
     ),
     Fault(
