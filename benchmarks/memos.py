@@ -57,6 +57,18 @@ class Traffic:
     requests: int
 
 
+class Spans:
+    """Counts the spans that would be written into a ring."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def put(self, kind: int, items: int, payload: bytes) -> bool:
+        """Count the spans of a frame."""
+        self.count += items
+        return True
+
+
 KINDS = {
     "one site": Traffic(people=2_000, clients=500, sites=3, pictures=20, requests=40_000),
     "a public server": Traffic(
@@ -81,20 +93,15 @@ def shares(traffic: Traffic) -> dict[str, Any]:
     """The share of lookups that each memo answers."""
     profile = replace(PROFILE)  # with a memo of its own
     settings = Settings.from_env({"OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none"})
-    frames: list[int] = []
-
-    def put(kind: int, items: int, payload: bytes) -> bool:
-        frames.append(items)
-        return True
-
-    pipeline = Pipeline(settings, Resource({}), b"key", Guard(), SpanWriter(put))
+    spans = Spans()
+    pipeline = Pipeline(settings, Resource({}), b"key", Guard(), SpanWriter(spans))
     tracing = pipeline.tracing(profile)
     sizes = {size: str(size) for size in settings.sizes}
     telemetry = Telemetry(Metrics(Book(), settings.max_series), Guard(), profile, sizes, tracing)
     for environ, status, content_type, length, cache in requests_of(traffic):
         serve(telemetry, environ, status, content_type, length, cache)
-    if sum(frames) != 2 * traffic.requests:
-        return {"failed": f"{sum(frames)} spans of {traffic.requests} requests"}
+    if spans.count != 2 * traffic.requests:
+        return {"failed": f"{spans.count} spans of {traffic.requests} requests"}
     memos: dict[str, Memo[Any, Any]] = {
         "route of a path": profile._known,
         "target": tracing.targets,

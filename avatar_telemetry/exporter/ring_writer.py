@@ -57,6 +57,7 @@ class RingWriter:
         max_items: spans and records that may wait. Where none waits, a frame of more is accepted.
         resource: the encoded ``Resource`` of what this process writes.
         wake: called each time that the ring comes to be more than half full; must not block.
+        dropped: called with the number of items that were not written; must not raise.
         checksum: whether the frames of a new ring carry one.
         signal: ``spans`` or ``logs``.
 
@@ -66,7 +67,7 @@ class RingWriter:
     """
 
     __slots__ = (
-        "_base", "_busy", "_capacity", "_data", "_due", "_file", "_head", "_lock", "_max_items",
+        "_base", "_busy", "_capacity", "_data", "_dropped", "_due", "_file", "_head", "_lock", "_max_items",
         "_unchecked_end", "_unchecked_items", "_wake", "_words",
     )  # fmt: skip
 
@@ -79,6 +80,7 @@ class RingWriter:
         *,
         resource: bytes,
         wake: Callable[[], object] = lambda: None,
+        dropped: Callable[[int], object] = lambda items: None,
         checksum: bool = NEEDS_CHECKSUM,
         signal: str = "spans",
     ) -> None:
@@ -94,6 +96,7 @@ class RingWriter:
         self._lock = threading.RLock()
         self._busy = False
         self._wake = wake
+        self._dropped = dropped
         self._words[GENERATION] += 1
         self._words[PID] = os.getpid()
         self._words[STARTED] = start_ticks(os.getpid())
@@ -134,7 +137,7 @@ class RingWriter:
         return self._file.is_in_place()
 
     def close(self) -> None:
-        """Leave the ring to the next holder. From now on, frames are neither written nor counted."""
+        """Leave the ring to the next holder. Frames are neither written nor counted in it then."""
         self._file.close()
 
     def detach(self) -> None:
@@ -155,24 +158,28 @@ class RingWriter:
         Returns:
             Whether the frame was written.
         """
-        stored = REFUSED
         lock = self._lock
         lock.acquire()
         try:
             if self._busy:  # a signal handler or a finalizer that runs within a put of its thread
-                return self._refuse(kind, items) != REFUSED
-            self._busy = True
-            try:
-                stored = self._store(kind, items, payload)
-            except Exception:  # noqa: BLE001 - a closed ring, or no payload: nothing was written
-                self._refuse(kind, items)
-            finally:
-                self._busy = False
+                stored = self._refuse(kind, items)
+            else:
+                self._busy = True
+                try:
+                    stored = self._store(kind, items, payload)
+                except Exception:  # noqa: BLE001 - a closed ring, or no payload: nothing was written
+                    stored = self._refuse(kind, items)
+                finally:
+                    self._busy = False
         finally:
             lock.release()
-        if stored == HALF_FULL:
-            self._notify()
-        return stored != REFUSED
+        if stored == STORED:
+            return True
+        if stored == REFUSED:
+            self._dropped(items)
+            return False
+        self._notify()
+        return True
 
     def _store(self, kind: int, items: int, payload: bytes) -> int:
         """Write a frame: payload, word, mark.

@@ -1,4 +1,4 @@
-"""Blocks: attributes that are known beforehand and encoded once for many spans."""
+"""Blocks: attributes that are encoded once for many spans."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ class Block:
     Args:
         keys: the names of the attributes.
         values: plain values (str, int, bool, float) within the limits; ``None`` is absent.
+
+    Attributes:
+        data: the encoded attributes.
     """
 
     __slots__ = ("data", "keys", "values")

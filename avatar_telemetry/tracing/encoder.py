@@ -31,6 +31,8 @@ MAX_NUMBER = (1 << 63) - 1
 """The largest number of an ``AnyValue``."""
 
 pack_times = struct.Struct("<BQBQ").pack
+TRACE_ID_SIZE = 18
+"""Bytes of the field of a trace id."""
 _fixed64 = struct.Struct("<Q")
 _double = struct.Struct("<d")
 KINDS = {
@@ -87,12 +89,12 @@ def encode_span(span: RecordedSpan) -> bytes:
 
 
 def encode_item_head(length: int) -> bytes:
-    """Return what stands before the trace id of a span in a ``ScopeSpans``.
+    """Return the bytes before the trace id of a span in a ``ScopeSpans``.
 
     Args:
-        length: bytes of the span.
+        length: bytes of the span after its trace id.
     """
-    return b"\x12" + _varint(length) + b"\x0a\x10"
+    return b"\x12" + _varint(TRACE_ID_SIZE + length) + b"\x0a\x10"
 
 
 def encode_scope(scope: InstrumentationScope | None) -> bytes:
@@ -233,11 +235,11 @@ def encode_name(name: str) -> bytes:
 
 def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
     """Return attributes as entries of a span; a value of ``None`` is absent."""
-    data = b""
-    for key, value in zip(keys, values, strict=True):
-        if value is not None:
-            data += _free(key, value)
-    return data
+    return b"".join(map(_encode_present, keys, values))
+
+
+def _encode_present(key: str, value: Any) -> bytes:
+    return b"" if value is None else _free(key, value)
 
 
 def _free(key: str, value: Any) -> bytes:
@@ -315,8 +317,10 @@ def _text(field: int, text: str | None) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    # A lone surrogate, such as in a file name, has no UTF-8.
-    return text.encode("utf-8", "replace")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, such as in a file name
+        return text.encode("utf-8", "replace")
 
 
 def _field(field: int, data: bytes) -> bytes:

@@ -30,9 +30,12 @@ from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from avatar_telemetry.tracing.sampling import Sampling
 from avatar_telemetry.tracing.span import (
+    SAMPLED_RANDOM,
     LightSpan,
+    OperationSpan,
     Origin,
     RecordedSpan,
+    RequestSpan,
     RootSpan,
     SpanSink,
     UnsampledSpan,
@@ -46,9 +49,7 @@ Recorded = TypeVar("Recorded", bound=RecordedSpan)
 # An attribute limit below this may cut what our own layer sets, which is never more.
 MAX_KNOWN = 64
 RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
-# Members of an enumeration are slow to look up.
-SERVER, INTERNAL = SpanKind.SERVER, SpanKind.INTERNAL
-SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+SERVER = SpanKind.SERVER  # members of an enumeration are slow to look up
 
 
 class LightTracer(sdk.Tracer):
@@ -78,7 +79,7 @@ class LightTracer(sdk.Tracer):
         self.scrub = provider.scrub
         self.watched = False
         self._provider = provider
-        self._sink = provider.sink
+        self.sink = provider.sink
         self._ids = provider.ids
 
     def start_span(
@@ -134,46 +135,63 @@ class LightTracer(sdk.Tracer):
         """
         span = self._start_first(RootSpan, name, kind, start_time, remote)
         if type(span) is RootSpan:  # isinstance() of an abstract class is slow
-            span.open(self._sink)
+            span.open(self.sink.process)
             if self.watched:
                 self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
     def start_request(
         self,
-        name: str,
-        inner: str,
+        names: tuple[str, str],
         start_time: int,
         remote: SpanContext | None = None,
         context: context_api.Context | None = None,
-    ) -> tuple[RootSpan | UnsampledSpan, RecordedSpan | None]:
-        """Start the server span of a request, and a span inside of it if it is recorded.
+    ) -> RequestSpan | UnsampledSpan:
+        """Start the spans of a request.
 
         Args:
-            name: of the server span.
-            inner: the name of the span inside; empty for none.
+            names: the names of its server span and of its operation span, empty for none.
             start_time: nanoseconds since the epoch.
             remote: see :meth:`start_root`.
             context: see :meth:`start_root`.
+
+        Returns:
+            The innermost span.
         """
-        decide = self._provider.sampling.decide
-        if remote is not None or decide is None or self.watched:
-            root = self.start_root(name, SERVER, start_time, remote, context)
-            if not inner or isinstance(root, UnsampledSpan):
-                return root, None
-            return root, self.start_child(inner, root, start_time, context)
-        trace_id, span_id, inner_id = self._ids.draw()
-        if not decide(trace_id, None):
-            return UnsampledSpan(trace_id, span_id, RANDOM), None
-        server = RootSpan(self, name, trace_id, span_id, SAMPLED_RANDOM, None, SERVER, start_time)
-        server.open(self._sink)
-        if not inner:
-            return server, None
-        child = RecordedSpan(
-            self, inner, trace_id, inner_id, SAMPLED_RANDOM, server, INTERNAL, start_time
-        )
-        child._root = server
-        return server, child
+        bound = self._provider.sampling.bound
+        if remote is not None or bound is None or self.watched:
+            return self._start_objects(names, start_time, remote, context)
+        ids = next(self._ids.stock, None) or self._ids.refill()
+        trace_id, server_id, _ = ids
+        if trace_id[8:] >= bound:
+            return UnsampledSpan(trace_id, server_id, RANDOM)
+        name, inner = names
+        if inner:
+            return OperationSpan(self, names, ids, start_time)
+        server = RootSpan(self, name, trace_id, server_id, SAMPLED_RANDOM, None, SERVER, start_time)
+        return server.open(self.sink.process)
+
+    def _start_objects(
+        self,
+        names: tuple[str, str],
+        start_time: int,
+        remote: SpanContext | None,
+        context: context_api.Context | None,
+    ) -> RequestSpan | UnsampledSpan:
+        """Start the spans of a request that cannot be joined from blocks."""
+        server = self.start_root(names[0], SERVER, start_time, remote, context)
+        if isinstance(server, UnsampledSpan):
+            return server
+        server.joinable = False
+        if not names[1]:
+            return server
+        ids = server._trace_id, server._span_id, self._ids.draw()[1]
+        operation = OperationSpan(self, names, ids, start_time)
+        operation.adopt(server)
+        if self.watched:
+            above = trace_api.set_span_in_context(server, context)
+            self._active.on_start(cast(sdk.Span, operation), parent_context=above)
+        return operation
 
     def _start_first(
         self,
@@ -188,42 +206,17 @@ class LightTracer(sdk.Tracer):
         if remote is not None:
             trace_id, state = remote.trace_id.to_bytes(16, "big"), remote.trace_state
             flags, parent_sampled = _inherited(remote.trace_flags), remote.trace_flags.sampled
-        decide = self._provider.sampling.decide
-        if decide is None:
+        sampling = self._provider.sampling
+        if sampling.bound is None:
             parent = trace_api.NonRecordingSpan(remote) if remote else trace_api.INVALID_SPAN
             context = trace_api.set_span_in_context(parent, context_api.Context())
             return self._asked(recorded, name, context, parent, kind, None, (), start_time)
-        if not decide(trace_id, parent_sampled):
+        if not sampling.decide(trace_id, parent_sampled):
             return UnsampledSpan(trace_id, span_id, flags, state)
         flags = SAMPLED_RANDOM if flags is RANDOM else TraceFlags(flags | TraceFlags.SAMPLED)
         span = recorded(self, name, trace_id, span_id, flags, remote, kind, start_time)
         if state:
             span._trace_state = state
-        return span
-
-    def start_child(
-        self,
-        name: str,
-        parent: RecordedSpan,
-        start_time: int,
-        context: context_api.Context | None = None,
-    ) -> RecordedSpan:
-        """Start an internal span under a recorded one, whatever the sampler.
-
-        Args:
-            name: of the span.
-            parent: recorded by this provider.
-            start_time: nanoseconds since the epoch.
-            context: that the parent was begun in.
-        """
-        span = RecordedSpan(
-            self, name, parent._trace_id, self._ids.draw()[1], parent._flags, parent,
-            INTERNAL, start_time,
-        )  # fmt: skip
-        span.inherit(parent)
-        if self.watched:
-            above = trace_api.set_span_in_context(parent, context)
-            self._active.on_start(cast(sdk.Span, span), parent_context=above)
         return span
 
     def ending(self, span: RecordedSpan) -> None:
@@ -235,9 +228,9 @@ class LightTracer(sdk.Tracer):
         if span._flags & TraceFlags.SAMPLED:
             root = span._root
             if root is None:
-                self._sink.write((span,))
+                self.sink.write((span,))
             else:
-                root.add(span, self._sink)
+                root.add(span, self.sink)
         if self.watched:
             self._active.on_end(span)
 
@@ -249,7 +242,7 @@ class LightTracer(sdk.Tracer):
         self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int
     ) -> LightSpan | None:
         """A span where the sampler need not be asked; ``None`` where it must."""
-        if self._provider.sampling.decide is None:
+        if self._provider.sampling.bound is None:
             return None
         if isinstance(parent, LightSpan):
             span_id = self._ids.draw()[1]

@@ -19,12 +19,13 @@ from avatar_telemetry.wsgi.outcome import Conclusion
 ERROR = Status(StatusCode.ERROR)
 AVATAR_NAMES = ("ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format")
 PERSONAL_NAMES = ("ivatar.avatar_digest", "ivatar.avatar_email")
-QUERIES_NAMES = ("ivatar.db.queries",)
+EXTRA_NAMES = ("http.route", "ivatar.view", "ivatar.db.queries")
+"""Attributes of the server span that few requests have."""
 _OPERATION_NAMES = (
     *AVATAR_NAMES, "ivatar.avatar_cache", "ivatar.avatar_source", "ivatar.avatar_generator",
     "ivatar.operation", "ivatar.success", "error.type",
 )  # fmt: skip
-SERVER_NAMES = (*AVATAR_NAMES, *PERSONAL_NAMES, *QUERIES_NAMES)
+SERVER_NAMES = (*AVATAR_NAMES, *PERSONAL_NAMES, *EXTRA_NAMES)
 OPERATION_NAMES = (*_OPERATION_NAMES, *PERSONAL_NAMES, *FILE_NAMES)
 """Attributes of the operation span; what does not concern it is absent."""
 
@@ -38,6 +39,7 @@ class SpanEnding:
         status: its status.
         block: the attributes that follow from the outcome.
         head: its encoded name and kind.
+        data: the encoded attributes of the block.
         tail: its encoded status and flags, as of a span without a remote parent.
     """
 
@@ -45,6 +47,7 @@ class SpanEnding:
     status: Status
     block: Block
     head: bytes
+    data: bytes
     tail: bytes
 
 
@@ -91,4 +94,4 @@ def make_ending(
 
 def _span_ending(name: str, kind: SpanKind, status: Status, block: Block) -> SpanEnding:
     head, tail = encode_name(name) + KINDS[kind], encode_status(status) + FLAGS_LOCAL
-    return SpanEnding(name, status, block, head, tail)
+    return SpanEnding(name, status, block, head, block.data, tail)

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from avatar_telemetry.guard import Guard
-    from avatar_telemetry.tracing.blocks import Block
     from avatar_telemetry.tracing.provider import LightTracer
-    from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing
+    from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing, View
     from avatar_telemetry.wsgi.telemetry import Telemetry
 
 Write = Callable[[bytes], object]
@@ -150,7 +149,7 @@ class AvatarRequest:
         self.reported_file: tuple[str, int] | None = None
         self.services_seen: Counter[str] | None = None
         self.upload: Upload | None = None
-        self.view: Block | None = None
+        self.view: View | None = None
         self.response_headers: Iterable[tuple[str, str]] = ()
         self._server_write: Write | None = None
         self._send_error: BaseException | None = None
@@ -340,11 +339,10 @@ class AvatarRequest:
         profile = self.telemetry.profile
         route = None
         if profile.application_routes and self.route is profile.other:
+            if self.route.template[:1] != "/":  # else the span has it as its route
+                route = template
             self.route = _route_of(template)
-            route = template
-        tracing = self.telemetry.tracing
-        if self.recorded is not None and tracing is not None:
-            self.view = tracing.view(self.recorded[2], route, view)
+        self.view = route, view
 
     def wanted_size(self) -> int | None:
         """The edge in pixels of the picture that it asks for."""
@@ -359,7 +357,7 @@ class AvatarRequest:
         """
         if self.recorded is not None:
             with self.telemetry.guard.at("spans"):
-                self.recorded[0].set_attribute(key, value)
+                self.recorded[0]._root.set_attribute(key, value)
 
     def report_source(self, source: str) -> bool:
         """Take over the source of a picture that the application reports.
@@ -503,8 +501,8 @@ class AvatarRequest:
             self.telemetry.guard.failed("spans")
             return
         if started is not None:
-            server, self.context, self.recorded = started
-            environ[TRACE_ID_KEY] = server._trace_id.hex()
+            span, self.context, self.recorded = started
+            environ[TRACE_ID_KEY] = span._trace_id.hex()
 
     def _end_spans(self, tracing: RequestTracing, recorded: Recorded, duration: float) -> None:
         self.recorded = None

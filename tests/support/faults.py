@@ -614,7 +614,7 @@ WSGI = (
     ),
     Fault(
         "spans-head-length", "wsgi/request_spans.py", "a joined span cannot be decoded",
-        "ITEM_HEADS[len(server_part) + 18]", "ITEM_HEADS[len(server_part) + 16]",
+        "ITEM_HEADS[len(rest)]", "ITEM_HEADS[len(server_part) + 16]",
         ("wsgi/joined_spans",),
     ),
     Fault(

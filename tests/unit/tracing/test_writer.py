@@ -19,7 +19,7 @@ from avatar_telemetry.tracing.sampling import Sampling
 from avatar_telemetry.tracing.span import MAX_ENDED, RecordedSpan, RootSpan
 from avatar_telemetry.tracing.writer import SPANS, KeptSpans, SpanWriter
 from tests.support.frames import Frames, official_sections, raw_sections, sections
-from tests.support.providers import ALWAYS, OFF, RESOURCE, Ours
+from tests.support.providers import ALWAYS, OFF, RESOURCE, Ours, start_child
 from tests.unit.tracing.test_encoder import our_spans
 
 
@@ -28,7 +28,7 @@ class Side:
 
     def __init__(self, sampling: Sampling = ALWAYS) -> None:
         self.frames = Frames()
-        self.writer = SpanWriter(self.frames.put)
+        self.writer = SpanWriter(self.frames)
         self.provider = LightTracerProvider(
             sampling, RESOURCE, Ours().limits, self.writer, OFF.describe, OFF.message, guard=Guard()
         )
@@ -39,6 +39,11 @@ class Side:
         assert isinstance(root, RootSpan)
         return root
 
+    def fork(self, frames: Frames) -> None:
+        """Go on as a forked child, whose frames go elsewhere."""
+        self.writer.target = frames
+        self.writer.process = object()
+
     def finish(self, root: RootSpan) -> None:
         self.writer.write(root.take(self.writer))
 
@@ -47,7 +52,7 @@ class Side:
 def test_a_frame_has_the_bytes_of_the_official_encoder(spans: list[RecordedSpan]) -> None:
     """Each section is the official ``ScopeSpans`` of its spans, byte for byte."""
     frames = Frames()
-    SpanWriter(frames.put).write(spans)
+    SpanWriter(frames).write(spans)
     assume(len(frames.taken) < 2)  # large ones are cut into parts
     by_origin: dict[Any, list[RecordedSpan]] = {}
     for span in spans:
@@ -67,7 +72,7 @@ def test_the_spans_of_a_request_are_one_frame(sampling: Sampling) -> None:
     library = side.provider.get_tracer("library")
     with trace.use_span(root), library.start_as_current_span("outer"):
         library.start_span("inner").end()
-    side.tracer.start_child("operation", root, 2).end()
+    start_child(root, side.tracer, "operation", 2).end()
     assert side.frames.taken == []
     root.end()
     side.finish(root)
@@ -83,7 +88,7 @@ def test_a_span_outside_of_a_request_is_written_at_once() -> None:
     side.tracer.start_span("alone").end()
     assert side.frames.names() == [["alone"]]
     root = side.begin()
-    late = side.tracer.start_child("late", root, 2)
+    late = start_child(root, side.tracer, "late", 2)
     root.end()
     side.finish(root)
     late.end()
@@ -95,7 +100,7 @@ def test_many_spans_are_written_in_parts() -> None:
     side = Side()
     root = side.begin()
     for number in range(2 * MAX_ENDED + 3):
-        side.tracer.start_child(str(number), root, 2).end()
+        start_child(root, side.tracer, str(number), 2).end()
         assert len(root._ended) < MAX_ENDED
     root.end()
     side.finish(root)
@@ -123,7 +128,7 @@ def test_a_span_that_cannot_be_encoded_costs_no_other() -> None:
     side = Side()
     root = side.begin()
     for name in ("one", "two"):
-        child = side.tracer.start_child(name, root, 2)
+        child = start_child(root, side.tracer, name, 2)
         child.end(-1 if name == "one" else 3)  # a time before the epoch
     root.end()
     side.finish(root)
@@ -136,7 +141,7 @@ def test_each_span_is_written_once_with_many_threads() -> None:
     side = Side()
     for _ in range(20):
         root = side.begin()
-        children = [side.tracer.start_child("child", root, 2) for _ in range(200)]
+        children = [start_child(root, side.tracer, "child", 2) for _ in range(200)]
         begin = threading.Barrier(3)
 
         def end(some: list[RecordedSpan], begin: threading.Barrier = begin) -> None:
@@ -163,9 +168,9 @@ def test_a_forked_child_writes_nothing_of_its_parent() -> None:
     side = Side()
     child_frames = Frames()
     root = side.begin()
-    side.tracer.start_child("of the parent", root, 2).end()
-    side.writer.renew(child_frames.put)
-    side.tracer.start_child("of the child", root, 2).end()
+    start_child(root, side.tracer, "of the parent", 2).end()
+    side.fork(child_frames)
+    start_child(root, side.tracer, "of the child", 2).end()
     assert child_frames.names() == [["of the child"]]
     side.finish(root)
     other = side.begin()
@@ -180,8 +185,8 @@ def test_a_request_that_ends_in_a_forked_child() -> None:
     side = Side()
     child_frames = Frames()
     root = side.begin()
-    side.tracer.start_child("of the parent", root, 2).end()
-    side.writer.renew(child_frames.put)
+    start_child(root, side.tracer, "of the parent", 2).end()
+    side.fork(child_frames)
     side.finish(root)
     assert child_frames.taken == []
 
