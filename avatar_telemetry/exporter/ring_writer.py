@@ -67,8 +67,8 @@ class RingWriter:
     """
 
     __slots__ = (
-        "_base", "_busy", "_capacity", "_data", "_dropped", "_due", "_file", "_head", "_lock", "_max_items",
-        "_unchecked_end", "_unchecked_items", "_wake", "_words",
+        "_base", "_busy", "_capacity", "_data", "_dropped", "_due", "_file", "_head", "_lock",
+        "_max_items", "_unchecked_end", "_unchecked_items", "_wake", "_words",
     )  # fmt: skip
 
     def __init__(
@@ -188,22 +188,23 @@ class RingWriter:
         its store and that of a copy.
         """
         words = self._words
-        head = self._head
         length = len(payload)
         mark = words[WRITTEN]
         position = mark >> COUNT_BITS
+        head = self._head
         end = position + head + (length + 7 >> 3)
-        self._unchecked_items -= items
-        if end > self._unchecked_end or self._unchecked_items < 0:
+        unchecked_items = self._unchecked_items - items
+        if end > self._unchecked_end or unchecked_items < 0:
             return self._store_checked(kind, items, payload)
+        self._unchecked_items = unchecked_items
         index = position - self._base
         start = index + head << 3
-        word = length | KIND_BITS[kind] | items << 40
+        word = length + KIND_BITS[kind] + (items << 40)
         self._data[start : start + length] = payload
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
         words[index] = word
-        words[WRITTEN] = end << COUNT_BITS | mark + items & MAX_ITEMS
+        words[WRITTEN] = (end << COUNT_BITS) + (mark + items & MAX_ITEMS)
         return STORED
 
     def _store_checked(self, kind: int, items: int, payload: bytes) -> int:

@@ -28,7 +28,7 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.otel_private import active_processor, on_ending
 from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
-from avatar_telemetry.tracing.sampling import Sampling
+from avatar_telemetry.tracing.sampling import EVERY, Sampling
 from avatar_telemetry.tracing.span import (
     SAMPLED_RANDOM,
     LightSpan,
@@ -163,7 +163,7 @@ class LightTracer(sdk.Tracer):
             return self._start_objects(names, start_time, remote, context)
         ids = next(self._ids.stock, None) or self._ids.refill()
         trace_id, server_id, _ = ids
-        if trace_id[8:] >= bound:
+        if bound is not EVERY and trace_id[8:] >= bound:
             return UnsampledSpan(trace_id, server_id, RANDOM)
         name, inner = names
         if inner:

@@ -16,6 +16,9 @@ from opentelemetry.sdk.trace.sampling import (
 
 from avatar_telemetry.config.parsing import SAMPLERS
 
+EVERY = b"\xff" * 9
+"""The bound of a sampler that samples every trace."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -63,12 +66,12 @@ def make_sampling(name: str, argument: str) -> Sampling:
 def _root(name: str, share: float) -> tuple[Sampler, bytes]:
     """Return the sampler of the root span of a trace, and :attr:`Sampling.bound`."""
     if name == "always_on":
-        return ALWAYS_ON, b"\xff" * 9
+        return ALWAYS_ON, EVERY
     if name == "always_off":
         return ALWAYS_OFF, b""
     sampler = TraceIdRatioBased(share)
     if sampler.bound > TraceIdRatioBased.TRACE_ID_LIMIT:
-        return sampler, b"\xff" * 9
+        return sampler, EVERY
     return sampler, sampler.bound.to_bytes(8, "big")
 
 

@@ -16,6 +16,8 @@ from avatar_telemetry.tracing.span import UNSET
 from avatar_telemetry.wsgi.names import has_operation, name_of, server_name, status_code
 from avatar_telemetry.wsgi.outcome import Conclusion
 
+WITHOUT_BODY = frozenset(("204", "304"))
+"""Statuses whose Content-Length is that of another response (RFC 9110, section 8.6)."""
 ERROR = Status(StatusCode.ERROR)
 AVATAR_NAMES = ("ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format")
 PERSONAL_NAMES = ("ivatar.avatar_digest", "ivatar.avatar_email")
@@ -58,10 +60,12 @@ class Ending:
     Args:
         server: of the server span.
         operation: of the span inside, if this kind of request has one.
+        is_sized: the Content-Length of the response is the size of its body.
     """
 
     server: SpanEnding
     operation: SpanEnding | None
+    is_sized: bool
 
 
 def make_ending(
@@ -89,7 +93,8 @@ def make_ending(
             route.operation or None, success, error,
         ))  # fmt: skip
         operation = _span_ending(name_of(found, success), SpanKind.INTERNAL, status, block)
-    return Ending(server, operation)
+    is_sized = found.method != "HEAD" and found.status not in WITHOUT_BODY
+    return Ending(server, operation, is_sized)
 
 
 def _span_ending(name: str, kind: SpanKind, status: Status, block: Block) -> SpanEnding:

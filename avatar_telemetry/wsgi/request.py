@@ -58,6 +58,7 @@ TRACE_ID_KEY = "avatar_telemetry.trace_id"
 SERVER_ERROR = "500"
 NO_STEPS: frozenset[str] = frozenset()
 CHUNKED = "HTTP_TRANSFER_ENCODING"
+NOTHING_SENT = (None, None)
 
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 
@@ -122,16 +123,20 @@ class AvatarRequest:
         self._server_start_response = start_response
         try:  # costs half of get()
             method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-            query = environ["QUERY_STRING"]
+            query, threaded = environ["QUERY_STRING"], environ["wsgi.multithread"]
         except KeyError:
             method, path, query = map(environ.get, ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
+            threaded = environ.get("wsgi.multithread", True)
         if not (type(method) is type(path) is type(query) is str):
             method, path, query = text(method), text(path), text(query)
         self.method = labels.KNOWN_METHODS.get(method) or labels.OTHER
         self.path: str = path
         self.query: str = query
-        body = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
-        self.sent_by_client: tuple[object, object] = (environ.get("HTTP_COOKIE"), body)
+        self._alone = not threaded
+        self.sent_by_client: tuple[object, object] = NOTHING_SENT
+        if "HTTP_COOKIE" in environ or "CONTENT_LENGTH" in environ or CHUNKED in environ:
+            body = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
+            self.sent_by_client = environ.get("HTTP_COOKIE"), body
         self.route = route
         self.status = self.content_type = self.location = self.length = ""
         self.cache: Literal["", "hit", "miss"] = ""
@@ -155,7 +160,6 @@ class AvatarRequest:
         self._send_error: BaseException | None = None
         self.context: Context | None = None
         self.recorded: Recorded | None = None
-        self._alone = not environ.get("wsgi.multithread", True)
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
         self.started = perf_counter()

@@ -66,8 +66,6 @@ MAX_REMEMBERED_LENGTH = 128
 """Characters of a path whose personal part is kept; an avatar's has 72."""
 MAX_AGENT_LENGTH = 256
 """Characters of a user agent that is kept."""
-WITHOUT_BODY = frozenset(("204", "304"))
-"""Their Content-Length is that of another response (RFC 9110, section 8.6)."""
 
 View = tuple["str | None", str]
 """The template of the application's own route, unless the profile knows one, and the view."""
@@ -231,8 +229,8 @@ class RequestTracing:
             writer.write(others, (span.origin, items, encoded))
         else:
             scope = self._scope
-            payload = pack_section(len(scope), len(encoded)) + scope + encoded
-            writer.target.put(SPANS, items, payload)
+            head = pack_section(len(scope), len(encoded))
+            writer.target.put(SPANS, items, head + scope + encoded)
 
     def _join(
         self,
@@ -247,23 +245,26 @@ class RequestTracing:
         success = request.success
         ending = self.endings[conclusion if success is None else (conclusion, success)]
         own, inner = ending.server, ending.operation
-        trace_id, span_id, personal = span._trace_id, span._span_id, person.data
+        trace_id, server_id, personal = span._trace_id, span._span_id, person.data
         times = pack_times(0x39, span._start_time, 0x41, end_time)
-        operation: tuple[bytes, ...] = ()
+        operation = b""
         if type(span) is OperationSpan and inner is not None:
-            server_id = span._server_id
-            item = b"".join((
-                b"\x12\x08", span_id, b"\x22\x08", server_id, inner.head, times, inner.data,
+            operation_id, server_id = server_id, span._server_id
+            operation = b"".join((
+                b"\x12\x08", operation_id, b"\x22\x08", server_id, inner.head, times, inner.data,
                 personal, inner.tail,
             ))  # fmt: skip
-            operation = (ITEM_HEADS[len(item)], trace_id, item)
-            span_id = server_id
-        item = b"".join((
-            b"\x12\x08", span_id, own.head, times, own.data, target.data, agent.data, address.data,
-            personal, self._size(request).data, self._more(request).data, own.tail,
+        view, queries = request.view, request.db_queries
+        extra = EMPTY if view is None and not queries else self.extras[view, queries]
+        server = b"".join((
+            b"\x12\x08", server_id, own.head, times, own.data, target.data, agent.data,
+            address.data, personal, self._size(request, ending).data, extra.data, own.tail,
         ))  # fmt: skip
-        server = (ITEM_HEADS[len(item)], trace_id, item)
-        return (2 if operation else 1), b"".join(operation + server)
+        head = ITEM_HEADS[len(server)]
+        if not operation:
+            return 1, head + trace_id + server
+        parts = (ITEM_HEADS[len(operation)], trace_id, operation, head, trace_id, server)
+        return 2, b"".join(parts)
 
     def _end_objects(
         self, request: AvatarRequest, conclusion: Conclusion, recorded: Recorded, end_time: int
@@ -293,8 +294,8 @@ class RequestTracing:
             agent,
             address,
             person,
-            self._size(request),
-            self._more(request),
+            self._size(request, ending),
+            self.extras[request.view, request.db_queries],
         )
         server.end_known(name, blocks, end_time)
 
@@ -310,21 +311,13 @@ class RequestTracing:
             return error
         return self.privacy.exception(request.error)[0]
 
-    def _size(self, request: AvatarRequest) -> Block:
-        """The bytes of the body of the response: as announced, or as they were sent."""
-        if request.method == "HEAD":
-            return EMPTY
-        length = request.length
-        if length and request.status not in WITHOUT_BODY:
-            announced = self.sizes[length]
+    def _size(self, request: AvatarRequest, ending: Ending) -> Block:
+        """Return the size of the body of the response: as announced, or as it was sent."""
+        if ending.is_sized and request.length:
+            announced = self.sizes[request.length]
             if announced is not None:
                 return announced
-        return self._sent[request.sent]
-
-    def _more(self, request: AvatarRequest) -> Block:
-        """Return the attributes that few requests have: the view, and the number of queries."""
-        view, queries = request.view, request.db_queries
-        return self.extras[view, queries] if view is not None or queries else EMPTY
+        return EMPTY if request.method == "HEAD" else self._sent[request.sent]
 
     def _read(self, environ: WSGIEnvironment, route: Route) -> Begun:
         target, agent, addresses = self.http.read(environ, route.template)

@@ -1526,9 +1526,9 @@ RING = (
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
         words[index] = word
-        words[WRITTEN] = end << COUNT_BITS | mark + items & MAX_ITEMS
+        words[WRITTEN] = (end << COUNT_BITS) + (mark + items & MAX_ITEMS)
 """,
-        """        words[WRITTEN] = end << COUNT_BITS | mark + items & MAX_ITEMS
+        """        words[WRITTEN] = (end << COUNT_BITS) + (mark + items & MAX_ITEMS)
         self._data[start : start + length] = payload
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
