@@ -139,19 +139,18 @@ class Incoming:
         )
 
     def caller(self, environ: WSGIEnvironment) -> Caller:
-        """Who sent a request. Malformed headers count as none.
+        """Return the trace context of a request. Malformed headers count as none.
 
-        A span that is current already, such as that of an outer middleware, stands before what the
-        headers say.
+        A span that is current already, such as that of an outer middleware, takes precedence over
+        the headers.
         """
         current = self._current()
         if current:
             span = trace_api.get_current_span(current).get_span_context()
             if span.is_valid:
                 return Caller(span, None, current)
-        for header in self._headers:
-            if header in environ:
-                return self._extract(environ, current)
+        if not environ.keys().isdisjoint(self._headers):
+            return self._extract(environ, current)
         return Caller(None, None, current) if current else NOBODY
 
     def _extract(self, environ: WSGIEnvironment, current: context_api.Context) -> Caller:

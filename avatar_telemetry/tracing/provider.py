@@ -79,6 +79,7 @@ class LightTracer(sdk.Tracer):
         self.scrub = provider.scrub
         self.watched = False
         self._provider = provider
+        self._sampling = provider.sampling
         self.sink = provider.sink
         self._ids = provider.ids
 
@@ -158,17 +159,17 @@ class LightTracer(sdk.Tracer):
         Returns:
             The innermost span.
         """
-        bound = self._provider.sampling.bound
+        bound = self._sampling.bound
         if remote is not None or bound is None or self.watched:
             return self._start_objects(names, start_time, remote, context)
         ids = next(self._ids.stock, None) or self._ids.refill()
-        trace_id, server_id, _ = ids
-        if bound is not EVERY and trace_id[8:] >= bound:
-            return UnsampledSpan(trace_id, server_id, RANDOM)
-        name, inner = names
-        if inner:
+        if bound is not EVERY and ids[0][8:] >= bound:
+            return UnsampledSpan(ids[0], ids[1], RANDOM)
+        if names[1]:
             return OperationSpan(self, names, ids, start_time)
-        server = RootSpan(self, name, trace_id, server_id, SAMPLED_RANDOM, None, SERVER, start_time)
+        server = RootSpan(
+            self, names[0], ids[0], ids[1], SAMPLED_RANDOM, None, SERVER, start_time
+        )  # fmt: skip
         return server.open(self.sink.process)
 
     def _start_objects(
@@ -206,7 +207,7 @@ class LightTracer(sdk.Tracer):
         if remote is not None:
             trace_id, state = remote.trace_id.to_bytes(16, "big"), remote.trace_state
             flags, parent_sampled = _inherited(remote.trace_flags), remote.trace_flags.sampled
-        sampling = self._provider.sampling
+        sampling = self._sampling
         if sampling.bound is None:
             parent = trace_api.NonRecordingSpan(remote) if remote else trace_api.INVALID_SPAN
             context = trace_api.set_span_in_context(parent, context_api.Context())
@@ -242,7 +243,7 @@ class LightTracer(sdk.Tracer):
         self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int
     ) -> LightSpan | None:
         """A span where the sampler need not be asked; ``None`` where it must."""
-        if self._provider.sampling.bound is None:
+        if self._sampling.bound is None:
             return None
         if isinstance(parent, LightSpan):
             span_id = self._ids.draw()[1]

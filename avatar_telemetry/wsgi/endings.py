@@ -20,15 +20,16 @@ WITHOUT_BODY = frozenset(("204", "304"))
 """Statuses whose Content-Length is that of another response (RFC 9110, section 8.6)."""
 ERROR = Status(StatusCode.ERROR)
 AVATAR_NAMES = ("ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format")
-PERSONAL_NAMES = ("ivatar.avatar_digest", "ivatar.avatar_email")
+PERSONAL_NAMES = {"digest": ("ivatar.avatar_digest",), "email": ("ivatar.avatar_email",)}
 EXTRA_NAMES = ("http.route", "ivatar.view", "ivatar.db.queries")
 """Attributes of the server span that few requests have."""
 _OPERATION_NAMES = (
     *AVATAR_NAMES, "ivatar.avatar_cache", "ivatar.avatar_source", "ivatar.avatar_generator",
     "ivatar.operation", "ivatar.success", "error.type",
 )  # fmt: skip
-SERVER_NAMES = (*AVATAR_NAMES, *PERSONAL_NAMES, *EXTRA_NAMES)
-OPERATION_NAMES = (*_OPERATION_NAMES, *PERSONAL_NAMES, *FILE_NAMES)
+_PERSONAL = tuple(name for names in PERSONAL_NAMES.values() for name in names)
+SERVER_NAMES = (*AVATAR_NAMES, *_PERSONAL, *EXTRA_NAMES)
+OPERATION_NAMES = (*_OPERATION_NAMES, *_PERSONAL, *FILE_NAMES)
 """Attributes of the operation span; what does not concern it is absent."""
 
 

@@ -30,6 +30,7 @@ from avatar_telemetry.store.instruments import (
     OUTSIDE_DURATION,
     OUTSIDE_REQUESTS,
 )
+from avatar_telemetry.store.labels import KNOWN_METHODS
 from avatar_telemetry.wsgi.head import is_length, observe_head
 from avatar_telemetry.wsgi.names import name_of, operation_name
 from avatar_telemetry.wsgi.outcome import Conclusion, success_of
@@ -129,7 +130,10 @@ class AvatarRequest:
             threaded = environ.get("wsgi.multithread", True)
         if not (type(method) is type(path) is type(query) is str):
             method, path, query = text(method), text(path), text(query)
-        self.method = labels.KNOWN_METHODS.get(method) or labels.OTHER
+        try:
+            self.method = KNOWN_METHODS[method]
+        except KeyError:
+            self.method = labels.OTHER
         self.path: str = path
         self.query: str = query
         self._alone = not threaded

@@ -254,11 +254,12 @@ class RequestTracing:
                 b"\x12\x08", operation_id, b"\x22\x08", server_id, inner.head, times, inner.data,
                 personal, inner.tail,
             ))  # fmt: skip
-        view, queries = request.view, request.db_queries
-        extra = EMPTY if view is None and not queries else self.extras[view, queries]
+        sizes, view, queries = self._size(request, ending).data, request.view, request.db_queries
+        if view is not None or queries:
+            sizes += self.extras[view, queries].data
         server = b"".join((
             b"\x12\x08", server_id, own.head, times, own.data, target.data, agent.data,
-            address.data, personal, self._size(request, ending).data, extra.data, own.tail,
+            address.data, personal, sizes, own.tail,
         ))  # fmt: skip
         head = ITEM_HEADS[len(server)]
         if not operation:
@@ -313,8 +314,9 @@ class RequestTracing:
 
     def _size(self, request: AvatarRequest, ending: Ending) -> Block:
         """Return the size of the body of the response: as announced, or as it was sent."""
-        if ending.is_sized and request.length:
-            announced = self.sizes[request.length]
+        length = request.length
+        if length and ending.is_sized:
+            announced = self.sizes[length]
             if announced is not None:
                 return announced
         return EMPTY if request.method == "HEAD" else self._sent[request.sent]
@@ -336,9 +338,8 @@ class RequestTracing:
         found = self._profile.personal(self._profile.route(path), path)
         if found is None:
             return EMPTY
-        what, text = found
-        told = self.privacy.digest(text)
-        return Block(PERSONAL_NAMES, (told, None) if what == "digest" else (None, told))
+        kind, text = found
+        return Block(PERSONAL_NAMES[kind], (self.privacy.digest(text),))
 
 
 def _log_start(name: str, span: LightSpan) -> None:
