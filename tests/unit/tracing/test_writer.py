@@ -16,7 +16,7 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.tracing import writer as module
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling
-from avatar_telemetry.tracing.span import MAX_ENDED, RecordedSpan, RootSpan
+from avatar_telemetry.tracing.span import MAX_ENDED, OperationSpan, RecordedSpan, RootSpan
 from avatar_telemetry.tracing.writer import SPANS, KeptSpans, SpanWriter
 from tests.support.frames import Frames, official_sections, raw_sections, sections
 from tests.support.providers import ALWAYS, OFF, RESOURCE, Ours, start_child
@@ -189,6 +189,60 @@ def test_a_request_that_ends_in_a_forked_child() -> None:
     side.fork(child_frames)
     side.finish(root)
     assert child_frames.taken == []
+
+
+def begin_request(side: Side) -> OperationSpan:
+    """Start the spans of a request whose server span nobody has asked for."""
+    operation = side.tracer.start_request(("server", "operation"), 1)
+    assert isinstance(operation, OperationSpan)
+    assert operation.made_server is None
+    return operation
+
+
+def test_the_server_span_is_made_once() -> None:
+    """Threads that start spans in a request at once get one server span between them."""
+    side = Side()
+    operation = begin_request(side)
+    start = threading.Barrier(4)
+    servers = []
+
+    def ask() -> None:
+        start.wait()
+        servers.append(operation._root)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert servers == [operation.made_server] * 4
+    assert operation.parent == servers[0].context
+    assert servers[0].parent is None
+    assert (servers[0].name, servers[0].kind) == ("server", SpanKind.SERVER)
+
+
+def test_a_span_under_a_request_that_was_joined() -> None:
+    """It is written when it ends; the spans of the request end with it, and once."""
+    side = Side()
+    operation = begin_request(side)
+    assert operation.end_joined(5) == []
+    late = start_child(operation, side.tracer, "late", 6)
+    assert side.frames.taken == []
+    late.end()
+    assert side.frames.names() == [["late"]]
+    assert not operation.is_recording()
+    assert not operation._root.is_recording()
+    assert late.parent.span_id == operation.context.span_id
+
+
+def test_a_request_that_is_joined_after_its_fork() -> None:
+    """A forked child writes the spans that it ends in a request of its parent at once."""
+    side = Side()
+    operation = begin_request(side)
+    child_frames = Frames()
+    side.fork(child_frames)
+    start_child(operation, side.tracer, "of the child", 2).end()
+    assert child_frames.names() == [["of the child"]]
 
 
 def test_scopes_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
