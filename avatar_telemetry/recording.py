@@ -33,7 +33,7 @@ NAMES = {SPANS.name: "spans", LOG_RECORDS.name: "log records"}
 OPEN_INTERVAL = 1.0
 """Seconds between two attempts to open a ring, such as in a full file system."""
 FLUSH_POLL = 0.005
-"""Seconds between two looks whether a flush is done."""
+"""Seconds between two checks whether a flush is done."""
 
 
 class SlotRing:
@@ -93,7 +93,7 @@ class SlotRing:
             ring.close()
 
     def is_read(self) -> Callable[[], bool]:
-        """Return a function that returns whether what is in the ring now was read."""
+        """Return a function that returns whether the present contents of the ring were read."""
         ring = self._ring
         if ring is None:
             return lambda: True
@@ -111,13 +111,13 @@ class SlotRing:
 
 
 class Recording:
-    """Makes what the settings ask for. Make it in the worker, after the fork.
+    """The rings and pipelines of a worker. Make it in the worker, after the fork.
 
     Args:
         settings: of traces and logs.
         folder: the runtime folder.
         claim: returns the slot of this process, which it takes where it has none.
-        metrics: count what is dropped.
+        metrics: returns the metrics that count dropped items.
         guard: counts failures of ours.
     """
 
@@ -159,7 +159,7 @@ class Recording:
                 self._logs = LogPipeline(settings, lambda data: logs.put(LOGS, 1, data), guard)
 
     def tracing(self, profile: Profile) -> RequestTracing | None:
-        """Return what requests begin their spans with, ``None`` where spans are not recorded."""
+        """Return the part that begins the spans of requests, ``None`` if spans are not recorded."""
         if self._pipeline is not None:
             with self._guard.at("spans"):
                 return self._pipeline.tracing(profile)
@@ -171,7 +171,7 @@ class Recording:
             self._logs.attach()
 
     def flush(self, deadline: float) -> bool:
-        """Wait until the exporter has taken what is in the rings.
+        """Wait until the exporter has taken the contents of the rings.
 
         Args:
             deadline: seconds of the monotonic clock.
@@ -193,8 +193,8 @@ class Recording:
             ring.check()
 
     def stop(self, deadline: float) -> None:
-        """In a process that ends: shut the user's span processors down by the deadline. What is in
-        the rings stays there for the exporter."""
+        """In a process that ends: shut the user's span processors down by the deadline. The
+        contents of the rings stay there for the exporter."""
         if self._logs is not None:
             self._logs.detach()
         if self._pipeline is not None:

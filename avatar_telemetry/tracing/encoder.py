@@ -3,8 +3,8 @@
 One field is left out: the tracestate, which is a caller's.
 
 The messages are those of opentelemetry-proto (``trace.proto``, ``common.proto``); a field's key is
-``number << 3 | wire type`` (protobuf encoding). What comes again and again, such as the key and the
-length of an attribute, is encoded once and kept.
+``number << 3 | wire type`` (protobuf encoding). Common parts, such as the key and the length of an
+attribute, are encoded once and kept.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _STATUS_UNSET = b"\x7a\x00"
 
 
 def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
-    """An ``ExportTraceServiceRequest``. Two of them one after the other are one with the spans of
+    """Return an ``ExportTraceServiceRequest``. Two of them, concatenated, are one with the spans of
     both (protobuf encoding, "Last One Wins": repeated fields are appended).
 
     Args:
@@ -103,7 +103,7 @@ def encode_scope(scope: InstrumentationScope | None) -> bytes:
 
 
 def encode_resource(resource: Resource) -> bytes:
-    """A ``Resource`` without its key in the message around it."""
+    """Return a ``Resource`` without its key in the message around it."""
     return b"".join(_key_value(0x0A, key, value) for key, value in resource.attributes.items())
 
 
@@ -165,7 +165,7 @@ def _own(span: RecordedSpan) -> bytes:
 
 
 def _foreign(span: ReadableSpan) -> bytes:
-    """A span that the SDK made."""
+    """Encode a span that the SDK made."""
     context, parent = span.get_span_context(), span.parent
     if context is None:
         raise ValueError("a span without identity")

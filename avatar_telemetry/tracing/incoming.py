@@ -1,4 +1,4 @@
-"""The trace context that a caller sends, and how far it is trusted.
+"""Read the trace context that a caller sends, as far as it is trusted.
 
 ``AVATAR_TELEMETRY_TRUST_INCOMING``: ``continue`` goes on with the caller's trace, ``link`` begins a
 trace of our own that points to it, ``ignore`` does not look. A caller who is not trusted decides
@@ -56,7 +56,7 @@ class _Discretion(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not _READING.get():
             return True
-        debug("a header of a caller is malformed, says %s", record.name)
+        debug("a header of a caller is malformed (%s)", record.name)
         return False
 
 
@@ -65,7 +65,7 @@ _DISCRETION = _Discretion()
 
 
 class Caller(NamedTuple):
-    """What a request says of where it comes from.
+    """The trace context of the caller of a request.
 
     Args:
         parent: the span to go on under, if any.

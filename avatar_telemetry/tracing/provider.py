@@ -100,7 +100,7 @@ class LightTracer(sdk.Tracer):
             start_time = time_ns()
         span = self._light(name, parent, kind, start_time)
         if span is None:
-            span = self._asked(
+            span = self._start_sampled(
                 RecordedSpan, name, context, parent, kind, attributes, links or (), start_time
             )
         elif attributes:
@@ -125,7 +125,7 @@ class LightTracer(sdk.Tracer):
         remote: SpanContext | None = None,
         context: context_api.Context | None = None,
     ) -> RootSpan | UnsampledSpan:
-        """Start the first span of a request; the way of our own requests.
+        """Start the first span of a request as an object.
 
         Args:
             name: of the span.
@@ -211,7 +211,7 @@ class LightTracer(sdk.Tracer):
         if sampling.bound is None:
             parent = trace_api.NonRecordingSpan(remote) if remote else trace_api.INVALID_SPAN
             context = trace_api.set_span_in_context(parent, context_api.Context())
-            return self._asked(recorded, name, context, parent, kind, None, (), start_time)
+            return self._start_sampled(recorded, name, context, parent, kind, None, (), start_time)
         if not sampling.decide(trace_id, parent_sampled):
             return UnsampledSpan(trace_id, span_id, flags, state)
         flags = SAMPLED_RANDOM if flags is RANDOM else TraceFlags(flags | TraceFlags.SAMPLED)
@@ -221,11 +221,11 @@ class LightTracer(sdk.Tracer):
         return span
 
     def ending(self, span: RecordedSpan) -> None:
-        """A span is about to end: the last moment at which a processor can add to it."""
+        """Notify the processors that a span is about to end; they may still change it."""
         on_ending(self._active, cast(sdk.Span, span))
 
     def ended(self, span: RecordedSpan) -> None:
-        """A span has ended."""
+        """Hand a span that ended to the sink and the processors."""
         if span._flags & TraceFlags.SAMPLED:
             root = span._root
             if root is None:
@@ -242,7 +242,7 @@ class LightTracer(sdk.Tracer):
     def _light(
         self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int
     ) -> LightSpan | None:
-        """A span where the sampler need not be asked; ``None`` where it must."""
+        """Start a span without a call of the sampler; ``None`` where that is needed."""
         if self._sampling.bound is None:
             return None
         if isinstance(parent, LightSpan):
@@ -257,7 +257,7 @@ class LightTracer(sdk.Tracer):
         parent_context = remote if remote.is_valid else None
         return self._start_first(RecordedSpan, name, kind, start_time, parent_context)
 
-    def _asked(
+    def _start_sampled(
         self,
         recorded: type[Recorded],
         name: str,
@@ -295,14 +295,14 @@ class LightTracerProvider(sdk.TracerProvider):
     """The SDK's provider with light spans.
 
     Args:
-        sampling: which traces are recorded.
-        resource: what all spans are of.
-        limits: of what a span may hold.
+        sampling: decides which traces are recorded.
+        resource: the resource of all spans.
+        limits: the limits of a span.
         sink: takes each sampled span when it has ended.
         describe: attributes of the event of an exception.
-        scrub: what of a text that may hold an exception's message may leave.
-        flush: sends what was exported, by a time of ``time.monotonic()``; tells whether it could.
-        guard: told what a processor of the user's raises.
+        scrub: removes personal data from the message of an exception.
+        flush: sends the exported spans by a time of ``time.monotonic()``; returns whether it did.
+        guard: counts and logs exceptions of the processors.
     """
 
     def __init__(
@@ -335,7 +335,7 @@ class LightTracerProvider(sdk.TracerProvider):
 
     @property
     def narrow(self) -> bool:
-        """Whether limits can cut the attributes that our own layer sets."""
+        """Return whether limits can cut the attributes that our own layer sets."""
         most = self.limits.max_span_attributes
         return self.limits.max_span_attribute_length is not None or (
             most is not None and most < MAX_KNOWN
@@ -362,7 +362,7 @@ class LightTracerProvider(sdk.TracerProvider):
             return tracer
 
     def add_span_processor(self, span_processor: sdk.SpanProcessor) -> None:
-        """Add a processor of the user's; it is told of every span that is recorded."""
+        """Add a processor of the user; it is notified of every recorded span."""
         super().add_span_processor(GuardedProcessor(span_processor, self._guard))
         with self.lock:
             self._watched = True
@@ -399,5 +399,5 @@ class LightTracerProvider(sdk.TracerProvider):
 
 
 def _inherited(flags: TraceFlags) -> TraceFlags:
-    """The ``random`` flag of a trace is its root's word; whether it is sampled is decided anew."""
+    """Return the flags of a child of a remote span, before its sampling: ``random`` is kept."""
     return RANDOM if flags & TraceFlags.RANDOM_TRACE_ID else TraceFlags(TraceFlags.DEFAULT)

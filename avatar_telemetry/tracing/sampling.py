@@ -27,7 +27,7 @@ class Sampling:
     Args:
         sampler: the SDK's object.
         bound: a trace whose root is started here is sampled if the second half of its id is less; a
-            child span follows its parent then. ``None``: the sampler has to be asked each time.
+            child span follows its parent then. ``None``: the sampler has to be called each time.
         follows_parent: a remote parent decides for its trace.
     """
 

@@ -35,10 +35,10 @@ MAX_ENDED = 128
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What all spans of a tracer have in common; two of them are the same only as one object.
+    """The origin that all spans of a tracer share; two are equal only if they are one object.
 
     Args:
-        resource: what the spans are of.
+        resource: the resource of the spans.
         scope: the library that made them.
     """
 
@@ -47,7 +47,7 @@ class Origin:
 
 
 class LightSpan(trace_api.Span):
-    """What both kinds share: ids as bytes, and a context that is made when it is asked for."""
+    """The base of both kinds: ids as bytes, and a context that is made when it is needed."""
 
     _tracer: LightTracer
     _trace_id: bytes
@@ -74,7 +74,7 @@ class LightSpan(trace_api.Span):
 
 @final
 class UnsampledSpan(LightSpan):
-    """A span that records nothing and hands its trace's identity on."""
+    """A span that records nothing and only propagates the identity of its trace."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
     _set_status_on_exception = True
     _root: RootSpan | None = None
     made_server: RootSpan | None = None
-    """The server span of an :class:`OperationSpan`, once somebody asked for it."""
+    """The server span of an :class:`OperationSpan`, once it was needed."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     @property
     def resource(self) -> Resource:
-        """What the span is of."""
+        """The resource of the span."""
         return self._tracer.origin.resource
 
     @property
@@ -254,14 +254,14 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def _resource(self) -> Resource:  # type: ignore[override]
         return self._tracer.origin.resource
 
-    # What instrumented code tells
+    # The API for instrumented code
 
     def is_recording(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether it has not ended."""
         return self._end_time is None
 
     def set_known(self, *blocks: Block) -> None:
-        """Set what is known beforehand, all at once, in place of what was so set before.
+        """Set the blocks of attributes, in place of earlier blocks.
 
         Args:
             blocks: with no key twice.
@@ -302,7 +302,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
             extra[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Set several attributes. Here a key that is no text is made one, as in the SDK."""
+        """Set several attributes. A key that is not a text is converted, as in the SDK."""
         for key, value in attributes.items():
             if key and type(key) is not str:
                 key = next(iter(BoundedAttributes(1, {key: None})), "")  # no key: it is dropped
@@ -370,7 +370,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Add an ``exception`` event, with what the privacy mode lets out."""
+        """Add an ``exception`` event, with the data that the privacy mode permits."""
         described: dict[str, Any] = dict(self._tracer.describe(exception))
         described["exception.escaped"] = str(escaped)
         if attributes:
@@ -419,7 +419,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
             if self._record_exception:
                 self.record_exception(exc_val, escaped=True)
             if self._set_status_on_exception:
-                self.set_status(Status(StatusCode.ERROR, _told(exc_val)))
+                self.set_status(Status(StatusCode.ERROR, _description_of(exc_val)))
         super().__exit__(exc_type, exc_val, exc_tb)
 
     def __repr__(self) -> str:
@@ -447,7 +447,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def _is_over(self, what: str) -> bool:
         """Return whether a change comes too late; otherwise note that there is one.
 
-        Not to be asked with the tracer's lock held: a log handler may take its time, or another
+        Not to be called with the tracer's lock held: a log handler may take its time, or another
         lock, and all spans of the process would wait for it.
         """
         if self._end_time is None:
@@ -541,8 +541,8 @@ class RootSpan(RecordedSpan):
 class OperationSpan(RecordedSpan):
     """The span of the operation of a request, inside its server span.
 
-    It makes the server span object when somebody asks for it: for most requests nobody does, and
-    both spans are joined from encoded blocks.
+    It makes the server span object when that is needed: for most requests it is not, and both spans
+    are joined from encoded blocks.
 
     Args:
         tracer: the tracer of the request.
@@ -622,8 +622,8 @@ class SpanSink(Protocol):
         """Take ended spans. Never blocks, never raises."""
 
 
-def _told(error: BaseException) -> str:
-    """What the SDK says of an exception, as far as that can be said."""
+def _description_of(error: BaseException) -> str:
+    """Return the SDK's description of an exception, or its type where that fails."""
     name = type(error).__name__
     try:
         return f"{name}: {error}"

@@ -1,4 +1,4 @@
-"""Ended spans on their way to the exporter: the spans of a request together, encoded at its end.
+"""Write ended spans: the spans of a request together, encoded at its end.
 
     writer = SpanWriter(ring)
     writer.write(root.take())                    # the request of this root span ended
@@ -30,7 +30,7 @@ Put = Callable[[int, int, bytes], bool]
 """``(kind, items, payload) -> written``; never blocks or raises, and counts what it drops."""
 
 ITEM_HEADS: Memo[int, bytes] = Memo(encode_item_head, 4096)
-"""What stands before a span of a length: key, length, and the key of its trace id."""
+"""Bytes before a span by its length: key, length, and the key of its trace id."""
 Joined = tuple[Origin, int, bytes]
 """Spans that are encoded already: their origin, how many they are, and their bytes."""
 

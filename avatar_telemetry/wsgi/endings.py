@@ -1,4 +1,4 @@
-"""What the outcome of a request makes of its spans: names, statuses and attributes.
+"""Names, statuses and attributes of spans, as they follow from the outcome of a request.
 
 An ending is encoded once and kept for all requests with the same outcome.
 """
@@ -76,7 +76,7 @@ def make_ending(
 
     Args:
         http: builds the HTTP attributes.
-        found: what became of the request.
+        found: the conclusion of the request.
         success: whether an attempt succeeded.
         error: ``error.type``.
     """

@@ -60,9 +60,9 @@ if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
     from avatar_telemetry.wsgi.upload import Upload
 
-MAX_REMEMBERED = 1024
+MAX_BLOCKS = 1024
 """Blocks in each half of a memo."""
-MAX_REMEMBERED_LENGTH = 128
+MAX_PATH_LENGTH = 128
 """Characters of a path whose personal part is kept; an avatar's has 72."""
 MAX_AGENT_LENGTH = 256
 """Characters of a user agent that is kept."""
@@ -85,8 +85,8 @@ class RequestTracing:
         tracer: makes them.
         incoming: reads what callers send.
         http: builds the HTTP attributes.
-        privacy: what of a client may be told.
-        profile: what is known about the application.
+        privacy: how much client data may be recorded.
+        profile: the profile of the application.
         excluded: requests without spans.
         request_headers: those that are put on the span.
         response_headers: likewise.
@@ -116,7 +116,7 @@ class RequestTracing:
         self._captures_response = bool(response_headers)
         self._captures_request = bool(request_headers)
         self._excludes = bool(excluded)
-        # The application has configured its logging by now; asked for every request it would cost
+        # The application has configured its logging by now; a check for every request would cost
         # as much as the sampler.
         self._logs_debug = debugging()
         self._sink = sink
@@ -131,37 +131,37 @@ class RequestTracing:
     def _make_memos(self, mode: Semconv) -> None:
         http = self.http
         self.targets: Memo[RawTarget, Block] = Memo(
-            lambda key: Block(TARGET_NAMES[mode], http.target(key)), MAX_REMEMBERED, http.keeps
+            lambda key: Block(TARGET_NAMES[mode], http.target(key)), MAX_BLOCKS, http.keeps
         )
         self.agents: Memo[str, Block] = Memo(
             lambda key: Block(AGENT_NAMES[mode], http.agent(key)),
-            MAX_REMEMBERED, lambda key: len(key) <= MAX_AGENT_LENGTH,
+            MAX_BLOCKS, lambda key: len(key) <= MAX_AGENT_LENGTH,
         )  # fmt: skip
         self.addresses: Memo[Peer, Block] = Memo(
-            lambda key: Block(ADDRESS_NAMES[mode], http.address(key)), MAX_REMEMBERED
+            lambda key: Block(ADDRESS_NAMES[mode], http.address(key)), MAX_BLOCKS
         )
         self.people: Memo[str, Block] = Memo(
-            self._find_personal, MAX_REMEMBERED, lambda path: len(path) <= MAX_REMEMBERED_LENGTH
+            self._find_personal, MAX_BLOCKS, lambda path: len(path) <= MAX_PATH_LENGTH
         )
         self.endings: Memo[Conclusion | tuple[Conclusion, bool], Ending] = Memo(
-            self._make_ending, MAX_REMEMBERED
+            self._make_ending, MAX_BLOCKS
         )
         self._names: Memo[tuple[str, Kind, str], tuple[str, str]] = Memo(
             lambda key: (server_name(key[0], key[2]), key[1] * has_operation(key[1], key[0])),
-            MAX_REMEMBERED,
+            MAX_BLOCKS,
         )
         self._sent: Memo[int, Block] = Memo(
-            lambda size: Block(SIZE_NAMES[mode], http.size(size)), MAX_REMEMBERED
+            lambda size: Block(SIZE_NAMES[mode], http.size(size)), MAX_BLOCKS
         )
         self.sizes: Memo[str, Block | None] = Memo(
             lambda length: (
                 Block(SIZE_NAMES[mode], http.size(int(length))) if is_length(length) else None
             ),
-            MAX_REMEMBERED,
+            MAX_BLOCKS,
         )
         self.extras: Memo[tuple[View | None, int], Block] = Memo(
             lambda key: Block(EXTRA_NAMES, (*(key[0] or (None, None)), key[1] or None)),
-            MAX_REMEMBERED,
+            MAX_BLOCKS,
         )
 
     def begin(self, environ: WSGIEnvironment, route: Route, method: str) -> Started | None:
@@ -169,7 +169,7 @@ class RequestTracing:
 
         Args:
             environ: the WSGI environment.
-            route: what the profile says of its path.
+            route: the route of its path.
             method: as a label.
 
         Returns:
@@ -306,7 +306,7 @@ class RequestTracing:
 
     def _error_type(self, request: AvatarRequest) -> str | None:
         """As :func:`error_type`, or the type of the exception that made the response a failure. One
-        that the application has met and answered otherwise is an event, not a failure."""
+        that the application handled with another response is an event, not a failure."""
         error = error_type(request.status)
         if error is None or request.error is None:
             return error

@@ -234,7 +234,7 @@ def test_a_common_request_is_joined(
 
 def test_memos_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that send other values with every request fill no memory."""
-    monkeypatch.setattr(request_spans, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(request_spans, "MAX_BLOCKS", 3)
     pair = Pair({})
     tracing = pair.joined.tracing
     memos = (tracing.targets, tracing.agents, tracing.addresses, tracing.people, tracing.sizes,
