@@ -20,8 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
-from avatar_telemetry.tracing.blocks import Block
-from avatar_telemetry.tracing.encoder import encode_spans
+from avatar_telemetry.tracing.encoder import Block, encode_spans
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import make_sampling
 from avatar_telemetry.tracing.span import RecordedSpan

@@ -242,6 +242,28 @@ def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
     return data
 
 
+class Block:
+    """Some attributes of a span, which are encoded once for many spans.
+
+    Args:
+        keys: the names of the attributes.
+        values: plain values (str, int, bool, float) within the limits; ``None`` is absent.
+
+    Attributes:
+        data: the encoded attributes.
+    """
+
+    __slots__ = ("data", "keys", "values")
+
+    def __init__(self, keys: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        self.keys = keys
+        self.values = values
+        self.data = encode_attributes(keys, values)
+
+
+EMPTY = Block((), ())
+
+
 def _free(key: str, value: Any) -> bytes:
     """Return an attribute of a span.
 

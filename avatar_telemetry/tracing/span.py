@@ -22,7 +22,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 from avatar_telemetry.log import LOGGER
 
 if TYPE_CHECKING:
-    from avatar_telemetry.tracing.blocks import Block
+    from avatar_telemetry.tracing.encoder import Block
     from avatar_telemetry.tracing.ids import IdSet
     from avatar_telemetry.tracing.provider import LightTracer
 

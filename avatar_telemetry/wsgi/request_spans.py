@@ -37,8 +37,7 @@ from avatar_telemetry.memo import Memo
 from avatar_telemetry.otel_private import span_key
 from avatar_telemetry.profile import Kind, Profile, Route
 from avatar_telemetry.store.labels import OTHER
-from avatar_telemetry.tracing.blocks import EMPTY, Block
-from avatar_telemetry.tracing.encoder import pack_times
+from avatar_telemetry.tracing.encoder import EMPTY, Block, pack_times
 from avatar_telemetry.tracing.span import UNSET, OperationSpan, RequestSpan, UnsampledSpan
 from avatar_telemetry.tracing.writer import ITEM_HEADS, SPANS, SpanWriter, pack_section
 from avatar_telemetry.wsgi.endings import (
@@ -254,7 +253,9 @@ class RequestTracing:
                 b"\x12\x08", operation_id, b"\x22\x08", server_id, inner.head, times, inner.data,
                 personal, inner.tail,
             ))  # fmt: skip
-        sizes, view, queries = self._size(request, ending).data, request.view, request.db_queries
+        announced = self.sizes[request.length] if ending.is_sized else None
+        sizes = (announced or self._sent_size(request)).data
+        view, queries = request.view, request.db_queries
         if view is not None or queries:
             sizes += self.extras[view, queries].data
         server = b"".join((
@@ -289,13 +290,15 @@ class RequestTracing:
             server.record_exception(request.error)
         if own.status is not UNSET:
             server.set_status(own.status)
+        announced = self.sizes[request.length] if ending.is_sized else None
+        size = announced or self._sent_size(request)
         blocks = (
             own.block,
             target,
             agent,
             address,
             person,
-            self._size(request, ending),
+            size,
             self.extras[request.view, request.db_queries],
         )
         server.end_known(name, blocks, end_time)
@@ -312,13 +315,8 @@ class RequestTracing:
             return error
         return self.privacy.exception(request.error)[0]
 
-    def _size(self, request: AvatarRequest, ending: Ending) -> Block:
-        """Return the size of the body of the response: as announced, or as it was sent."""
-        length = request.length
-        if length and ending.is_sized:
-            announced = self.sizes[length]
-            if announced is not None:
-                return announced
+    def _sent_size(self, request: AvatarRequest) -> Block:
+        """Return the size of the body of the response, as it was sent."""
         return EMPTY if request.method == "HEAD" else self._sent[request.sent]
 
     def _read(self, environ: WSGIEnvironment, route: Route) -> Begun:

@@ -25,8 +25,7 @@ from opentelemetry.trace import (
 )
 
 from avatar_telemetry.tracing import encoder
-from avatar_telemetry.tracing.blocks import Block
-from avatar_telemetry.tracing.encoder import encode_spans
+from avatar_telemetry.tracing.encoder import Block, encode_spans
 from avatar_telemetry.tracing.span import SAMPLED_RANDOM, RecordedSpan
 from tests.support.providers import Ours
 
