@@ -614,7 +614,7 @@ WSGI = (
     Fault(
         "spans-parent-joined", "tracing/provider.py", "a trace of a trusted caller is cut off",
         "if remote is not None or bound is None or self.watched:",
-        "if bound is None or self.watched:", ("wsgi/request_spans",),
+        "if bound is None or self.watched:", ("wsgi/joined_spans",),
     ),
     Fault(
         "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",

@@ -268,3 +268,15 @@ def test_the_success_of_an_attempt_is_its_own() -> None:
         pair.check(Case(environ, [], "302 Found", [("Location", location)]))
         successes = [span.attributes.get("ivatar.success") for span in pair.kept.spans]
         assert successes == [location != "/accounts/login/", None]
+
+
+def test_a_trusted_caller_is_continued() -> None:
+    """The server span is in the caller's trace, under the caller's span."""
+    pair = Pair({"AVATAR_TELEMETRY_TRUST_INCOMING": "continue"})
+    environ = {"PATH_INFO": f"/avatar/{DIGEST}", "REQUEST_METHOD": "GET",
+               "HTTP_TRACEPARENT": PARENT}  # fmt: skip
+    pair.check(Case(environ))
+    trace_id, parent_id = (int(part, 16) for part in PARENT.split("-")[1:3])
+    server = pair.kept.spans[-1]
+    assert server.parent is not None
+    assert (server.context.trace_id, server.parent.span_id) == (trace_id, parent_id)
