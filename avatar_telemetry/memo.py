@@ -1,7 +1,7 @@
-"""A bounded memo: a dictionary that makes what is not in it.
+"""A bounded memo: a dictionary that computes missing values.
 
 memo = Memo(lambda text: text.encode(), 1024)
-memo["key"]                                  # made once, as long as it is kept
+memo["key"]                                  # computed once, as long as it is kept
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ Value = TypeVar("Value")
 
 
 class Memo(dict[Key, Value], Generic[Key, Value]):
-    """Keeps the values of the last keys.
+    """Keeps the values of recently used keys.
 
-    A full memo becomes the older half of what is kept, and each of its values that is asked for
-    again moves to the newer half: about what is used least is forgotten, and a hit costs no more
-    than with a plain dictionary.
+    A full memo becomes the older half, and a value that is used again moves to the newer half: the
+    least used values are dropped, and a hit costs as much as in a plain dictionary.
 
     Args:
-        make: returns the value of a key. What it raises passes.
+        make: returns the value of a key. Its exceptions pass.
         size: values in each half.
-        keeps: returns whether the value of a key is worth a place.
+        keeps: returns whether the value of a key is kept.
     """
 
     __slots__ = ("_keeps", "_make", "_older", "_size", "misses")
@@ -37,7 +36,7 @@ class Memo(dict[Key, Value], Generic[Key, Value]):
         self._size = size
         self._older: dict[Key, Value] = {}
         self.misses = 0
-        """Values made so far."""
+        """Values computed so far."""
 
     def __missing__(self, key: Key) -> Value:
         older = self._older

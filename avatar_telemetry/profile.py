@@ -175,9 +175,10 @@ class Profile:
         """
         search = self._reveals.get(route.reveals)
         found = search(_decoded(path)) if search is not None else None
-        if found is None or found.lastgroup is None:
+        kind = found.lastgroup if found is not None else None
+        if found is None or kind is None:
             return None
-        return found.lastgroup, found[found.lastgroup][:MAX_PERSONAL_LENGTH]
+        return kind, found[kind][:MAX_PERSONAL_LENGTH]
 
     def _search(self, path: str) -> Route:
         exact = self._exact.get(path)

@@ -26,29 +26,33 @@ from avatar_telemetry.store.instruments import LOG_RECORDS, SPANS, Instrument
 from avatar_telemetry.store.metrics import Metrics
 from avatar_telemetry.tracing.encoder import encode_resource_entry
 from avatar_telemetry.tracing.pipeline import Pipeline
-from avatar_telemetry.tracing.writer import SpanWriter
+from avatar_telemetry.tracing.writer import FrameTarget, Put, SpanWriter
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 NAMES = {SPANS.name: "spans", LOG_RECORDS.name: "log records"}
 OPEN_INTERVAL = 1.0
 """Seconds between two attempts to open a ring, such as in a full file system."""
 FLUSH_POLL = 0.005
-"""Seconds between two looks whether a flush is done."""
+"""Seconds between two checks whether a flush is done."""
 
 
 class SlotRing:
     """The ring of one signal, made when it is first needed and again where it is gone.
 
     Args:
-        make: opens the ring of this process.
+        make: opens the ring of this process. It is given ``dropped``.
         dropped: counts items that are not written.
         guard: counts failures of ours.
         clock: seconds that never go back.
+
+    Attributes:
+        put: writes a frame, or counts its items as dropped. Never waits for a reader, never raises.
+            It is another function after the ring was opened or left.
     """
 
     def __init__(
         self,
-        make: Callable[[], RingWriter],
+        make: Callable[[Callable[[int], None]], RingWriter],
         dropped: Callable[[int], None],
         guard: Guard,
         clock: Callable[[], float] = time.monotonic,
@@ -60,35 +64,36 @@ class SlotRing:
         self._opening = threading.RLock()
         self._clock = clock
         self._open_at = 0.0
+        self.put: Put = self._open_and_put
 
-    def put(self, kind: int, items: int, payload: bytes) -> bool:
-        """Write a frame, or count its items as dropped. Never waits for a reader, never raises."""
+    def _open_and_put(self, kind: int, items: int, payload: bytes) -> bool:
         ring = self._ring
         if ring is None and self._clock() >= self._open_at:
             self._open_at = self._clock() + OPEN_INTERVAL
             ring = self.open()
-        stored = ring is not None and ring.put(kind, items, payload)
-        if not stored:
-            self._dropped(items)
-        return stored
+        if ring is not None:
+            return ring.put(kind, items, payload)
+        self._dropped(items)
+        return False
 
     def open(self) -> RingWriter | None:
         """Open the ring, if it is not open; ``None`` where it cannot be opened."""
         with self._guard.at("ring"), self._opening:
             if self._ring is None:
-                self._ring = self._make()
+                self._ring = self._make(self._dropped)
+                self.put = self._ring.put
         return self._ring
 
     def check(self) -> None:
         """Open another ring where this one is no longer in its folder, or was set aside."""
         ring = self._ring
         if ring is not None and not ring.is_in_place():
-            self._ring = None
+            self._ring, self.put = None, self._open_and_put
             self.open()
             ring.close()
 
     def is_read(self) -> Callable[[], bool]:
-        """Return a function that returns whether what is in the ring now was read."""
+        """Return a function that returns whether the present contents of the ring were read."""
         ring = self._ring
         if ring is None:
             return lambda: True
@@ -100,18 +105,19 @@ class SlotRing:
         self._opening = threading.RLock()
         self._open_at = 0.0
         ring, self._ring = self._ring, None
+        self.put = self._open_and_put
         if ring is not None:
             ring.detach()
 
 
 class Recording:
-    """Makes what the settings ask for. Make it in the worker, after the fork.
+    """The rings and pipelines of a worker. Make it in the worker, after the fork.
 
     Args:
         settings: of traces and logs.
         folder: the runtime folder.
         claim: returns the slot of this process, which it takes where it has none.
-        metrics: count what is dropped.
+        metrics: returns the metrics that count dropped items.
         guard: counts failures of ours.
     """
 
@@ -140,10 +146,10 @@ class Recording:
                     counters.add(instrument, float(items), "dropped")
 
         with guard.at("export"):
-            put = None
+            ring: FrameTarget = _Discard()
             if settings.traces_exporters != ("none",):
-                put = self._ring("spans", settings.queue_size, partial(dropped, SPANS)).put
-            sink = SpanWriter(put or _discard)
+                ring = self._ring("spans", settings.queue_size, partial(dropped, SPANS))
+            sink = SpanWriter(ring)
             key = settings.hash_key.encode() or folder.key
             self._pipeline = Pipeline(
                 settings, self._first_resource(), key, guard, sink, self.flush
@@ -151,11 +157,11 @@ class Recording:
             self._pipeline.publish()
         if settings.logs_exporters != ("none",):
             with guard.at("logs"):
-                ring = self._ring("logs", settings.log_queue_size, partial(dropped, LOG_RECORDS))
-                self._logs = LogPipeline(settings, partial(ring.put, LOGS, 1), guard)
+                logs = self._ring("logs", settings.log_queue_size, partial(dropped, LOG_RECORDS))
+                self._logs = LogPipeline(settings, lambda data: logs.put(LOGS, 1, data), guard)
 
     def tracing(self, profile: Profile) -> RequestTracing | None:
-        """Return what requests begin their spans with, ``None`` where spans are not recorded."""
+        """Return the part that begins the spans of requests, ``None`` if spans are not recorded."""
         if self._pipeline is not None:
             with self._guard.at("spans"):
                 return self._pipeline.tracing(profile)
@@ -167,7 +173,7 @@ class Recording:
             self._logs.attach()
 
     def flush(self, deadline: float) -> bool:
-        """Wait until the exporter has taken what is in the rings.
+        """Wait until the exporter has taken the contents of the rings.
 
         Args:
             deadline: seconds of the monotonic clock.
@@ -189,8 +195,8 @@ class Recording:
             ring.check()
 
     def stop(self, deadline: float) -> None:
-        """In a process that ends: shut the user's span processors down by the deadline. What is in
-        the rings stays there for the exporter."""
+        """In a process that ends: shut the user's span processors down by the deadline. The
+        contents of the rings stay there for the exporter."""
         if self._logs is not None:
             self._logs.detach()
         if self._pipeline is not None:
@@ -204,12 +210,12 @@ class Recording:
             self._pipeline.renew()
 
     def _ring(self, signal: str, max_items: int, dropped: Callable[[int], None]) -> SlotRing:
-        def make() -> RingWriter:
+        def make(dropped: Callable[[int], None]) -> RingWriter:
             resource = encode_resource_entry(self._resource())
             self._waker.open(self._folder)
             return RingWriter(
                 self._folder, self._claim(), self._settings.ring_size, max_items,
-                resource=resource, lock=threading.Lock(), wake=self._waker, signal=signal,
+                resource=resource, wake=self._waker, dropped=dropped, signal=signal,
             )  # fmt: skip
 
         ring = SlotRing(make, dropped, self._guard)
@@ -233,5 +239,8 @@ def _of_process(attributes: Mapping[str, str]) -> Resource:
     return Resource.create({"process.pid": os.getpid(), **attributes})
 
 
-def _discard(kind: int, items: int, payload: bytes) -> bool:
-    return True
+class _Discard:
+    """Takes the frames of spans that nobody exports."""
+
+    def put(self, kind: int, items: int, payload: bytes) -> bool:
+        return True

@@ -113,7 +113,8 @@ _KEYS = (
     "REQUEST_METHOD", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "QUERY_STRING",
     "SERVER_PROTOCOL",
 )  # fmt: skip
-_read_keys = itemgetter(*_KEYS)
+_PEER_KEYS = ("REMOTE_ADDR", "wsgi.url_scheme", "PATH_INFO", "HTTP_USER_AGENT")
+_read_keys, _read_peer_keys = itemgetter(*_KEYS), itemgetter(*_PEER_KEYS)
 Peer = tuple[str, str]
 """The addresses of the client and of the peer, which may be a proxy."""
 
@@ -147,23 +148,20 @@ class HttpAttributes:
             environ: the WSGI environment.
             template: the template of the route.
         """
-        try:  # one call, and nearly every request has all of them
+        try:  # two calls, and nearly every request has all of them
             values = _read_keys(environ)
+            client, scheme, path, agent = _read_peer_keys(environ)
         except KeyError:
             values = tuple(map(environ.get, _KEYS))
-        get = environ.get
-        client = peer = get("REMOTE_ADDR") or ""
-        scheme = get("wsgi.url_scheme") or ""
+            client, scheme, path, agent = (environ.get(key) or "" for key in _PEER_KEYS)
+        peer = client
         if self._forwarded:
             origin = self._proxies.origin(environ)
             client, scheme = origin.address, origin.scheme or scheme
-        path = ""
-        if self._shows_path:
-            path = get("PATH_INFO") or ""
-        elif get("PATH_INFO") == ASTERISK and not template.startswith("/"):
-            path = ASTERISK
-        target = (template, path, get("CONTENT_LENGTH"), scheme, values)
-        return target, get("HTTP_USER_AGENT") or "", (client, peer)
+        if not self._shows_path and (path != ASTERISK or template.startswith("/")):
+            path = ""
+        target = (template, path, environ.get("CONTENT_LENGTH"), scheme, values)
+        return target, agent, (client, peer)
 
     def keeps(self, target: RawTarget) -> bool:
         """Return whether the values of a target are worth a place in a memo."""

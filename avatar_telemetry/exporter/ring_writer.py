@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 from avatar_telemetry.exporter.ring_file import (
@@ -57,14 +56,10 @@ class RingWriter:
         size: bytes for frames; no frame may be larger than half of it.
         max_items: spans and records that may wait. Where none waits, a frame of more is accepted.
         resource: the encoded ``Resource`` of what this process writes.
-        lock: needed where several threads write.
         wake: called each time that the ring comes to be more than half full; must not block.
+        dropped: called with the number of items that were not written; must not raise.
         checksum: whether the frames of a new ring carry one.
         signal: ``spans`` or ``logs``.
-
-    Attributes:
-        put: ``put(kind, items, payload)`` writes a frame and returns whether it did; otherwise the
-            items are counted as dropped. Never raises, waits for nothing but the lock.
 
     Raises:
         OSError: the ring cannot be opened or made.
@@ -72,8 +67,8 @@ class RingWriter:
     """
 
     __slots__ = (
-        "_base", "_capacity", "_data", "_due", "_file", "_head", "_lock", "_max_items", "_owner",
-        "_unchecked_end", "_unchecked_items", "_wake", "_words", "put",
+        "_base", "_busy", "_capacity", "_data", "_dropped", "_due", "_file", "_head", "_lock",
+        "_max_items", "_unchecked_end", "_unchecked_items", "_wake", "_words",
     )  # fmt: skip
 
     def __init__(
@@ -84,8 +79,8 @@ class RingWriter:
         max_items: int,
         *,
         resource: bytes,
-        lock: AbstractContextManager[Any] | None = None,
         wake: Callable[[], object] = lambda: None,
+        dropped: Callable[[int], object] = lambda items: None,
         checksum: bool = NEEDS_CHECKSUM,
         signal: str = "spans",
     ) -> None:
@@ -97,9 +92,11 @@ class RingWriter:
         self._capacity = self._file.capacity
         self._head = self._file.head
         self._max_items = min(max_items, MAX_ITEMS)
-        self._lock = lock
+        # Reentrant: a put that interrupts another one of its thread finds the ring busy.
+        self._lock = threading.RLock()
+        self._busy = False
         self._wake = wake
-        self._owner = 0
+        self._dropped = dropped
         self._words[GENERATION] += 1
         self._words[PID] = os.getpid()
         self._words[STARTED] = start_ticks(os.getpid())
@@ -109,9 +106,6 @@ class RingWriter:
         self._unchecked_items = 0
         self._base = 0
         self._store_resource()
-        self.put: Callable[[int, int, bytes], bool] = (
-            self._put_alone if lock is None else self._put_locked
-        )
 
     @property
     def waiting(self) -> int:
@@ -143,45 +137,49 @@ class RingWriter:
         return self._file.is_in_place()
 
     def close(self) -> None:
-        """Leave the ring to the next holder. What is put from now on is not even counted."""
-        self.put = _put_nowhere
+        """Leave the ring to the next holder. Frames are neither written nor counted in it then."""
         self._file.close()
 
     def detach(self) -> None:
         """Leave the ring to the parent, in a forked child; takes no lock."""
         self.close()
+        # Another thread of the parent, which does not exist here, may have held the old one.
+        self._lock = threading.RLock()
+        self._busy = False
 
-    def _put_alone(self, kind: int, items: int, payload: bytes) -> bool:
-        if self._owner:  # a signal handler or a finalizer that runs amidst another put
-            return self._refuse(kind, items) != REFUSED
-        stored = REFUSED
+    def put(self, kind: int, items: int, payload: bytes) -> bool:
+        """Write a frame, or count its items as dropped. Never raises, and waits only for its lock.
+
+        Args:
+            kind: ``SPANS`` or ``LOGS``.
+            items: the number of spans or records in the payload.
+            payload: the encoded items.
+
+        Returns:
+            Whether the frame was written.
+        """
+        lock = self._lock
+        lock.acquire()
         try:
-            self._owner = 1
-            stored = self._store(kind, items, payload)
-        except Exception:  # noqa: BLE001 - closed meanwhile, or no payload: nothing was written
-            self._refuse(kind, items)
+            if self._busy:  # a signal handler or a finalizer that runs within a put of its thread
+                stored = self._refuse(kind, items)
+            else:
+                self._busy = True
+                try:
+                    stored = self._store(kind, items, payload)
+                except Exception:  # noqa: BLE001 - a closed ring, or no payload: nothing was written
+                    stored = self._refuse(kind, items)
+                finally:
+                    self._busy = False
         finally:
-            self._owner = 0
-        if stored == HALF_FULL:
-            self._notify()
-        return stored != REFUSED
-
-    def _put_locked(self, kind: int, items: int, payload: bytes) -> bool:
-        thread = get_ident()
-        if self._owner == thread:  # else it would wait for itself
-            return self._refuse(kind, items) != REFUSED
-        stored = REFUSED
-        with self._lock:  # type: ignore[union-attr]
-            try:
-                self._owner = thread
-                stored = self._store(kind, items, payload)
-            except Exception:  # noqa: BLE001 - as above
-                self._refuse(kind, items)
-            finally:
-                self._owner = 0
-        if stored == HALF_FULL:
-            self._notify()
-        return stored != REFUSED
+            lock.release()
+        if stored == STORED:
+            return True
+        if stored == REFUSED:
+            self._dropped(items)
+            return False
+        self._notify()
+        return True
 
     def _store(self, kind: int, items: int, payload: bytes) -> int:
         """Write a frame: payload, word, mark.
@@ -190,22 +188,23 @@ class RingWriter:
         its store and that of a copy.
         """
         words = self._words
-        head = self._head
         length = len(payload)
-        written = words[WRITTEN]
-        position = written >> COUNT_BITS
-        end = position + (length + 7 >> 3) + head
-        self._unchecked_items -= items
-        if end > self._unchecked_end or self._unchecked_items < 0:
+        mark = words[WRITTEN]
+        position = mark >> COUNT_BITS
+        head = self._head
+        end = position + head + (length + 7 >> 3)
+        unchecked_items = self._unchecked_items - items
+        if end > self._unchecked_end or unchecked_items < 0:
             return self._store_checked(kind, items, payload)
+        self._unchecked_items = unchecked_items
         index = position - self._base
         start = index + head << 3
-        word = length | KIND_BITS[kind] | items << 40
+        word = length + KIND_BITS[kind] + (items << 40)
         self._data[start : start + length] = payload
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
         words[index] = word
-        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        words[WRITTEN] = (end << COUNT_BITS) + (mark + items & MAX_ITEMS)
         return STORED
 
     def _store_checked(self, kind: int, items: int, payload: bytes) -> int:
@@ -269,10 +268,6 @@ class RingWriter:
             self._wake()
         except Exception:  # noqa: BLE001 - the reader comes by itself, only later
             LOGGER.debug("the exporter was not woken", exc_info=True)
-
-
-def _put_nowhere(kind: int, items: int, payload: bytes) -> bool:
-    return False
 
 
 def _continued(path: Path, size: int, checksum: bool) -> RingFile:

@@ -185,37 +185,33 @@ class Metrics:
             first_byte: seconds.
             alone: no other thread of this process serves requests.
         """
-        if alone and not plan.shared:
-            self._finish(plan, duration, first_byte)
-            return
         # A "with" costs more than twice as much as the two calls.
-        lock = self._book.lock
-        lock.acquire()
+        lock = None if alone and not plan.shared else self._book.lock
+        if lock is not None:
+            lock.acquire()
         try:
-            self._finish(plan, duration, first_byte)
+            if plan.files is not self._files:
+                plan = self.plan(plan.labels)
+            in_progress, at = self._in_progress
+            for doubles, index in plan.counters:
+                doubles[index] += 1.0
+            # All histograms have the same bounds, and most requests one value for all.
+            bucket = bisect_left(DURATION_BUCKETS, duration)
+            doubles, index = plan.duration.buckets[bucket]
+            doubles[index] += 1.0
+            doubles, index = plan.duration.total
+            doubles[index] += duration
+            if first_byte != duration:
+                bucket = bisect_left(DURATION_BUCKETS, first_byte)
+            for cells in plan.until_first_byte:
+                doubles, index = cells.buckets[bucket]
+                doubles[index] += 1.0
+                doubles, index = cells.total
+                doubles[index] += first_byte
+            in_progress[at] -= 1.0
         finally:
-            lock.release()
-
-    def _finish(self, plan: Plan, duration: float, first_byte: float) -> None:
-        if plan.files is not self._files:
-            plan = self.plan(plan.labels)
-        in_progress, at = self._in_progress
-        for doubles, index in plan.counters:
-            doubles[index] += 1.0
-        # All histograms have the same bounds, and most requests one value for all.
-        bucket = bisect_left(DURATION_BUCKETS, duration)
-        doubles, index = plan.duration.buckets[bucket]
-        doubles[index] += 1.0
-        doubles, index = plan.duration.total
-        doubles[index] += duration
-        if first_byte != duration:
-            bucket = bisect_left(DURATION_BUCKETS, first_byte)
-        for cells in plan.until_first_byte:
-            doubles, index = cells.buckets[bucket]
-            doubles[index] += 1.0
-            doubles, index = cells.total
-            doubles[index] += first_byte
-        in_progress[at] -= 1.0
+            if lock is not None:
+                lock.release()
 
     def count(self, instrument: Instrument, *labels: str) -> None:
         """Add one to a counter."""

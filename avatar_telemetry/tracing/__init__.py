@@ -2,6 +2,6 @@
 
     sampling -> provider (tracers, spans) -> encoder -> ring -> exporter
 
-A span keeps plain values; what is asked of it seldom (its context as an object, its attributes as a
-mapping) is made when it is asked.
+A span keeps plain values; its context as an object and its attributes as a mapping are made when
+they are needed.
 """

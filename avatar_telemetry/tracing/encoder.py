@@ -3,8 +3,8 @@
 One field is left out: the tracestate, which is a caller's.
 
 The messages are those of opentelemetry-proto (``trace.proto``, ``common.proto``); a field's key is
-``number << 3 | wire type`` (protobuf encoding). What comes again and again, such as the key and the
-length of an attribute, is encoded once and kept.
+``number << 3 | wire type`` (protobuf encoding). Common parts, such as the key and the length of an
+attribute, are encoded once and kept.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ MAX_NUMBER = (1 << 63) - 1
 """The largest number of an ``AnyValue``."""
 
 pack_times = struct.Struct("<BQBQ").pack
+TRACE_ID_SIZE = 18
+"""Bytes of the field of a trace id."""
 _fixed64 = struct.Struct("<Q")
 _double = struct.Struct("<d")
 KINDS = {
@@ -47,7 +49,7 @@ _STATUS_UNSET = b"\x7a\x00"
 
 
 def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
-    """An ``ExportTraceServiceRequest``. Two of them one after the other are one with the spans of
+    """Return an ``ExportTraceServiceRequest``. Two of them, concatenated, are one with the spans of
     both (protobuf encoding, "Last One Wins": repeated fields are appended).
 
     Args:
@@ -87,12 +89,12 @@ def encode_span(span: RecordedSpan) -> bytes:
 
 
 def encode_item_head(length: int) -> bytes:
-    """Return what stands before the trace id of a span in a ``ScopeSpans``.
+    """Return the bytes before the trace id of a span in a ``ScopeSpans``.
 
     Args:
-        length: bytes of the span.
+        length: bytes of the span after its trace id.
     """
-    return b"\x12" + _varint(length) + b"\x0a\x10"
+    return b"\x12" + _varint(TRACE_ID_SIZE + length) + b"\x0a\x10"
 
 
 def encode_scope(scope: InstrumentationScope | None) -> bytes:
@@ -101,7 +103,7 @@ def encode_scope(scope: InstrumentationScope | None) -> bytes:
 
 
 def encode_resource(resource: Resource) -> bytes:
-    """A ``Resource`` without its key in the message around it."""
+    """Return a ``Resource`` without its key in the message around it."""
     return b"".join(_key_value(0x0A, key, value) for key, value in resource.attributes.items())
 
 
@@ -163,7 +165,7 @@ def _own(span: RecordedSpan) -> bytes:
 
 
 def _foreign(span: ReadableSpan) -> bytes:
-    """A span that the SDK made."""
+    """Encode a span that the SDK made."""
     context, parent = span.get_span_context(), span.parent
     if context is None:
         raise ValueError("a span without identity")
@@ -234,10 +236,32 @@ def encode_name(name: str) -> bytes:
 def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
     """Return attributes as entries of a span; a value of ``None`` is absent."""
     data = b""
-    for key, value in zip(keys, values, strict=True):
+    for key, value in zip(keys, values):  # noqa: B905 - strict costs as much as an attribute
         if value is not None:
             data += _free(key, value)
     return data
+
+
+class Block:
+    """Some attributes of a span, which are encoded once for many spans.
+
+    Args:
+        keys: the names of the attributes.
+        values: plain values (str, int, bool, float) within the limits; ``None`` is absent.
+
+    Attributes:
+        data: the encoded attributes.
+    """
+
+    __slots__ = ("data", "keys", "values")
+
+    def __init__(self, keys: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        self.keys = keys
+        self.values = values
+        self.data = encode_attributes(keys, values)
+
+
+EMPTY = Block((), ())
 
 
 def _free(key: str, value: Any) -> bytes:
@@ -246,8 +270,12 @@ def _free(key: str, value: Any) -> bytes:
     What stands before a text or a number depends on the key and on its length alone.
     """
     kind = type(value)
+    data: bytes
     if kind is str:
-        data = _utf8(value)
+        try:
+            data = value.encode()
+        except UnicodeEncodeError:
+            data = _utf8(value)
     elif kind is int and 0 <= value <= MAX_NUMBER:
         data = _varint(value)
     else:

@@ -9,41 +9,45 @@ from random import Random
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-Drawn = tuple[bytes, bytes, bytes]
-"""A trace id and two span ids, for most requests have two spans."""
-_DRAWN = struct.Struct("16s8s8s")
-STOCK = 128
-"""How many are drawn at once."""
+IdSet = tuple[bytes, bytes, bytes]
+"""A trace id and two span ids, since most requests have two spans."""
+_ID_SET = struct.Struct("16s8s8s")
+STOCK_SIZE = 128
+"""Sets made by one call of the operating system."""
 
 
 class Ids(IdGenerator):
     """Ids from a random source of its own: an application that makes Python's repeatable must not
     repeat our ids. Make one in each process.
+
+    Attributes:
+        stock: the sets that were made and not used. ``next`` is atomic, so no set is used twice.
     """
 
     def __init__(self) -> None:
         self._bits = Random(os.urandom(32)).getrandbits  # noqa: S311 - ids are no secrets
-        self._stock: Iterator[Drawn] = iter(())
+        self.stock: Iterator[IdSet] = iter(())
 
-    def draw(self) -> Drawn:
-        """Return ids that were never returned before: ``next`` is atomic."""
-        return next(self._stock, None) or self._refill()
+    def draw(self) -> IdSet:
+        """Return ids that were never returned before."""
+        return next(self.stock, None) or self.refill()
+
+    def refill(self) -> IdSet:
+        """Make a new stock and return its first ids."""
+        zero, size, data = bytes(8), STOCK_SIZE * _ID_SET.size, bytes(8)
+        while zero in data:  # an id of zeros is invalid
+            data = os.urandom(size)
+        stock = self.stock = _ID_SET.iter_unpack(data)
+        return next(stock)
 
     def generate_span_id(self) -> int:
-        """64 bits."""
+        """Return a span id of 64 bits."""
         return self._bits(64) or 1
 
     def generate_trace_id(self) -> int:
-        """128 bits."""
+        """Return a trace id of 128 bits."""
         return self._bits(128) or 1
 
     def is_trace_id_random(self) -> bool:
-        """Whether the ``random`` flag of W3C Trace Context Level 2 may be set: it may."""
+        """Return true: the ``random`` flag of W3C Trace Context Level 2 may be set."""
         return True
-
-    def _refill(self) -> Drawn:
-        zero, size, data = bytes(8), STOCK * _DRAWN.size, bytes(8)
-        while zero in data:  # an id of zeros would be none
-            data = os.urandom(size)
-        stock = self._stock = _DRAWN.iter_unpack(data)
-        return next(stock)

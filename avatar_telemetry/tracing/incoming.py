@@ -1,4 +1,4 @@
-"""The trace context that a caller sends, and how far it is trusted.
+"""Read the trace context that a caller sends, as far as it is trusted.
 
 ``AVATAR_TELEMETRY_TRUST_INCOMING``: ``continue`` goes on with the caller's trace, ``link`` begins a
 trace of our own that points to it, ``ignore`` does not look. A caller who is not trusted decides
@@ -56,7 +56,7 @@ class _Discretion(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not _READING.get():
             return True
-        debug("a header of a caller is malformed, says %s", record.name)
+        debug("a header of a caller is malformed (%s)", record.name)
         return False
 
 
@@ -65,7 +65,7 @@ _DISCRETION = _Discretion()
 
 
 class Caller(NamedTuple):
-    """What a request says of where it comes from.
+    """The trace context of the caller of a request.
 
     Args:
         parent: the span to go on under, if any.
@@ -139,19 +139,18 @@ class Incoming:
         )
 
     def caller(self, environ: WSGIEnvironment) -> Caller:
-        """Who sent a request. Malformed headers count as none.
+        """Return the trace context of a request. Malformed headers count as none.
 
-        A span that is current already, such as that of an outer middleware, stands before what the
-        headers say.
+        A span that is current already, such as that of an outer middleware, takes precedence over
+        the headers.
         """
         current = self._current()
         if current:
             span = trace_api.get_current_span(current).get_span_context()
             if span.is_valid:
                 return Caller(span, None, current)
-        for header in self._headers:
-            if header in environ:
-                return self._extract(environ, current)
+        if not environ.keys().isdisjoint(self._headers):
+            return self._extract(environ, current)
         return Caller(None, None, current) if current else NOBODY
 
     def _extract(self, environ: WSGIEnvironment, current: context_api.Context) -> Caller:

@@ -39,7 +39,7 @@ class Pipeline:
 
     Args:
         settings: of traces.
-        resource: what the spans are of.
+        resource: the resource of the spans.
         key: of the hashes that stand for what is personal.
         guard: counts failures of ours.
         sink: takes the spans.
@@ -73,7 +73,7 @@ class Pipeline:
 
     def publish(self) -> None:
         """Let other instrumentations find the provider, unless the application has set its own."""
-        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would tell.
+        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would report.
         from opentelemetry import propagate
 
         propagate.set_global_textmap(self._propagator)
@@ -81,7 +81,7 @@ class Pipeline:
             trace_api.set_tracer_provider(self.provider)
 
     def tracing(self, profile: Profile) -> RequestTracing:
-        """What the requests of one application begin their spans with.
+        """Return the part that begins the spans of the requests of one application.
 
         Args:
             profile: of the application.

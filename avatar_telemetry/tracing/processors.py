@@ -1,4 +1,4 @@
-"""Span processors of the user's: told of every span, and unable to break what they watch."""
+"""Span processors of the user: notified of every span, and isolated from requests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from avatar_telemetry.otel_private import on_ending
 
 
 class GuardedProcessor(SpanProcessor):
-    """Passes everything on to another processor; what that raises is counted and logged.
+    """Passes everything on to another processor, and counts and logs its exceptions.
 
     Args:
         processor: the user's.
-        guard: told of its failures.
+        guard: counts and logs its failures.
     """
 
     def __init__(self, processor: SpanProcessor, guard: Guard) -> None:
@@ -48,10 +48,10 @@ class GuardedProcessor(SpanProcessor):
 
 
 def run_until(work: Callable[[], object], deadline: float) -> None:
-    """Let something of the user's run, which may take its time, but wait for it only so long.
+    """Run a function of the user in a thread, and wait for it until a deadline.
 
     Args:
-        work: what to do.
+        work: the function.
         deadline: of ``time.monotonic()``.
     """
     thread = threading.Thread(target=work, name="avatar-telemetry-processors", daemon=True)

@@ -28,11 +28,14 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.otel_private import active_processor, on_ending
 from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
-from avatar_telemetry.tracing.sampling import Sampling
+from avatar_telemetry.tracing.sampling import EVERY, Sampling
 from avatar_telemetry.tracing.span import (
+    SAMPLED_RANDOM,
     LightSpan,
+    OperationSpan,
     Origin,
     RecordedSpan,
+    RequestSpan,
     RootSpan,
     SpanSink,
     UnsampledSpan,
@@ -46,9 +49,7 @@ Recorded = TypeVar("Recorded", bound=RecordedSpan)
 # An attribute limit below this may cut what our own layer sets, which is never more.
 MAX_KNOWN = 64
 RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
-# Members of an enumeration are slow to look up.
-SERVER, INTERNAL = SpanKind.SERVER, SpanKind.INTERNAL
-SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+SERVER = SpanKind.SERVER  # members of an enumeration are slow to look up
 
 
 class LightTracer(sdk.Tracer):
@@ -78,7 +79,8 @@ class LightTracer(sdk.Tracer):
         self.scrub = provider.scrub
         self.watched = False
         self._provider = provider
-        self._sink = provider.sink
+        self._sampling = provider.sampling
+        self.sink = provider.sink
         self._ids = provider.ids
 
     def start_span(
@@ -98,7 +100,7 @@ class LightTracer(sdk.Tracer):
             start_time = time_ns()
         span = self._light(name, parent, kind, start_time)
         if span is None:
-            span = self._asked(
+            span = self._start_sampled(
                 RecordedSpan, name, context, parent, kind, attributes, links or (), start_time
             )
         elif attributes:
@@ -123,7 +125,7 @@ class LightTracer(sdk.Tracer):
         remote: SpanContext | None = None,
         context: context_api.Context | None = None,
     ) -> RootSpan | UnsampledSpan:
-        """Start the first span of a request; the way of our own requests.
+        """Start the first span of a request as an object.
 
         Args:
             name: of the span.
@@ -134,46 +136,63 @@ class LightTracer(sdk.Tracer):
         """
         span = self._start_first(RootSpan, name, kind, start_time, remote)
         if type(span) is RootSpan:  # isinstance() of an abstract class is slow
-            span.open(self._sink)
+            span.open(self.sink.process)
             if self.watched:
                 self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
     def start_request(
         self,
-        name: str,
-        inner: str,
+        names: tuple[str, str],
         start_time: int,
         remote: SpanContext | None = None,
         context: context_api.Context | None = None,
-    ) -> tuple[RootSpan | UnsampledSpan, RecordedSpan | None]:
-        """Start the server span of a request, and a span inside of it if it is recorded.
+    ) -> RequestSpan | UnsampledSpan:
+        """Start the spans of a request.
 
         Args:
-            name: of the server span.
-            inner: the name of the span inside; empty for none.
+            names: the names of its server span and of its operation span, empty for none.
             start_time: nanoseconds since the epoch.
             remote: see :meth:`start_root`.
             context: see :meth:`start_root`.
+
+        Returns:
+            The innermost span.
         """
-        decide = self._provider.sampling.decide
-        if remote is not None or decide is None or self.watched:
-            root = self.start_root(name, SERVER, start_time, remote, context)
-            if not inner or isinstance(root, UnsampledSpan):
-                return root, None
-            return root, self.start_child(inner, root, start_time, context)
-        trace_id, span_id, inner_id = self._ids.draw()
-        if not decide(trace_id, None):
-            return UnsampledSpan(trace_id, span_id, RANDOM), None
-        server = RootSpan(self, name, trace_id, span_id, SAMPLED_RANDOM, None, SERVER, start_time)
-        server.open(self._sink)
-        if not inner:
-            return server, None
-        child = RecordedSpan(
-            self, inner, trace_id, inner_id, SAMPLED_RANDOM, server, INTERNAL, start_time
-        )
-        child._root = server
-        return server, child
+        bound = self._sampling.bound
+        if remote is not None or bound is None or self.watched:
+            return self._start_objects(names, start_time, remote, context)
+        ids = next(self._ids.stock, None) or self._ids.refill()
+        if bound is not EVERY and ids[0][8:] >= bound:
+            return UnsampledSpan(ids[0], ids[1], RANDOM)
+        if names[1]:
+            return OperationSpan(self, names, ids, start_time)
+        server = RootSpan(
+            self, names[0], ids[0], ids[1], SAMPLED_RANDOM, None, SERVER, start_time
+        )  # fmt: skip
+        return server.open(self.sink.process)
+
+    def _start_objects(
+        self,
+        names: tuple[str, str],
+        start_time: int,
+        remote: SpanContext | None,
+        context: context_api.Context | None,
+    ) -> RequestSpan | UnsampledSpan:
+        """Start the spans of a request that cannot be joined from blocks."""
+        server = self.start_root(names[0], SERVER, start_time, remote, context)
+        if isinstance(server, UnsampledSpan):
+            return server
+        server.joinable = False
+        if not names[1]:
+            return server
+        ids = server._trace_id, server._span_id, self._ids.draw()[1]
+        operation = OperationSpan(self, names, ids, start_time)
+        operation.adopt(server)
+        if self.watched:
+            above = trace_api.set_span_in_context(server, context)
+            self._active.on_start(cast(sdk.Span, operation), parent_context=above)
+        return operation
 
     def _start_first(
         self,
@@ -188,12 +207,12 @@ class LightTracer(sdk.Tracer):
         if remote is not None:
             trace_id, state = remote.trace_id.to_bytes(16, "big"), remote.trace_state
             flags, parent_sampled = _inherited(remote.trace_flags), remote.trace_flags.sampled
-        decide = self._provider.sampling.decide
-        if decide is None:
+        sampling = self._sampling
+        if sampling.bound is None:
             parent = trace_api.NonRecordingSpan(remote) if remote else trace_api.INVALID_SPAN
             context = trace_api.set_span_in_context(parent, context_api.Context())
-            return self._asked(recorded, name, context, parent, kind, None, (), start_time)
-        if not decide(trace_id, parent_sampled):
+            return self._start_sampled(recorded, name, context, parent, kind, None, (), start_time)
+        if not sampling.decide(trace_id, parent_sampled):
             return UnsampledSpan(trace_id, span_id, flags, state)
         flags = SAMPLED_RANDOM if flags is RANDOM else TraceFlags(flags | TraceFlags.SAMPLED)
         span = recorded(self, name, trace_id, span_id, flags, remote, kind, start_time)
@@ -201,43 +220,18 @@ class LightTracer(sdk.Tracer):
             span._trace_state = state
         return span
 
-    def start_child(
-        self,
-        name: str,
-        parent: RecordedSpan,
-        start_time: int,
-        context: context_api.Context | None = None,
-    ) -> RecordedSpan:
-        """Start an internal span under a recorded one, whatever the sampler.
-
-        Args:
-            name: of the span.
-            parent: recorded by this provider.
-            start_time: nanoseconds since the epoch.
-            context: that the parent was begun in.
-        """
-        span = RecordedSpan(
-            self, name, parent._trace_id, self._ids.draw()[1], parent._flags, parent,
-            INTERNAL, start_time,
-        )  # fmt: skip
-        span.inherit(parent)
-        if self.watched:
-            above = trace_api.set_span_in_context(parent, context)
-            self._active.on_start(cast(sdk.Span, span), parent_context=above)
-        return span
-
     def ending(self, span: RecordedSpan) -> None:
-        """A span is about to end: the last moment at which a processor can add to it."""
+        """Notify the processors that a span is about to end; they may still change it."""
         on_ending(self._active, cast(sdk.Span, span))
 
     def ended(self, span: RecordedSpan) -> None:
-        """A span has ended."""
+        """Hand a span that ended to the sink and the processors."""
         if span._flags & TraceFlags.SAMPLED:
             root = span._root
             if root is None:
-                self._sink.write((span,))
+                self.sink.write((span,))
             else:
-                root.add(span, self._sink)
+                root.add(span, self.sink)
         if self.watched:
             self._active.on_end(span)
 
@@ -248,8 +242,8 @@ class LightTracer(sdk.Tracer):
     def _light(
         self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int
     ) -> LightSpan | None:
-        """A span where the sampler need not be asked; ``None`` where it must."""
-        if self._provider.sampling.decide is None:
+        """Start a span without a call of the sampler; ``None`` where that is needed."""
+        if self._sampling.bound is None:
             return None
         if isinstance(parent, LightSpan):
             span_id = self._ids.draw()[1]
@@ -263,7 +257,7 @@ class LightTracer(sdk.Tracer):
         parent_context = remote if remote.is_valid else None
         return self._start_first(RecordedSpan, name, kind, start_time, parent_context)
 
-    def _asked(
+    def _start_sampled(
         self,
         recorded: type[Recorded],
         name: str,
@@ -301,14 +295,14 @@ class LightTracerProvider(sdk.TracerProvider):
     """The SDK's provider with light spans.
 
     Args:
-        sampling: which traces are recorded.
-        resource: what all spans are of.
-        limits: of what a span may hold.
+        sampling: decides which traces are recorded.
+        resource: the resource of all spans.
+        limits: the limits of a span.
         sink: takes each sampled span when it has ended.
         describe: attributes of the event of an exception.
-        scrub: what of a text that may hold an exception's message may leave.
-        flush: sends what was exported, by a time of ``time.monotonic()``; tells whether it could.
-        guard: told what a processor of the user's raises.
+        scrub: removes personal data from the message of an exception.
+        flush: sends the exported spans by a time of ``time.monotonic()``; returns whether it did.
+        guard: counts and logs exceptions of the processors.
     """
 
     def __init__(
@@ -341,7 +335,7 @@ class LightTracerProvider(sdk.TracerProvider):
 
     @property
     def narrow(self) -> bool:
-        """Whether limits can cut the attributes that our own layer sets."""
+        """Return whether limits can cut the attributes that our own layer sets."""
         most = self.limits.max_span_attributes
         return self.limits.max_span_attribute_length is not None or (
             most is not None and most < MAX_KNOWN
@@ -368,7 +362,7 @@ class LightTracerProvider(sdk.TracerProvider):
             return tracer
 
     def add_span_processor(self, span_processor: sdk.SpanProcessor) -> None:
-        """Add a processor of the user's; it is told of every span that is recorded."""
+        """Add a processor of the user; it is notified of every recorded span."""
         super().add_span_processor(GuardedProcessor(span_processor, self._guard))
         with self.lock:
             self._watched = True
@@ -405,5 +399,5 @@ class LightTracerProvider(sdk.TracerProvider):
 
 
 def _inherited(flags: TraceFlags) -> TraceFlags:
-    """The ``random`` flag of a trace is its root's word; whether it is sampled is decided anew."""
+    """Return the flags of a child of a remote span, before its sampling: ``random`` is kept."""
     return RANDOM if flags & TraceFlags.RANDOM_TRACE_ID else TraceFlags(TraceFlags.DEFAULT)

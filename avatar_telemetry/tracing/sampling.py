@@ -1,4 +1,4 @@
-"""Which traces are recorded: the standard samplers, decided without building their arguments."""
+"""Decisions of the standard samplers, without building their arguments."""
 
 from __future__ import annotations
 
@@ -16,52 +16,62 @@ from opentelemetry.sdk.trace.sampling import (
 
 from avatar_telemetry.config.parsing import SAMPLERS
 
-Decide = Callable[[bytes, "bool | None"], bool]
-"""``(trace id, whether the remote parent is sampled or None) -> sampled``."""
+EVERY = b"\xff" * 9
+"""The bound of a sampler that samples every trace."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """A sampler, and a short cut to its decisions.
+    """A sampler, and its decisions where they depend on trace id and parent alone.
 
     Args:
         sampler: the SDK's object.
-        decide: the same decision, where nothing else than ids and flags counts; a child span then
-            goes with its parent. ``None``: the sampler has to be asked each time.
+        bound: a trace whose root is started here is sampled if the second half of its id is less; a
+            child span follows its parent then. ``None``: the sampler has to be called each time.
+        follows_parent: a remote parent decides for its trace.
     """
 
     sampler: Sampler
-    decide: Decide | None = None
+    bound: bytes | None = None
+    follows_parent: bool = False
+
+    def decide(self, trace_id: bytes, parent_sampled: bool | None) -> bool:
+        """Return whether a trace is sampled. Only for a sampler with a bound.
+
+        Args:
+            trace_id: its id.
+            parent_sampled: whether its remote parent is sampled; ``None`` without one.
+        """
+        if self.follows_parent and parent_sampled is not None:
+            return parent_sampled
+        return trace_id[8:] < (self.bound or b"")
 
 
 def make_sampling(name: str, argument: str) -> Sampling:
-    """The sampler of ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG``.
+    """Return the sampler of ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG``.
 
     Args:
         name: one of :data:`~avatar_telemetry.config.parsing.SAMPLERS`, or of an entry point.
-        argument: a share from 0 to 1 for the standard ratio samplers (empty: 1), else as the
-            sampler likes it.
+        argument: a share from 0 to 1 for the standard ratio samplers (empty: 1), else in
+            the form of the sampler.
     """
     if name not in SAMPLERS:
         return Sampling(_load(name)(argument))
     root, bound = _root(name.removeprefix("parentbased_"), float(argument or 1))
-    if not name.startswith("parentbased_"):
-        return Sampling(root, lambda trace_id, parent: trace_id[8:] < bound)
-    return Sampling(
-        ParentBased(root),
-        lambda trace_id, parent: trace_id[8:] < bound if parent is None else parent,
-    )
+    if name.startswith("parentbased_"):
+        return Sampling(ParentBased(root), bound, follows_parent=True)
+    return Sampling(root, bound)
 
 
 def _root(name: str, share: float) -> tuple[Sampler, bytes]:
-    """The sampler of a trace's first span, and what the end of a sampled trace's id is below."""
+    """Return the sampler of the root span of a trace, and :attr:`Sampling.bound`."""
     if name == "always_on":
-        return ALWAYS_ON, b"\xff" * 9
+        return ALWAYS_ON, EVERY
     if name == "always_off":
         return ALWAYS_OFF, b""
     sampler = TraceIdRatioBased(share)
     if sampler.bound > TraceIdRatioBased.TRACE_ID_LIMIT:
-        return sampler, b"\xff" * 9
+        return sampler, EVERY
     return sampler, sampler.bound.to_bytes(8, "big")
 
 

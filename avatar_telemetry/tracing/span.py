@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass
 from time import time_ns
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from opentelemetry import trace as trace_api
 from opentelemetry.attributes import BoundedAttributes
@@ -22,22 +22,23 @@ from opentelemetry.util.types import Attributes, AttributeValue
 from avatar_telemetry.log import LOGGER
 
 if TYPE_CHECKING:
-    from avatar_telemetry.tracing.blocks import Block
+    from avatar_telemetry.tracing.encoder import Block
+    from avatar_telemetry.tracing.ids import IdSet
     from avatar_telemetry.tracing.provider import LightTracer
 
 UNSET = Status(StatusCode.UNSET)
 PLAIN = frozenset((str, int, bool, float))
-SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 MAX_ENDED = 128
 """Ended spans that a request may keep; then they are written as a part of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What all spans of a tracer have in common; two of them are the same only as one object.
+    """The origin that all spans of a tracer share; two are equal only if they are one object.
 
     Args:
-        resource: what the spans are of.
+        resource: the resource of the spans.
         scope: the library that made them.
     """
 
@@ -46,7 +47,7 @@ class Origin:
 
 
 class LightSpan(trace_api.Span):
-    """What both kinds share: ids as bytes, and a context that is made when it is asked for."""
+    """The base of both kinds: ids as bytes, and a context that is made when it is needed."""
 
     _tracer: LightTracer
     _trace_id: bytes
@@ -71,8 +72,9 @@ class LightSpan(trace_api.Span):
         return made
 
 
+@final
 class UnsampledSpan(LightSpan):
-    """A span that records nothing and hands its trace's identity on."""
+    """A span that records nothing and only propagates the identity of its trace."""
 
     def __init__(
         self,
@@ -145,6 +147,8 @@ class RecordedSpan(LightSpan, ReadableSpan):
     _record_exception = True
     _set_status_on_exception = True
     _root: RootSpan | None = None
+    made_server: RootSpan | None = None
+    """The server span of an :class:`OperationSpan`, once it was needed."""
 
     def __init__(
         self,
@@ -167,8 +171,8 @@ class RecordedSpan(LightSpan, ReadableSpan):
         self._kind = kind
         self._start_time: int = start_time
         self._trace_state = None
-        self.unchanged = True
-        """Nobody has set anything since the start."""
+        self.joinable = True
+        """Nobody has set anything: the span can be joined from the blocks of its request."""
 
     # What an exporter reads
 
@@ -190,7 +194,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     @property
     def resource(self) -> Resource:
-        """What the span is of."""
+        """The resource of the span."""
         return self._tracer.origin.resource
 
     @property
@@ -250,14 +254,14 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def _resource(self) -> Resource:  # type: ignore[override]
         return self._tracer.origin.resource
 
-    # What instrumented code tells
+    # The API for instrumented code
 
     def is_recording(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether it has not ended."""
         return self._end_time is None
 
     def set_known(self, *blocks: Block) -> None:
-        """Set what is known beforehand, all at once, in place of what was so set before.
+        """Set the blocks of attributes, in place of earlier blocks.
 
         Args:
             blocks: with no key twice.
@@ -298,7 +302,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
             extra[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Set several attributes. Here a key that is no text is made one, as in the SDK."""
+        """Set several attributes. A key that is not a text is converted, as in the SDK."""
         for key, value in attributes.items():
             if key and type(key) is not str:
                 key = next(iter(BoundedAttributes(1, {key: None})), "")  # no key: it is dropped
@@ -366,20 +370,22 @@ class RecordedSpan(LightSpan, ReadableSpan):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Add an ``exception`` event, with what the privacy mode lets out."""
+        """Add an ``exception`` event, with the data that the privacy mode permits."""
         described: dict[str, Any] = dict(self._tracer.describe(exception))
         described["exception.escaped"] = str(escaped)
         if attributes:
             described.update(attributes)
         self.add_event("exception", described, timestamp)
 
-    def end_known(self, blocks: tuple[Block, ...], end_time: int) -> None:
-        """Set what is known and end; the short way of our own requests.
+    def end_known(self, name: str, blocks: tuple[Block, ...], end_time: int) -> None:
+        """Set the final name and the attributes of a span of our own, and end it.
 
         Args:
+            name: its name.
             blocks: see :meth:`set_known`.
             end_time: nanoseconds since the epoch.
         """
+        self._name = name
         tracer = self._tracer
         if tracer.narrow or tracer.watched or self._end_time is not None:
             self.set_known(*blocks)
@@ -391,7 +397,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     def end(self, end_time: int | None = None) -> None:
         """End it; it goes to the exporters. The first call counts."""
-        self.unchanged = False
+        self.joinable = False
         with self._tracer.lock:
             first = self._end_time is None
             if first:
@@ -413,7 +419,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
             if self._record_exception:
                 self.record_exception(exc_val, escaped=True)
             if self._set_status_on_exception:
-                self.set_status(Status(StatusCode.ERROR, _told(exc_val)))
+                self.set_status(Status(StatusCode.ERROR, _description_of(exc_val)))
         super().__exit__(exc_type, exc_val, exc_tb)
 
     def __repr__(self) -> str:
@@ -441,19 +447,19 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def _is_over(self, what: str) -> bool:
         """Return whether a change comes too late; otherwise note that there is one.
 
-        Not to be asked with the tracer's lock held: a log handler may take its time, or another
+        Not to be called with the tracer's lock held: a log handler may take its time, or another
         lock, and all spans of the process would wait for it.
         """
         if self._end_time is None:
-            self.unchanged = False
+            self.joinable = False
             return False
         LOGGER.warning("setting the %s of a span that has ended", what)
         return True
 
 
 class RootSpan(RecordedSpan):
-    """The first span of a request in this process. It keeps the spans under it that have ended,
-    itself included, until the request ends.
+    """The server span of a request: the first one in this process. It keeps the spans under it that
+    have ended, itself included, until the request ends.
 
     Spans may end in any thread and after the request: ``append`` and ``pop`` of a list are atomic,
     so each span is taken once, by the end of the request or by the span that was late. In a forked
@@ -469,14 +475,18 @@ class RootSpan(RecordedSpan):
     def _root(self) -> RootSpan:  # type: ignore[override]
         return self  # not a field: an object that refers to itself waits for the garbage collector
 
-    def open(self, sink: SpanSink) -> None:
+    def open(self, process: object) -> RootSpan:
         """Begin to keep spans.
 
         Args:
-            sink: takes what is not kept.
+            process: the process in which the request runs; see :class:`SpanSink`.
+
+        Returns:
+            This span.
         """
-        self._process = sink.process
+        self._process = process
         self._ended = []
+        return self
 
     def add(self, span: RecordedSpan, sink: SpanSink) -> None:
         """Keep a span that ended, or write it at once after the end of the request.
@@ -486,7 +496,7 @@ class RootSpan(RecordedSpan):
             sink: takes what is not kept.
         """
         if self._process is not sink.process:
-            self.open(sink)  # keep nothing of another process, whose request this is
+            self.open(sink.process)  # keep nothing of another process, whose request this is
             self._closed = True
         self._ended.append(span)
         if self._closed or len(self._ended) >= MAX_ENDED:
@@ -499,9 +509,21 @@ class RootSpan(RecordedSpan):
             sink: takes the spans that are still to end.
         """
         if self._process is not sink.process:
-            self.open(sink)
+            self.open(sink.process)
         self._closed = True
         return self._pop() if self._ended else []
+
+    def end_joined(self, end_time: int) -> list[RecordedSpan]:
+        """End a span that is not written as an object, and with it the request.
+
+        Args:
+            end_time: nanoseconds since the epoch.
+
+        Returns:
+            See :meth:`take`.
+        """
+        self._end_time = end_time
+        return self.take(self._tracer.sink)
 
     def _pop(self) -> list[RecordedSpan]:
         taken: list[RecordedSpan] = []
@@ -515,6 +537,81 @@ class RootSpan(RecordedSpan):
         return taken
 
 
+@final
+class OperationSpan(RecordedSpan):
+    """The span of the operation of a request, inside its server span.
+
+    It makes the server span object when that is needed: for most requests it is not, and both spans
+    are joined from encoded blocks.
+
+    Args:
+        tracer: the tracer of the request.
+        names: the names of the server span and of this one.
+        ids: the trace id and the ids of the two spans.
+        start_time: nanoseconds since the epoch.
+    """
+
+    _kind = SpanKind.INTERNAL
+    _flags = SAMPLED_RANDOM
+    _is_joined = False
+
+    def __init__(
+        self, tracer: LightTracer, names: tuple[str, str], ids: IdSet, start_time: int
+    ) -> None:
+        self._tracer = tracer
+        self._server_name, self._name = names
+        self._trace_id, self._server_id, self._span_id = ids
+        self._start_time = start_time
+        self._process = tracer.sink.process
+        self.joinable = True
+        self.made_server = None
+
+    @property
+    def _root(self) -> RootSpan:  # type: ignore[override]
+        return self.made_server or self._make_server()
+
+    @property
+    def _parent_span(self) -> RootSpan:  # type: ignore[override]
+        return self._root
+
+    def adopt(self, server: RootSpan) -> None:
+        """Use a server span that was started before.
+
+        Args:
+            server: a span with the same ids; the two are not joined from blocks.
+        """
+        self._flags = server._flags
+        self._trace_state = server._trace_state
+        self.made_server = server
+        self.joinable = False
+
+    def end_joined(self, end_time: int) -> list[RecordedSpan]:
+        """End this span and its server span; see :meth:`RootSpan.end_joined`."""
+        self._end_time = end_time
+        self._is_joined = True
+        server = self.made_server
+        return [] if server is None else server.end_joined(end_time)
+
+    def _make_server(self) -> RootSpan:
+        tracer = self._tracer
+        with tracer.lock:
+            if self.made_server is None:
+                server = RootSpan(
+                    tracer, self._server_name, self._trace_id, self._server_id, self._flags, None,
+                    SpanKind.SERVER, self._start_time,
+                )  # fmt: skip
+                self.made_server = server.open(self._process)
+                # Another thread may end the request meanwhile: it sets the mark before it looks for
+                # a server span, so one of both sees what the other one did.
+                if self._is_joined:
+                    server.end_joined(self._end_time or 0)
+            return self.made_server
+
+
+RequestSpan = OperationSpan | RootSpan
+"""The innermost span of a request."""
+
+
 class SpanSink(Protocol):
     """Takes the spans of a provider that have ended."""
 
@@ -525,8 +622,8 @@ class SpanSink(Protocol):
         """Take ended spans. Never blocks, never raises."""
 
 
-def _told(error: BaseException) -> str:
-    """What the SDK says of an exception, as far as that can be said."""
+def _description_of(error: BaseException) -> str:
+    """Return the SDK's description of an exception, or its type where that fails."""
     name = type(error).__name__
     try:
         return f"{name}: {error}"

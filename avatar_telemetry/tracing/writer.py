@@ -1,6 +1,6 @@
-"""Ended spans on their way to the exporter: the spans of a request together, encoded at its end.
+"""Write ended spans: the spans of a request together, encoded at its end.
 
-    writer = SpanWriter(ring.put)
+    writer = SpanWriter(ring)
     writer.write(root.take())                    # the request of this root span ended
 
 A frame consists of sections: the length of the scope part and of the items part, each 32 bits and
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from avatar_telemetry.log import debug
 from avatar_telemetry.memo import Memo
@@ -29,23 +30,31 @@ Put = Callable[[int, int, bytes], bool]
 """``(kind, items, payload) -> written``; never blocks or raises, and counts what it drops."""
 
 ITEM_HEADS: Memo[int, bytes] = Memo(encode_item_head, 4096)
-"""What stands before a span of a length: key, length, and the key of its trace id."""
+"""Bytes before a span by its length: key, length, and the key of its trace id."""
 Joined = tuple[Origin, int, bytes]
 """Spans that are encoded already: their origin, how many they are, and their bytes."""
 
 pack_section = struct.Struct("<II").pack
 
 
+class FrameTarget(Protocol):
+    """Takes frames, such as a ring."""
+
+    @property
+    def put(self) -> Put:
+        """Write a frame; it may be another function each time."""
+
+
 class SpanWriter:
     """Encodes spans into frames.
 
     Args:
-        put: takes the frames.
+        target: takes the frames.
     """
 
-    def __init__(self, put: Put) -> None:
+    def __init__(self, target: FrameTarget) -> None:
         self.process = object()
-        self.put = put
+        self.target = target
         self._scopes: dict[Origin, bytes] = {}
 
     def write(self, spans: Sequence[RecordedSpan], joined: Joined | None = None) -> None:
@@ -73,19 +82,10 @@ class SpanWriter:
             items += 1
             size += len(encoded)
             if size >= MAX_PART_BYTES:
-                self.put(SPANS, items, self._payload(frame.items()))
+                self.target.put(SPANS, items, self._payload(frame.items()))
                 frame, items, size = {}, 0, 0
         if items:
-            self.put(SPANS, items, self._payload(frame.items()))
-
-    def renew(self, put: Put) -> None:
-        """In a forked child: write elsewhere, and nothing that ended in the parent.
-
-        Args:
-            put: takes the frames of the child.
-        """
-        self.put = put
-        self.process = object()
+            self.target.put(SPANS, items, self._payload(frame.items()))
 
     def scope(self, origin: Origin) -> bytes:
         """Return the scope part of the sections of a tracer's spans."""

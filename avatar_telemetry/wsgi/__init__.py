@@ -1,1 +1,1 @@
-"""One request, from its environ to the end of its answer."""
+"""Record one request, from its environ to the end of its response."""

@@ -1,4 +1,4 @@
-"""The response body on its way to the server: passed through, and its end noticed.
+"""Pass a response body through to the server, and detect its end.
 
 A class and not a generator, so that ``close()`` works before the first ``next()`` (PEP 3333: the
 application's ``close()`` MUST be called whether the iteration ended or not).
@@ -20,14 +20,14 @@ END: Any = object()
 
 
 class Body:
-    """A body that the application may still be making.
+    """A body that the application may still produce.
 
     The request in progress is set while the application's code runs, and only then, so that a
     server may iterate anywhere, in any thread.
 
     Args:
-        iterable: what the application returned.
-        request: the request it answers.
+        iterable: the value that the application returned.
+        request: the request of the body.
     """
 
     __slots__ = ("_counted", "_iterable", "_iterator", "_position", "_request")
@@ -68,7 +68,7 @@ class Body:
         return chunk
 
     def close(self) -> None:
-        """The server is done with the body."""
+        """Close the body of the application, and finish the request."""
         close = getattr(self._iterable, "close", None)
         try:
             if close is not None:
@@ -81,7 +81,7 @@ class Body:
         self._request.finish()
 
     def _repeat(self, iterator: Iterator[bytes]) -> Iterator[bytes]:
-        """A further iteration, such as gevent's for a Content-Length: it ends no request, and each
+        """Iterate once more, as gevent does for a Content-Length: this ends no request, and each
         chunk is counted once."""
         for position in count(1):
             chunk = self._run(next, iterator, END)
@@ -119,8 +119,8 @@ class ListBody:
     """A finished list or tuple of chunks: no code of the application runs while it is sent.
 
     Args:
-        chunks: what the application returned.
-        request: the request it answers.
+        chunks: the value that the application returned.
+        request: the request of the body.
     """
 
     __slots__ = ("_chunks", "_counted", "_iterated", "_request")
@@ -146,7 +146,7 @@ class ListBody:
             request.finish()
 
     def close(self) -> None:
-        """The server is done with the body."""
+        """Close the body of the application, and finish the request."""
         self._request.finish()
 
     def __del__(self) -> None:
@@ -156,11 +156,11 @@ class ListBody:
 def observe_body(
     body: Iterable[bytes], request: AvatarRequest, environ: WSGIEnvironment
 ) -> Iterable[bytes]:
-    """Wrap a body so that the end of the request is noticed.
+    """Wrap a body to detect the end of the request.
 
     Args:
-        body: what the application returned.
-        request: the request it answers.
+        body: the value that the application returned.
+        request: the request of the body.
         environ: its WSGI environment.
     """
     kind = type(body)

@@ -1,4 +1,4 @@
-"""What the outcome of a request makes of its spans: names, statuses and attributes.
+"""Names, statuses and attributes of spans, as they follow from the outcome of a request.
 
 An ending is encoded once and kept for all requests with the same outcome.
 """
@@ -10,22 +10,25 @@ from dataclasses import dataclass
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from avatar_telemetry.client.semconv import FILE_NAMES, STATUS_NAMES, HttpAttributes
-from avatar_telemetry.tracing.blocks import Block
-from avatar_telemetry.tracing.encoder import FLAGS_LOCAL, KINDS, encode_name, encode_status
+from avatar_telemetry.tracing.encoder import FLAGS_LOCAL, KINDS, Block, encode_name, encode_status
 from avatar_telemetry.tracing.span import UNSET
 from avatar_telemetry.wsgi.names import has_operation, name_of, server_name, status_code
 from avatar_telemetry.wsgi.outcome import Conclusion
 
+WITHOUT_BODY = frozenset(("204", "304"))
+"""Statuses whose Content-Length is that of another response (RFC 9110, section 8.6)."""
 ERROR = Status(StatusCode.ERROR)
 AVATAR_NAMES = ("ivatar.request_type", "ivatar.avatar_size", "ivatar.avatar_format")
-PERSONAL_NAMES = ("ivatar.avatar_digest", "ivatar.avatar_email")
-QUERIES_NAMES = ("ivatar.db.queries",)
+PERSONAL_NAMES = {"digest": ("ivatar.avatar_digest",), "email": ("ivatar.avatar_email",)}
+EXTRA_NAMES = ("http.route", "ivatar.view", "ivatar.db.queries")
+"""Attributes of the server span that few requests have."""
 _OPERATION_NAMES = (
     *AVATAR_NAMES, "ivatar.avatar_cache", "ivatar.avatar_source", "ivatar.avatar_generator",
     "ivatar.operation", "ivatar.success", "error.type",
 )  # fmt: skip
-SERVER_NAMES = (*AVATAR_NAMES, *PERSONAL_NAMES, *QUERIES_NAMES)
-OPERATION_NAMES = (*_OPERATION_NAMES, *PERSONAL_NAMES, *FILE_NAMES)
+_PERSONAL = tuple(name for names in PERSONAL_NAMES.values() for name in names)
+SERVER_NAMES = (*AVATAR_NAMES, *_PERSONAL, *EXTRA_NAMES)
+OPERATION_NAMES = (*_OPERATION_NAMES, *_PERSONAL, *FILE_NAMES)
 """Attributes of the operation span; what does not concern it is absent."""
 
 
@@ -38,6 +41,7 @@ class SpanEnding:
         status: its status.
         block: the attributes that follow from the outcome.
         head: its encoded name and kind.
+        data: the encoded attributes of the block.
         tail: its encoded status and flags, as of a span without a remote parent.
     """
 
@@ -45,6 +49,7 @@ class SpanEnding:
     status: Status
     block: Block
     head: bytes
+    data: bytes
     tail: bytes
 
 
@@ -55,10 +60,12 @@ class Ending:
     Args:
         server: of the server span.
         operation: of the span inside, if this kind of request has one.
+        is_sized: the Content-Length of the response is the size of its body.
     """
 
     server: SpanEnding
     operation: SpanEnding | None
+    is_sized: bool
 
 
 def make_ending(
@@ -68,7 +75,7 @@ def make_ending(
 
     Args:
         http: builds the HTTP attributes.
-        found: what became of the request.
+        found: the conclusion of the request.
         success: whether an attempt succeeded.
         error: ``error.type``.
     """
@@ -86,9 +93,10 @@ def make_ending(
             route.operation or None, success, error,
         ))  # fmt: skip
         operation = _span_ending(name_of(found, success), SpanKind.INTERNAL, status, block)
-    return Ending(server, operation)
+    is_sized = found.method != "HEAD" and found.status not in WITHOUT_BODY
+    return Ending(server, operation, is_sized)
 
 
 def _span_ending(name: str, kind: SpanKind, status: Status, block: Block) -> SpanEnding:
     head, tail = encode_name(name) + KINDS[kind], encode_status(status) + FLAGS_LOCAL
-    return SpanEnding(name, status, block, head, tail)
+    return SpanEnding(name, status, block, head, block.data, tail)

@@ -1,4 +1,4 @@
-"""The server's ``wsgi.file_wrapper``: its response reaches the server as the object it returned.
+"""Support the server's ``wsgi.file_wrapper``: its response reaches the server unchanged.
 
 A server uses ``sendfile`` only for an object that it recognises: an instance of its own class
 (gunicorn, waitress, wsgiref), of a type in C (bjoern, mod_wsgi), or the very object that its
@@ -21,7 +21,7 @@ END_KEY = "avatar_telemetry.end"
 
 
 class WrapperFunction:
-    """Calls a file wrapper that is no class, and remembers what it returned.
+    """Calls a file wrapper that is not a class, and keeps the objects that it returned.
 
     Args:
         wrapper: the server's.
@@ -48,7 +48,7 @@ class End:
     """Ends a request when the server is done with its file: closes it, or drops this object.
 
     Args:
-        request: the request that the file answers.
+        request: the request whose response is the file.
     """
 
     __slots__ = ("_close", "_file", "_of_class", "_request")
@@ -108,7 +108,7 @@ def returned_by(wrapper: object, body: object) -> bool:
 
     Args:
         wrapper: ``wsgi.file_wrapper`` after the application's call, ``None`` for none.
-        body: what the application returned.
+        body: the value that the application returned.
     """
     if isinstance(wrapper, type):
         return isinstance(body, wrapper)
@@ -116,14 +116,14 @@ def returned_by(wrapper: object, body: object) -> bool:
 
 
 def observe_file(file: Any, request: AvatarRequest, environ: WSGIEnvironment) -> None:
-    """Notice the end of a response that is the server's own object.
+    """Detect the end of a response that is the server's own object.
 
     It is the call of ``close()``, which the server makes on the object. An object that takes no
     attribute, as a type in C, leaves only the release of the environ.
 
     Args:
-        file: what the server's wrapper returned.
-        request: the request it answers.
+        file: the object that the server's wrapper returned.
+        request: the request of the file.
         environ: its WSGI environment.
     """
     request.note_first_byte()

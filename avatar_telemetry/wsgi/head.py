@@ -1,4 +1,4 @@
-"""The head of a response: what its status and headers say of the request."""
+"""Extract the status and the headers of a response that are recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Head = tuple[str, str, str, str]
 
 
 def observe_head(status: str, headers: list[tuple[str, str]]) -> Head:
-    """Return what counts of a head.
+    """Return the recorded values of a head.
 
     Args:
         status: the status line without the protocol.

@@ -1,4 +1,4 @@
-"""The WSGI middleware: what every request passes through.
+"""The WSGI middleware.
 
     environ -> route -> request in progress -> application -> body -> finished once
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class Layer:
-    """What the middleware of one application works with in one process.
+    """The state of the middleware of one application in one process.
 
     Args:
         telemetry: for its requests.
         settings: for the metrics page.
-        page: answers a scrape.
+        page: the WSGI application that responds to a scrape.
     """
 
     def __init__(self, telemetry: Telemetry, settings: Settings, page: WSGIApplication) -> None:
@@ -44,7 +44,7 @@ class Layer:
         self._access = Access(settings.metrics_allow, settings.metrics_token)
 
     def serves(self, environ: WSGIEnvironment) -> bool:
-        """Whether the metrics answer this request for their path, instead of the application."""
+        """Return whether a request for the metrics path is served here, not by the application."""
         return environ.get("REQUEST_METHOD") in ("GET", "HEAD") and self._access.permits(environ)
 
     def begin(
@@ -75,7 +75,7 @@ class TelemetryMiddleware:
 
     Args:
         application: any WSGI application; it sees its own environ and its own exceptions.
-        find_layer: gives what this process works with, once there is a worker; never raises.
+        find_layer: returns the layer of this process, once there is a worker; never raises.
     """
 
     def __init__(self, application: WSGIApplication, find_layer: Callable[[], Layer]) -> None:

@@ -1,4 +1,4 @@
-"""What a request was for: the names of its spans, which access logs show, too."""
+"""Names of the spans of a request, which access logs show, too."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def has_operation(kind: Kind, method: str) -> bool:
 
 
 def error_type(status: str) -> str | None:
-    """``error.type`` (semantic conventions, HTTP spans, "Status"), where no exception says more: of
-    a 5xx the status, and ``_OTHER`` of a status that cannot be interpreted, which is an error, too.
+    """Return ``error.type`` (semantic conventions, HTTP spans, "Status") of a status without an
+    exception: a 5xx itself, ``_OTHER`` of a status that cannot be interpreted, else ``None``.
 
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
     """
@@ -44,13 +44,13 @@ def error_type(status: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def server_name(method: str, template: str) -> str:
-    """The name of a server span: method and route (semantic conventions, HTTP spans)."""
+    """Return the name of a server span: method and route (semantic conventions, HTTP spans)."""
     known = "HTTP" if method in (OTHER, OTHER_METHOD) else method
     return f"{known} {template}" if template[:1] == "/" else known
 
 
 def name_of(found: Conclusion, success: bool | None) -> str:
-    """Return what a request was for, once it has ended."""
+    """Return the name of the operation of a request that ended."""
     if found.source:
         made = f"avatar.generate_{found.picture}"
     else:
@@ -61,7 +61,7 @@ def name_of(found: Conclusion, success: bool | None) -> str:
 def operation_name(
     route: Route, method: str, status: str, cache: str, success: bool | None, made: str
 ) -> str:
-    """Return what a request is for, as far as it is known.
+    """Return the name of the operation of a request, as far as it is known.
 
     Args:
         route: its route.
@@ -88,11 +88,11 @@ def operation_name(
 
 
 def _only_shows(method: str, success: bool | None) -> bool:
-    """Whether a request asked for a form and tried nothing. A POST tries, though its route may
-    count it elsewhere (a login with OpenID, where the user comes back)."""
+    """Return whether a request asked for a form and attempted nothing. A POST is an attempt, though
+    its route may count it elsewhere (a login with OpenID, where the user comes back)."""
     return success is None and method != "POST"
 
 
 def status_code(status: str) -> int | None:
-    """The status as a number, ``None`` where it is none."""
+    """Return the status as a number, ``None`` where it is not one."""
     return _CODES.get(status)

@@ -24,15 +24,15 @@ MAX_QUERY_LENGTH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conclusion:
-    """What follows from a request and its response. Each is equal to itself alone.
+    """The facts that follow from a request and its response. Each is equal to itself alone.
 
     Args:
         route: the route of the path.
         method: the method, as a label.
         status: the status code as the response had it; empty where it had none.
-        size: the edge in pixels of the picture that was asked for.
-        picture: the format of the picture that was given, or else asked for.
-        served: the format of the picture that was given; empty where none was.
+        size: the edge in pixels of the requested picture.
+        picture: the format of the picture in the response, or else of the requested one.
+        served: the format of the picture in the response; empty without one.
         cache: the result of the lookup in the avatar cache: ``hit``, ``miss`` or empty.
         source: the source of a picture that was made.
         generator: the name of the generator that made it.
@@ -74,8 +74,9 @@ class Conclusions:
                 route.kind, route.template, route.operation, request.method, request.status
             )  # fmt: skip
             return self.known.get(key) or self._keep(key, _plain(request))
-        served = FORMATS_BY_TYPE.get(request.content_type)
-        if served is None:
+        try:  # costs half of get()
+            served = FORMATS_BY_TYPE[request.content_type]
+        except KeyError:
             served = labels.image_format(request.content_type)
         picture = served or labels.suffix_format(request.path)
         key = (
@@ -100,7 +101,7 @@ class Conclusions:
 
 
 def undetermined(request: AvatarRequest) -> Conclusion:
-    """Return what is sure of a request that could not be counted."""
+    """Return the conclusion of a request that could not be counted."""
     return Conclusion(request.route, request.method, request.status)
 
 
@@ -150,14 +151,14 @@ def _is_unread(request: AvatarRequest) -> bool:
 
 
 def _plain(request: AvatarRequest) -> Concluded:
-    """The conclusion of a request that asked for no avatar."""
+    """Return the conclusion of a request for something else than an avatar."""
     route, method, status = request.route, request.method, request.status
     labelled = (method, labels.status(status), route.template, "", "", "", "")
     return Conclusion(route, method, status), request.telemetry.metrics.plan(labelled)
 
 
 def _avatar(request: AvatarRequest, served: str, picture: str) -> Concluded:
-    """The conclusion of a request that asked for an avatar."""
+    """Return the conclusion of a request for an avatar."""
     telemetry, route, method = request.telemetry, request.route, request.method
     status = labels.status(request.status)
     size = telemetry.profile.size(request.query)
@@ -174,7 +175,7 @@ def _avatar(request: AvatarRequest, served: str, picture: str) -> Concluded:
 
 
 def _source(request: AvatarRequest) -> str:
-    """Where a picture that was made came from, as far as that is sure; see docs/metrics.md."""
+    """Return the source of a generated picture, as far as that is certain; see docs/metrics.md."""
     if request.reported_source:
         return request.reported_source
     if request.route.service:

@@ -1,7 +1,7 @@
-"""The request in progress: what the middleware, the body, the upload observer and the probes tell,
-and what follows from it when it ends.
+"""The request in progress: it collects the reports of the middleware, the body, the upload observer
+and the probes, and records their result when it ends.
 
-It is found by :func:`current_request`, which answers only while code of the application runs.
+:func:`current_request` returns it while code of the application runs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from avatar_telemetry.store.instruments import (
     OUTSIDE_DURATION,
     OUTSIDE_REQUESTS,
 )
+from avatar_telemetry.store.labels import KNOWN_METHODS
 from avatar_telemetry.wsgi.head import is_length, observe_head
 from avatar_telemetry.wsgi.names import name_of, operation_name
 from avatar_telemetry.wsgi.outcome import Conclusion, success_of
@@ -39,9 +40,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from avatar_telemetry.guard import Guard
-    from avatar_telemetry.tracing.blocks import Block
     from avatar_telemetry.tracing.provider import LightTracer
-    from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing
+    from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing, View
     from avatar_telemetry.wsgi.telemetry import Telemetry
 
 Write = Callable[[bytes], object]
@@ -53,12 +53,13 @@ CONTEXT = context_variable()
 """OpenTelemetry's current context, set and reset with the request where its spans are recorded."""
 
 ENVIRON_KEY = "avatar_telemetry.request"
-"""The request in its environ; its text is what became of it, for access logs."""
+"""Key of the request in its environ; its text is the name of its operation, for access logs."""
 TRACE_ID_KEY = "avatar_telemetry.trace_id"
-"""The trace id in the environ, 32 hexadecimal digits, for access logs."""
+"""Key of the trace id in the environ, 32 hexadecimal digits, for access logs."""
 SERVER_ERROR = "500"
 NO_STEPS: frozenset[str] = frozenset()
 CHUNKED = "HTTP_TRANSFER_ENCODING"
+NOTHING_SENT = (None, None)
 
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 
@@ -72,7 +73,7 @@ def _route_of(template: str) -> Route:
 
 
 def sent_by_client() -> Sent | None:
-    """Return what the request in progress holds of its client, if there is one."""
+    """Return the client data of the request in progress, if there is one."""
     request = CURRENT.get()
     if request is None:
         return None
@@ -87,7 +88,7 @@ def sent_by_client() -> Sent | None:
 
 
 def current_request() -> AvatarRequest | None:
-    """The request that the calling code works for, or ``None`` outside of one."""
+    """Return the request that the calling code works for, or ``None`` outside of one."""
     return CURRENT.get()
 
 
@@ -95,9 +96,9 @@ class AvatarRequest:
     """One request from its start to its end, which comes once.
 
     Args:
-        telemetry: what it is recorded with.
+        telemetry: the parts that record it.
         environ: the WSGI environment.
-        route: what the profile says of its path.
+        route: the route of its path.
         start_response: the server's.
     """
 
@@ -123,16 +124,23 @@ class AvatarRequest:
         self._server_start_response = start_response
         try:  # costs half of get()
             method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-            query = environ["QUERY_STRING"]
+            query, threaded = environ["QUERY_STRING"], environ["wsgi.multithread"]
         except KeyError:
             method, path, query = map(environ.get, ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
+            threaded = environ.get("wsgi.multithread", True)
         if not (type(method) is type(path) is type(query) is str):
             method, path, query = text(method), text(path), text(query)
-        self.method = labels.KNOWN_METHODS.get(method) or labels.OTHER
+        try:
+            self.method = KNOWN_METHODS[method]
+        except KeyError:
+            self.method = labels.OTHER
         self.path: str = path
         self.query: str = query
-        body = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
-        self.sent_by_client: tuple[object, object] = (environ.get("HTTP_COOKIE"), body)
+        self._alone = not threaded
+        self.sent_by_client: tuple[object, object] = NOTHING_SENT
+        if "HTTP_COOKIE" in environ or "CONTENT_LENGTH" in environ or CHUNKED in environ:
+            body = environ.get("CONTENT_LENGTH") or environ.get(CHUNKED)
+            self.sent_by_client = environ.get("HTTP_COOKIE"), body
         self.route = route
         self.status = self.content_type = self.location = self.length = ""
         self.cache: Literal["", "hit", "miss"] = ""
@@ -150,13 +158,12 @@ class AvatarRequest:
         self.reported_file: tuple[str, int] | None = None
         self.services_seen: Counter[str] | None = None
         self.upload: Upload | None = None
-        self.view: Block | None = None
+        self.view: View | None = None
         self.response_headers: Iterable[tuple[str, str]] = ()
         self._server_write: Write | None = None
         self._send_error: BaseException | None = None
         self.context: Context | None = None
         self.recorded: Recorded | None = None
-        self._alone = not environ.get("wsgi.multithread", True)
         if telemetry.tracing is not None:
             self._begin_spans(telemetry.tracing, environ)
         self.started = perf_counter()
@@ -177,7 +184,7 @@ class AvatarRequest:
 
     @property
     def announced(self) -> int | None:
-        """The length of the body as the head of the response has it."""
+        """The length of the body according to the head of the response."""
         return int(self.length) if is_length(self.length) else None
 
     @property
@@ -186,12 +193,12 @@ class AvatarRequest:
         return self.conclusion.source if self.conclusion is not None else ""
 
     def enter(self) -> Entered:
-        """Code of the application is about to run: it finds this request, and its span."""
+        """Make this request and its span current for code of the application."""
         context = self.context
         return CURRENT.set(self), None if context is None else CONTEXT.set(context)
 
     def leave(self, entered: Entered) -> None:
-        """It has run; to be called in the same function as :meth:`enter`."""
+        """Restore what was current; to be called in the same function as :meth:`enter`."""
         token, attached = entered
         if attached is not None:
             CONTEXT.reset(attached)
@@ -203,7 +210,7 @@ class AvatarRequest:
         response_headers: list[tuple[str, str]],
         exc_info: Any = None,
     ) -> Write:
-        """What the application calls (PEP 3333); the server's own does the work."""
+        """Record the head of a response, and pass it to the server (PEP 3333)."""
         if exc_info:
             write = self._server_start_response(status, response_headers, exc_info)
         else:
@@ -221,7 +228,7 @@ class AvatarRequest:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The write callable of PEP 3333: data goes to the client at once."""
+        """Send data to the client at once: the ``write`` of PEP 3333."""
         self.sending(data)
         try:
             self._server_write(data)  # type: ignore[misc]
@@ -230,18 +237,18 @@ class AvatarRequest:
             raise
 
     def note_first_byte(self) -> None:
-        """The application has given its first data."""
+        """Record the time of the first data of the response."""
         if not self.first_byte:
             self.first_byte = perf_counter()
 
     def sending(self, data: bytes) -> None:
-        """Data of the application is about to go to the client.
+        """Record data that is about to go to the client.
 
         With the last byte that ``Content-Length`` announced, the client has its whole response: the
         request ends before that, so that no worker can die between a response and its count.
 
         Args:
-            data: what the application gave. What is no bytes is the server's to refuse.
+            data: the value of the application; the server refuses other types than bytes.
         """
         try:
             size = len(data)
@@ -261,7 +268,7 @@ class AvatarRequest:
             self.first_byte = perf_counter()
 
     def sending_all(self, chunks: Iterable[bytes]) -> None:
-        """All data of the response, which is made already, is about to go to the client.
+        """Record all data of a complete response, and finish the request.
 
         Args:
             chunks: at most one; see :meth:`sending`.
@@ -274,17 +281,17 @@ class AvatarRequest:
         self.finish()
 
     def cache_lookup(self, cache: str, *, hit: bool) -> None:
-        """A cache was asked. Only the first look-up of the avatar cache says hit or miss.
+        """Record a lookup in a cache. The first one in the avatar cache decides hit or miss.
 
         Args:
             cache: the name by which the profile knows it.
-            hit: whether it had an answer.
+            hit: whether the entry was there.
         """
         if self.route.cached and not self.cache and cache in self.telemetry.profile.avatar_cache:
             self.cache = "hit" if hit else "miss"
 
     def generated(self, generator: str) -> None:
-        """A generator has drawn a picture. The first one is kept.
+        """Record the generator that drew a picture. The first one is kept.
 
         Args:
             generator: its name in the profile.
@@ -318,11 +325,11 @@ class AvatarRequest:
 
     @property
     def guard(self) -> Guard:
-        """Told of a failure of ours, by a probe that is in between."""
+        """The guard of the telemetry, for the probes."""
         return self.telemetry.guard
 
     def image_step(self, step: str) -> None:
-        """An image library has opened, scaled or saved a picture, outside of any generator.
+        """Record that an image library opened, scaled or saved a picture, outside of any generator.
 
         Args:
             step: ``open``, ``resize``, ``thumbnail`` or ``save``.
@@ -331,7 +338,7 @@ class AvatarRequest:
         self.image_steps_seen |= {step}
 
     def resolved(self, template: str, view: str) -> None:
-        """The application's own router has found what answers.
+        """Record the view that the application's own router found.
 
         Args:
             template: of its URL pattern; nothing in it is a client's.
@@ -340,14 +347,13 @@ class AvatarRequest:
         profile = self.telemetry.profile
         route = None
         if profile.application_routes and self.route is profile.other:
+            if self.route.template[:1] != "/":  # else the span has it as its route
+                route = template
             self.route = _route_of(template)
-            route = template
-        tracing = self.telemetry.tracing
-        if self.recorded is not None and tracing is not None:
-            self.view = tracing.view(self.recorded[2], route, view)
+        self.view = route, view
 
     def wanted_size(self) -> int | None:
-        """The edge in pixels of the picture that it asks for."""
+        """Return the edge in pixels of the requested picture."""
         return self.telemetry.profile.size(self.query)
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
@@ -355,11 +361,11 @@ class AvatarRequest:
 
         Args:
             key: its name.
-            value: a text, number or truth, or a list of one kind of these; it leaves as it is.
+            value: a text, number or boolean, or a list of one kind of these; exported unchanged.
         """
         if self.recorded is not None:
             with self.telemetry.guard.at("spans"):
-                self.recorded[0].set_attribute(key, value)
+                self.recorded[0]._root.set_attribute(key, value)
 
     def report_source(self, source: str) -> bool:
         """Take over the source of a picture that the application reports.
@@ -424,24 +430,24 @@ class AvatarRequest:
             guard.failed("upload")
 
     def application_error(self, error: BaseException) -> None:
-        """The application answers an exception by itself, with an error page.
+        """Record an exception that the application handles with an error page.
 
         Args:
-            error: what it was; the first one counts, the others came of it.
+            error: the exception; the first one counts, the others are its consequences.
         """
         if self.error is None:
             self.error = error
 
     def service(self, host: str) -> str:
-        """The profile's word for the outside service that a host belongs to, or ``other``."""
+        """Return the label of the outside service that a host belongs to, or ``other``."""
         return labels.service(host, self.telemetry.profile.services)
 
     def known_host(self, host: str) -> str:
-        """The host among the profile's services that a host is, or is a subdomain of; or empty."""
+        """Return the host of the profile's services that a host is or is below; or empty."""
         return labels.known_host(host, self.telemetry.profile.services)
 
     def db_query(self, system: str, operation: str, seconds: float) -> None:
-        """An SQL statement was run; counted at once.
+        """Count an SQL statement that was run, at once.
 
         Args:
             system: postgresql, mysql, sqlite or other.
@@ -452,9 +458,9 @@ class AvatarRequest:
         self.telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
 
     def failed(self, error: BaseException) -> None:
-        """An exception passes from the application to the server: the request has ended.
+        """Finish the request with an exception that passes from the application to the server.
 
-        What the server's own ``write`` raised is not the application's failure: the client went.
+        An exception of the server's own ``write`` is not one of the application: the client left.
         """
         if error is not self._send_error:
             self.status = SERVER_ERROR
@@ -462,16 +468,16 @@ class AvatarRequest:
         self.finish()
 
     def switch(self) -> None:
-        """The application took the connection and switched its protocol."""
+        """Record that the application took the connection and switched its protocol."""
         self.status = labels.SWITCHED
 
     def switched(self) -> None:
-        """The connection that the application took has ended."""
+        """Finish a request whose connection the application took."""
         self.switch()
         self.finish()
 
     def finish(self) -> None:
-        """The request has ended. The first call counts, at exhaustion or close of the body."""
+        """Finish the request. The first call counts, at exhaustion or close of the body."""
         if self.finished:
             return
         self.finished = True
@@ -503,8 +509,8 @@ class AvatarRequest:
             self.telemetry.guard.failed("spans")
             return
         if started is not None:
-            server, self.context, self.recorded = started
-            environ[TRACE_ID_KEY] = server._trace_id.hex()
+            span, self.context, self.recorded = started
+            environ[TRACE_ID_KEY] = span._trace_id.hex()
 
     def _end_spans(self, tracing: RequestTracing, recorded: Recorded, duration: float) -> None:
         self.recorded = None

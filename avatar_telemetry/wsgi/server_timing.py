@@ -1,8 +1,8 @@
-"""The Server-Timing header: what a browser's tools show of a request (W3C Server Timing).
+"""The Server-Timing header, for the developer tools of browsers (W3C Server Timing).
 
     Server-Timing: trace;desc="4bf92f3577b34da6a3ce929d0e0e4736", app;dur=12.3
 
-On request only, since it tells a stranger how long things take.
+Off by default, since it shows durations to everybody.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEADER = "Server-Timing"
 
 
 class TimedRequest(AvatarRequest):
-    """A request whose answer bears the header. See :class:`AvatarRequest` for the arguments."""
+    """A request whose response has the header. See :class:`AvatarRequest` for the arguments."""
 
     __slots__ = ("_trace",)
 
@@ -43,7 +43,7 @@ class TimedRequest(AvatarRequest):
         response_headers: list[tuple[str, str]],
         exc_info: Any = None,
     ) -> Write:
-        """What the application calls; its list stays as it is, and what is none goes as it came."""
+        """Add the header to a copy of the list of headers; pass anything else unchanged."""
         if type(response_headers) is list:
             milliseconds = (perf_counter() - self.started) * 1e3
             timing = f"{self._trace}app;dur={milliseconds:.1f}"

@@ -1,4 +1,4 @@
-"""What one process records with: the value that the middleware and the requests are given."""
+"""The parts with which one process records requests, as one value."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Telemetry:
 
     Args:
         metrics: the instruments.
-        guard: told of our own failures.
-        profile: what is known about the application.
+        guard: counts and logs failures of ours.
+        profile: the profile of the application.
         sizes: pixels -> value of the ``size`` label.
         tracing: begins the spans of a request; ``None`` where spans are not recorded.
     """

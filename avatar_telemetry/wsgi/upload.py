@@ -1,4 +1,4 @@
-"""The upload observer: reads along while the application reads ``wsgi.input``.
+"""The upload observer: parses the data that the application reads from ``wsgi.input``.
 
 It sees every byte that the application sees, in the same order, and changes none; of a file it
 keeps the content type and the size.
@@ -26,7 +26,7 @@ SLICE = 1 << 16
 # ends would else cost seconds of parsing for each megabyte.
 GATHERED = 1 << 13
 MAX_HEADERS = 32
-# Beyond so many files of one request the rest is not told; a form has a handful.
+# Files of one request that are recorded; a form has a handful.
 MAX_FILES = 100
 MAX_PARTS = 1000
 

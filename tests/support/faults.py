@@ -465,16 +465,16 @@ STORE = (
     ),
     Fault(
         "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
-        "        if plan.files is not self._files:\n            plan = self.plan(plan.labels)\n", "",
+        "            if plan.files is not self._files:\n                plan = self.plan(plan.labels)\n", "",
         ("store/moving",),
     ),
     Fault(
         "metrics-shared-unlocked", "store/metrics.py", "counts by hand of other threads are lost",
-        "if alone and not plan.shared:", "if alone:", ("wsgi/request",),
+        "if alone and not plan.shared else", "if alone else", ("wsgi/request",),
     ),
     Fault(
         "metrics-unlocked", "store/metrics.py", "threads that serve requests lose counts",
-        "if alone and not plan.shared:", "if not plan.shared:", ("wsgi/request",),
+        "if alone and not plan.shared else", "if not plan.shared else", ("wsgi/request",),
     ),
     Fault(
         "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with conclusions",
@@ -625,16 +625,25 @@ WSGI = (
     ),
     Fault(
         "spans-change-lost", "tracing/span.py", "what the application sets on a span is lost",
-        "            self.unchanged = False\n            return False\n", "            return False\n",
+        "            self.joinable = False\n            return False\n", "            return False\n",
         ("wsgi/joined_spans",),
     ),
     Fault(
-        "spans-error-joined", "wsgi/request_spans.py", "a failed request has no exception",
-        "            and request.error is None\n", "", ("wsgi/joined_spans",),
+        "spans-late-server", "tracing/span.py", "a span that starts after its request is lost",
+        "                if self._is_joined:\n", "                if False:\n", ("tracing/writer",),
     ),
     Fault(
-        "spans-parent-joined", "wsgi/request_spans.py", "a trace of a trusted caller is cut off",
-        "            and server._parent_span is None\n", "", ("wsgi/joined_spans",),
+        "spans-server-of-child", "tracing/span.py", "a forked child writes no spans of the request",
+        "server.open(self._process)", "server.open(tracer.sink.process)", ("tracing/writer",),
+    ),
+    Fault(
+        "spans-error-joined", "wsgi/request_spans.py", "a failed request has no exception",
+        "            or request.error is not None\n", "", ("wsgi/joined_spans",),
+    ),
+    Fault(
+        "spans-parent-joined", "tracing/provider.py", "a trace of a trusted caller is cut off",
+        "if remote is not None or bound is None or self.watched:",
+        "if bound is None or self.watched:", ("wsgi/joined_spans",),
     ),
     Fault(
         "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",
@@ -643,7 +652,7 @@ WSGI = (
     ),
     Fault(
         "spans-head-length", "wsgi/request_spans.py", "a joined span cannot be decoded",
-        "ITEM_HEADS[len(server_part) + 18]", "ITEM_HEADS[len(server_part) + 16]",
+        "ITEM_HEADS[len(server)]", "ITEM_HEADS[len(server) + 16]",
         ("wsgi/joined_spans",),
     ),
     Fault(
@@ -652,7 +661,7 @@ WSGI = (
     ),
     Fault(
         "spans-head-size", "wsgi/request_spans.py", "an answer to HEAD has a size",
-        '        if request.method == "HEAD":\n            return EMPTY\n', "",
+        'EMPTY if request.method == "HEAD" else self._sent', "self._sent",
     ),
     Fault(
         "timing-list-changed", "wsgi/server_timing.py", "the application's list of headers grows",
@@ -804,12 +813,11 @@ TRACING = (
     ),
     Fault(
         "sampling-boundary", "tracing/sampling.py", "our decision differs from the SDK's sampler",
-        "Sampling(root, lambda trace_id, parent: trace_id[8:] < bound)",
-        "Sampling(root, lambda trace_id, parent: trace_id[8:] <= bound)",
+        "return trace_id[8:] < (self.bound", "return trace_id[8:] <= (self.bound",
     ),
     Fault(
         "sampling-parent", "tracing/sampling.py", "the caller's decision is not followed",
-        "trace_id[8:] < bound if parent is None else parent", "trace_id[8:] < bound",
+        "            return parent_sampled\n", "            pass\n",
     ),
     Fault(
         "ids-zero", "tracing/ids.py", "a span id may be zero, which is none",
@@ -909,8 +917,8 @@ TRACING = (
     ),
     Fault(
         "writer-parents-spans", "tracing/span.py", "a forked child writes its parent's spans",
-        "        self._process = sink.process\n        self._ended = []\n",
-        "        self._process = sink.process\n        self._ended = getattr(self, '_ended', [])\n",
+        "        self._process = process\n        self._ended = []\n",
+        "        self._process = process\n        self._ended = getattr(self, '_ended', [])\n",
         ("tracing/writer",),
     ),
     Fault(
@@ -1541,9 +1549,9 @@ RING = (
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
         words[index] = word
-        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        words[WRITTEN] = (end << COUNT_BITS) + (mark + items & MAX_ITEMS)
 """,
-        """        words[WRITTEN] = end << COUNT_BITS | (written + items) & MAX_ITEMS
+        """        words[WRITTEN] = (end << COUNT_BITS) + (mark + items & MAX_ITEMS)
         self._data[start : start + length] = payload
         if head > 1:
             words[index + 1] = checksum_of(position, word, payload)
@@ -1591,24 +1599,12 @@ RING = (
     ),
     Fault(
         "ring-put-amidst-put", "exporter/ring_writer.py", "a signal handler's log record ruins a frame",
-        "if self._owner:  #", "if False:  #", RINGS,
+        "if self._busy:  #", "if False:  #", RINGS,
     ),
     Fault(
         "ring-owner-kept", "exporter/ring_writer.py", "after an exit amidst a put nothing is recorded",
-        """        finally:
-            self._owner = 0
-        if stored == HALF_FULL:
-            self._notify()
-        return stored != REFUSED
-
-    def _put_locked(""",
-        """        else:
-            self._owner = 0
-        if stored == HALF_FULL:
-            self._notify()
-        return stored != REFUSED
-
-    def _put_locked(""",
+        "                finally:\n                    self._busy = False\n",
+        "                else:\n                    self._busy = False\n",
         RINGS,
     ),
     Fault(
@@ -1909,7 +1905,7 @@ EXPORTER = (
     ),
     Fault(
         "recording-stays-lost", "recording.py", "spans go into a ring that was removed",
-        "            self._ring = None\n            self.open()\n            ring.close()\n", "            return\n",
+        "            self.open()\n            ring.close()\n", "            self._ring = ring\n",
     ),
     Fault(
         "recording-parents-ring", "recording.py", "a child writes into its parent's ring",

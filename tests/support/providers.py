@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -100,3 +102,20 @@ def view(span: ReadableSpan) -> dict[str, Any]:
         "resource": span.resource,
         "scope": span.instrumentation_scope,
     }
+
+
+def start_child(
+    parent: trace.Span, tracer: trace.Tracer, name: str, start_time: int,
+    context: Context | None = None,
+) -> Any:  # fmt: skip
+    """Start a span inside another one.
+
+    Args:
+        parent: the span around it.
+        tracer: makes it.
+        name: its name.
+        start_time: nanoseconds since the epoch.
+        context: the context of the parent.
+    """
+    inside = trace.set_span_in_context(parent, context)
+    return tracer.start_span(name, inside, start_time=start_time)

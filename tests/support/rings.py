@@ -45,7 +45,7 @@ class Worker:
     ) -> None:
         resource = encode_resource_entry(Resource({"worker": str(slot)}))
         self.ring = RingWriter(folder, slot, size, max_items, resource=resource, signal=signal)
-        self._writer = SpanWriter(self.ring.put)
+        self._writer = SpanWriter(self.ring)
         self._side = Ours()
 
     def write(self, *names: str, scope: str = "tests", **attributes: Any) -> None:

@@ -109,11 +109,11 @@ class Slots:
             self._make, self.dropped.append, Guard(self.failures.append), lambda: self.now
         )
 
-    def _make(self) -> RingWriter:
+    def _make(self, dropped: Callable[[int], None]) -> RingWriter:
         self.opened += 1
         if self.error is not None:
             raise self.error
-        return RingWriter(self.folder, 0, 1 << 16, 4, resource=b"")
+        return RingWriter(self.folder, 0, 1 << 16, 4, resource=b"", dropped=dropped)
 
 
 @pytest.fixture

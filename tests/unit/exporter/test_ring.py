@@ -241,16 +241,15 @@ def test_a_failing_wake_disturbs_nobody(sides: Sides) -> None:
         assert writer.put(LOGS, 1, b"woken")
         raise OSError("nobody there")
 
-    writer = sides.writer(max_items=2, wake=wake, lock=threading.Lock())
+    writer = sides.writer(max_items=2, wake=wake)
     assert writer.put(SPANS, 1, b"a")
     assert not writer.put(SPANS, 2, b"b")
     writer.close()
-    writer = sides.writer(max_items=10, wake=wake, lock=threading.Lock())
+    writer = sides.writer(max_items=10, wake=wake)
     assert writer.put(SPANS, 6, b"c")
     assert drain(sides.reader()) == [b"a", b"c", b"woken"]
 
 
-@pytest.mark.parametrize("lock", [None, threading.Lock()], ids=["no-lock", "lock"])
 @pytest.mark.parametrize(
     ("kind", "items", "payload"),
     [
@@ -266,9 +265,9 @@ def test_a_failing_wake_disturbs_nobody(sides: Sides) -> None:
         pytest.param(SPANS, 1 << 70, b"x", id="many-items"),
     ],
 )
-def test_put_never_raises(sides: Sides, lock: Any, kind: int, items: int, payload: Any) -> None:
+def test_put_never_raises(sides: Sides, kind: int, items: int, payload: Any) -> None:
     """What cannot be put is dropped, and the next frame is whole."""
-    writer, reader = sides.writer(lock=lock), sides.reader()
+    writer, reader = sides.writer(), sides.reader()
     assert not writer.put(kind, items, payload)
     assert writer.put(SPANS, 1, b"next")
     assert drain(reader) == [b"next"]
@@ -284,10 +283,9 @@ class Interrupting(bytes):
         return super().__len__()
 
 
-@pytest.mark.parametrize("lock", [None, threading.Lock()], ids=["no-lock", "lock"])
-def test_a_put_amidst_a_put_is_dropped(sides: Sides, lock: Any) -> None:
+def test_a_put_amidst_a_put_is_dropped(sides: Sides) -> None:
     """It neither waits for itself nor writes where the other one does."""
-    writer, reader = sides.writer(lock=lock), sides.reader()
+    writer, reader = sides.writer(), sides.reader()
     results = []
     outer = Interrupting(b"outer")
     outer.action = lambda: results.append(writer.put(LOGS, 3, b"inner"))
@@ -298,14 +296,13 @@ def test_a_put_amidst_a_put_is_dropped(sides: Sides, lock: Any) -> None:
     assert reader.dropped_logs == 3 * len(results)
 
 
-@pytest.mark.parametrize("lock", [None, threading.Lock()], ids=["no-lock", "lock"])
-def test_an_exit_amidst_a_put_passes(sides: Sides, lock: Any) -> None:
+def test_an_exit_amidst_a_put_passes(sides: Sides) -> None:
     """A handler that ends the process may still put what it has."""
 
     def leave() -> None:
         raise SystemExit
 
-    writer, reader = sides.writer(lock=lock), sides.reader()
+    writer, reader = sides.writer(), sides.reader()
     payload = Interrupting(b"outer")
     payload.action = leave
     with pytest.raises(SystemExit):
@@ -315,8 +312,8 @@ def test_an_exit_amidst_a_put_passes(sides: Sides, lock: Any) -> None:
 
 
 def test_threads_that_put_at_once_lose_nothing(sides: Sides) -> None:
-    """Eight of them, with a lock, while the ring is read."""
-    writer, reader = sides.writer(1 << 20, lock=threading.Lock()), sides.reader()
+    """Eight of them, while the ring is read."""
+    writer, reader = sides.writer(1 << 20), sides.reader()
     start = threading.Barrier(8)
 
     def work(thread: int) -> None:
@@ -718,15 +715,27 @@ def test_a_closed_writer_puts_nothing(sides: Sides) -> None:
 
 def test_a_forked_child_does_not_write_into_the_ring_of_its_parent(sides: Sides) -> None:
     """It detaches, even where another thread of the parent held the lock; the parent goes on."""
-    lock = threading.Lock()
-    writer, reader = sides.writer(lock=lock), sides.reader()
+    writer, reader = sides.writer(), sides.reader()
 
     def work() -> list[bool]:
         writer.detach()
         return [writer.put(SPANS, 1, b"child"), writer.put(SPANS, 1, b"x" * MIN_SIZE)]
 
-    with lock:
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with writer._lock:
+            held.set()
+            release.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    try:
         assert in_child(work) == [False, False]
+    finally:
+        release.set()
+        holder.join()
     assert writer.put(SPANS, 1, b"parent")
     assert drain(reader) == [b"parent"]
     assert reader.dropped == 0

@@ -25,9 +25,8 @@ from opentelemetry.trace import (
 )
 
 from avatar_telemetry.tracing import encoder
-from avatar_telemetry.tracing.blocks import Block
-from avatar_telemetry.tracing.encoder import encode_spans
-from avatar_telemetry.tracing.span import SAMPLED, RecordedSpan
+from avatar_telemetry.tracing.encoder import Block, encode_spans
+from avatar_telemetry.tracing.span import SAMPLED_RANDOM, RecordedSpan
 from tests.support.providers import Ours
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -77,7 +76,7 @@ def our_spans(draw: Any) -> RecordedSpan:
     parent = draw(st.none() | CONTEXTS)
     span = RecordedSpan(
         tracer, draw(TEXTS), draw(TRACE_IDS).to_bytes(16, "big"),
-        draw(SPAN_IDS).to_bytes(8, "big"), SAMPLED, parent,
+        draw(SPAN_IDS).to_bytes(8, "big"), SAMPLED_RANDOM, parent,
         draw(st.sampled_from(SpanKind)), draw(TIMES),
     )  # fmt: skip
     if draw(st.booleans()):

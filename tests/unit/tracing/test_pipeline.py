@@ -31,7 +31,7 @@ class Pipelines:
 
     def __call__(self, **environ: str) -> Pipeline:
         settings = Settings.from_env({"OTEL_EXPORT_ENABLED": "true", **environ})
-        sink = SpanWriter(self.frames.put)
+        sink = SpanWriter(self.frames)
         pipeline = Pipeline(settings, Resource({"process.pid": 1}), b"key", Guard(), sink)
         self.made.append(pipeline)
         return pipeline

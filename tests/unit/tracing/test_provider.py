@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
 
 from tests.support.forked import in_child
-from tests.support.providers import Ours, Theirs
+from tests.support.providers import Ours, Theirs, start_child
 
 REMOTE = SpanContext(0xA1, 0xB2, True, TraceFlags(1), TraceState([("vendor", "x")]))
 
@@ -103,7 +103,7 @@ def test_processors_see_requests() -> None:
     side.provider.add_span_processor(watcher)
     context = baggage.set_baggage("user", "x", context_api.Context())
     server = side.tracer.start_root("server", SpanKind.SERVER, 1, REMOTE, context)
-    side.tracer.start_child("operation", server, 2, context).end()
+    start_child(server, side.tracer, "operation", 2, context).end()
     server.end()
     assert [name for _, name in watcher.told[:2]] == ["server", "operation"]
     assert [baggage.get_baggage("user", each) for each in watcher.contexts] == ["x", "x"]
@@ -208,7 +208,7 @@ def test_flags_of_a_request(remote: TraceFlags | None, flags: int) -> None:
     assert span.is_recording() == bool(flags & 1)
     assert dict(context.trace_state) == ({} if caller is None else {"vendor": "x"})
     if span.is_recording():
-        child = side.tracer.start_child("child", span, 2)
+        child = start_child(span, side.tracer, "child", 2)
         assert child.get_span_context().trace_flags == flags
         assert child.get_span_context().trace_state == context.trace_state
         assert child.parent == context

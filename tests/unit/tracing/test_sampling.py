@@ -36,7 +36,7 @@ def test_decisions(name: str, ratio: str, trace_id: int, parent: bool | None) ->
         remote = NonRecordingSpan(SpanContext(trace_id, 1, True, flags))
         context = trace.set_span_in_context(remote, context)
     result = made.sampler.should_sample(context, trace_id, "name")
-    assert made.decide is not None
+    assert made.bound is not None
     assert made.decide(trace_id.to_bytes(16, "big"), parent) == result.decision.is_sampled()
 
 
@@ -47,7 +47,7 @@ def test_decisions_at_the_bound(ratio: str, offset: int) -> None:
     made = make_sampling("traceidratio", ratio)
     trace_id = 1 << 127 | max(made.sampler.bound + offset, 0)  # type: ignore[attr-defined]
     result = made.sampler.should_sample(context_api.Context(), trace_id, "name")
-    assert made.decide is not None
+    assert made.bound is not None
     assert made.decide(trace_id.to_bytes(16, "big"), None) == result.decision.is_sampled()
 
 
@@ -75,7 +75,7 @@ def test_without_a_share_each_trace_is_recorded(name: str) -> None:
     """An empty OTEL_TRACES_SAMPLER_ARG means 1.0 (OpenTelemetry specification)."""
     made = make_sampling(name, "")
     assert "TraceIdRatioBased{1.0}" in made.sampler.get_description()
-    assert made.decide is not None
+    assert made.bound is not None
     assert made.decide(b"\xff" * 16, None)
 
 
@@ -161,5 +161,5 @@ def test_an_installed_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "entry_points", entry_points)
     made = make_sampling("mine", "the argument")
     assert isinstance(made.sampler, Custom)
-    assert (made.sampler.argument, made.decide) == ("the argument", None)
+    assert (made.sampler.argument, made.bound) == ("the argument", None)
     assert asked == [{"group": "opentelemetry_traces_sampler", "name": "mine"}]

@@ -29,7 +29,7 @@ from opentelemetry.trace import (
 )
 
 from avatar_telemetry.client.privacy import Privacy
-from avatar_telemetry.tracing.blocks import Block
+from avatar_telemetry.tracing.encoder import Block
 from tests.support.providers import Ours, Theirs, on_both
 
 REMOTE = SpanContext(0xA1, 0xB2, True, TraceFlags(3), TraceState([("vendor", "x")]))

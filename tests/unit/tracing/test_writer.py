@@ -16,10 +16,10 @@ from avatar_telemetry.guard import Guard
 from avatar_telemetry.tracing import writer as module
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling
-from avatar_telemetry.tracing.span import MAX_ENDED, RecordedSpan, RootSpan
+from avatar_telemetry.tracing.span import MAX_ENDED, OperationSpan, RecordedSpan, RootSpan
 from avatar_telemetry.tracing.writer import SPANS, KeptSpans, SpanWriter
 from tests.support.frames import Frames, official_sections, raw_sections, sections
-from tests.support.providers import ALWAYS, OFF, RESOURCE, Ours
+from tests.support.providers import ALWAYS, OFF, RESOURCE, Ours, start_child
 from tests.unit.tracing.test_encoder import our_spans
 
 
@@ -28,7 +28,7 @@ class Side:
 
     def __init__(self, sampling: Sampling = ALWAYS) -> None:
         self.frames = Frames()
-        self.writer = SpanWriter(self.frames.put)
+        self.writer = SpanWriter(self.frames)
         self.provider = LightTracerProvider(
             sampling, RESOURCE, Ours().limits, self.writer, OFF.describe, OFF.message, guard=Guard()
         )
@@ -39,6 +39,11 @@ class Side:
         assert isinstance(root, RootSpan)
         return root
 
+    def fork(self, frames: Frames) -> None:
+        """Go on as a forked child, whose frames go elsewhere."""
+        self.writer.target = frames
+        self.writer.process = object()
+
     def finish(self, root: RootSpan) -> None:
         self.writer.write(root.take(self.writer))
 
@@ -47,7 +52,7 @@ class Side:
 def test_a_frame_has_the_bytes_of_the_official_encoder(spans: list[RecordedSpan]) -> None:
     """Each section is the official ``ScopeSpans`` of its spans, byte for byte."""
     frames = Frames()
-    SpanWriter(frames.put).write(spans)
+    SpanWriter(frames).write(spans)
     assume(len(frames.taken) < 2)  # large ones are cut into parts
     by_origin: dict[Any, list[RecordedSpan]] = {}
     for span in spans:
@@ -67,7 +72,7 @@ def test_the_spans_of_a_request_are_one_frame(sampling: Sampling) -> None:
     library = side.provider.get_tracer("library")
     with trace.use_span(root), library.start_as_current_span("outer"):
         library.start_span("inner").end()
-    side.tracer.start_child("operation", root, 2).end()
+    start_child(root, side.tracer, "operation", 2).end()
     assert side.frames.taken == []
     root.end()
     side.finish(root)
@@ -83,7 +88,7 @@ def test_a_span_outside_of_a_request_is_written_at_once() -> None:
     side.tracer.start_span("alone").end()
     assert side.frames.names() == [["alone"]]
     root = side.begin()
-    late = side.tracer.start_child("late", root, 2)
+    late = start_child(root, side.tracer, "late", 2)
     root.end()
     side.finish(root)
     late.end()
@@ -95,7 +100,7 @@ def test_many_spans_are_written_in_parts() -> None:
     side = Side()
     root = side.begin()
     for number in range(2 * MAX_ENDED + 3):
-        side.tracer.start_child(str(number), root, 2).end()
+        start_child(root, side.tracer, str(number), 2).end()
         assert len(root._ended) < MAX_ENDED
     root.end()
     side.finish(root)
@@ -137,7 +142,7 @@ def test_a_span_that_cannot_be_encoded_costs_no_other() -> None:
     side = Side()
     root = side.begin()
     for name in ("one", "two"):
-        child = side.tracer.start_child(name, root, 2)
+        child = start_child(root, side.tracer, name, 2)
         child.end(-1 if name == "one" else 3)  # a time before the epoch
     root.end()
     side.finish(root)
@@ -150,7 +155,7 @@ def test_each_span_is_written_once_with_many_threads() -> None:
     side = Side()
     for _ in range(20):
         root = side.begin()
-        children = [side.tracer.start_child("child", root, 2) for _ in range(200)]
+        children = [start_child(root, side.tracer, "child", 2) for _ in range(200)]
         begin = threading.Barrier(3)
 
         def end(some: list[RecordedSpan], begin: threading.Barrier = begin) -> None:
@@ -177,9 +182,9 @@ def test_a_forked_child_writes_nothing_of_its_parent() -> None:
     side = Side()
     child_frames = Frames()
     root = side.begin()
-    side.tracer.start_child("of the parent", root, 2).end()
-    side.writer.renew(child_frames.put)
-    side.tracer.start_child("of the child", root, 2).end()
+    start_child(root, side.tracer, "of the parent", 2).end()
+    side.fork(child_frames)
+    start_child(root, side.tracer, "of the child", 2).end()
     assert child_frames.names() == [["of the child"]]
     side.finish(root)
     other = side.begin()
@@ -194,10 +199,64 @@ def test_a_request_that_ends_in_a_forked_child() -> None:
     side = Side()
     child_frames = Frames()
     root = side.begin()
-    side.tracer.start_child("of the parent", root, 2).end()
-    side.writer.renew(child_frames.put)
+    start_child(root, side.tracer, "of the parent", 2).end()
+    side.fork(child_frames)
     side.finish(root)
     assert child_frames.taken == []
+
+
+def begin_request(side: Side) -> OperationSpan:
+    """Start the spans of a request whose server span nobody has asked for."""
+    operation = side.tracer.start_request(("server", "operation"), 1)
+    assert isinstance(operation, OperationSpan)
+    assert operation.made_server is None
+    return operation
+
+
+def test_the_server_span_is_made_once() -> None:
+    """Threads that start spans in a request at once get one server span between them."""
+    side = Side()
+    operation = begin_request(side)
+    start = threading.Barrier(4)
+    servers = []
+
+    def ask() -> None:
+        start.wait()
+        servers.append(operation._root)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert servers == [operation.made_server] * 4
+    assert operation.parent == servers[0].context
+    assert servers[0].parent is None
+    assert (servers[0].name, servers[0].kind) == ("server", SpanKind.SERVER)
+
+
+def test_a_span_under_a_request_that_was_joined() -> None:
+    """It is written when it ends; the spans of the request end with it, and once."""
+    side = Side()
+    operation = begin_request(side)
+    assert operation.end_joined(5) == []
+    late = start_child(operation, side.tracer, "late", 6)
+    assert side.frames.taken == []
+    late.end()
+    assert side.frames.names() == [["late"]]
+    assert not operation.is_recording()
+    assert not operation._root.is_recording()
+    assert late.parent.span_id == operation.context.span_id
+
+
+def test_a_request_that_is_joined_after_its_fork() -> None:
+    """A forked child writes the spans that it ends in a request of its parent at once."""
+    side = Side()
+    operation = begin_request(side)
+    child_frames = Frames()
+    side.fork(child_frames)
+    start_child(operation, side.tracer, "of the child", 2).end()
+    assert child_frames.names() == [["of the child"]]
 
 
 def test_scopes_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from avatar_telemetry.wsgi import request_spans
 from avatar_telemetry.wsgi.request import AvatarRequest
 from avatar_telemetry.wsgi.telemetry import Telemetry
 from tests.support.frames import Frames, official_sections, raw_sections
+from tests.support.providers import start_child
 
 DIGEST = "0123456789abcdef" * 2
 CACHE = "django:filesystem"
@@ -38,12 +39,14 @@ class SameIds:
     """Draws the same ids for every request."""
 
     def __init__(self) -> None:
-        self.drawn = count(1)
+        self.stock = (
+            (number.to_bytes(16, "big"), (2 * number).to_bytes(8, "big"),
+             (2 * number + 1).to_bytes(8, "big"))
+            for number in count(1)
+        )  # fmt: skip
 
     def draw(self) -> tuple[bytes, bytes, bytes]:
-        first = next(self.drawn)
-        return (first.to_bytes(16, "big"), (2 * first).to_bytes(8, "big"),
-                (2 * first + 1).to_bytes(8, "big"))  # fmt: skip
+        return next(self.stock)
 
 
 class Side:
@@ -103,7 +106,9 @@ STEPS: dict[str, Any] = {
     "attribute": lambda request: request.set_attribute("mine", 1),
     "clash": lambda request: request.set_attribute("http.method", "mine"),
     "child": lambda request: request.tracer.start_span("child").end(),
-    "under": lambda request: request.tracer.start_child("child", request.recorded[0], NOW).end(),
+    "under": lambda request: start_child(
+        request.recorded[0]._root, request.tracer, "child", NOW
+    ).end(),
     "error": lambda request: request.application_error(ValueError("x")),
     "failed": lambda request: request.failed(ValueError("x")),
 }
@@ -161,7 +166,7 @@ class Pair:
 
     def __init__(self, options: dict[str, str]) -> None:
         self.frames, self.kept = Frames(), KeptSpans()
-        self.joined = Side(SpanWriter(self.frames.put), **options)
+        self.joined = Side(SpanWriter(self.frames), **options)
         self.objects = Side(self.kept, **options)
 
     def check(self, case: Case) -> None:
@@ -214,13 +219,13 @@ def test_a_common_request_is_joined(
 ) -> None:
     """What nobody changes is never made of attributes; what somebody changes is, and whole."""
     made: list[str] = []
-    original = pair.joined.tracing._end_each
+    original = pair.joined.tracing._end_objects
 
     def end_each(*args: Any) -> None:
         made.append("each")
         original(*args)
 
-    monkeypatch.setattr(pair.joined.tracing, "_end_each", end_each)
+    monkeypatch.setattr(pair.joined.tracing, "_end_objects", end_each)
     environ = {"PATH_INFO": f"/avatar/{DIGEST}", "REQUEST_METHOD": "GET"}
     headers = [("Content-Type", "image/png"), ("Content-Length", "5")]
     pair.check(Case(environ, steps, "200 OK", headers, b"image"))
@@ -229,11 +234,11 @@ def test_a_common_request_is_joined(
 
 def test_memos_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that send other values with every request fill no memory."""
-    monkeypatch.setattr(request_spans, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(request_spans, "MAX_BLOCKS", 3)
     pair = Pair({})
     tracing = pair.joined.tracing
     memos = (tracing.targets, tracing.agents, tracing.addresses, tracing.people, tracing.sizes,
-             tracing.endings, tracing.queries)  # fmt: skip
+             tracing.endings, tracing.extras)  # fmt: skip
     for number in range(10):
         environ = {"PATH_INFO": f"/avatar/{os.urandom(16).hex()}", "REQUEST_METHOD": "GET",
                    "REMOTE_ADDR": f"192.0.{number}.1", "HTTP_USER_AGENT": f"agent {number}",
@@ -263,3 +268,15 @@ def test_the_success_of_an_attempt_is_its_own() -> None:
         pair.check(Case(environ, [], "302 Found", [("Location", location)]))
         successes = [span.attributes.get("ivatar.success") for span in pair.kept.spans]
         assert successes == [location != "/accounts/login/", None]
+
+
+def test_a_trusted_caller_is_continued() -> None:
+    """The server span is in the caller's trace, under the caller's span."""
+    pair = Pair({"AVATAR_TELEMETRY_TRUST_INCOMING": "continue"})
+    environ = {"PATH_INFO": f"/avatar/{DIGEST}", "REQUEST_METHOD": "GET",
+               "HTTP_TRACEPARENT": PARENT}  # fmt: skip
+    pair.check(Case(environ))
+    trace_id, parent_id = (int(part, 16) for part in PARENT.split("-")[1:3])
+    server = pair.kept.spans[-1]
+    assert server.parent is not None
+    assert (server.context.trace_id, server.parent.span_id) == (trace_id, parent_id)

@@ -342,7 +342,7 @@ def test_everybody_has_a_hash_of_their_own(
 ) -> None:
     """However many are asked for, and in whatever order: what is remembered of one is never told
     of another."""
-    monkeypatch.setattr(request_spans, "MAX_REMEMBERED", 4)
+    monkeypatch.setattr(request_spans, "MAX_BLOCKS", 4)
     privacy = Privacy("balanced", b"key")
     digests = [f"{number:032x}" for number in (1, 2, 1, 3, 4, 5, 6, 2, 1)]
     for digest in digests:
