@@ -76,7 +76,7 @@ class SpanWriter:
                 debug("a span cannot be encoded")
                 continue
             if items and len(encoded) >= MAX_PART_BYTES:  # may be dropped, and the others not
-                self.put(SPANS, items, self._payload(frame.items()))
+                self.target.put(SPANS, items, self._payload(frame.items()))
                 frame, items, size = {}, 0, 0
             frame.setdefault(span.origin, []).append(encoded)
             items += 1

@@ -129,7 +129,7 @@ def test_a_large_span_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     side = Side()
     root = side.begin()
     for name, size in (("small", 1), ("large", 1000), ("last", 1)):
-        span = side.tracer.start_child(name, root, 2)
+        span = start_child(root, side.tracer, name, 2)
         span.set_attribute("text", "x" * size)
         span.end()
     root.end()
