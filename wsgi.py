@@ -3,7 +3,7 @@
 import os
 
 from avatar_telemetry.config.settings import DEFAULT_APP
-from avatar_telemetry.entry_point import wrap_app
+from avatar_telemetry.runtime.entry_point import wrap_app
 
 app = os.environ.get("AVATAR_TELEMETRY_APP") or DEFAULT_APP
 if app == DEFAULT_APP:

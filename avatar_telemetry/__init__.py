@@ -4,16 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avatar_telemetry._instrument import instrument
-    from avatar_telemetry.by_hand import current_request, get_avatar_metrics
-    from avatar_telemetry.config.settings import Settings
-    from avatar_telemetry.decorators import (
+    from avatar_telemetry._base.errors import AvatarTelemetryError, ProfileError, SettingsError
+    from avatar_telemetry.api.by_hand import current_request, get_avatar_metrics
+    from avatar_telemetry.api.decorators import (
         trace_authentication,
         trace_avatar_operation,
         trace_file_upload,
     )
-    from avatar_telemetry.errors import AvatarTelemetryError, ProfileError, SettingsError
-    from avatar_telemetry.profile import Profile, Route
+    from avatar_telemetry.config.settings import Settings
+    from avatar_telemetry.profiles.model import Profile, Route
+    from avatar_telemetry.runtime.instrument import instrument
 
 __all__ = [
     "AvatarTelemetryError",
@@ -31,12 +31,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_instrument": ("instrument",),
-    "by_hand": ("current_request", "get_avatar_metrics"),
+    "runtime.instrument": ("instrument",),
+    "api.by_hand": ("current_request", "get_avatar_metrics"),
     "config.settings": ("Settings",),
-    "decorators": ("trace_authentication", "trace_avatar_operation", "trace_file_upload"),
-    "errors": ("AvatarTelemetryError", "ProfileError", "SettingsError"),
-    "profile": ("Profile", "Route"),
+    "api.decorators": ("trace_authentication", "trace_avatar_operation", "trace_file_upload"),
+    "_base.errors": ("AvatarTelemetryError", "ProfileError", "SettingsError"),
+    "profiles.model": ("Profile", "Route"),
 }
 
 

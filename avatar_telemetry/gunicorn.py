@@ -26,11 +26,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.log import logging_to
-from avatar_telemetry.runtime import RUNTIME
-from avatar_telemetry.scrape.collector import Server
-from avatar_telemetry.scrape.process import listener_inodes
+from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry._base.log import logging_to
+from avatar_telemetry.metrics.collector import Server
+from avatar_telemetry.metrics.procfs import listener_inodes
+from avatar_telemetry.runtime.lifecycle import RUNTIME
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter

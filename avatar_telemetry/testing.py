@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.resource import worker_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.guard import Guard
+from avatar_telemetry.metrics.exposition import MetricsPage
+from avatar_telemetry.metrics.mapped import Book
+from avatar_telemetry.metrics.merged import MergedStore
+from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.probes import POLICY, install_probes
-from avatar_telemetry.profile import Profile
-from avatar_telemetry.scrape.exposition import MetricsPage
-from avatar_telemetry.startup import load_profile
-from avatar_telemetry.store.mapped import Book
-from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.metrics import Metrics
-from avatar_telemetry.tracing.pipeline import Pipeline
+from avatar_telemetry.profiles.model import Profile
+from avatar_telemetry.runtime.startup import load_profile
+from avatar_telemetry.runtime.tracing import Pipeline
 from avatar_telemetry.tracing.writer import KeptSpans
-from avatar_telemetry.worker import WORKER
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.telemetry import Telemetry
+from avatar_telemetry.wsgi.worker import WORKER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -6,7 +6,7 @@
 
 import os
 
-from avatar_telemetry.entry_point import wrap_app
+from avatar_telemetry.runtime.entry_point import wrap_app
 
 __all__ = ["application"]
 

@@ -24,12 +24,12 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.exporter.pusher import Pusher
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.scrape.collector import Collector, Server
-from avatar_telemetry.store.family import Family
+from avatar_telemetry.metrics.collector import Collector, Server
+from avatar_telemetry.metrics.family import Family
 
 REPOSITORY = Path(__file__).parent.parent
 WORKERS = 4

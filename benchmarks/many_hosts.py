@@ -29,7 +29,7 @@ from typing import Any
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
-from avatar_telemetry.store.family import Family
+from avatar_telemetry.metrics.family import Family
 from benchmarks.command import run_part
 from benchmarks.fleet import Host, demo, visit
 from benchmarks.results import say

@@ -22,11 +22,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from avatar_telemetry.scrape.exposition import render
-from avatar_telemetry.store.instruments import DURATION, IN_PROGRESS, REQUESTS
-from avatar_telemetry.store.mapped import Book, encode_key
-from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.metrics import Metrics
+from avatar_telemetry.metrics.exposition import render
+from avatar_telemetry.metrics.instruments import DURATION, IN_PROGRESS, REQUESTS
+from avatar_telemetry.metrics.mapped import Book, encode_key
+from avatar_telemetry.metrics.merged import MergedStore
+from avatar_telemetry.metrics.metrics import Metrics
 from benchmarks.command import run_part
 from benchmarks.results import say, summary
 from benchmarks.samples import values

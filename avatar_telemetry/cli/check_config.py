@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import click
 
+from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.cli.checks.page import check_port
 from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.environment import find_modules
@@ -14,8 +15,7 @@ from avatar_telemetry.cli.output import say_json, say_table
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.variable import raw_texts
-from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.startup import (
+from avatar_telemetry.runtime.startup import (
     app_fault,
     check_apart,
     check_app,

@@ -12,7 +12,7 @@ from importlib import import_module
 
 import click
 
-from avatar_telemetry.errors import AvatarTelemetryError
+from avatar_telemetry._base.errors import AvatarTelemetryError
 
 NAME = "avatar-telemetry"
 ERROR = 2

@@ -18,7 +18,7 @@ from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
 from avatar_telemetry.cli.output import say_json
 from avatar_telemetry.cli.top import token_option
-from avatar_telemetry.startup import correct_environment
+from avatar_telemetry.runtime.startup import correct_environment
 
 MARKS: dict[Level, tuple[str, str]] = {
     "good": ("ok", "green"), "note": ("note", "cyan"),

@@ -8,8 +8,8 @@ import sys
 from prometheus_client import values
 
 from avatar_telemetry.config.settings import DEFAULT_APP, DEFAULT_PROFILE, Settings
-from avatar_telemetry.profile import Profile
-from avatar_telemetry.startup import load_profile
+from avatar_telemetry.profiles.model import Profile
+from avatar_telemetry.runtime.startup import load_profile
 
 
 def find_modules() -> None:

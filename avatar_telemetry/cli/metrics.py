@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.scrape.collector import Collector, Server
-from avatar_telemetry.scrape.exposition import render
-from avatar_telemetry.store.folder import living_masters, served_folders
+from avatar_telemetry.metrics.collector import Collector, Server
+from avatar_telemetry.metrics.exposition import render
+from avatar_telemetry.metrics.folder import living_masters, served_folders
 
 
 @click.command("metrics")

@@ -22,8 +22,8 @@ import click
 from avatar_telemetry.cli.environment import load_chosen_profile
 from avatar_telemetry.cli.output import say_json
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.profile import Profile, Route
-from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.metrics.merged import MergedStore
+from avatar_telemetry.profiles.model import Profile, Route
 from avatar_telemetry.testing import SLOT, Recording
 from avatar_telemetry.wsgi.request import current_request
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from avatar_telemetry.errors import AvatarTelemetryError
+from avatar_telemetry._base.errors import AvatarTelemetryError
 
 MAX_BYTES = 64 << 20
 """Of a response: a page of 10,000 series has about 1 MB."""

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry._base.log import LOGGER, debug
 from avatar_telemetry.config.otlp import (
     COMPRESSION,
     GRPC,
@@ -16,8 +18,6 @@ from avatar_telemetry.config.otlp import (
     resolve,
 )
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.errors import SettingsError
-from avatar_telemetry.log import LOGGER, debug
 
 GRPC_PACKAGE = "opentelemetry.exporter.otlp.proto.grpc"
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import GRPC, OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
 from avatar_telemetry.config.parsing import Allow, Pairs
 from avatar_telemetry.config.service_links import is_service_link
 from avatar_telemetry.config.variable import Reading, Setting, describe_fault, raw_text, raw_texts
-from avatar_telemetry.errors import SettingsError
 
 Privacy = Literal["strict", "balanced", "off"]
 TrustIncoming = Literal["continue", "link", "ignore"]

@@ -37,7 +37,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from avatar_telemetry.exporter.continuity import Continuity, Mark, Numbers
-from avatar_telemetry.store.family import Family, Labels
+from avatar_telemetry.metrics.family import Family, Labels
 
 POINTS = 500
 """Series in one export: encoding holds the interpreter, for which requests wait."""

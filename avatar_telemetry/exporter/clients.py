@@ -33,10 +33,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from avatar_telemetry._base.version import VERSION
 from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.otlp import GRPC, Otlp, Signal
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.version import VERSION
 
 USER_AGENT = f"OTel-OTLP-Exporter-Python-avatar-telemetry/{VERSION}"
 RETRYABLE = frozenset({429, 502, 503, 504})

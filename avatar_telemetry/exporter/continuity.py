@@ -19,8 +19,8 @@ from itertools import islice
 from operator import lt
 from pathlib import Path
 
-from avatar_telemetry.log import LOGGER
-from avatar_telemetry.store.files import open_own
+from avatar_telemetry._base.files import open_own
+from avatar_telemetry._base.log import LOGGER
 
 FILE_NAME = "pushed.state"
 LINE = 500

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.instruments import INTERNAL_ERRORS, Instrument
-from avatar_telemetry.store.mapped import Book, encode_key
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.metrics.instruments import INTERNAL_ERRORS, Instrument
+from avatar_telemetry.metrics.mapped import Book, encode_key
 
 IDENTIFIER = "exporter"
 """Takes the place of the slot in the names of the files: the next exporter continues them."""

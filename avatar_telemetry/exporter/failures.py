@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
+from avatar_telemetry._base.log import LOGGER, debug
 from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.otlp import OTLP_SETTINGS, Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.clients import Outcome
 from avatar_telemetry.exporter.foreign import Secrets, one_line
-from avatar_telemetry.log import LOGGER, debug
 
 INTERVAL = 60.0
 """Seconds between two lines of one signal."""

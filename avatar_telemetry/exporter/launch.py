@@ -17,6 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avatar_telemetry._base.files import lock_own
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.config.destinations import exports
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.record import (
@@ -28,10 +31,7 @@ from avatar_telemetry.exporter.record import (
     write_record,
 )
 from avatar_telemetry.exporter.wake import wake
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.log import LOGGER
-from avatar_telemetry.store.files import lock_own
-from avatar_telemetry.store.slots import EXPORTER_LOCK, has_exporter
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK, has_exporter
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector as ClientCollector

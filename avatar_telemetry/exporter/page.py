@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.scrape.exposition import MetricsPage
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.metrics.exposition import MetricsPage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
+from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.errors import SettingsError
 from avatar_telemetry.exporter.launch import command
 from avatar_telemetry.exporter.record import Record, read_record
 from avatar_telemetry.exporter.service import CHANGED, Exporter, load
-from avatar_telemetry.log import LOGGER
 
 FAILED = 1
 """Exit status. Never 3 or 4: masters of gunicorn before 27 take them for a worker's that failed."""

@@ -12,6 +12,9 @@ from opentelemetry import context
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.resources import Resource
 
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.log import debug
+from avatar_telemetry._base.version import VERSION
 from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.resource import resource_attributes, sdk_attributes
 from avatar_telemetry.config.settings import Settings
@@ -20,10 +23,7 @@ from avatar_telemetry.exporter.clients import Client
 from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.signals import MAX_BACKOFF, MIN_BACKOFF, MIN_TIMEOUT
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.log import debug
-from avatar_telemetry.store.family import Family
-from avatar_telemetry.version import VERSION
+from avatar_telemetry.metrics.family import Family
 
 RETRY_INTERVAL = 1.0
 """Seconds before a push is tried again whose preparation failed."""

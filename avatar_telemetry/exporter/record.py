@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 
-from avatar_telemetry.store.files import give_to_owner, open_own
+from avatar_telemetry._base.files import give_to_owner, open_own
 
 FILE_NAME = "exporter.json"
 PACKAGE = str(Path(__file__).resolve().parent.parent)

@@ -21,9 +21,9 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from avatar_telemetry.errors import AvatarTelemetryError
-from avatar_telemetry.log import LOGGER
-from avatar_telemetry.store.files import give_to_owner, open_own, reserve
+from avatar_telemetry._base.errors import AvatarTelemetryError
+from avatar_telemetry._base.files import give_to_owner, open_own, reserve
+from avatar_telemetry._base.log import LOGGER
 
 PADDING, RESOURCE, SPANS, LOGS = range(4)
 

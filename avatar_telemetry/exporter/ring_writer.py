@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.exporter.ring_file import (
     COUNT_BITS,
     DATA,
@@ -34,8 +35,7 @@ from avatar_telemetry.exporter.ring_file import (
     ring_path,
     set_aside,
 )
-from avatar_telemetry.log import LOGGER
-from avatar_telemetry.scrape.process import start_ticks
+from avatar_telemetry.metrics.procfs import start_ticks
 
 # Indexed by kind; that of padding and of an unknown kind fail.
 KIND_BITS: Sequence[Any] = (None, RESOURCE << 32, SPANS << 32, LOGS << 32)

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from avatar_telemetry._base.files import is_at_path
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.destinations import pushes_metrics, ring_signals, sends, settled
 from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.settings import Settings
@@ -21,20 +23,18 @@ from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
 from avatar_telemetry.exporter.record import Record, give_up_record, note_start, read_record
 from avatar_telemetry.exporter.wake import Wakeup, wake
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.scrape.collector import Collector, Server
-from avatar_telemetry.scrape.exposition import Access, MetricsPage, load_parser
-from avatar_telemetry.store.files import is_at_path
-from avatar_telemetry.store.folder import counting_since, living_masters
-from avatar_telemetry.store.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS, Instrument
-from avatar_telemetry.store.slots import EXPORTER_LOCK, holders
+from avatar_telemetry.metrics.collector import Collector, Server
+from avatar_telemetry.metrics.exposition import Access, MetricsPage, load_parser
+from avatar_telemetry.metrics.folder import counting_since, living_masters
+from avatar_telemetry.metrics.instruments import LOG_RECORDS, METRIC_PUSHES, SPANS, Instrument
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK, holders
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector as ClientCollector
 
+    from avatar_telemetry.exporter.port import Port
     from avatar_telemetry.exporter.pusher import Pusher
     from avatar_telemetry.exporter.signals import SignalExporter
-    from avatar_telemetry.scrape.port import Port
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at the runtime folder."""
@@ -174,7 +174,7 @@ class Exporter:
             each.start()
 
     def _start_port(self, address: tuple[str, int]) -> None:
-        from avatar_telemetry.scrape.port import OpenPage, Port  # with a port alone
+        from avatar_telemetry.exporter.port import OpenPage, Port  # with a port alone
 
         access = Access(self._settings.metrics_allow, self._settings.metrics_token)
         page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
@@ -313,7 +313,7 @@ def load(settings: Settings, *, everything: bool = False) -> None:
     """
     load_parser()
     if everything or settings.prometheus_endpoint:
-        from avatar_telemetry.scrape import port  # noqa: F401
+        from avatar_telemetry.exporter import port  # noqa: F401
     if everything or ring_signals(settings):
         from avatar_telemetry.exporter import clients, failures, rings, session, signals  # noqa: F401
     if everything or pushes_metrics(settings):

@@ -9,11 +9,11 @@ from threading import Event, Thread
 
 from opentelemetry import context
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter.clients import Client, Outcome
 from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.ring import Frame
 from avatar_telemetry.exporter.rings import Rings, encode_request
-from avatar_telemetry.guard import Guard
 
 MIN_BACKOFF = 1.0
 MAX_BACKOFF = 5.0

@@ -29,7 +29,7 @@ from avatar_telemetry.probes import (
     urllib3,
 )
 from avatar_telemetry.probes.policy import POLICY
-from avatar_telemetry.profile import Profile
+from avatar_telemetry.profiles.model import Profile
 
 __all__ = ["OF_LIBRARIES", "OF_PROFILES", "POLICY", "install_probes"]
 

@@ -21,7 +21,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from avatar_telemetry.client.privacy import error_type
+from avatar_telemetry.http.privacy import error_type
 from avatar_telemetry.wsgi.request import AvatarRequest
 
 INSIDE: ContextVar[bool] = ContextVar("avatar_telemetry.inside", default=False)

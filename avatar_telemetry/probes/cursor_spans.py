@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
-from avatar_telemetry.log import LOGGER
-from avatar_telemetry.otel_private import guarded_cursor_tracer
-from avatar_telemetry.probes import sql
+from avatar_telemetry._base.log import LOGGER
+from avatar_telemetry._base.otel_private import guarded_cursor_tracer
+from avatar_telemetry.http import sql
 from avatar_telemetry.probes.patching import Call
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import PrivateTracerProvider

@@ -15,7 +15,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from avatar_telemetry.probes import sql
+from avatar_telemetry.http import sql
 from avatar_telemetry.probes.cursor_spans import CursorSpans, Shown, text_of
 from avatar_telemetry.probes.patching import Around, Call
 from avatar_telemetry.probes.policy import POLICY

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from weakref import ref
 
-from avatar_telemetry.log import LOGGER
+from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.probes.child import child_span
 from avatar_telemetry.probes.patching import Around, Call, surround, when_imported
 from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest

@@ -15,11 +15,11 @@ from types import ModuleType
 from typing import Any
 
 from avatar_telemetry.probes.patching import Call, surround, when_imported
-from avatar_telemetry.profile import Profile
+from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.request import CURRENT
 
 DJANGO = "django.request"
-UID = "avatar_telemetry.errors"
+UID = "avatar_telemetry._base.errors"
 
 _LOGGERS = {DJANGO}
 

@@ -14,7 +14,7 @@ from avatar_telemetry.probes.patching import (
     surround_bound,
     when_imported,
 )
-from avatar_telemetry.profile import Profile
+from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.request import CURRENT
 
 GENERATOR = "ivatar.generator"

@@ -18,9 +18,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from avatar_telemetry.http import labels
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import end, fail, span_wanted
-from avatar_telemetry.store import labels
 from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 NOT_FOUND = (404, 410)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import wrapt
 
-from avatar_telemetry.log import LOGGER
+from avatar_telemetry._base.log import LOGGER
 
 MARK = "_avatar_telemetry_probe"
 

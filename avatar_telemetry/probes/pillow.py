@@ -12,6 +12,7 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
+from avatar_telemetry.http.labels import OTHER
 from avatar_telemetry.probes.child import INSIDE, NOTHING, child_span
 from avatar_telemetry.probes.patching import (
     Around,
@@ -20,7 +21,6 @@ from avatar_telemetry.probes.patching import (
     surround_bound,
     when_imported,
 )
-from avatar_telemetry.store.labels import OTHER
 from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 MAX_SPANS = 32

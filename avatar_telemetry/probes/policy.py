@@ -5,8 +5,8 @@ One value, since a library is patched once for a process: probes read it at each
 
 from __future__ import annotations
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Privacy, Semconv
-from avatar_telemetry.guard import Guard
 
 
 class Policy:

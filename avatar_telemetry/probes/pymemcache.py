@@ -12,8 +12,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from avatar_telemetry.log import LOGGER
-from avatar_telemetry.otel_private import pymemcache_wrapper
+from avatar_telemetry._base.log import LOGGER
+from avatar_telemetry._base.otel_private import pymemcache_wrapper
 from avatar_telemetry.probes.memcached import (
     MANY,
     ONE,

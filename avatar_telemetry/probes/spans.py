@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util import types
 
-from avatar_telemetry.client.privacy import error_type
+from avatar_telemetry.http.privacy import error_type
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 

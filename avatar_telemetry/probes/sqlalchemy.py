@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
-from avatar_telemetry import otel_private
-from avatar_telemetry.log import LOGGER
-from avatar_telemetry.probes import sql
+from avatar_telemetry._base import otel_private
+from avatar_telemetry._base.log import LOGGER
+from avatar_telemetry.http import sql
 from avatar_telemetry.probes.cursor_spans import note_rows, statement_text
 from avatar_telemetry.probes.database import IN_PROGRESS, count
 from avatar_telemetry.probes.patching import MARK, Versions, when_imported

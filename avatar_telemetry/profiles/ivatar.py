@@ -29,7 +29,7 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import unquote, unquote_plus
 
-from avatar_telemetry.profile import PIXELS, Kind, Profile, Route, SuccessRule
+from avatar_telemetry.profiles.model import PIXELS, Kind, Profile, Route, SuccessRule
 
 DEFAULT_SIZE = 80
 LARGEST_SIZE = 512

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 
-from avatar_telemetry.log import debug
+from avatar_telemetry._base.log import debug
 from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 
 # Encodings kept of each kind: a few per route and status, and not without end where values differ

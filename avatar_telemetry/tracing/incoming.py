@@ -21,8 +21,8 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import SpanContext
 
-from avatar_telemetry.log import debug
-from avatar_telemetry.otel_private import context_variable
+from avatar_telemetry._base.log import debug
+from avatar_telemetry._base.otel_private import context_variable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.otel_private import on_ending
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.otel_private import on_ending
 
 
 class GuardedProcessor(SpanProcessor):

@@ -23,9 +23,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, Instrume
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes
 
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.otel_private import active_processor, on_ending
 from avatar_telemetry.config.resource import of_child
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.otel_private import active_processor, on_ending
 from avatar_telemetry.tracing.ids import Ids
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from avatar_telemetry.tracing.sampling import EVERY, Sampling

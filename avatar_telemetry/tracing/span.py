@@ -19,7 +19,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, Instrume
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from avatar_telemetry.log import LOGGER
+from avatar_telemetry._base.log import LOGGER
 
 if TYPE_CHECKING:
     from avatar_telemetry.tracing.encoder import Block

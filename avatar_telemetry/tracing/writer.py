@@ -14,8 +14,8 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from avatar_telemetry.log import debug
-from avatar_telemetry.memo import Memo
+from avatar_telemetry._base.log import debug
+from avatar_telemetry._base.memo import Memo
 from avatar_telemetry.tracing.encoder import encode_item_head, encode_scope, encode_span
 from avatar_telemetry.tracing.span import Origin, RecordedSpan
 

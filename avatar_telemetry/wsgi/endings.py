@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from avatar_telemetry.client.semconv import FILE_NAMES, STATUS_NAMES, HttpAttributes
+from avatar_telemetry.http.semconv import FILE_NAMES, STATUS_NAMES, HttpAttributes
 from avatar_telemetry.tracing.encoder import FLAGS_LOCAL, KINDS, Block, encode_name, encode_status
 from avatar_telemetry.tracing.span import UNSET
 from avatar_telemetry.wsgi.names import has_operation, name_of, server_name, status_code

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from avatar_telemetry.client.environ import text
-from avatar_telemetry.store import labels
+from avatar_telemetry.http import labels
+from avatar_telemetry.http.environ import text
 
 # The meaning of a response header by its name as it was spelled; most applications spell a few.
 _MEANINGS: dict[str, int] = {}

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from avatar_telemetry.client.environ import text
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.scrape.exposition import Access
+from avatar_telemetry.http.environ import text
+from avatar_telemetry.metrics.exposition import Access
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
 from avatar_telemetry.wsgi.request import CONTEXT, CURRENT, ENVIRON_KEY, AvatarRequest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from avatar_telemetry.profile import Kind, Route
-from avatar_telemetry.store.labels import OTHER, STATUSES
+from avatar_telemetry.http.labels import OTHER, STATUSES
+from avatar_telemetry.profiles.model import Kind, Route
 from avatar_telemetry.wsgi.outcome import Conclusion
 
 OTHER_METHOD = "_OTHER"

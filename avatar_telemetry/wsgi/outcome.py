@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from avatar_telemetry.profile import Route
-from avatar_telemetry.store import labels
-from avatar_telemetry.store.instruments import AUTH_ATTEMPTS, IMPORTS, UPLOAD_SIZE, UPLOADS
-from avatar_telemetry.store.labels import FORMATS_BY_TYPE
-from avatar_telemetry.store.metrics import Metrics, Plan
+from avatar_telemetry.http import labels
+from avatar_telemetry.http.labels import FORMATS_BY_TYPE
+from avatar_telemetry.metrics.instruments import AUTH_ATTEMPTS, IMPORTS, UPLOAD_SIZE, UPLOADS
+from avatar_telemetry.metrics.metrics import Metrics, Plan
+from avatar_telemetry.profiles.model import Route
 
 if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from opentelemetry.context import Context
 from opentelemetry.util.types import AttributeValue
 
-from avatar_telemetry.client.environ import as_text, text
-from avatar_telemetry.client.privacy import decoded
-from avatar_telemetry.client.scrub import Sent, words_of
-from avatar_telemetry.otel_private import context_variable
-from avatar_telemetry.profile import Route
-from avatar_telemetry.store import labels
-from avatar_telemetry.store.instruments import (
+from avatar_telemetry._base.otel_private import context_variable
+from avatar_telemetry.http import labels
+from avatar_telemetry.http.environ import as_text, text
+from avatar_telemetry.http.labels import KNOWN_METHODS
+from avatar_telemetry.http.privacy import decoded
+from avatar_telemetry.http.scrub import Sent, words_of
+from avatar_telemetry.metrics.instruments import (
     DB_DURATION,
     DB_QUERIES,
     EXTERNAL_DURATION,
@@ -30,7 +30,7 @@ from avatar_telemetry.store.instruments import (
     OUTSIDE_DURATION,
     OUTSIDE_REQUESTS,
 )
-from avatar_telemetry.store.labels import KNOWN_METHODS
+from avatar_telemetry.profiles.model import Route
 from avatar_telemetry.wsgi.head import is_length, observe_head
 from avatar_telemetry.wsgi.names import name_of, operation_name
 from avatar_telemetry.wsgi.outcome import Conclusion, success_of
@@ -39,7 +39,7 @@ from avatar_telemetry.wsgi.upload import Upload, observe_upload
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from avatar_telemetry.guard import Guard
+    from avatar_telemetry._base.guard import Guard
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing, View
     from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -451,7 +451,7 @@ class AvatarRequest:
 
         Args:
             system: postgresql, mysql, sqlite or other.
-            operation: one of :data:`avatar_telemetry.probes.sql.OPERATIONS`.
+            operation: one of :data:`avatar_telemetry.http.sql.OPERATIONS`.
             seconds: until the driver returned or failed.
         """
         self.db_queries += 1

@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import Context
 from opentelemetry.trace import set_span_in_context
 
-from avatar_telemetry.client.environ import as_text
-from avatar_telemetry.client.excluded import ExcludedUrls
-from avatar_telemetry.client.headers import HeaderCapture
-from avatar_telemetry.client.privacy import Privacy, decoded
-from avatar_telemetry.client.semconv import (
+from avatar_telemetry._base.log import debug, debugging
+from avatar_telemetry._base.memo import Memo
+from avatar_telemetry._base.otel_private import span_key
+from avatar_telemetry.config.settings import Semconv
+from avatar_telemetry.http.environ import as_text
+from avatar_telemetry.http.excluded import ExcludedUrls
+from avatar_telemetry.http.headers import HeaderCapture
+from avatar_telemetry.http.labels import OTHER
+from avatar_telemetry.http.privacy import Privacy, decoded
+from avatar_telemetry.http.semconv import (
     ADDRESS_NAMES,
     AGENT_NAMES,
     FILE_NAMES,
@@ -31,12 +36,7 @@ from avatar_telemetry.client.semconv import (
     Peer,
     RawTarget,
 )
-from avatar_telemetry.config.settings import Semconv
-from avatar_telemetry.log import debug, debugging
-from avatar_telemetry.memo import Memo
-from avatar_telemetry.otel_private import span_key
-from avatar_telemetry.profile import Kind, Profile, Route
-from avatar_telemetry.store.labels import OTHER
+from avatar_telemetry.profiles.model import Kind, Profile, Route
 from avatar_telemetry.tracing.encoder import EMPTY, Block, pack_times
 from avatar_telemetry.tracing.span import UNSET, OperationSpan, RequestSpan, UnsampledSpan
 from avatar_telemetry.tracing.writer import ITEM_HEADS, SPANS, SpanWriter, pack_section

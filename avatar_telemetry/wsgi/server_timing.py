@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from avatar_telemetry.profile import Route
+from avatar_telemetry.profiles.model import Route
 from avatar_telemetry.wsgi.request import TRACE_ID_KEY, AvatarRequest, Write
 
 if TYPE_CHECKING:

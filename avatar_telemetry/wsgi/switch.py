@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avatar_telemetry.client.environ import text
+from avatar_telemetry.http.environ import text
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

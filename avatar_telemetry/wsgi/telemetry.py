@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.profile import Profile
-from avatar_telemetry.store.metrics import Metrics
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.metrics.metrics import Metrics
+from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.outcome import Conclusions
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from avatar_telemetry.client.environ import text
-from avatar_telemetry.store.labels import upload_type
+from avatar_telemetry.http.environ import text
+from avatar_telemetry.http.labels import upload_type
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, WSGIEnvironment

@@ -8,8 +8,8 @@ from dataclasses import replace
 from opentelemetry import trace
 
 from avatar_telemetry import instrument
-from avatar_telemetry.profile import Route
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.profiles.model import Route
 from benchmarks.applications import watched
 from benchmarks.peers import Wrapped
 from benchmarks.request import DIGEST, ENVIRON, ask, serve

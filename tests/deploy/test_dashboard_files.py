@@ -13,7 +13,7 @@ import yaml
 from ivatar_boards import BOARDS
 from ivatar_boards.spec import COLUMNS, Board
 
-from avatar_telemetry.store.instruments import INSTRUMENTS
+from avatar_telemetry.metrics.instruments import INSTRUMENTS
 from tests.support.paths import REPOSITORY
 from tests.support.requirements import require
 

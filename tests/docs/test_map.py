@@ -1,40 +1,28 @@
-"""The map of the code: all of the code is on it, and nothing else."""
+"""The map of the code names the folders, in the order of their layers, and files that exist."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import avatar_telemetry
-from tests.support.documents import prose
-from tests.support.paths import DOCS
+from tests.support.paths import DOCS, REPOSITORY
+from tests.unit.test_layers import LAYERS, PACKAGE
 
-PACKAGE = Path(avatar_telemetry.__file__).parent
-MAP = DOCS / "map.md"
+MAP = (DOCS / "map.md").read_text(encoding="utf-8")
 
 
-def modules() -> set[str]:
-    """The modules of the package, as the map names them: ``tracing/queue``."""
-    found = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
-    return {name for name in found if name.rpartition("/")[2] != "__init__"}
+def test_every_folder_has_a_row_in_the_order_of_the_layers() -> None:
+    """The table of folders is that of the package, from the bottom up."""
+    folders = [name for name in LAYERS if (PACKAGE / name).is_dir()]
+    assert re.findall(r"^\| `(\w+)/` \|", MAP, re.MULTILINE)[: len(folders)] == folders
 
 
-def mapped() -> set[str]:
-    """The modules that the first column of a table on the map names."""
-    rows = re.findall(r"(?m)^\| (`[^|]+) \|", prose(MAP))
-    return {name for row in rows for name in re.findall(r"`([a-z_0-9/]*[a-z_0-9])`", row)}
-
-
-def test_every_module_is_on_the_map() -> None:
-    """A newcomer finds each module of the package in a row of its own."""
-    assert modules() - mapped() == set()
-
-
-def test_the_map_shows_what_is_there() -> None:
-    """Nothing on it has gone since."""
-    assert mapped() - modules() == set()
-
-
-def test_the_map_is_one_page() -> None:
-    """Ten minutes of reading are some two thousand words."""
-    assert len(MAP.read_text(encoding="utf-8").split()) <= 2_200
+def test_every_named_file_exists() -> None:
+    """A module that is moved or renamed is moved on the map, too."""
+    names = re.findall(r"`((?:[a-z_]+/)+[a-z_]+)(?:\.py)?`", MAP)
+    assert len(names) > 15
+    missing = [
+        name
+        for name in names
+        if not ((PACKAGE / f"{name}.py").exists() or (REPOSITORY / f"{name}.py").exists())
+    ]
+    assert not missing

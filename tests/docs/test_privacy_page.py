@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from avatar_telemetry.client.privacy import Privacy
-from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.config.settings import Privacy as Mode
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.http.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.wsgi.endings import OPERATION_NAMES, SERVER_NAMES
 from tests.support.documents import literals

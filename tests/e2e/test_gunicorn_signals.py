@@ -18,7 +18,7 @@ ENDS = [
 # What the store holds when the master is about to leave, told by a hook of the user's own.
 TELL_AT_EXIT = """
 from avatar_telemetry import gunicorn as telemetry
-from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.metrics.merged import MergedStore
 
 def on_exit(server):
     import os
@@ -254,7 +254,7 @@ def post_worker_init(worker):
 # The server is told to end while its worker is in the hook, and the worker learns of it there.
 END_IN_THE_HOOK = """
 import os, signal
-from avatar_telemetry.runtime import RUNTIME
+from avatar_telemetry.runtime.lifecycle import RUNTIME
 
 start_worker = RUNTIME.start_worker
 

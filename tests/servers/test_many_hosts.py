@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.store.family import family
+from avatar_telemetry.metrics.family import family
 from benchmarks import budgets, report, results
 from benchmarks.fleet import Host, grown
 from benchmarks.many_hosts import Effort, Fleet, counted, measure

@@ -8,12 +8,12 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.api_meters import StoredMeterProvider
-from avatar_telemetry.store.api_series import stored_values
-from avatar_telemetry.store.family import Family
-from avatar_telemetry.store.mapped import Book
-from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.metrics.api_meters import StoredMeterProvider
+from avatar_telemetry.metrics.api_series import stored_values
+from avatar_telemetry.metrics.family import Family
+from avatar_telemetry.metrics.mapped import Book
+from avatar_telemetry.metrics.merged import MergedStore
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
-from avatar_telemetry.store.instruments import UPLOAD_BUCKETS
+from avatar_telemetry.metrics.instruments import UPLOAD_BUCKETS
 from tests.support.gunicorn_server import Answer, Metrics
 
 GENERATORS = ("identicon", "retro", "monsterid", "wavatar", "pagan", "robohash", "mmng")

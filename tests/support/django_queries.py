@@ -9,8 +9,8 @@ import django
 from django.conf import settings
 from opentelemetry import trace
 
+from avatar_telemetry.http.sql import FRAMING, OPERATIONS
 from avatar_telemetry.probes import OF_LIBRARIES
-from avatar_telemetry.probes.sql import FRAMING, OPERATIONS
 from tests.support.recorder import Recorder
 from tests.support.spans import EXPORTER, PROVIDER
 from tests.support.wsgi_client import call

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from avatar_telemetry import Settings
+from avatar_telemetry._base.files import lock_own
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter.counts import IDENTIFIER
 from avatar_telemetry.exporter.record import Record, make_record
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.files import lock_own
-from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.slots import EXPORTER_LOCK, Slot, claim_slot
+from avatar_telemetry.metrics.merged import MergedStore
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK, Slot, claim_slot
 from tests.support.rings import Worker
 
 QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_METRIC_EXPORT_INTERVAL": "100"}

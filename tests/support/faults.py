@@ -30,48 +30,48 @@ class Fault:
 
 STORE = (
     Fault(
-        "meters-provider-replaced", "store/api_meters.py", "the application's meters are replaced",
+        "meters-provider-replaced", "metrics/api_meters.py", "the application's meters are replaced",
         "        if is_free:\n", "        if True:\n",
     ),
     Fault(
-        "meters-kinds-share", "store/api_meters.py", "a counter and a gauge share a name",
+        "meters-kinds-share", "metrics/api_meters.py", "a counter and a gauge share a name",
         "if metric.prefix != kind.prefix:", "if False:",
     ),
     Fault(
-        "meters-types-equal", "store/api_instruments.py", "the attributes 1 and True are one series",
+        "meters-types-equal", "metrics/api_instruments.py", "the attributes 1 and True are one series",
         "key = (tuple(attributes.items()), tuple(map(type, attributes.values())))",
-        "key = (tuple(attributes.items()), (str,))", ("store/api_meters",),
+        "key = (tuple(attributes.items()), (str,))", ("metrics/api_meters",),
     ),
     Fault(
-        "meters-total-twice", "store/api_instruments.py",
+        "meters-total-twice", "metrics/api_instruments.py",
         "an observed total counts again where another process goes on",
         "growth = max(0.0, amount - self._stored.get(series.labels, 0.0))", "growth = amount",
-        ("store/api_observers",),
+        ("metrics/api_observers",),
     ),
     Fault(
-        "meters-gone-stay", "store/api_instruments.py",
+        "meters-gone-stay", "metrics/api_instruments.py",
         "an attribute set that is reported no longer keeps its value",
         "                series.values[0].set(self.gone, time.time())\n", "                pass\n",
-        ("store/api_observers",),
+        ("metrics/api_observers",),
     ),
     Fault(
-        "meters-limit-per-life", "store/api_series.py",
+        "meters-limit-per-life", "metrics/api_series.py",
         "each new holder of a slot adds as many attribute sets again",
         "self._count = self._book.count(self.prefix, start)", "self._count = 0",
-        ("store/api_meters",),
+        ("metrics/api_meters",),
     ),
     Fault(
-        "meters-two-observers", "store/api_observers.py",
+        "meters-two-observers", "metrics/api_observers.py",
         "an observer goes on whose lock was removed",
         "if self._lock is not None and is_at_path(self._lock, path):",
         "if self._lock is not None:",
     ),
     Fault(
-        "meters-unit-twice", "store/api_names.py", "a name has its unit twice",
+        "meters-unit-twice", "metrics/api_names.py", "a name has its unit twice",
         "        if suffix not in", "        if True or suffix not in",
     ),
     Fault(
-        "mapped-length-first", "store/mapped.py", "a kill during an append corrupts the file",
+        "mapped-length-first", "metrics/mapped.py", "a kill during an append corrupts the file",
         """        self._bytes[self._used : end] = entry
         # The entry stands before the length says so: a kill in between loses nothing.
         self._bytes[0:4] = _length.pack(end)
@@ -81,26 +81,26 @@ STORE = (
 """,
     ),
     Fault(
-        "mapped-refused-stays-open", "store/mapped.py", "a refused file costs a descriptor",
+        "mapped-refused-stays-open", "metrics/mapped.py", "a refused file costs a descriptor",
         "        except BaseException:\n            os.close(self._descriptor)\n            raise\n",
         "        except BaseException:\n            raise\n",
     ),
     Fault(
-        "mapped-grows-early", "store/mapped.py", "a file that is exactly full is doubled",
+        "mapped-grows-early", "metrics/mapped.py", "a file that is exactly full is doubled",
         "while end > size:", "while end >= size:",
     ),
     Fault(
-        "files-sparse", "store/files.py", "a store on a full file system kills the process",
+        "files-sparse", "_base/files.py", "a store on a full file system kills the process",
         "os.posix_fallocate(descriptor, 0, size)", "os.ftruncate(descriptor, size)",
-        ("store/mapped",),
+        ("metrics/mapped",),
     ),
     Fault(
-        "mapped-early-values-replace", "store/mapped.py",
+        "mapped-early-values-replace", "metrics/mapped.py",
         "values made before the fork replace those of the last holder",
         "                doubles[index] += value\n", "                doubles[index] = value\n",
     ),
     Fault(
-        "mapped-inc-without-lock", "store/mapped.py", "two threads lose counts of the application",
+        "mapped-inc-without-lock", "metrics/mapped.py", "two threads lose counts of the application",
         """        with self._book.lock:
             self._doubles[self._index] += amount
 """,
@@ -109,7 +109,7 @@ STORE = (
 """,
     ),
     Fault(
-        "mapped-files-left-open", "store/mapped.py", "a book that moves keeps its descriptors",
+        "mapped-files-left-open", "metrics/mapped.py", "a book that moves keeps its descriptors",
         """        for file in self._files.values():
             file.close()
         self._files.clear()
@@ -117,237 +117,237 @@ STORE = (
         "        self._files.clear()\n",
     ),
     Fault(
-        "mapped-corrupt-deleted", "store/mapped.py", "a damaged file is not kept for inspection",
+        "mapped-corrupt-deleted", "metrics/mapped.py", "a damaged file is not kept for inspection",
         'path.replace(path.with_suffix(".db.corrupt"))', "path.unlink()",
     ),
     Fault(
-        "mapped-failure-recursion", "store/mapped.py", "a failure of the store reports itself",
+        "mapped-failure-recursion", "metrics/mapped.py", "a failure of the store reports itself",
         "if not self._failing:", "if True:",
     ),
     Fault(
-        "mapped-series-not-reset", "store/mapped.py", "series are counted again at each open",
+        "mapped-series-not-reset", "metrics/mapped.py", "series are counted again at each open",
         "        self.short = False\n        self.series = 0\n\n", "        self.short = False\n\n",
     ),
     Fault(
-        "folder-stranger-removed", "store/folder.py", "root removes the folder of any user",
+        "folder-stranger-removed", "metrics/folder.py", "root removes the folder of any user",
         "            if path.lstat().st_uid in (os.geteuid(), uid):\n                _remove_if_dead",
         "            if path.lstat().st_uid is not None:\n                _remove_if_dead",
     ),
     Fault(
-        "folder-stranger-joined", "store/folder.py", "an upgrade joins the folder of any user",
+        "folder-stranger-joined", "metrics/folder.py", "an upgrade joins the folder of any user",
         "            if path.lstat().st_uid not in (os.geteuid(), uid):\n                continue\n", "",
     ),
     Fault(
-        "folder-since-anew", "store/folder.py", "an upgrade in place begins to count anew",
+        "folder-since-anew", "metrics/folder.py", "an upgrade in place begins to count anew",
         "since, key = _begun(lock, since, key)", "_, key = _begun(lock, since, key)",
     ),
     Fault(
-        "folder-key-anew", "store/folder.py", "an upgrade in place changes all hashes",
+        "folder-key-anew", "metrics/folder.py", "an upgrade in place changes all hashes",
         "since, key = _begun(lock, since, key)", "since, _ = _begun(lock, since, key)",
     ),
     Fault(
-        "folder-unlocked", "store/folder.py", "a second server takes a named folder in use",
+        "folder-unlocked", "metrics/folder.py", "a second server takes a named folder in use",
         "fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n        if is_at_path",
         "fcntl.flock(lock, fcntl.LOCK_UN)\n        if is_at_path",
     ),
     Fault(
-        "folder-refused-stays-open", "store/folder.py", "a refused folder costs a descriptor",
+        "folder-refused-stays-open", "metrics/folder.py", "a refused folder costs a descriptor",
         "    except BaseException:\n        os.close(lock)\n        raise\n",
         "    except BaseException:\n        raise\n",
     ),
     Fault(
-        "folder-starting-removed", "store/folder.py",
+        "folder-starting-removed", "metrics/folder.py",
         "a folder whose master has not written its record yet is removed",
         "if masters and not alive and", "if not alive and",
     ),
     Fault(
-        "files-public", "store/files.py", "other users can look into a named folder",
+        "files-public", "_base/files.py", "other users can look into a named folder",
         "os.mkdir(path.name, 0o700, dir_fd=parent)", "os.mkdir(path.name, dir_fd=parent)",
-        ("store/folder",),
+        ("metrics/folder",),
     ),
     Fault(
-        "folder-removed-by-first", "store/folder.py",
+        "folder-removed-by-first", "metrics/folder.py",
         "the first server to leave removes the files of the other",
         "            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            with suppress(BlockingIOError):\n                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
     ),
     Fault(
-        "slots-living-cleared", "store/slots.py", "gauges of a living worker are removed",
+        "slots-living-cleared", "metrics/slots.py", "gauges of a living worker are removed",
         "lock = lock_own(_lock_path(folder, holder.slot), os.O_RDWR)",
         "lock = open_own(_lock_path(folder, holder.slot), os.O_RDWR)",
     ),
     Fault(
-        "slots-from-one", "store/slots.py", "slot 0 is never used",
+        "slots-from-one", "metrics/slots.py", "slot 0 is never used",
         "for number in range(MAX_SLOTS)", "for number in range(1, MAX_SLOTS)",
     ),
     Fault(
-        "slots-holder-unwritten", "store/slots.py", "nobody knows who holds a slot",
+        "slots-holder-unwritten", "metrics/slots.py", "nobody knows who holds a slot",
         "        _write_holder(lock, worker)\n        return", "        return",
     ),
     Fault(
-        "files-tried-stays-open", "store/files.py", "each slot of another worker costs a descriptor",
+        "files-tried-stays-open", "_base/files.py", "each slot of another worker costs a descriptor",
         "        except OSError as error:\n            os.close(descriptor)\n",
-        "        except OSError as error:\n", ("store/slots",),
+        "        except OSError as error:\n", ("metrics/slots",),
     ),
     Fault(
-        "slots-no-retry", "store/slots.py", "a slot that is just being freed is left out for ever",
+        "slots-no-retry", "metrics/slots.py", "a slot that is just being freed is left out for ever",
         "if holder is None or is_alive(holder.pid, holder.started):", "if True:",
     ),
     Fault(
-        "merged-oldest", "store/group.py", "the oldest value of a mostrecent gauge is shown",
-        "max(row)[1]", "min(row)[1]", ("store/merged",),
+        "merged-oldest", "metrics/group.py", "the oldest value of a mostrecent gauge is shown",
+        "max(row)[1]", "min(row)[1]", ("metrics/merged",),
     ),
     Fault(
-        "merged-dead-gauges", "store/merged.py", "requests in progress of dead workers are shown",
+        "merged-dead-gauges", "metrics/merged.py", "requests in progress of dead workers are shown",
         "elif match[2] in alive or not match[1].startswith(LIVE):", "else:",
     ),
     Fault(
-        "merged-replaced-file", "store/group.py", "the keys of a replaced file are used on the new",
+        "merged-replaced-file", "metrics/group.py", "the keys of a replaced file are used on the new",
         "(file.identity != contents.identity or used < file.used)", "used < file.used",
-        ("store/merged",),
+        ("metrics/merged",),
     ),
     Fault(
-        "merged-absent-minimum", "store/group.py", "a series that one file lacks has the minimum 0",
-        '"min": float("inf")', '"min": 0.0', ("store/merged",),
+        "merged-absent-minimum", "metrics/group.py", "a series that one file lacks has the minimum 0",
+        '"min": float("inf")', '"min": 0.0', ("metrics/merged",),
     ),
     Fault(
-        "merged-first-bucket-count", "store/layout.py", "a histogram has the count of one bucket",
+        "merged-first-bucket-count", "metrics/layout.py", "a histogram has the count of one bucket",
         "lines += (buckets[-1], values[stop])", "lines += (buckets[0], values[stop])",
-        ("store/merged",),
+        ("metrics/merged",),
     ),
     Fault(
-        "merged-help-replaces", "store/metric_file.py",
+        "merged-help-replaces", "metrics/metric_file.py",
         "a changed help text loses what was counted",
         "            if not column[number]:\n                break\n", "            break\n",
-        ("store/merged",),
+        ("metrics/merged",),
     ),
     Fault(
-        "metrics-ceiling", "store/metrics.py", "one series more than the ceiling is made",
+        "metrics-ceiling", "metrics/metrics.py", "one series more than the ceiling is made",
         "or excess < 0 or", "or excess <= 0 or",
     ),
     Fault(
-        "metrics-first-byte-bucket", "store/metrics.py", "first bytes are in the duration's bucket",
+        "metrics-first-byte-bucket", "metrics/metrics.py", "first bytes are in the duration's bucket",
         "bucket = bisect_left(DURATION_BUCKETS, first_byte)",
         "bucket = bisect_left(DURATION_BUCKETS, duration)",
     ),
     Fault(
-        "metrics-plans-unbounded", "store/metrics.py", "clients fill the memory with plans",
+        "metrics-plans-unbounded", "metrics/metrics.py", "clients fill the memory with plans",
         "if len(self._plans) >= MAX_PLANS:", "if len(self._plans) < 0:",
     ),
     Fault(
-        "metrics-bucket-boundary", "store/metrics.py", "a value at a bound is in the next bucket",
+        "metrics-bucket-boundary", "metrics/metrics.py", "a value at a bound is in the next bucket",
         "self.add(bisect_left(self.bounds, value), value)",
         "self.add(sum(bound <= value for bound in self.bounds), value)",
     ),
     Fault(
-        "labels-root-dot", "store/labels.py", "a host with the dot of the root is another service",
+        "labels-root-dot", "http/labels.py", "a host with the dot of the root is another service",
         'host.lower().removesuffix(".")', "host.lower()",
     ),
     Fault(
-        "labels-long-suffix", "store/labels.py", "a suffix of five letters is none",
+        "labels-long-suffix", "http/labels.py", "a suffix of five letters is none",
         "0 < len(suffix) <= MAX_SUFFIX_LENGTH", "0 < len(suffix) < MAX_SUFFIX_LENGTH",
     ),
     Fault(
-        "files-link-followed", "store/files.py", "a planted link leads to a file of root's",
+        "files-link-followed", "_base/files.py", "a planted link leads to a file of root's",
         "os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_CLOEXEC | os.O_NONBLOCK",
     ),
     Fault(
-        "files-refused-stays-open", "store/files.py", "a planted pipe costs a descriptor",
+        "files-refused-stays-open", "_base/files.py", "a planted pipe costs a descriptor",
         "        os.close(descriptor)\n        raise OSError", "        raise OSError",
     ),
     Fault(
-        "family-newline", "store/family.py", "a newline in a label breaks the page",
+        "family-newline", "metrics/family.py", "a newline in a label breaks the page",
         '.replace("\\n", "\\\\n")', "",
     ),
     Fault(
-        "folder-renewed-unlocked", "store/folder.py", "another server takes a folder made anew",
+        "folder-renewed-unlocked", "metrics/folder.py", "another server takes a folder made anew",
         "            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n            record, found",
         "            record, found",
     ),
     Fault(
-        "folder-renewed-record", "store/folder.py", "an upgrade does not find a folder made anew",
+        "folder-renewed-record", "metrics/folder.py", "an upgrade does not find a folder made anew",
         "            os.pwrite(lock, record, 0)\n            os.dup2", "            os.dup2",
     ),
     Fault(
-        "folder-renewed-stranger", "store/folder.py", "the folder of a newer server is taken back",
+        "folder-renewed-stranger", "metrics/folder.py", "the folder of a newer server is taken back",
         'if found not in (b"", record):', "if found is None:",
     ),
     Fault(
-        "folder-made-by-stranger", "store/folder.py", "a folder that another user made anew is used",
+        "folder-made-by-stranger", "metrics/folder.py", "a folder that another user made anew is used",
         " or status.st_uid not in (self.owner, os.geteuid()):", ":", ("store/folder_safety",),
     ),
     Fault(
-        "folder-made-open", "store/folder.py", "a folder made anew is used though others may write",
+        "folder-made-open", "metrics/folder.py", "a folder made anew is used though others may write",
         "if _is_open(status) or status.st_uid not in (self", "if status.st_uid not in (self",
         ("store/folder_safety",),
     ),
     Fault(
-        "folder-lock-inherited", "store/folder.py", "a program of the application keeps the folder",
+        "folder-lock-inherited", "metrics/folder.py", "a program of the application keeps the folder",
         "inheritable=False", "inheritable=True",
     ),
     Fault(
-        "folder-young-changed", "store/folder.py", "the last push seems to be a moment ago",
+        "folder-young-changed", "metrics/folder.py", "the last push seems to be a moment ago",
         "ns=(now, changed)", "ns=(now, now)",
     ),
     Fault(
-        "folder-namespace", "store/folder.py", "a server of another container loses its folder",
+        "folder-namespace", "metrics/folder.py", "a server of another container loses its folder",
         "bool(namespace) and namespace == _pid_namespace()", "bool(namespace)",
         ("store/folder_safety",),
     ),
     Fault(
-        "folder-lock-replaced", "store/folder.py", "two servers hold locks of one path",
+        "folder-lock-replaced", "metrics/folder.py", "two servers hold locks of one path",
         "if is_at_path(lock, path / LOCK_NAME) and masters[-1] in", "if masters[-1] in",
     ),
     Fault(
-        "folder-group-writes", "store/folder.py", "a folder that others may write into is taken",
+        "folder-group-writes", "metrics/folder.py", "a folder that others may write into is taken",
         "stat.S_IWGRP | stat.S_IWOTH", "stat.S_IWOTH", ("store/folder_safety",),
     ),
     Fault(
-        "folder-users-files", "store/folder.py", "files of the operator in a named folder are removed",
+        "folder-users-files", "metrics/folder.py", "files of the operator in a named folder are removed",
         "if OUR_FILES.fullmatch(name) and", "if OUR_FILES.match(name) and",
     ),
     Fault(
-        "files-second-name", "store/files.py", "a planted hard link leads to a file of root's",
+        "files-second-name", "_base/files.py", "a planted hard link leads to a file of root's",
         " or status.st_nlink > 1", "", ("store/folder_safety",),
     ),
     Fault(
-        "files-strangers-link", "store/files.py", "root follows a link that another user has put",
+        "files-strangers-link", "_base/files.py", "root follows a link that another user has put",
         " and (os.geteuid() != 0 or status.st_uid == 0)", "", ("store/folder_safety",),
     ),
     Fault(
-        "files-lock-removed", "store/files.py", "a lock on a file that was removed counts",
+        "files-lock-removed", "_base/files.py", "a lock on a file that was removed counts",
         "        if is_at_path(descriptor, path):\n            return descriptor\n",
         "        if descriptor:\n            return descriptor\n",
-        ("store/locks", "store/slots"),
+        ("store/locks", "metrics/slots"),
     ),
     Fault(
-        "files-roots", "store/files.py", "a worker cannot write what the master has made",
-        "os.fchown(descriptor, owner.st_uid, owner.st_gid)", "pass", ("store/mapped",),
+        "files-roots", "_base/files.py", "a worker cannot write what the master has made",
+        "os.fchown(descriptor, owner.st_uid, owner.st_gid)", "pass", ("metrics/mapped",),
     ),
     Fault(
-        "mapped-moved-twice", "store/mapped.py", "counts double when one file is removed",
+        "mapped-moved-twice", "metrics/mapped.py", "counts double when one file is removed",
         "if not file.is_at_path()", "if True", ("store/moving",),
     ),
     Fault(
-        "mapped-recover-loses", "store/mapped.py", "counts made without space are lost",
+        "mapped-recover-loses", "metrics/mapped.py", "counts made without space are lost",
         "                self._memory = before\n                return False\n",
         "                return False\n", ("store/moving",),
     ),
     Fault(
-        "mapped-recover-stamp", "store/mapped.py", "a mostrecent gauge that moves is the oldest",
+        "mapped-recover-stamp", "metrics/mapped.py", "a mostrecent gauge that moves is the oldest",
         "                doubles[index + 1] = stamp\n", "                pass\n", ("store/moving",),
     ),
     Fault(
-        "mapped-moved-gauge", "store/mapped.py", "a gauge that moves is added to itself",
+        "mapped-moved-gauge", "metrics/mapped.py", "a gauge that moves is added to itself",
         '            if not prefix.startswith("gauge"):\n', "            if True:\n",
         ("store/moving",),
     ),
     Fault(
-        "mapped-made-gauge", "store/mapped.py", "a gauge that is made at import loses its value",
+        "mapped-made-gauge", "metrics/mapped.py", "a gauge that is made at import loses its value",
         "            elif value or stamp:", "            else:",
     ),
     Fault(
-        "mapped-unopened-unknown", "store/mapped.py", "a series of the slot is folded after a restart",
+        "mapped-unopened-unknown", "metrics/mapped.py", "a series of the slot is folded after a restart",
         "        file = self._file(prefix)\n        return (file", "        file = self._files.get(prefix)\n        return (file",
         ("store/ceiling",),
     ),
@@ -364,116 +364,116 @@ STORE = (
         "            exporter.close()\n            raise\n", "            return hosted\n",
     ),
     Fault(
-        "port-forked", "scrape/port.py", "a forked child keeps the port in use",
+        "port-forked", "exporter/port.py", "a forked child keeps the port in use",
         "            self._server.socket.close()\n", "            pass\n",
     ),
     Fault(
-        "startup-interpreter", "startup.py", "nothing says that an exporter cannot be replaced",
+        "startup-interpreter", "runtime/startup.py", "nothing says that an exporter cannot be replaced",
         "    LOGGER.warning(UNUSABLE_INTERPRETER, os.geteuid(), executable)\n", "    return\n",
     ),
     Fault(
-        "mapped-bounds-kept", "store/mapped.py", "values of other bounds fall into new buckets",
+        "mapped-bounds-kept", "metrics/mapped.py", "values of other bounds fall into new buckets",
         "                    _forget_other_bounds(file, key, self._opened_at)\n",
-        "                    pass\n", ("store/declarations",),
+        "                    pass\n", ("metrics/declarations",),
     ),
     Fault(
-        "mapped-lock-after-fork", "store/mapped.py", "a forked child waits for a dead thread's lock",
+        "mapped-lock-after-fork", "metrics/mapped.py", "a forked child waits for a dead thread's lock",
         "        self.lock = RLock()\n\n    def on_next_use", "        pass\n\n    def on_next_use",
     ),
     Fault(
-        "slots-data-stays-open", "store/slots.py", "a slot with no lock file costs a descriptor",
+        "slots-data-stays-open", "metrics/slots.py", "a slot with no lock file costs a descriptor",
         "            os.close(lock)\n            return None\n        _write", "            return None\n        _write",
         ("store/locks",),
     ),
     Fault(
-        "slots-again-stays-open", "store/slots.py", "each lock made anew costs a descriptor",
+        "slots-again-stays-open", "metrics/slots.py", "each lock made anew costs a descriptor",
         "    _write_holder(lock, worker)\n    os.close(slot.lock)\n",
         "    _write_holder(lock, worker)\n", ("store/locks",),
     ),
     Fault(
-        "slots-led-kept", "store/slots.py", "a search for the exporter keeps the next one from starting",
+        "slots-led-kept", "metrics/slots.py", "a search for the exporter keeps the next one from starting",
         "    if lock is not None:\n        os.close(lock)\n    return lock is None",
         "    return lock is None",
     ),
     Fault(
-        "merged-old-type", "store/merged.py", "series of an old type are added to the new ones",
+        "merged-old-type", "metrics/merged.py", "series of an old type are added to the new ones",
         "metric.superseded = metric is not newest", "metric.superseded = False",
-        ("store/declarations",),
+        ("metrics/declarations",),
     ),
     Fault(
-        "merged-other-bounds", "store/declarations.py", "histograms of other bounds are added",
+        "merged-other-bounds", "metrics/declarations.py", "histograms of other bounds are added",
         "if INFINITE in own and not own >= bounds", "if False",
-        ("store/declarations",),
+        ("metrics/declarations",),
     ),
     Fault(
-        "merged-unfinished", "store/declarations.py",
+        "merged-unfinished", "metrics/declarations.py",
         "a histogram that is being declared is a conflict",
         "any(shape != bounds for shape in shapes if INFINITE in shape)",
         "any(shape != bounds for shape in shapes)",
-        ("store/declarations",),
+        ("metrics/declarations",),
     ),
     Fault(
-        "merged-redeclared", "store/declarations.py",
+        "merged-redeclared", "metrics/declarations.py",
         "bounds that are being declared anew stand alone",
         "ends = [each.bounds[INFINITE] for each in declarations if INFINITE in each.bounds]",
         "ends = [max(each.bounds.values()) for each in declarations if each.bounds]",
     ),
     Fault(
-        "merged-late-declaration", "store/group.py", "a reload's declaration is never the newest",
+        "merged-late-declaration", "metrics/group.py", "a reload's declaration is never the newest",
         "if file.revision != contents.revision or", "if",
-        ("store/declarations",),
+        ("metrics/declarations",),
     ),
     Fault(
-        "mapped-revision", "store/mapped.py", "a reader cannot see that a series is declared again",
-        "(before + 1) % REVISIONS", "0", ("store/declarations",),
+        "mapped-revision", "metrics/mapped.py", "a reader cannot see that a series is declared again",
+        "(before + 1) % REVISIONS", "0", ("metrics/declarations",),
     ),
     Fault(
-        "merged-new-series", "store/declarations.py", "a new series is not on the page",
+        "merged-new-series", "metrics/declarations.py", "a new series is not on the page",
         "        if not series.entries:\n            self._layout = None\n        series.entries += 1",
-        "        series.entries += 1", ("store/group",),
+        "        series.entries += 1", ("metrics/group",),
     ),
     Fault(
-        "merged-vanished-series", "store/declarations.py", "a series outlives its files",
+        "merged-vanished-series", "metrics/declarations.py", "a series outlives its files",
         "            if not series.entries:\n                self._layout = None\n        return True",
-        "        return True", ("store/group",),
+        "        return True", ("metrics/group",),
     ),
     Fault(
-        "merged-old-help", "store/declarations.py", "a changed help text is never shown",
-        "self.excluded or len(self._documentations) > 1", "self.excluded", ("store/group",),
+        "merged-old-help", "metrics/declarations.py", "a changed help text is never shown",
+        "self.excluded or len(self._documentations) > 1", "self.excluded", ("metrics/group",),
     ),
     Fault(
-        "merged-short-column", "store/group.py", "a file without a new series adds to it",
+        "merged-short-column", "metrics/group.py", "a file without a new series adds to it",
         "repeat(self._absent, self._size - len(values))", "repeat(1.0, self._size - len(values))",
     ),
     Fault(
-        "merged-gone-gauge", "store/group.py", "gauges that are just cleared count as unreadable",
+        "merged-gone-gauge", "metrics/group.py", "gauges that are just cleared count as unreadable",
         "            except FileNotFoundError:\n",
         "            except FileNotFoundError:\n                self.unreadable += 1\n",
-        ("store/merged",),
+        ("metrics/merged",),
     ),
     Fault(
-        "merged-damaged-key", "store/group.py", "one damaged key hides the rest of its file",
-        "                file.damaged = True\n", "                raise\n", ("store/merged",),
+        "merged-damaged-key", "metrics/group.py", "one damaged key hides the rest of its file",
+        "                file.damaged = True\n", "                raise\n", ("metrics/merged",),
     ),
     Fault(
-        "merged-foreign-file", "store/merged.py", "a file of another name is read as a counter",
+        "merged-foreign-file", "metrics/merged.py", "a file of another name is read as a counter",
         "if match is None or match[1] not in MODES:", "if match is None:",
     ),
     Fault(
-        "merged-one-identifier", "store/group.py", "gauges of all processes become one",
-        'of_process = self._mode == "all"', "of_process = False", ("store/merged",),
+        "merged-one-identifier", "metrics/group.py", "gauges of all processes become one",
+        'of_process = self._mode == "all"', "of_process = False", ("metrics/merged",),
     ),
     Fault(
-        "metrics-old-plan", "store/metrics.py", "a request that ends after a move is lost",
+        "metrics-old-plan", "metrics/metrics.py", "a request that ends after a move is lost",
         "            if plan.files is not self._files:\n                plan = self.plan(plan.labels)\n", "",
         ("store/moving",),
     ),
     Fault(
-        "metrics-shared-unlocked", "store/metrics.py", "counts by hand of other threads are lost",
+        "metrics-shared-unlocked", "metrics/metrics.py", "counts by hand of other threads are lost",
         "if alone and not plan.shared else", "if alone else", ("wsgi/request",),
     ),
     Fault(
-        "metrics-unlocked", "store/metrics.py", "threads that serve requests lose counts",
+        "metrics-unlocked", "metrics/metrics.py", "threads that serve requests lose counts",
         "if alone and not plan.shared else", "if not plan.shared else", ("wsgi/request",),
     ),
     Fault(
@@ -481,41 +481,41 @@ STORE = (
         "if len(self.known) >= MAX_CONCLUSIONS:", "if len(self.known) < 0:",
     ),
     Fault(
-        "metrics-failure-folded", "store/metrics.py", "failures beyond the ceiling are not seen",
+        "metrics-failure-folded", "metrics/metrics.py", "failures beyond the ceiling are not seen",
         " or _is_failure(instrument, labels)", "", ("store/ceiling",),
     ),
     Fault(
-        "metrics-known-folded", "store/metrics.py", "a known series stops at the ceiling",
+        "metrics-known-folded", "metrics/metrics.py", "a known series stops at the ceiling",
         "        if self._book.knows(instrument.prefix, _key(instrument, suffix, labels)):\n            return labels\n",
         "", ("store/ceiling",),
     ),
     Fault(
-        "metrics-folded-at-once", "store/metrics.py", "all labels are folded at the ceiling",
+        "metrics-folded-at-once", "metrics/metrics.py", "all labels are folded at the ceiling",
         "folds[:-1] if excess < self._max_series // 4 else folds", "folds", ("store/ceiling",),
     ),
     Fault(
-        "metrics-refused-uncounted", "store/metrics.py", "nobody sees that series were folded",
+        "metrics-refused-uncounted", "metrics/metrics.py", "nobody sees that series were folded",
         "        if folded != labels:\n            self.count(SERIES_REFUSED, instrument.name)\n", "",
         ("store/ceiling",),
     ),
     Fault(
-        "metrics-switch-duration", "store/metrics.py", "a WebSocket of an hour is a slow response",
+        "metrics-switch-duration", "metrics/metrics.py", "a WebSocket of an hour is a slow response",
         "is_response = status != SWITCHED", "is_response = True", ("wsgi/switch",),
     ),
     Fault(
-        "metrics-tends-always", "store/metrics.py", "each request looks at the files",
+        "metrics-tends-always", "metrics/metrics.py", "each request looks at the files",
         "            self._tend_at = now + TEND_INTERVAL\n", "",
     ),
     Fault(
-        "labels-subdomain", "store/labels.py", "a host with the same end is a service",
+        "labels-subdomain", "http/labels.py", "a host with the same end is a service",
         'name = name.partition(".")[2]', "name = name[1:]",
     ),
     Fault(
-        "labels-known-host-long", "store/labels.py", "a host of any length is searched",
+        "labels-known-host-long", "http/labels.py", "a host of any length is searched",
         '    if len(host) > MAX_HOST_LENGTH:\n        return ""\n', "",
     ),
     Fault(
-        "labels-method-case", "store/labels.py", "a method in lower case is another one",
+        "labels-method-case", "http/labels.py", "a method in lower case is another one",
         "KNOWN_METHODS.get(name, OTHER)", "KNOWN_METHODS.get(name.upper(), OTHER)",
     ),
 )  # fmt: skip
@@ -612,12 +612,12 @@ WSGI = (
         "MAX_FILES = 100", "MAX_FILES = 10_000",
     ),
     Fault(
-        "memo-unbounded", "memo.py", "clients fill the memory with paths",
-        "if len(self) >= self._size:", "if len(self) < 0:", ("memo",),
+        "memo-unbounded", "_base/memo.py", "clients fill the memory with paths",
+        "if len(self) >= self._size:", "if len(self) < 0:", ("_base/memo",),
     ),
     Fault(
-        "memo-all-forgotten", "memo.py", "a full memo forgets what every request asks for",
-        "            self._older = dict(self)\n", "            self._older = {}\n", ("memo",),
+        "memo-all-forgotten", "_base/memo.py", "a full memo forgets what every request asks for",
+        "            self._older = dict(self)\n", "            self._older = {}\n", ("_base/memo",),
     ),
     Fault(
         "spans-agent-kept", "wsgi/request_spans.py", "long user agents fill the memory",
@@ -862,11 +862,11 @@ TRACING = (
         "thread.join(max(deadline - time.monotonic(), 0.0))", "thread.join()",
     ),
     Fault(
-        "pipeline-limit-zero", "tracing/pipeline.py", "a limit of 0 attributes counts as none",
+        "pipeline-limit-zero", "runtime/tracing.py", "a limit of 0 attributes counts as none",
         "chosen = shared if limit is None else limit", "chosen = limit or shared",
     ),
     Fault(
-        "pipeline-provider-replaced", "tracing/pipeline.py", "the application's provider is replaced",
+        "pipeline-provider-replaced", "runtime/tracing.py", "the application's provider is replaced",
         "if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):", "if True:",
     ),
     Fault(
@@ -1017,31 +1017,31 @@ EXPORT = (
 
 PROCESS = (
     Fault(
-        "runtime-layers-not-stale", "runtime.py", "a forked child goes on with its parent's layer",
+        "runtime-layers-not-stale", "runtime/lifecycle.py", "a forked child goes on with its parent's layer",
         "            layer.stale = True\n", "            pass\n",
     ),
     Fault(
-        "runtime-child-keeps-slot", "runtime.py", "a forked child counts into its parent's slot",
+        "runtime-child-keeps-slot", "runtime/lifecycle.py", "a forked child counts into its parent's slot",
         "            self._slot.close()\n            self._slot = None\n", "            pass\n",
     ),
     Fault(
-        "runtime-worker-releases", "runtime.py", "a worker that ends removes the server's folder",
+        "runtime-worker-releases", "runtime/lifecycle.py", "a worker that ends removes the server's folder",
         "if folder is not None and os.getpid() == self._folder_owner:", "if folder is not None:",
     ),
     Fault(
-        "runtime-live-gauges-stay", "runtime.py", "a slot begins with its last holder's requests",
+        "runtime-live-gauges-stay", "runtime/lifecycle.py", "a slot begins with its last holder's requests",
         "            remove_live_gauges(path, slot.number)\n", "            pass\n",
     ),
     Fault(
-        "runtime-folder-not-given", "runtime.py", "libraries do not find the runtime folder",
+        "runtime-folder-not-given", "runtime/lifecycle.py", "libraries do not find the runtime folder",
         "self._environ[FOLDER] = str(folder.path)", 'self._environ.setdefault(FOLDER, "")',
     ),
     Fault(
-        "runtime-switched-off-writes", "runtime.py", "a worker that is off writes the master's files",
+        "runtime-switched-off-writes", "runtime/lifecycle.py", "a worker that is off writes the master's files",
         "            self.book.detach()  # the master's, of a start with the telemetry on\n", "",
     ),
     Fault(
-        "runtime-upgrade-tries-port", "runtime.py", "an upgrade fails for the old server's port",
+        "runtime-upgrade-tries-port", "runtime/lifecycle.py", "an upgrade fails for the old server's port",
         "lambda: None if upgrades else check_endpoint(settings)", "lambda: check_endpoint(settings)",
     ),
     Fault(
@@ -1057,57 +1057,57 @@ PROCESS = (
         "for base in worker_class.__mro__)", "for base in (worker_class,))",
     ),
     Fault(
-        "entry-point-no-traceback", "entry_point.py", "why the application's import failed is hidden",
+        "entry-point-no-traceback", "runtime/entry_point.py", "why the application's import failed is hidden",
         "None if missing else error)", "None)",
     ),
     Fault(
-        "startup-exit-is-good", "startup.py", "a profile that ends the process counts as usable",
+        "startup-exit-is-good", "runtime/startup.py", "a profile that ends the process counts as usable",
         "IS_GOOD = 42", "IS_GOOD = 0",
     ),
     Fault(
-        "startup-root-stays", "startup.py", "the master goes on as the workers' user",
+        "startup-root-stays", "runtime/startup.py", "the master goes on as the workers' user",
         "    finally:\n        os.seteuid(was_uid)\n", "    finally:\n",
     ),
     Fault(
-        "worker-process-first", "worker.py", "a request records with another application's profile",
+        "worker-process-first", "wsgi/worker.py", "a request records with another application's profile",
         "        if request is not None:\n", "        if request is None:\n",
     ),
     Fault(
-        "log-shown-thrice", "log.py", "debug output comes once for each logger that is on",
+        "log-shown-thrice", "_base/log.py", "debug output comes once for each logger that is on",
         "            logger.debug(message, *args, stacklevel=2)\n            return\n",
         "            logger.debug(message, *args, stacklevel=2)\n",
     ),
     Fault(
-        "runtime-inherits-folder", "runtime.py", "an upgrade takes the old master's folder as named",
+        "runtime-inherits-folder", "runtime/lifecycle.py", "an upgrade takes the old master's folder as named",
         "            del self._environ[FOLDER]\n", "            pass\n",
     ),
     Fault(
-        "runtime-masters-values", "runtime.py", "the master's values go with a removed folder",
+        "runtime-masters-values", "runtime/lifecycle.py", "the master's values go with a removed folder",
         "            self.book.move(folder.path, MASTER_IDENTIFIER)\n", "            pass\n",
     ),
     Fault(
-        "runtime-file-removed", "runtime.py", "what goes into a removed file is lost",
+        "runtime-file-removed", "runtime/lifecycle.py", "what goes into a removed file is lost",
         " and self.book.is_whole):", "):",
     ),
     Fault(
-        "runtime-slot-removed", "runtime.py", "two workers share a slot whose lock was removed",
+        "runtime-slot-removed", "runtime/lifecycle.py", "two workers share a slot whose lock was removed",
         " and self._slot.is_safe(folder.path)", "",
     ),
     Fault(
-        "runtime-never-young", "runtime.py", "a cleaner removes the files of a quiet server",
+        "runtime-never-young", "runtime/lifecycle.py", "a cleaner removes the files of a quiet server",
         "                folder.keep_young()\n", "                pass\n",
     ),
     Fault(
-        "runtime-moved-twice", "runtime.py", "a slot that was lost keeps its descriptors",
+        "runtime-moved-twice", "runtime/lifecycle.py", "a slot that was lost keeps its descriptors",
         "            self.book.move(folder.path, self._slot.identifier)\n        slot.close()\n",
         "            self.book.move(folder.path, self._slot.identifier)\n",
     ),
     Fault(
-        "runtime-child-as-worker", "runtime.py", "children of the application count as workers",
+        "runtime-child-as-worker", "runtime/lifecycle.py", "children of the application count as workers",
         "return not (self.managed and self._forked)", "return True",
     ),
     Fault(
-        "runtime-declared-late", "runtime.py", "probes of a wrapped application are not installed",
+        "runtime-declared-late", "runtime/lifecycle.py", "probes of a wrapped application are not installed",
         "(load_profile(settings.profile), *self._declared)", "(load_profile(settings.profile),)",
     ),
 )  # fmt: skip
@@ -1189,85 +1189,85 @@ CONFIG = (
 
 SCRAPE = (
     Fault(
-        "process-hostile-name", "scrape/process.py",
+        "process-hostile-name", "metrics/procfs.py",
         "the name of a process moves its numbers",
         'file.read().rpartition(") ")[2]',
         'file.read().partition(") ")[2]',
     ),
     Fault(
-        "process-zombie", "scrape/process.py",
+        "process-zombie", "metrics/procfs.py",
         "a worker that has ended holds its slot",
         "return not stat.zombie and started in (0, stat.start_ticks)",
         "return started in (0, stat.start_ticks)",
     ),
     Fault(
-        "process-pages", "scrape/process.py",
+        "process-pages", "metrics/procfs.py",
         "memory is shown in pages",
         "int(fields[21]) * PAGE_SIZE",
         "int(fields[21])",
     ),
     Fault(
-        "collector-name-wins", "scrape/collector.py",
+        "collector-name-wins", "metrics/collector.py",
         "a metric of the application replaces one of ours",
         "for each in reversed(families)",
         "for each in families",
     ),
     Fault(
-        "collector-idle", "scrape/collector.py",
+        "collector-idle", "metrics/collector.py",
         "busy workers count as idle, too",
         "float(len(workers) - busy)",
         "float(len(workers))",
     ),
     Fault(
-        "collector-created", "scrape/registered.py",
+        "collector-created", "metrics/registered.py",
         "times of creation are on the page",
         'if not sample.name.endswith("_created")',
         "",
     ),
     Fault(
-        "port-without-token", "scrape/port.py",
+        "port-without-token", "exporter/port.py",
         "the open port asks for a token that is not set",
         "if self._token and not self._access.permits(environ):",
         "if not self._access.permits(environ):",
     ),
     Fault(
-        "exposition-proxy", "scrape/exposition.py", "the whole internet reads the page by a proxy",
+        "exposition-proxy", "metrics/exposition.py", "the whole internet reads the page by a proxy",
         "not any(map(_tells_of_proxy, environ))\n            and self", "self",
     ),
     Fault(
-        "exposition-empty-token", "scrape/exposition.py", "an empty token opens the page",
+        "exposition-empty-token", "metrics/exposition.py", "an empty token opens the page",
         "            bool(self._token)\n            and scheme", "            scheme",
     ),
     Fault(
-        "exposition-scheme", "scrape/exposition.py", "a password of the same text opens the page",
+        "exposition-scheme", "metrics/exposition.py", "a password of the same text opens the page",
         '            and scheme.lower() == "bearer"\n', "",
     ),
     Fault(
-        "exposition-eof", "scrape/exposition.py", "an OpenMetrics page that is cut off looks whole",
+        "exposition-eof", "metrics/exposition.py", "an OpenMetrics page that is cut off looks whole",
         '        parts.append("# EOF\\n")\n', "        pass\n",
     ),
     Fault(
-        "exposition-head", "scrape/exposition.py", "a HEAD of the page has a body",
+        "exposition-head", "metrics/exposition.py", "a HEAD of the page has a body",
         'return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]', "return [body]",
     ),
     Fault(
-        "exposition-gzip-unasked", "scrape/exposition.py", "a client without gzip gets gzip",
+        "exposition-gzip-unasked", "metrics/exposition.py", "a client without gzip gets gzip",
         "is_valid and bool(header", "bool(header",
     ),
     Fault(
-        "exposition-openmetrics-refused", "scrape/exposition.py", "a format of quality 0 is sent",
+        "exposition-openmetrics-refused", "metrics/exposition.py", "a format of quality 0 is sent",
         "OPENMETRICS if openmetrics and openmetrics >= text", "OPENMETRICS if openmetrics >= text",
     ),
     Fault(
-        "exposition-infinity", "scrape/exposition.py", "negative infinity is a positive one",
+        "exposition-infinity", "metrics/exposition.py", "negative infinity is a positive one",
         'return "+Inf" if value > 0 else "-Inf"', 'return "+Inf"',
     ),
     Fault(
-        "collector-folder-gone", "scrape/collector.py", "a scrape fails when the folder is removed",
+        "collector-folder-gone", "metrics/collector.py", "a scrape fails when the folder is removed",
         "        except OSError:\n            return []  # the folder", "        except KeyError:\n            return []  # the folder",
     ),
     Fault(
-        "collector-children-workers", "scrape/collector.py", "children count as idle workers",
+        "collector-children-workers", "metrics/collector.py", "children count as idle workers",
         "workers = [holder for holder in alive if holder.worker]", "workers = alive",
     ),
 )  # fmt: skip
@@ -1408,134 +1408,134 @@ CLI = (
 
 CLIENT = (
     Fault(
-        "privacy-strict-hash", "client/privacy.py", "strict keeps a hash of the avatar",
+        "privacy-strict-hash", "http/privacy.py", "strict keeps a hash of the avatar",
         '        if self.mode == "strict" or not text:\n            return None\n        if self.mode == "off":\n            return scrub',
         '        if not text:\n            return None\n        if self.mode == "off":\n            return scrub',
     ),
     Fault(
-        "privacy-hash-case", "client/privacy.py", "one avatar has several hashes",
+        "privacy-hash-case", "http/privacy.py", "one avatar has several hashes",
         ".strip().lower().encode(", ".strip().encode(",
     ),
     Fault(
-        "privacy-whole-address", "client/privacy.py", "balanced keeps the whole address",
+        "privacy-whole-address", "http/privacy.py", "balanced keeps the whole address",
         "NETWORK_BITS = {4: 24, 6: 48}", "NETWORK_BITS = {4: 32, 6: 48}",
     ),
     Fault(
-        "privacy-cut-email", "client/privacy.py", "an e-mail address at the bound is half kept",
+        "privacy-cut-email", "http/privacy.py", "an e-mail address at the bound is half kept",
         "_without_emails(value[: 2 * MAX_TEXT_LENGTH])", "_without_emails(value[:MAX_TEXT_LENGTH])",
     ),
     Fault(
-        "privacy-source-lines", "client/privacy.py", "balanced keeps lines of source",
+        "privacy-source-lines", "http/privacy.py", "balanced keeps lines of source",
         '        if self.mode == "balanced":\n            frames', '        if self.mode == "none":\n            frames',
     ),
     Fault(
-        "privacy-unlisted-value", "client/privacy.py", "any value of a listed key is kept",
+        "privacy-unlisted-value", "http/privacy.py", "any value of a listed key is kept",
         "else value in rule", "else bool(rule)",
     ),
     Fault(
-        "privacy-many-fields", "client/privacy.py", "the rest of a long query is kept",
+        "privacy-many-fields", "http/privacy.py", "the rest of a long query is kept",
         "islice(fields, MAX_FIELDS)", "fields",
     ),
     Fault(
-        "forwarded-any-peer", "client/forwarded.py", "any client names its own address",
+        "forwarded-any-peer", "http/forwarded.py", "any client names its own address",
         "        if not self._trusts(address):\n            return Origin(address, None)\n", "",
     ),
     Fault(
-        "forwarded-from-left", "client/forwarded.py", "the address that the client wrote is taken",
+        "forwarded-from-left", "http/forwarded.py", "the address that the client wrote is taken",
         "in reversed(forwarded_for", "in (forwarded_for",
     ),
     Fault(
-        "forwarded-hops", "client/forwarded.py", "any number of hops is walked",
+        "forwarded-hops", "http/forwarded.py", "any number of hops is walked",
         "zip(hops, range(MAX_HOPS), strict=False)", "zip(hops, hops, strict=False)",
     ),
     Fault(
-        "forwarded-cut-half", "client/forwarded.py", "half an address of a long header is taken",
+        "forwarded-cut-half", "http/forwarded.py", "half an address of a long header is taken",
         '"?" + header[-MAX_HEADER_LENGTH:]', "header[-MAX_HEADER_LENGTH:]",
     ),
     Fault(
-        "forwarded-any-scheme", "client/forwarded.py", "a proxy's scheme may be any text",
+        "forwarded-any-scheme", "http/forwarded.py", "a proxy's scheme may be any text",
         'return word if word in ("http", "https") else None', "return word or None",
     ),
     Fault(
-        "authority-own-port", "client/authority.py", "a host behind a proxy has the server's port",
+        "authority-own-port", "http/authority.py", "a host behind a proxy has the server's port",
         "return found if found.port else found._replace(port=default)", "return found",
     ),
     Fault(
-        "authority-port-zero", "client/authority.py", "port 0 is one",
+        "authority-port-zero", "http/authority.py", "port 0 is one",
         "if 0 < int(text) <=", "if 0 <= int(text) <=",
     ),
     Fault(
-        "authority-brackets", "client/authority.py", "what is no IPv6 address is a host",
+        "authority-brackets", "http/authority.py", "what is no IPv6 address is a host",
         "        except ValueError:\n            return None\n    return Authority(text", "        except ValueError:\n            pass\n    return Authority(text",
     ),
     Fault(
-        "excluded-by-host", "client/excluded.py", "a client excludes itself by its Host header",
+        "excluded-by-host", "http/excluded.py", "a client excludes itself by its Host header",
         'self._urls = ExcludeList([pattern for pattern in wanted if "://" in pattern])',
         "self._urls = ExcludeList(wanted)",
     ),
     Fault(
-        "excluded-blank", "client/excluded.py", "a comma at the end excludes everything",
+        "excluded-blank", "http/excluded.py", "a comma at the end excludes everything",
         "if pattern.strip()]", "]",
     ),
     Fault(
-        "headers-credentials", "client/headers.py", "a captured cookie is shown",
+        "headers-credentials", "http/headers.py", "a captured cookie is shown",
         '*(CREDENTIALS if mode != "off" else ())', "",
     ),
     Fault(
-        "headers-part-of-name", "client/headers.py", "a header is captured by a part of its name",
+        "headers-part-of-name", "http/headers.py", "a header is captured by a part of its name",
         "self._wanted.fullmatch(name)", "self._wanted.search(name)",
     ),
     Fault(
-        "headers-last-value", "client/headers.py", "of a repeated header the last value is shown",
+        "headers-last-value", "http/headers.py", "of a repeated header the last value is shown",
         "found[key] = (*found.get(key, ()), decoded", "found[key] = (decoded",
     ),
     Fault(
-        "scrub-half-word", "client/scrub.py", "words of a query that is encoded are kept",
+        "scrub-half-word", "http/scrub.py", "words of a query that is encoded are kept",
         "for form in {short, unquote_plus(short)}:", "for form in {short}:", ("wsgi/message_words",),
     ),
 )  # fmt: skip
 
 LOGS = (
     Fault(
-        "export-of-our-threads", "log_records/export.py", "what a library logs in an export is sent",
+        "export-of-our-threads", "logs/export.py", "what a library logs in an export is sent",
         "        or threading.current_thread().name.startswith(OUR_THREADS)\n", "",
     ),
     Fault(
-        "export-last-resort", "log_records/export.py", "warnings vanish where no handler is",
+        "export-last-resort", "logs/export.py", "warnings vanish where no handler is",
         "            last.handle(record)\n", "            return\n",
     ),
     Fault(
-        "export-child-twice", "log_records/export.py", "a child exports each record twice",
+        "export-child-twice", "logs/export.py", "a child exports each record twice",
         "                root.removeHandler(other)\n", "                pass\n",
     ),
     Fault(
-        "export-message-raw", "log_records/export.py", "a log record shows the client's data",
+        "export-message-raw", "logs/export.py", "a log record shows the client's data",
         "self._privacy.message(message_of(record), _codes_of(record))", "message_of(record)",
     ),
     Fault(
-        "export-info", "log_records/export.py", "each level is exported",
+        "export-info", "logs/export.py", "each level is exported",
         "super().__init__(LEVEL)", "super().__init__()",
     ),
     Fault(
-        "log-pipeline-detach", "log_records/pipeline.py", "records are taken after the end",
-        "        self._handler.detach()\n", "",  ("log_records/export",),
+        "log-pipeline-detach", "runtime/log_records.py", "records are taken after the end",
+        "        self._handler.detach()\n", "",  ("logs/export",),
     ),
     Fault(
-        "correlation-extra", "log_records/correlation.py", "an application's own trace_id fails",
+        "correlation-extra", "logs/correlation.py", "an application's own trace_id fails",
         "key not in FIELDS and super().__contains__(key)", "super().__contains__(key)",
     ),
     Fault(
-        "correlation-own-value", "log_records/correlation.py", "an inner factory's trace_id is replaced",
+        "correlation-own-value", "logs/correlation.py", "an inner factory's trace_id is replaced",
         "                fields.update(known)\n                record.__dict__ = fields\n",
         "                record.__dict__ = CorrelatedFields({**known, **fields})\n",
     ),
     Fault(
-        "correlation-wrapped-twice", "log_records/correlation.py", "each reload wraps the factory again",
+        "correlation-wrapped-twice", "logs/correlation.py", "each reload wraps the factory again",
         "inner = current.inner if isinstance(current, CorrelatedFactory) else current",
         "inner = current",
     ),
     Fault(
-        "correlation-pickled", "log_records/correlation.py", "a record cannot be sent to another process",
+        "correlation-pickled", "logs/correlation.py", "a record cannot be sent to another process",
         "return dict, (dict(self),)", "return CorrelatedFields, (None,)",
     ),
 )  # fmt: skip
@@ -1704,7 +1704,7 @@ RING = (
         "                self._torn += 1\n", "                self._words[TORN] += 1\n", RINGS,
     ),
     Fault(
-        "folder-rings-left", "store/folder.py", "spans of a server before are sent by the next one",
+        "folder-rings-left", "metrics/folder.py", "spans of a server before are sent by the next one",
         r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?", "",
     ),
 )  # fmt: skip
@@ -1904,19 +1904,19 @@ EXPORTER = (
         "signal.signal(number, lambda number, frame: ended.set())", "signal.signal(number, signal.SIG_DFL)",
     ),
     Fault(
-        "recording-stays-lost", "recording.py", "spans go into a ring that was removed",
+        "recording-stays-lost", "runtime/recording.py", "spans go into a ring that was removed",
         "            self.open()\n            ring.close()\n", "            self._ring = ring\n",
     ),
     Fault(
-        "recording-parents-ring", "recording.py", "a child writes into its parent's ring",
+        "recording-parents-ring", "runtime/recording.py", "a child writes into its parent's ring",
         "            ring.forget()\n", "            continue\n",
     ),
     Fault(
-        "export-of-exports", "log_records/export.py", "a failed export exports its own failure",
+        "export-of-exports", "logs/export.py", "a failed export exports its own failure",
         "            if not _comes_of_export(record):\n", "            if True:\n",
     ),
     Fault(
-        "log-encoder-span", "log_records/encoder.py", "a log record does not belong to its span",
+        "log-encoder-span", "logs/encoder.py", "a log record does not belong to its span",
         '        parts.append(b"\\x52\\x08" + context.span_id.to_bytes(8, "big"))\n', "        pass\n",
     ),
 )  # fmt: skip

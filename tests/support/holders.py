@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.store.slots import claim_slot
+from avatar_telemetry.metrics.slots import claim_slot
 
 FORK = multiprocessing.get_context("fork")
 

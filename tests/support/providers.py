@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import TraceState
 
-from avatar_telemetry.client.privacy import Privacy
-from avatar_telemetry.guard import Guard
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.http.privacy import Privacy
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling, make_sampling
 from avatar_telemetry.tracing.writer import KeptSpans

@@ -10,15 +10,15 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanKind
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.profile import Profile
+from avatar_telemetry.metrics.exposition import MetricsPage
+from avatar_telemetry.metrics.mapped import Book
+from avatar_telemetry.metrics.merged import MergedStore
+from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
-from avatar_telemetry.scrape.exposition import MetricsPage
-from avatar_telemetry.store.mapped import Book
-from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.metrics import Metrics
-from avatar_telemetry.tracing.pipeline import Pipeline
+from avatar_telemetry.profiles.model import Profile
+from avatar_telemetry.runtime.tracing import Pipeline
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.span import SpanSink
 from avatar_telemetry.tracing.writer import KeptSpans

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.metrics.merged import MergedStore
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -19,7 +19,7 @@ from gunicorn.config import Config
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
-from avatar_telemetry.errors import SettingsError
+from avatar_telemetry._base.errors import SettingsError
 from tests.support.forked import in_child
 
 Calls = list[list[Any]]

@@ -14,8 +14,8 @@ import json, os, sys
 from wsgiref.util import setup_testing_defaults
 import avatar_telemetry.gunicorn
 from avatar_telemetry import instrument
-from avatar_telemetry.runtime import RUNTIME
-from avatar_telemetry.scrape.collector import Server
+from avatar_telemetry.runtime.lifecycle import RUNTIME
+from avatar_telemetry.metrics.collector import Server
 
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -51,7 +51,7 @@ def test_not_without_export() -> None:
 def test_not_without_metrics_of_the_api() -> None:
     """Where nothing imports the metrics of OpenTelemetry's API, neither do we."""
     found = modules_of()
-    assert not {"opentelemetry.metrics", "avatar_telemetry.store.api_meters"} & found
+    assert not {"opentelemetry.metrics", "avatar_telemetry.metrics.api_meters"} & found
 
 
 def test_with_export() -> None:

@@ -164,7 +164,7 @@ def test_the_folder_of_a_lone_process_goes_with_it() -> None:
         "wrapped = instrument(application, profile=Profile('test'))\n"
         "environ = {}; setup_testing_defaults(environ)\n"
         "list(wrapped(environ, lambda *a: None))\n"
-        "from avatar_telemetry.runtime import RUNTIME\n"
+        "from avatar_telemetry.runtime.lifecycle import RUNTIME\n"
         "print(json.dumps([str(RUNTIME._folder.path), RUNTIME._folder.path.exists()]))\n"
     )
     done = run_python(program)
@@ -182,7 +182,7 @@ def test_the_folder_of_a_lone_process_that_is_terminated(handled: bool) -> None:
         "wrapped = instrument(application, profile=Profile('test'))\n"
         "environ = {}; setup_testing_defaults(environ)\n"
         "list(wrapped(environ, lambda *a: None))\n"
-        "from avatar_telemetry.runtime import RUNTIME\n"
+        "from avatar_telemetry.runtime.lifecycle import RUNTIME\n"
         "print(RUNTIME._folder.path, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
@@ -209,7 +209,7 @@ def test_spans_and_metrics_of_a_lone_process_leave(sink: OtlpSink) -> None:  # n
 def test_a_lone_process_without_a_folder_goes_on(tmp_path: Path) -> None:
     """Where no folder can be made, requests are answered and nothing raises."""
     program = SERVE_ONE + (
-        "import avatar_telemetry.store.folder as folder\n"
+        "import avatar_telemetry.metrics.folder as folder\n"
         "def broken(): raise OSError('no space')\n"
         "folder._make_private = broken\n"
         "wrapped = instrument(application, profile=Profile('test'))\n"

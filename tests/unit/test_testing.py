@@ -9,10 +9,10 @@ import pytest
 
 import avatar_telemetry
 from avatar_telemetry import Profile, Route, SettingsError, get_avatar_metrics
-from avatar_telemetry.by_hand import AvatarMetrics
+from avatar_telemetry.api.by_hand import AvatarMetrics
 from avatar_telemetry.probes import POLICY
 from avatar_telemetry.testing import recording
-from avatar_telemetry.worker import WORKER
+from avatar_telemetry.wsgi.worker import WORKER
 from tests.support.paths import DOCS
 from tests.support.wsgi_client import call
 

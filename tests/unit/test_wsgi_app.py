@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.entry_point import BOOT_ERROR
+from avatar_telemetry.runtime.entry_point import BOOT_ERROR
 from tests.support.running import DEADLINE, environment
 
 CALL = """

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from avatar_telemetry.cli.checks.finding import Finding, error, good, select, warning
 from avatar_telemetry.cli.environment import is_demo
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.profile import Profile
+from avatar_telemetry.profiles.model import Profile
 
 DISTRIBUTION = "avatar-telemetry"
 OLDEST, NEWEST = (3, 10), (3, 13)

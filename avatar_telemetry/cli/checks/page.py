@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from avatar_telemetry._base.version import VERSION
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
 from avatar_telemetry.cli.samples import BUILD_INFO, Samples, fetch
 from avatar_telemetry.cli.web import Response, WebError
 from avatar_telemetry.config.destinations import pushes_metrics
 from avatar_telemetry.config.resource import resource_attributes, target_labels
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.profile import Profile
-from avatar_telemetry.scrape.port import CHALLENGE
-from avatar_telemetry.version import VERSION
+from avatar_telemetry.exporter.port import CHALLENGE
+from avatar_telemetry.profiles.model import Profile
 
 MAX_MEMORY = 512 << 20
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - asked, not bound

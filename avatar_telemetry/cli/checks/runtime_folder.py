@@ -10,10 +10,10 @@ from pathlib import Path
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.scrape.process import read_stat, start_time
-from avatar_telemetry.store.folder import OUR_FILES, base_folder, living_masters, served_folders
-from avatar_telemetry.store.merged import MergedStore
-from avatar_telemetry.store.slots import holders
+from avatar_telemetry.metrics.folder import OUR_FILES, base_folder, living_masters, served_folders
+from avatar_telemetry.metrics.merged import MergedStore
+from avatar_telemetry.metrics.procfs import read_stat, start_time
+from avatar_telemetry.metrics.slots import holders
 
 # A worker's files have about 100 KB; with the maximum number of series some MB.
 MIN_FREE = 16 << 20

@@ -14,6 +14,7 @@ from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
+from avatar_telemetry._base.version import VERSION
 from avatar_telemetry.cli.checks.finding import Finding, error, good, warning
 from avatar_telemetry.config.otlp import GRPC, PREFIX, Otlp, Signal
 from avatar_telemetry.config.resource import resource_attributes
@@ -27,7 +28,6 @@ from avatar_telemetry.exporter.clients import (
     Outcome,
 )
 from avatar_telemetry.exporter.foreign import Secrets, one_line
-from avatar_telemetry.version import VERSION
 
 NAME = "avatar-telemetry doctor"
 """Of the span, and the text of the log record."""

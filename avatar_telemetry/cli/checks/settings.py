@@ -13,7 +13,7 @@ from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.startup import faults_of
+from avatar_telemetry.runtime.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
 DEMO_SERVED = " (demo, where the wsgi.py of the repository serves the demo)"

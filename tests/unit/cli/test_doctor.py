@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from avatar_telemetry._base.version import VERSION
 from avatar_telemetry.cli.checks import installed
 from avatar_telemetry.cli.checks.finding import Finding
 from avatar_telemetry.cli.checks.installed import check_installed
@@ -17,10 +18,9 @@ from avatar_telemetry.cli.checks.page import check_page, check_port
 from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.port import CHALLENGE
 from avatar_telemetry.probes import OF_LIBRARIES
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.scrape.port import CHALLENGE
-from avatar_telemetry.version import VERSION
 from tests.support.real_servers import hold_port
 from tests.support.running import PageServer, invoke
 

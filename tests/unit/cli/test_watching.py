@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avatar_telemetry.cli.samples import read_samples
-from avatar_telemetry.store.instruments import REQUESTS
+from avatar_telemetry.metrics.instruments import REQUESTS
 from tests.support.recorder import Recorder
 from tests.support.running import PageServer, invoke
 

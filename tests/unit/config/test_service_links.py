@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.config.service_links import is_service_link
 from avatar_telemetry.config.settings import OWN_PREFIX, Settings, variables
-from avatar_telemetry.errors import SettingsError
 
 LINKS = {
     "SERVICE_HOST": "10.96.3.7",

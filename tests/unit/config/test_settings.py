@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.parsing import Allow
@@ -23,7 +24,6 @@ from avatar_telemetry.config.settings import (
     variables,
 )
 from avatar_telemetry.config.variable import Setting
-from avatar_telemetry.errors import SettingsError
 
 VARIABLES = [setting.variable for setting in variables()]
 

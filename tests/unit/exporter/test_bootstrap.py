@@ -63,8 +63,8 @@ LOAD = """
 import runpy, sys
 names = runpy.run_path({bootstrap!r})
 names["load_package"]({package!r})
-import avatar_telemetry.version
-print(avatar_telemetry.version.__file__, "avatar_telemetry._instrument" in sys.modules)
+import avatar_telemetry._base.version
+print(avatar_telemetry._base.version.__file__, "avatar_telemetry.runtime.instrument" in sys.modules)
 """
 
 
@@ -75,4 +75,4 @@ def test_the_very_package_of_the_server(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert ran.stdout.split() == [f"{PACKAGE}/version.py", "False"]
+    assert ran.stdout.split() == [f"{PACKAGE}/_base/version.py", "False"]

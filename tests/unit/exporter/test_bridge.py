@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry.exporter.bridge import POINTS, Bridge
 from avatar_telemetry.exporter.continuity import Continuity
-from avatar_telemetry.store.family import Family, Labels, family, format_bound
+from avatar_telemetry.metrics.family import Family, Labels, family, format_bound
 
 CUMULATIVE, DELTA = 2, 1
 SINCE, FIRST, SECOND, THIRD = 1_000, 2_000, 3_000, 4_000

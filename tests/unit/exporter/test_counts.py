@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter.counts import IDENTIFIER, Counts
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.store import mapped
-from avatar_telemetry.store.instruments import INTERNAL_ERRORS, SPANS
-from avatar_telemetry.store.merged import MergedStore
+from avatar_telemetry.metrics import mapped
+from avatar_telemetry.metrics.instruments import INTERNAL_ERRORS, SPANS
+from avatar_telemetry.metrics.merged import MergedStore
 from tests.support.descriptors import open_below
 
 

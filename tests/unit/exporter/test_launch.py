@@ -22,7 +22,7 @@ from avatar_telemetry.exporter.launch import (
 )
 from avatar_telemetry.exporter.record import early_ends, note_start, read_record, write_record
 from avatar_telemetry.exporter.service import Exporter
-from avatar_telemetry.store.slots import EXPORTER_LOCK
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
 from tests.support.exporters import USER, Host
 from tests.support.forked import in_child

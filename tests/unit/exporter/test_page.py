@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter import page as page_module
 from avatar_telemetry.exporter.page import (
     FILE_NAME,
@@ -24,9 +25,8 @@ from avatar_telemetry.exporter.page import (
     RelayedPage,
     fetch,
 )
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.scrape.exposition import OPENMETRICS, TEXT, MetricsPage
-from avatar_telemetry.store.family import Family, family
+from avatar_telemetry.metrics.exposition import OPENMETRICS, TEXT, MetricsPage
+from avatar_telemetry.metrics.family import Family, family
 from tests.support.descriptors import open_below
 from tests.support.waiting import DEADLINE, eventually
 

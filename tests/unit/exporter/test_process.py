@@ -15,7 +15,7 @@ import pytest
 from avatar_telemetry.exporter.launch import Supervisor, spawn
 from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.record import FILE_NAME, write_record
-from avatar_telemetry.store.slots import EXPORTER_LOCK
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.exporters import USER, Host
 from tests.support.otlp_fixtures import sink
 from tests.support.otlp_sink import OtlpSink

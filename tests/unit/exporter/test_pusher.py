@@ -17,13 +17,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from avatar_telemetry import Settings
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter import pusher as pusher_module
 from avatar_telemetry.exporter.clients import Outcome
 from avatar_telemetry.exporter.continuity import FILE_NAME, Continuity
 from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.pusher import Pusher
-from avatar_telemetry.guard import Guard
-from avatar_telemetry.store.family import Family, family
+from avatar_telemetry.metrics.family import Family, family
 from tests.support.clock import PauseClock
 from tests.support.otlp_records import plain
 from tests.support.waiting import DEADLINE, eventually

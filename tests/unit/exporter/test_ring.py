@@ -35,7 +35,7 @@ from avatar_telemetry.exporter.ring_file import (
     WRITTEN,
     RingFile,
 )
-from avatar_telemetry.scrape.process import start_ticks
+from avatar_telemetry.metrics.procfs import start_ticks
 from tests.support.forked import in_child
 from tests.support.rings import Reader
 

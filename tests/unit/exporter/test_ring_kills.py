@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.exporter import ring_reader, ring_writer
 from avatar_telemetry.exporter.ring import (
     LOGS,
@@ -34,7 +35,6 @@ from avatar_telemetry.exporter.ring_file import (
     WRITTEN,
     RingFile,
 )
-from avatar_telemetry.log import LOGGER
 from tests.support.ring_stores import Killed, Stores, watched_rings
 from tests.support.rings import Reader
 

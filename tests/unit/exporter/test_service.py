@@ -23,7 +23,7 @@ from avatar_telemetry.exporter.record import Record, early_ends, note_start, wri
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
 from avatar_telemetry.exporter.signals import SignalExporter
 from avatar_telemetry.exporter.wake import wake
-from avatar_telemetry.store.slots import EXPORTER_LOCK
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
 from tests.support.exporters import Host
 from tests.support.otlp_faults import Fault

@@ -11,13 +11,13 @@ import pytest
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from avatar_telemetry import Settings
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter import signals as signals_module
 from avatar_telemetry.exporter.clients import Client, Outcome, make_clients
 from avatar_telemetry.exporter.failures import FailureLog
 from avatar_telemetry.exporter.ring import SPANS
 from avatar_telemetry.exporter.rings import Rings
 from avatar_telemetry.exporter.signals import MAX_BACKOFF, SignalExporter
-from avatar_telemetry.guard import Guard
 from tests.support.clock import PauseClock
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import sink

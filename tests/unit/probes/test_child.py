@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from avatar_telemetry.client.privacy import error_type
+from avatar_telemetry.http.privacy import error_type
 from avatar_telemetry.probes.child import child_span
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.recorder import Recorder

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from avatar_telemetry.http import labels
 from avatar_telemetry.profiles.ivatar import IMPORTS, OPERATIONS, PROFILE, size
-from avatar_telemetry.store import labels
 
 try:
     from re import _constants as sre_constants  # type: ignore[attr-defined]

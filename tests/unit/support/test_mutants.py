@@ -57,16 +57,17 @@ def test_a_fault_without_tests_is_an_error() -> None:
 )
 def test_a_hang_is_not_a_failure(tmp_path: Path, value: str, timeout: float, outcome: str) -> None:
     """A fault with which the tests do not end is told from one that a test notices."""
-    module, test = tmp_path / PACKAGE / "log.py", tmp_path / "tests/unit/test_log.py"
+    module, test = tmp_path / PACKAGE / "_base/log.py", tmp_path / "tests/unit/_base/test_log.py"
     for path in (module, test):
         path.parent.mkdir(parents=True)
     # An installed package would come before a namespace.
-    (tmp_path / PACKAGE / "__init__.py").touch()
+    for folder in (tmp_path / PACKAGE, module.parent):
+        (folder / "__init__.py").touch()
     module.write_text("value = 0")
     test.write_text(
-        f"import threading\nfrom {PACKAGE}.log import value\ndef test() -> None:\n"
+        f"import threading\nfrom {PACKAGE}._base.log import value\ndef test() -> None:\n"
         "    threading.Event().wait() if value == 3 else None\n    assert value != 2\n"
     )
-    fault = Fault("name", "log.py", "nothing", "value = 0", f"value = {value}")
+    fault = Fault("name", "_base/log.py", "nothing", "value = 0", f"value = {value}")
     assert Copy(tmp_path).outcome(fault, timeout) == outcome
     assert module.read_text() == "value = 0"

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
 
-from avatar_telemetry.guard import Guard
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.tracing.processors import GuardedProcessor, run_until
 from tests.support.waiting import DEADLINE, eventually
 

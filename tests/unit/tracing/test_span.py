@@ -28,7 +28,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from avatar_telemetry.client.privacy import Privacy
+from avatar_telemetry.http.privacy import Privacy
 from avatar_telemetry.tracing.encoder import Block
 from tests.support.providers import Ours, Theirs, on_both
 

@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 
-from avatar_telemetry.guard import Guard
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.tracing import writer as module
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import Sampling

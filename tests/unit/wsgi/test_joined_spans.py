@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.resources import Resource
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.guard import Guard
+from avatar_telemetry.metrics.mapped import Book
+from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.ivatar import PROFILE
-from avatar_telemetry.store.mapped import Book
-from avatar_telemetry.store.metrics import Metrics
+from avatar_telemetry.runtime.tracing import Pipeline
 from avatar_telemetry.tracing import provider as provider_module
 from avatar_telemetry.tracing import span as span_module
-from avatar_telemetry.tracing.pipeline import Pipeline
 from avatar_telemetry.tracing.span import SpanSink
 from avatar_telemetry.tracing.writer import KeptSpans, SpanWriter
 from avatar_telemetry.wsgi import request as request_module

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from avatar_telemetry.client.privacy import Privacy
-from avatar_telemetry.client.scrub import words_of
-from avatar_telemetry.log_records.export import Encoder
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.http.scrub import words_of
+from avatar_telemetry.logs.export import Encoder
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.wsgi.request import ENVIRON_KEY, sent_by_client
 from tests.support.frames import log_record

@@ -10,7 +10,7 @@ from weakref import ref
 import pytest
 
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.scrape.exposition import MetricsPage
+from avatar_telemetry.metrics.exposition import MetricsPage
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request import ENVIRON_KEY, current_request
 from tests.support.recorder import Recorder

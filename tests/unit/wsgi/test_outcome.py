@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from avatar_telemetry.profile import Profile, Route
+from avatar_telemetry.profiles.model import Profile, Route
 from avatar_telemetry.wsgi import outcome
 from avatar_telemetry.wsgi.outcome import MAX_QUERY_LENGTH
 from tests.support.recorder import DIGEST, Recorder

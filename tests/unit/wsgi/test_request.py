@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from avatar_telemetry.profile import Route
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.profiles.model import Route
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.recorder import DIGEST, Recorder

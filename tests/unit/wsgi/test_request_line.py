@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import StatusCode
 
-from avatar_telemetry.client.semconv import OTHER_METHOD
-from avatar_telemetry.store import labels
+from avatar_telemetry.http import labels
+from avatar_telemetry.http.semconv import OTHER_METHOD
 from tests.support.recorder import Recorder, watched
 from tests.support.wsgi_client import call
 

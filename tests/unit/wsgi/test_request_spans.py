@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from opentelemetry.trace import StatusCode
 
-from avatar_telemetry.client.privacy import Privacy
-from avatar_telemetry.client.semconv import REQUEST_NAMES, RESPONSE_NAMES
+from avatar_telemetry.http.labels import METHODS
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.http.semconv import REQUEST_NAMES, RESPONSE_NAMES
 from avatar_telemetry.profiles.ivatar import IMPORTS, OPERATIONS
-from avatar_telemetry.store.labels import METHODS
 from avatar_telemetry.wsgi import request_spans
 from avatar_telemetry.wsgi.endings import OPERATION_NAMES, SERVER_NAMES
 from avatar_telemetry.wsgi.request import CURRENT, TRACE_ID_KEY

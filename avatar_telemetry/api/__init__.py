@@ -1,0 +1,1 @@
+"""Metrics and spans that an application records itself."""

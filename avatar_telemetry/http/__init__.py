@@ -1,0 +1,1 @@
+"""HTTP: client address, host, headers, excluded URLs, attribute names, redaction."""

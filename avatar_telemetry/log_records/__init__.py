@@ -1,1 +1,0 @@
-"""The trace on log records, and log records on their way to the collector."""

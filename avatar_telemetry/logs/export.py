@@ -1,0 +1,147 @@
+"""Take the log records of a worker for export, and encode them.
+
+The handler is added to the root logger. Levels, handlers and formats of the application stay as
+they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from time import time_ns
+from types import CodeType, FrameType
+
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import get_current_span
+
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.http import scrub
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.logs.encoder import encode_record
+from avatar_telemetry.logs.formatters import message_of
+from avatar_telemetry.tracing.encoder import encode_scope
+from avatar_telemetry.tracing.writer import pack_section
+
+LEVEL = logging.WARNING
+OUR_THREADS = "avatar-telemetry"
+"""Start of the names of our threads: records that are made in one of them come from an export."""
+_NEVER = ("avatar_telemetry", "opentelemetry", "urllib3", "requests", "grpc")
+_NEVER_EITHER = ("ivatar.opentelemetry",)
+_SEVERITIES = (
+    (logging.CRITICAL, "FATAL", 21),
+    (logging.ERROR, "ERROR", 17),
+    (LEVEL, "WARN", 13),
+)
+"""Name and number of each severity (OpenTelemetry, logs data model, "Field: SeverityNumber")."""
+
+
+class ExportHandler(logging.Handler):
+    """Takes records of level ``WARNING`` and above, except those that an export may cause.
+
+    Args:
+        encode: encodes a record as the payload of a frame.
+        put: writes the payload; must not block or raise.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[logging.LogRecord], bytes],
+        put: Callable[[bytes], object],
+        guard: Guard,
+    ) -> None:
+        super().__init__(LEVEL)
+        self._encode = encode
+        self._put = put
+        self._guard = guard
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record. Never raises."""
+        with self._guard.at("logs"):
+            if not _comes_of_export(record):
+                self._put(self._encode(record))
+        with self._guard.at("logs"):
+            self._stand_aside(record)
+
+    def attach(self) -> None:
+        """Add this handler to the root logger, unless it is there: ``dictConfig`` removes handlers
+        that it did not add. In a forked child it replaces the parent's."""
+        root = logging.getLogger()
+        for other in [each for each in root.handlers if isinstance(each, ExportHandler)]:
+            if other is not self:
+                root.removeHandler(other)
+        root.addHandler(self)
+
+    def detach(self) -> None:
+        """Remove this handler from the root logger."""
+        logging.getLogger().removeHandler(self)
+
+    def _stand_aside(self, record: logging.LogRecord) -> None:
+        """Write a warning to standard error, as Python does where no other handler is configured:
+        this one must make no difference."""
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and not any(self._others(record.name)):
+            last.handle(record)
+
+    def _others(self, name: str) -> Iterator[logging.Handler]:
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            yield from (each for each in logger.handlers if each is not self)
+            logger = logger.parent if logger.propagate else None
+
+
+class Encoder:
+    """Encodes Python's log records, each as a frame of one OTLP record.
+
+    Args:
+        privacy: removes what the privacy mode does not permit.
+    """
+
+    def __init__(self, privacy: Privacy) -> None:
+        self._privacy = privacy
+
+    def encode(self, record: logging.LogRecord) -> bytes:
+        """Return the payload of a frame, with the trace that is current now and without the fields
+        of ``extra``."""
+        _, text, number = next(
+            (each for each in _SEVERITIES if record.levelno >= each[0]), _SEVERITIES[-1]
+        )
+        error = record.exc_info[1] if record.exc_info else None
+        encoded = encode_record(
+            time=int(record.created * 1e9),
+            observed=time_ns(),
+            severity=number,
+            severity_text=text,
+            body=self._privacy.message(message_of(record), _codes_of(record)),
+            attributes={
+                "code.file.path": scrub.encodable(record.pathname),
+                "code.line.number": record.lineno,
+                "code.function.name": scrub.encodable(record.funcName or ""),
+                **(self._privacy.describe(error) if error is not None else {}),
+            },
+            context=get_current_span().get_span_context(),
+        )
+        scope = encode_scope(InstrumentationScope(scrub.encodable(record.name)))
+        return pack_section(len(scope), len(encoded)) + scope + encoded
+
+
+def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:
+    """Yield the code of the function that logs, while it is running."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == record.pathname and code.co_name == record.funcName:
+            yield code
+            return
+        frame = frame.f_back
+
+
+def _comes_of_export(record: logging.LogRecord) -> bool:
+    name = record.name
+    return (
+        name.partition(".")[0] in _NEVER
+        or name.startswith(_NEVER_EITHER)
+        or threading.current_thread().name.startswith(OUR_THREADS)
+    )

@@ -1,0 +1,1 @@
+"""Metrics: instruments in mapped files, slots, the merged store, and the metrics page."""

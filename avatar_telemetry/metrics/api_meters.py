@@ -1,0 +1,323 @@
+"""Metrics of the OpenTelemetry API, written into the mapped store.
+
+The provider implements the API alone, so that a worker does without the SDK's metrics. A
+measurement is on the page at once, merged over all workers, and outlives a killed one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import inf, isfinite, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from opentelemetry import metrics
+from opentelemetry.metrics import (
+    CallbackT,
+    Counter,
+    Histogram,
+    Meter,
+    MeterProvider,
+    NoOpMeter,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
+
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.otel_private import Gauge
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.metrics.api_instruments import (
+    Instrument,
+    Observed,
+    Recorder,
+    StoredCounter,
+    StoredGauge,
+    StoredHistogram,
+    StoredObservableCounter,
+    StoredObservableGauge,
+    StoredObservableUpDownCounter,
+    StoredUpDownCounter,
+)
+from avatar_telemetry.metrics.api_names import label_values, metric_name
+from avatar_telemetry.metrics.api_observers import Observers
+from avatar_telemetry.metrics.api_series import StoredMetric
+from avatar_telemetry.metrics.mapped import OUR_METRICS, Book
+
+if TYPE_CHECKING:
+    from opentelemetry.util.types import Attributes
+
+DEFAULT_BOUNDS = (
+    0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0,
+    10000.0,
+)  # fmt: skip
+"""OpenTelemetry specification, Metrics SDK, "Explicit Bucket Histogram Aggregation"."""
+# OpenTelemetry specification, Metrics API, "Instrument name syntax" and "Instrument unit".
+NAME = re.compile(r"[a-zA-Z][-_./a-zA-Z0-9]{0,254}")
+UNIT = re.compile(r"[\x00-\x7F]{0,63}")
+RESERVED = OUR_METRICS | {"target", "target_info"}
+
+REFUSED_NAME = "metric %r is not recorded: its name or unit is against the OpenTelemetry API"
+REFUSED_KIND = "metric %s is not recorded: there is one of this name and another kind"
+REFUSED_OWN = "metric %s is not recorded: avatar_telemetry has one of this name"
+DUPLICATE = (
+    "metric %s was created again with another unit, description or buckets; the first description"
+    " and buckets are used"
+)
+BAD_BOUNDS = "metric %s: its bucket boundaries are not ascending numbers; the default is used"
+
+T = TypeVar("T", bound=Instrument)
+
+
+class _Declaration(NamedTuple):
+    """The arguments that an instrument was created with."""
+
+    kind: type
+    unit: str
+    description: str
+    bounds: tuple[float, ...]
+
+
+class StoredMeter(Meter):
+    """The instruments of one instrumentation scope.
+
+    Args:
+        provider: the provider.
+        name: the name of the scope.
+        version: its version.
+        schema_url: see the API.
+        scope: its labels.
+    """
+
+    def __init__(
+        self,
+        provider: StoredMeterProvider,
+        name: str,
+        version: str | None,
+        schema_url: str | None,
+        scope: Mapping[str, str],
+    ) -> None:
+        super().__init__(name, version, schema_url)
+        self._provider = provider
+        self._scope = scope
+        self._instruments: dict[tuple[str, str], Instrument] = {}
+        self._declared: dict[str, _Declaration] = {}
+
+    def create_counter(self, name: str, unit: str = "", description: str = "") -> Counter:
+        """See the API."""
+        made = self._create(StoredCounter, name, unit, description)
+        return made or _refused().create_counter("_")
+
+    def create_up_down_counter(
+        self, name: str, unit: str = "", description: str = ""
+    ) -> UpDownCounter:
+        """See the API."""
+        made = self._create(StoredUpDownCounter, name, unit, description)
+        return made or _refused().create_up_down_counter("_")
+
+    def create_histogram(
+        self,
+        name: str,
+        unit: str = "",
+        description: str = "",
+        *,
+        explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
+    ) -> Histogram:
+        """See the API."""
+        bounds = self._provider.bounds(name, explicit_bucket_boundaries_advisory)
+        made = self._create(StoredHistogram, name, unit, description, bounds)
+        return made or _refused().create_histogram("_")
+
+    def create_gauge(self, name: str, unit: str = "", description: str = "") -> Gauge:
+        """See the API."""
+        made = self._create(StoredGauge, name, unit, description)
+        return made or _refused().create_gauge("_")
+
+    def create_observable_counter(
+        self,
+        name: str,
+        callbacks: Sequence[CallbackT] | None = None,
+        unit: str = "",
+        description: str = "",
+    ) -> ObservableCounter:
+        """See the API."""
+        made = self._create(StoredObservableCounter, name, unit, description)
+        return self._observe(made, callbacks) or _refused().create_observable_counter("_")
+
+    def create_observable_up_down_counter(
+        self,
+        name: str,
+        callbacks: Sequence[CallbackT] | None = None,
+        unit: str = "",
+        description: str = "",
+    ) -> ObservableUpDownCounter:
+        """See the API."""
+        made = self._create(StoredObservableUpDownCounter, name, unit, description)
+        return self._observe(made, callbacks) or _refused().create_observable_up_down_counter("_")
+
+    def create_observable_gauge(
+        self,
+        name: str,
+        callbacks: Sequence[CallbackT] | None = None,
+        unit: str = "",
+        description: str = "",
+    ) -> ObservableGauge:
+        """See the API."""
+        made = self._create(StoredObservableGauge, name, unit, description)
+        return self._observe(made, callbacks) or _refused().create_observable_gauge("_")
+
+    def _create(
+        self,
+        kind: type[T],
+        name: str,
+        unit: str,
+        description: str,
+        bounds: tuple[float, ...] = (),
+    ) -> T | None:
+        """Find or make an instrument; ``None`` where it is refused. Never raises."""
+        made: T | None = None
+        with self._provider.recorder.guard.at("meters"):
+            declaration = _Declaration(kind, unit or "", description or "", bounds)
+            made = self._make(kind, name, declaration)
+        return made
+
+    def _make(self, kind: type[T], name: str, declaration: _Declaration) -> T | None:
+        if not (NAME.fullmatch(name) and UNIT.fullmatch(declaration.unit)):
+            self._provider.recorder.warn(REFUSED_NAME, name)
+            return None
+        # Names are compared without case, and the one seen first stands.
+        first = self._declared.setdefault(name.lower(), declaration)
+        if first.kind is not kind:
+            self._provider.recorder.warn(REFUSED_KIND, name)
+            return None
+        if first != declaration:
+            self._provider.recorder.warn(DUPLICATE, name)
+        key = (name.lower(), declaration.unit)
+        made = self._instruments.get(key)
+        if made is None:
+            metric = self._provider.metric(name, declaration)
+            if metric is None:
+                return None
+            made = self._instruments.setdefault(
+                key, kind(self._provider.recorder, metric, self._scope)
+            )
+        return made  # type: ignore[return-value]
+
+    def _observe(self, made: T | None, callbacks: Sequence[CallbackT] | None) -> T | None:
+        if isinstance(made, Observed):
+            with self._provider.recorder.guard.at("meters"):
+                made.add_callbacks(callbacks or ())
+                with self._provider.recorder.book.lock:
+                    self._provider.observers.add(made)
+        return made
+
+
+class StoredMeterProvider(MeterProvider):
+    """Meters whose instruments write into a book.
+
+    Args:
+        book: where values are kept.
+        guard: notified of failures.
+    """
+
+    def __init__(self, book: Book, guard: Guard) -> None:
+        self.recorder = Recorder(book, guard)
+        self.observers = Observers(guard)
+        self._meters: dict[object, StoredMeter] = {}
+        self._metrics: dict[str, StoredMetric] = {}
+
+    def get_meter(
+        self,
+        name: str,
+        version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Meter:
+        """See the API. Never raises."""
+        with self.recorder.guard.at("meters"):
+            of_scope = {"name": name, "version": version, **(attributes or {})}
+            scope = label_values({f"otel.scope.{each}": of_scope[each] for each in of_scope})
+            key = (frozenset(scope.items()), schema_url)
+            made = StoredMeter(self, str(name or ""), version, schema_url, scope)
+            return self._meters.setdefault(key, made)
+        return _refused()
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Do nothing: what was recorded is in the store."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Do nothing: nothing waits in this process. As with the SDK, applications may call it."""
+
+    def forget(self) -> None:
+        """In a forked child: what observes is the parent's. Values are found anew by the book."""
+        self.observers.forget()
+
+    def metric(self, name: str, declaration: _Declaration) -> StoredMetric | None:
+        """Find or make the metric of an instrument; ``None`` where another one has its name."""
+        kind: type[Instrument] = declaration.kind
+        own = metric_name(name, declaration.unit, kind.type)
+        if own in RESERVED or own.removesuffix("_total") in RESERVED:
+            self.recorder.warn(REFUSED_OWN, own)
+            return None
+        made = StoredMetric(
+            self.recorder.book, own, kind.prefix, declaration.description, declaration.bounds
+        )
+        metric = self._metrics.setdefault(own, made)
+        if metric.prefix != kind.prefix:
+            self.recorder.warn(REFUSED_KIND, own)
+            return None
+        if (metric.documentation, metric.bounds) != (made.documentation, made.bounds):
+            self.recorder.warn(DUPLICATE, own)
+        return metric
+
+    def bounds(self, name: str, advised: Sequence[float] | None) -> tuple[float, ...]:
+        """Return the bucket bounds of a histogram, the default where those advised are none."""
+        if advised is None:
+            return DEFAULT_BOUNDS
+        try:
+            bounds = tuple(float(bound) for bound in advised if bound != inf)
+        except (TypeError, ValueError, OverflowError):
+            bounds = (nan,)
+        if not all(map(isfinite, bounds)) or any(low >= high for low, high in pairwise(bounds)):
+            self.recorder.warn(BAD_BOUNDS, name)
+            return DEFAULT_BOUNDS
+        return bounds
+
+
+def start_meters(book: Book, guard: Guard, settings: Settings, folder: Path) -> StoredMeterProvider:
+    """Record what is made with the OpenTelemetry API in this process.
+
+    The provider becomes the global one unless the application has set its own. It lives as long as
+    the process: a forked child that serves gets its parent's back.
+
+    Args:
+        book: where values are kept.
+        guard: notified of failures.
+        settings: how often observable instruments are observed.
+        folder: the runtime folder.
+    """
+    provider = metrics.get_meter_provider()
+    if not isinstance(provider, StoredMeterProvider) or provider.recorder.book is not book:
+        is_free = _is_placeholder(provider)
+        provider = StoredMeterProvider(book, guard)
+        if is_free:
+            metrics.set_meter_provider(provider)
+    interval, timeout = settings.metric_interval / 1000, settings.metric_timeout / 1000
+    provider.observers.start(folder, interval, timeout)
+    return provider
+
+
+def _is_placeholder(provider: MeterProvider) -> bool:
+    """Return whether a provider is the one of the API that stands for none, which has no public
+    name."""
+    is_of_api = type(provider).__module__.startswith(metrics.__name__)
+    return is_of_api and not isinstance(provider, metrics.NoOpMeterProvider)
+
+
+def _refused() -> Meter:
+    """Return a meter whose instruments record nothing."""
+    return NoOpMeter("refused")

@@ -1,0 +1,180 @@
+"""The metrics page: families as text, and who may read it.
+
+Text format 0.0.4 (Prometheus exposition formats) and OpenMetrics 1.0, by ``Accept``; gzip by
+``Accept-Encoding``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hmac
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.config.parsing import Allow
+from avatar_telemetry.http.environ import text
+from avatar_telemetry.metrics.family import Family
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+# A request that came through a proxy says so in one of these; its sender is not the peer we see.
+FORWARDING = frozenset((
+    "HTTP_VIA", "HTTP_CDN_LOOP", "HTTP_FRONT_END_HTTPS", "HTTP_X_SCHEME", "HTTP_X_REAL_IP",
+    "HTTP_X_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
+    "HTTP_X_AZURE_CLIENTIP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_FLY_CLIENT_IP",
+    "HTTP_FASTLY_CLIENT_IP",
+))  # fmt: skip
+# They come with many endings: -For, -Proto, -Host, but also -Ssl, -Protocol, -Prefix alone.
+FORWARDING_PREFIXES = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_ORIGINAL")
+GZIP_LEVEL = 1
+REMEMBERED = 1024
+"""Callers' addresses."""
+
+
+class Access:
+    """Tells who may read the metrics.
+
+    Args:
+        allow: networks, and whether unix sockets count.
+        token: bearer token that opens them to anybody, or an empty text.
+    """
+
+    def __init__(self, allow: Allow, token: str) -> None:
+        self._allows = lru_cache(REMEMBERED)(allow.holds)
+        self._token = token.encode()
+
+    def permits(self, environ: WSGIEnvironment) -> bool:
+        """Whether this request may read the metrics. Never raises."""
+        return self._has_token(environ) or (
+            not any(map(_tells_of_proxy, environ))
+            and self._allows(text(environ.get("REMOTE_ADDR")))
+        )
+
+    def _has_token(self, environ: WSGIEnvironment) -> bool:
+        scheme, _, token = text(environ.get("HTTP_AUTHORIZATION")).partition(" ")
+        given = token.strip().encode("utf-8", "replace")
+        return (
+            bool(self._token)
+            and scheme.lower() == "bearer"
+            and hmac.compare_digest(given, self._token)
+        )
+
+
+def _tells_of_proxy(key: str) -> bool:
+    return isinstance(key, str) and (key in FORWARDING or key.startswith(FORWARDING_PREFIXES))
+
+
+class MetricsPage:
+    """A WSGI application whose response to every GET or HEAD is the metrics.
+
+    Args:
+        collect: gives the families.
+        guard: counts failures of that; the response is then 503.
+    """
+
+    def __init__(self, collect: Callable[[], Iterable[Family]], guard: Guard) -> None:
+        self._collect = collect
+        self._guard = guard
+        self._parser = load_parser()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        content_type = _negotiate(self._parser, _header(environ, "HTTP_ACCEPT"))
+        try:
+            body = render(self._collect(), openmetrics=content_type == OPENMETRICS)
+        except Exception:  # noqa: BLE001 - a worker must survive what it cannot show
+            self._guard.failed("scrape")
+            start_response("503 Service Unavailable", [("Content-Length", "0")])
+            return []
+        headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
+        if _takes_gzip(self._parser, _header(environ, "HTTP_ACCEPT_ENCODING")):
+            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+            headers.append(("Content-Encoding", "gzip"))
+        headers.append(("Content-Length", str(len(body))))
+        start_response("200 OK", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _header(environ: WSGIEnvironment, key: str) -> str | None:
+    return text(environ[key]) if key in environ else None
+
+
+def load_parser() -> ModuleType:
+    """Import WebOb's parser of Accept headers: where a page is served, not with the package.
+
+    WebOb imports ``cgi``, whose deprecation is an error with ``-W error``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from webob import acceptparse
+    return acceptparse  # type: ignore[no-any-return]
+
+
+def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:
+    """Write families as text.
+
+    Args:
+        families: each name once.
+        openmetrics: the format; else 0.0.4.
+    """
+    header = _openmetrics_header if openmetrics else _text_header
+    parts: list[str] = []
+    for family in families:
+        parts.append(header(family))
+        parts += _lines(family.prefixes, family.values)
+    if openmetrics:
+        parts.append("# EOF\n")
+    # What is not from the store, such as the resource, may hold what has no UTF-8 as well.
+    return "".join(parts).encode("utf-8", "replace")
+
+
+def _lines(prefixes: Sequence[str], values: Sequence[float]) -> list[str]:
+    return [
+        f"{prefix}{value!r}\n" if value - value == 0.0 else f"{prefix}{_special(value)}\n"
+        for prefix, value in zip(prefixes, values, strict=True)
+    ]
+
+
+def _special(value: float) -> str:
+    if value != value:
+        return "NaN"
+    return "+Inf" if value > 0 else "-Inf"
+
+
+def _text_header(family: Family) -> str:
+    suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+    type_ = {"info": "gauge", "unknown": "untyped"}.get(family.type, family.type)
+    text = family.documentation.replace("\\", "\\\\").replace("\n", "\\n")
+    name = family.name + suffix
+    return f"# HELP {name} {text}\n# TYPE {name} {type_}\n"
+
+
+def _openmetrics_header(family: Family) -> str:
+    text = family.documentation.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.type}\n"
+
+
+def _negotiate(parser: ModuleType, accept: str | None) -> str:
+    """The format that the client likes best; OpenMetrics only where it is named (RFC 9110)."""
+    openmetrics = text = 0.0
+    for full, quality, parameters, _ in parser.create_accept_header(accept).parsed or ():
+        media_type = full.partition(";")[0].strip().lower()
+        version = dict(parameters).get("version", "")
+        if media_type == "application/openmetrics-text" and version in ("", "1.0.0"):
+            openmetrics = max(openmetrics, quality)
+        elif media_type in ("text/plain", "text/*", "*/*") and version in ("", "0.0.4"):
+            text = max(text, quality)
+    return OPENMETRICS if openmetrics and openmetrics >= text else TEXT
+
+
+def _takes_gzip(parser: ModuleType, accept_encoding: str | None) -> bool:
+    header = parser.create_accept_encoding_header(accept_encoding)
+    # WebOb accepts every encoding where there is no header, or one that is none.
+    is_valid = isinstance(header, parser.AcceptEncodingValidHeader)
+    return is_valid and bool(header.acceptable_offers(["gzip"]))

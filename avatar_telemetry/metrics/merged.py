@@ -1,0 +1,93 @@
+"""The merged store: the files of all slots read as one set of series."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from avatar_telemetry.metrics.family import Family
+from avatar_telemetry.metrics.group import LIVE, MODES, Group
+
+FILE_NAME = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_([^_/]+)\.db", re.ASCII)
+
+
+class MergedStore:
+    """Reads the metric files of a runtime folder, any number of times.
+
+    Not thread safe: one reader at a time.
+
+    Args:
+        folder: the runtime folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._groups: dict[str, Group] = {}
+        self.unreadable = 0
+        self.left_out: dict[str, int] = {}
+        """Metrics with several declarations, and how many series of them cannot be merged."""
+
+    def read(self, alive: Iterable[str]) -> list[Family]:
+        """All families, by name.
+
+        Args:
+            alive: identifiers of the processes whose live gauges count.
+
+        Returns:
+            The families that could be read; :attr:`unreadable` counts the files that could not.
+        """
+        self.unreadable = 0
+        names = self._names(frozenset(alive))
+        changed: set[str] = set()
+        for prefix in names.keys() | self._groups.keys():
+            group = self._groups.get(prefix)
+            if group is None or group.is_sparse:
+                group = self._groups[prefix] = Group(prefix)
+            changed |= group.read(self._folder, names.get(prefix, {}))
+            self.unreadable += group.unreadable
+        for metric in changed:
+            self._settle(metric)
+        families = [family for group in self._groups.values() for family in group.families()]
+        return sorted(families, key=lambda family: family.name)
+
+    def by_identifier(self, prefix: str, sample: str) -> dict[str, float]:
+        """The value of a series without labels in each file, as last read.
+
+        Args:
+            prefix: how the names of the files begin, of a gauge that is a sum of live values.
+            sample: its name; metric and sample have the same.
+        """
+        group = self._groups.get(prefix)
+        return group.by_identifier(sample) if group else {}
+
+    def _names(self, alive: Collection[str]) -> dict[str, dict[str, str]]:
+        """The files to read by type and mode, each with the identifier of its process."""
+        names: dict[str, dict[str, str]] = {}
+        try:
+            found = sorted(name for name in os.listdir(self._folder) if name.endswith(".db"))
+        except OSError:
+            self.unreadable += 1
+            found = []
+        for name in found:
+            match = FILE_NAME.fullmatch(name)
+            if match is None or match[1] not in MODES:
+                self.unreadable += 1
+            elif match[2] in alive or not match[1].startswith(LIVE):
+                names.setdefault(match[1], {})[name] = match[2]
+        return names
+
+    def _settle(self, name: str) -> None:
+        """Find the newest declaration of a metric, after one of them has changed."""
+        metrics = [
+            metric
+            for group in self._groups.values()
+            if (metric := group.metrics.get(name)) and metric.is_declared
+        ]
+        newest = max(metrics, key=lambda each: (each.newest, each.prefix), default=None)
+        for metric in metrics:
+            metric.superseded = metric is not newest
+        self.left_out.pop(name, None)
+        if newest and (len(metrics) > 1 or newest.bounds is not None):
+            self.left_out[name] = sum(metric.count_left_out() for metric in metrics)

@@ -1,0 +1,1 @@
+"""The life of a process: master, worker, and everything that they assemble."""

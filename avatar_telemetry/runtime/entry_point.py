@@ -1,0 +1,106 @@
+"""The WSGI entry point of an application that is named instead of imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry.config import parsing
+from avatar_telemetry.config.settings import DEFAULT_PROFILE
+from avatar_telemetry.runtime.instrument import instrument
+from avatar_telemetry.runtime.lifecycle import RUNTIME
+from avatar_telemetry.runtime.startup import app_fault, load_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# gunicorn ends at once where a worker exits with this, instead of starting it again and again.
+BOOT_ERROR = 3
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+MAX_WAIT = 1.0
+"""Seconds; a signal that came during the import is not waited for longer."""
+ALLOWED = "allowed is module:NAME or module:factory()"
+
+
+def wrap_app(reference: str, *, profile: str = "", check: str = "") -> WSGIApplication:
+    """Import an application and wrap it.
+
+    Not all settings are checked: gunicorn's master does that, and keeps those of its start where a
+    reload brings bad ones. An application that cannot be imported ends the server, as everywhere.
+
+    Args:
+        reference: ``module:NAME`` or ``module:factory()`` with literal arguments.
+        profile: ``module:NAME`` of the profile, unless ``AVATAR_TELEMETRY_PROFILE`` names one.
+        check: ``module:NAME`` of a callable that takes the environment and raises ``ValueError``
+            where the application cannot be served with it.
+
+    Raises:
+        SystemExit: the application cannot be served; the reason is on the standard error.
+    """
+    named = os.environ.get("AVATAR_TELEMETRY_PROFILE") or DEFAULT_PROFILE
+    try:
+        _check(reference)
+        if check:
+            _import(reference, check)(os.environ)
+        application = _import(reference, reference)
+        own = _import(reference, profile) if profile and named == DEFAULT_PROFILE else None
+        return instrument(application, profile=own)
+    except SettingsError as error:
+        _end(str(error))
+    except ValueError as error:  # of the check
+        _end(str(SettingsError(str(error), what=f"{reference} cannot be served")))
+    except TypeError as error:  # of instrument(): no WSGI application
+        _end(f"avatar_telemetry: {app_fault(reference, str(error))}")
+
+
+def _check(reference: str) -> None:
+    """Check the form of the reference.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if not reference:
+        raise SettingsError(f"AVATAR_TELEMETRY_APP is not set: {ALLOWED} of a WSGI application")
+    try:
+        parsing.application(reference)
+    except ValueError:
+        raise SettingsError(app_fault(reference, ALLOWED)) from None
+
+
+def _import(reference: str, name: str) -> Any:
+    """Import what a name of the application refers to.
+
+    Where that raises, end the process with the application's traceback, or without one where the
+    named module or attribute is what is missing.
+    """
+    try:
+        return load_app(name)
+    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
+        named = name.partition("(")[0].replace(":", ".").split(".")
+        missing = getattr(error, "name", None) in named
+        fault = str(error) if missing else f"{type(error).__name__}: {error}"
+        _end(f"avatar_telemetry: {app_fault(reference, fault)}", None if missing else error)
+
+
+def _end(message: str, error: BaseException | None = None) -> NoReturn:
+    """End this process.
+
+    The first of a server's workers reports why. The others wait to be ended: gunicorn's master logs
+    a traceback of its own where a second one fails.
+
+    Args:
+        message: for the operator.
+        error: one of the application's own, printed with its traceback.
+    """
+    if not RUNTIME.is_first("boot-failure"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        signal.sigtimedwait(ENDING, MAX_WAIT)
+        raise SystemExit(0)
+    if error is not None:
+        traceback.print_exception(error)
+    print(message, file=sys.stderr)
+    raise SystemExit(BOOT_ERROR)

@@ -1,0 +1,246 @@
+"""Record the spans and log records of a worker: its rings, tracer provider and log handler.
+
+Nothing here sends: the exporter reads the rings.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from opentelemetry.sdk.resources import Resource
+
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.log import debug
+from avatar_telemetry.config.resource import resource_attributes, worker_attributes
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.ring import LOGS, RingWriter
+from avatar_telemetry.exporter.wake import Waker
+from avatar_telemetry.metrics.folder import RuntimeFolder
+from avatar_telemetry.metrics.instruments import LOG_RECORDS, SPANS, Instrument
+from avatar_telemetry.metrics.metrics import Metrics
+from avatar_telemetry.profiles.model import Profile
+from avatar_telemetry.runtime.log_records import LogPipeline
+from avatar_telemetry.runtime.tracing import Pipeline
+from avatar_telemetry.tracing.encoder import encode_resource_entry
+from avatar_telemetry.tracing.writer import FrameTarget, Put, SpanWriter
+from avatar_telemetry.wsgi.request_spans import RequestTracing
+
+NAMES = {SPANS.name: "spans", LOG_RECORDS.name: "log records"}
+OPEN_INTERVAL = 1.0
+"""Seconds between two attempts to open a ring, such as in a full file system."""
+FLUSH_POLL = 0.005
+"""Seconds between two checks whether a flush is done."""
+
+
+class SlotRing:
+    """The ring of one signal, made when it is first needed and again where it is gone.
+
+    Args:
+        make: opens the ring of this process. It is given ``dropped``.
+        dropped: counts items that are not written.
+        guard: counts failures of ours.
+        clock: seconds that never go back.
+
+    Attributes:
+        put: writes a frame, or counts its items as dropped. Never waits for a reader, never raises.
+            It is another function after the ring was opened or left.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Callable[[int], None]], RingWriter],
+        dropped: Callable[[int], None],
+        guard: Guard,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make = make
+        self._dropped = dropped
+        self._guard = guard
+        self._ring: RingWriter | None = None
+        self._opening = threading.RLock()
+        self._clock = clock
+        self._open_at = 0.0
+        self.put: Put = self._open_and_put
+
+    def _open_and_put(self, kind: int, items: int, payload: bytes) -> bool:
+        ring = self._ring
+        if ring is None and self._clock() >= self._open_at:
+            self._open_at = self._clock() + OPEN_INTERVAL
+            ring = self.open()
+        if ring is not None:
+            return ring.put(kind, items, payload)
+        self._dropped(items)
+        return False
+
+    def open(self) -> RingWriter | None:
+        """Open the ring, if it is not open; ``None`` where it cannot be opened."""
+        with self._guard.at("ring"), self._opening:
+            if self._ring is None:
+                self._ring = self._make(self._dropped)
+                self.put = self._ring.put
+        return self._ring
+
+    def check(self) -> None:
+        """Open another ring where this one is no longer in its folder, or was set aside."""
+        ring = self._ring
+        if ring is not None and not ring.is_in_place():
+            self._ring, self.put = None, self._open_and_put
+            self.open()
+            ring.close()
+
+    def is_read(self) -> Callable[[], bool]:
+        """Return a function that returns whether the present contents of the ring were read."""
+        ring = self._ring
+        if ring is None:
+            return lambda: True
+        target = ring.written
+        return lambda: ring.read >= target
+
+    def forget(self) -> None:
+        """In a forked child: the ring is the parent's, and so may be the lock of its opening."""
+        self._opening = threading.RLock()
+        self._open_at = 0.0
+        ring, self._ring = self._ring, None
+        self.put = self._open_and_put
+        if ring is not None:
+            ring.detach()
+
+
+class Recording:
+    """The rings and pipelines of a worker. Make it in the worker, after the fork.
+
+    Args:
+        settings: of traces and logs.
+        folder: the runtime folder.
+        claim: returns the slot of this process, which it takes where it has none.
+        metrics: returns the metrics that count dropped items.
+        guard: counts failures of ours.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: RuntimeFolder,
+        claim: Callable[[], int],
+        metrics: Callable[[], Metrics | None],
+        guard: Guard,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder.path
+        self._claim = claim
+        self._guard = guard
+        self._waker = Waker(folder.path)
+        self._rings: list[SlotRing] = []
+        self._pipeline: Pipeline | None = None
+        self._logs: LogPipeline | None = None
+
+        def dropped(instrument: Instrument, items: int) -> None:
+            debug("%d %s dropped", items, NAMES[instrument.name])
+            counters = metrics()
+            if counters is not None:
+                with guard.at("ring"):
+                    counters.add(instrument, float(items), "dropped")
+
+        with guard.at("export"):
+            ring: FrameTarget = _Discard()
+            if settings.traces_exporters != ("none",):
+                ring = self._ring("spans", settings.queue_size, partial(dropped, SPANS))
+            sink = SpanWriter(ring)
+            key = settings.hash_key.encode() or folder.key
+            self._pipeline = Pipeline(
+                settings, self._first_resource(), key, guard, sink, self.flush
+            )
+            self._pipeline.publish()
+        if settings.logs_exporters != ("none",):
+            with guard.at("logs"):
+                logs = self._ring("logs", settings.log_queue_size, partial(dropped, LOG_RECORDS))
+                self._logs = LogPipeline(settings, lambda data: logs.put(LOGS, 1, data), guard)
+
+    def tracing(self, profile: Profile) -> RequestTracing | None:
+        """Return the part that begins the spans of requests, ``None`` if spans are not recorded."""
+        if self._pipeline is not None:
+            with self._guard.at("spans"):
+                return self._pipeline.tracing(profile)
+        return None
+
+    def take_logs(self) -> None:
+        """Export log records from now on: the application has configured its logging."""
+        if self._logs is not None:
+            self._logs.attach()
+
+    def flush(self, deadline: float) -> bool:
+        """Wait until the exporter has taken the contents of the rings.
+
+        Args:
+            deadline: seconds of the monotonic clock.
+
+        Returns:
+            Whether it had by then.
+        """
+        read = [ring.is_read() for ring in self._rings]
+        while not all(is_read() for is_read in read):
+            if time.monotonic() >= deadline:
+                return False
+            self._waker()
+            time.sleep(FLUSH_POLL)
+        return True
+
+    def check(self) -> None:
+        """Open rings anew that are no longer in their folder, or were set aside."""
+        for ring in self._rings:
+            ring.check()
+
+    def stop(self, deadline: float) -> None:
+        """In a process that ends: shut the user's span processors down by the deadline. The
+        contents of the rings stay there for the exporter."""
+        if self._logs is not None:
+            self._logs.detach()
+        if self._pipeline is not None:
+            self._pipeline.stop(deadline)
+
+    def forget(self) -> None:
+        """In a forked child: rings of its own are made for its first span and log record."""
+        for ring in self._rings:
+            ring.forget()
+        if self._pipeline is not None:
+            self._pipeline.renew()
+
+    def _ring(self, signal: str, max_items: int, dropped: Callable[[int], None]) -> SlotRing:
+        def make(dropped: Callable[[int], None]) -> RingWriter:
+            resource = encode_resource_entry(self._resource())
+            self._waker.open(self._folder)
+            return RingWriter(
+                self._folder, self._claim(), self._settings.ring_size, max_items,
+                resource=resource, wake=self._waker, dropped=dropped, signal=signal,
+            )  # fmt: skip
+
+        ring = SlotRing(make, dropped, self._guard)
+        ring.open()
+        self._rings.append(ring)
+        return ring
+
+    def _first_resource(self) -> Resource:
+        """The resource that the application sees; without a slot, say in a full file system, that
+        of the host. The ring has that of the slot, once there is one."""
+        try:
+            return self._resource()
+        except OSError:
+            return _of_process(resource_attributes(self._settings))
+
+    def _resource(self) -> Resource:
+        return _of_process(worker_attributes(self._settings, self._claim()))
+
+
+def _of_process(attributes: Mapping[str, str]) -> Resource:
+    return Resource.create({"process.pid": os.getpid(), **attributes})
+
+
+class _Discard:
+    """Takes the frames of spans that nobody exports."""
+
+    def put(self, kind: int, items: int, payload: bytes) -> bool:
+        return True

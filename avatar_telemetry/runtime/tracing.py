@@ -1,0 +1,135 @@
+"""The tracing of one worker, put together: sampler, provider, and what requests begin with.
+
+pipeline = Pipeline(settings, resource, key, guard, sink)
+telemetry = Telemetry(..., tracing=pipeline.tracing(profile))
+pipeline.stop(deadline)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits
+
+from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.version import VERSION
+from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.http.excluded import ExcludedUrls
+from avatar_telemetry.http.forwarded import Proxies
+from avatar_telemetry.http.headers import HeaderCapture
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.http.semconv import HttpAttributes
+from avatar_telemetry.profiles.model import Profile
+from avatar_telemetry.tracing.incoming import Incoming, make_propagator
+from avatar_telemetry.tracing.provider import LightTracerProvider
+from avatar_telemetry.tracing.sampling import make_sampling
+from avatar_telemetry.tracing.span import SpanSink
+from avatar_telemetry.wsgi.request import sent_by_client
+from avatar_telemetry.wsgi.request_spans import RequestTracing
+
+SCOPE = "avatar_telemetry"
+
+
+class Pipeline:
+    """Everything between a request's spans and their sink.
+
+    Make it in the worker, after the fork.
+
+    Args:
+        settings: of traces.
+        resource: the resource of the spans.
+        key: of the hashes that stand for what is personal.
+        guard: counts failures of ours.
+        sink: takes the spans.
+        flush: see :class:`~avatar_telemetry.tracing.provider.LightTracerProvider`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        resource: Resource,
+        key: bytes,
+        guard: Guard,
+        sink: SpanSink,
+        flush: Callable[[float], bool] = lambda deadline: True,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        privacy = Privacy(settings.privacy, key, sent=sent_by_client)
+        self.sink = sink
+        self.provider = LightTracerProvider(
+            make_sampling(settings.sampler, settings.sampler_argument),
+            resource,
+            _limits(settings),
+            self.sink,
+            privacy.describe,
+            privacy.message,
+            flush,
+            guard,
+        )
+        self._propagator = make_propagator(settings.propagators)
+
+    def publish(self) -> None:
+        """Let other instrumentations find the provider, unless the application has set its own."""
+        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would report.
+        from opentelemetry import propagate
+
+        propagate.set_global_textmap(self._propagator)
+        if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):
+            trace_api.set_tracer_provider(self.provider)
+
+    def tracing(self, profile: Profile) -> RequestTracing:
+        """Return the part that begins the spans of the requests of one application.
+
+        Args:
+            profile: of the application.
+        """
+        settings = self._settings
+        privacy = Privacy(settings.privacy, self._key, profile.query)
+        sanitized, mode = settings.sanitize_headers, settings.privacy
+        return RequestTracing(
+            self.provider.get_tracer(SCOPE, VERSION),
+            Incoming(self._propagator, settings.trust_incoming),
+            HttpAttributes(
+                settings.semconv, privacy, Proxies(settings.trusted_proxies),
+                all_methods=settings.capture_all_methods,
+            ),
+            privacy,
+            profile,
+            ExcludedUrls(settings.excluded_urls),
+            HeaderCapture("request", settings.capture_request_headers, sanitized, mode),
+            HeaderCapture("response", settings.capture_response_headers, sanitized, mode),
+            self.sink,
+        )  # fmt: skip
+
+    def stop(self, deadline: float) -> None:
+        """Shut the user's processors down; returns by a time of ``time.monotonic()``."""
+        self.provider.stop(deadline)
+
+    def renew(self) -> None:
+        """In a forked child: nothing of the parent's is sent again, and no id comes twice."""
+        self.provider.renew()
+        self.sink.process = object()
+
+
+def _limits(settings: Settings) -> SpanLimits:
+    most = settings.max_attributes
+    length = settings.max_attribute_length
+    span_length = settings.max_span_attribute_length
+
+    def own(limit: int | None, shared: int | None) -> int:
+        chosen = shared if limit is None else limit
+        return SpanLimits.UNSET if chosen is None else chosen
+
+    return SpanLimits(
+        max_attributes=most,
+        max_events=settings.max_span_events,
+        max_links=settings.max_span_links,
+        max_span_attributes=own(settings.max_span_attributes, most),
+        max_event_attributes=own(settings.max_event_attributes, most),
+        max_link_attributes=own(settings.max_link_attributes, most),
+        max_attribute_length=own(length, None),
+        max_span_attribute_length=own(span_length, length),
+    )

@@ -1,1 +1,0 @@
-"""Numbers that outlive a worker: the runtime folder, its slots, mapped files, all as one."""

@@ -1,0 +1,649 @@
+"""The runtime of one process: start, worker, reload, fork and end, each in a child of the test."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import pytest
+from prometheus_client import values
+
+from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry._base.log import LOGGER, OPENTELEMETRY
+from avatar_telemetry.metrics import folder as folder_module
+from avatar_telemetry.metrics.collector import Server
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK, Slot, holders
+from avatar_telemetry.profiles.generic import PROFILE as GENERIC
+from avatar_telemetry.profiles.model import Profile
+from avatar_telemetry.runtime import lifecycle as runtime_module
+from avatar_telemetry.runtime.lifecycle import NOT_PREPARED, WAS_OFF, Runtime
+from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
+from tests.support.descriptors import open_below
+from tests.support.forked import in_child
+from tests.support.real_servers import hold_port
+from tests.support.samples import samples_in
+from tests.support.wsgi_client import call
+
+Environ = dict[str, str]
+VALUE_CLASS = values.ValueClass
+
+
+class Lines(logging.Handler):
+    """The lines that a logger writes, by default ours."""
+
+    def __init__(self, logger: logging.Logger = LOGGER) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Environ:
+    """The environment of a server with a runtime folder of its own."""
+    return {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "runtime")}
+
+
+def server() -> Server:
+    return Server(os.getppid())
+
+
+def managed(environ: Environ) -> Runtime:
+    """A runtime as gunicorn's master has it when its workers start."""
+    runtime = Runtime(environ)
+    runtime.manage()
+    runtime.prepare(0, os.geteuid(), os.getegid())
+    return runtime
+
+
+def started(environ: Environ) -> Runtime:
+    """The same in its first worker."""
+    runtime = managed(environ)
+    runtime.start_worker(server(), os.geteuid(), os.getegid())
+    return runtime
+
+
+def application(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"fine"]
+
+
+def wrap(runtime: Runtime, profile: Profile | None = None) -> TelemetryMiddleware:
+    return TelemetryMiddleware(application, lambda: runtime.layer(None, profile))
+
+
+def requests_in(folder: str | Path) -> float:
+    samples = samples_in(Path(folder))
+    return sum(value for (name, _), value in samples.items() if name == "ivatar_requests_total")
+
+
+def test_the_master_prepares_the_folder(environ: Environ) -> None:
+    """What workers share is made before they start, and goes with the master."""
+
+    def work() -> list[str]:
+        runtime = managed(environ)
+        names = sorted(os.listdir(environ["PROMETHEUS_MULTIPROC_DIR"]))
+        runtime.release()
+        runtime.release()  # at its exit once more
+        return names
+
+    assert {EXPORTER_LOCK, "exporter.wake", "folder.lock"} <= set(in_child(work))
+    assert os.listdir(environ["PROMETHEUS_MULTIPROC_DIR"]) == ["folder.lock"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param({"AVATAR_TELEMETRY_SIZES": "large"}, id="setting"),
+        pytest.param({"AVATAR_TELEMETRY_PROFILE": "nowhere:PROFILE"}, id="profile"),
+        pytest.param({"OTEL_PROMETHEUS_ENDPOINT": "192.0.2.1:9"}, id="endpoint"),
+    ],
+)
+def test_what_cannot_be_used_stops_the_start(environ: Environ, bad: Environ) -> None:
+    """Before any folder is taken, with a message that names the variable."""
+
+    def work() -> None:
+        with pytest.raises(SettingsError, match=next(iter(bad))):
+            managed(environ | bad)
+
+    in_child(work)
+    assert not Path(environ["PROMETHEUS_MULTIPROC_DIR"]).exists()
+
+
+def test_all_faults_stop_the_start_together(environ: Environ, tmp_path: Path) -> None:
+    """Faults of variables, profile, exporters, port and folder are lines of one message."""
+    (tmp_path / "file").touch()
+    with hold_port() as taken:
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        environ |= {
+            "AVATAR_TELEMETRY_PRIVACY": "some", "AVATAR_TELEMETRY_PROFILE": "nowhere:PROFILE",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "missing"),
+            "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate", "OTEL_PROMETHEUS_ENDPOINT": address,
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "file"),
+        }  # fmt: skip
+
+        def work() -> Any:
+            with pytest.raises(SettingsError) as caught:
+                managed(environ)
+            return sorted(line.partition("=")[0].partition(":")[0] for line in caught.value.faults)
+
+        assert in_child(work) == sorted(
+            environ.keys() - {"OTEL_EXPORT_ENABLED", "OTEL_EXPORTER_OTLP_PROTOCOL"}
+        )
+
+
+def test_ignored_values_are_logged_once_and_replaced(environ: Environ) -> None:
+    """What the specification ignores is one warning at the start, and is out of the environment,
+    where OpenTelemetry's packages would raise for it; a worker warns no more."""
+    environ |= {"OTEL_SDK_DISABLED": "1", "OTEL_PROPAGATORS": "b3,pigeon"}
+
+    def work() -> Any:
+        log = Lines()
+        started(environ)
+        names = [line.partition("=")[0] for line in log.lines]
+        return names, environ.get("OTEL_SDK_DISABLED"), environ["OTEL_PROPAGATORS"]
+
+    assert in_child(work) == [["OTEL_SDK_DISABLED", "OTEL_PROPAGATORS"], None, "b3"]
+
+
+def test_the_sdk_has_nothing_to_warn_of(environ: Environ) -> None:
+    """Empty members and unknown detectors are out of what the SDK reads for its resources."""
+    environ |= {
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none", "OTEL_RESOURCE_ATTRIBUTES": "team=images,,",
+    }  # fmt: skip
+
+    def work() -> Any:
+        os.environ.update(environ)
+        log = Lines(OPENTELEMETRY)
+        runtime = started(os.environ)  # type: ignore[arg-type]
+        assert runtime._recording is not None
+        return log.lines, runtime._recording._resource().attributes["team"]
+
+    assert in_child(work) == [[], "images"]
+
+
+def test_the_propagators_can_be_imported(environ: Environ, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenTelemetry's module raises at its import for a propagator that is not installed."""
+    environ |= {"OTEL_EXPORT_ENABLED": "true", "OTEL_PROPAGATORS": "pigeon"}
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    code = (
+        "from avatar_telemetry.runtime.lifecycle import RUNTIME\nimport os\nRUNTIME.manage()\n"
+        "RUNTIME.prepare(0, os.geteuid(), os.getegid())\n"
+        "from opentelemetry.propagate import get_global_textmap\n"
+        "print(sorted(get_global_textmap().fields))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.strip() == "['baggage', 'traceparent', 'tracestate']", ran.stderr
+
+
+def test_an_upgrade_does_not_try_the_port_of_the_old_server(environ: Environ) -> None:
+    """The old master's worker still listens there; the new one takes it over later."""
+
+    def work() -> None:
+        runtime = Runtime(environ | {"OTEL_PROMETHEUS_ENDPOINT": "192.0.2.1:9"})
+        runtime.prepare(os.getppid(), os.geteuid(), os.getegid())
+        runtime.release()
+
+    in_child(work)
+
+
+def test_a_worker_takes_a_slot_and_records(environ: Environ) -> None:
+    """Its requests are in the files of its slot; libraries find the folder in the environment."""
+    folder = environ.pop("PROMETHEUS_MULTIPROC_DIR")
+
+    def work() -> Any:
+        runtime = started(environ | {"PROMETHEUS_MULTIPROC_DIR": folder})
+        wrapped = wrap(runtime)
+        call(wrapped)
+        call(wrapped)
+        runtime.stop_worker()
+        slots = [(each.slot, each.pid == os.getpid()) for each in holders(Path(folder))]
+        return slots, requests_in(folder), runtime._environ["PROMETHEUS_MULTIPROC_DIR"]
+
+    assert in_child(work) == [[[0, True]], 2.0, folder]
+
+
+def test_a_private_folder_is_named_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """prometheus_client finds it there, in the hooks of the master too."""
+    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+
+    def work() -> Any:
+        environ: Environ = {}
+        runtime = managed(environ)
+        in_master = dict(environ)
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        return in_master, environ, str(next(tmp_path.iterdir()))
+
+    in_master, in_worker, folder = in_child(work)
+    assert in_master == in_worker
+    assert in_worker == {"PROMETHEUS_MULTIPROC_DIR": folder}
+
+
+def test_a_slot_begins_without_the_requests_of_its_last_holder(environ: Environ) -> None:
+    """A killed worker's requests in progress are over, though its master may not know it yet."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = managed(environ)
+
+        def killed() -> None:
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+            wrap(runtime)({}, lambda *head: lambda data: None)
+            runtime.layer(None, None).telemetry.metrics.started(0.0)
+
+        in_child(killed)
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        samples = samples_in(folder, ("s0",))
+        return samples["ivatar_requests_in_progress", frozenset()], requests_in(folder)
+
+    assert in_child(work) == [0.0, 1.0]
+
+
+def test_a_slot_that_cannot_be_used_is_free_again(
+    environ: Environ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the live gauges of the last holder stay, the slot is left to the next attempt."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def fail(path: Path, slot: int) -> None:
+        raise PermissionError(path)
+
+    def work() -> Any:
+        monkeypatch.setattr(runtime_module, "remove_live_gauges", fail)
+        runtime = managed(environ)
+        for _ in range(2):
+            with pytest.raises(PermissionError):
+                runtime._claim(folder)
+        still_open = [name for name in open_below(folder) if name.startswith("slot-")]
+        return still_open, sorted(each.name for each in folder.glob("slot-*"))
+
+    assert in_child(work) == [[], ["slot-0.lock"]]
+
+
+def test_metrics_of_the_application_are_kept_in_the_store(environ: Environ) -> None:
+    """What it counts while it is loaded in the master is in the worker's files."""
+
+    def work() -> Any:
+        runtime = Runtime(environ)
+        runtime.manage()
+        counter = prometheus_client.Counter("mine", "mine", registry=None)
+        counter.inc(2)
+        runtime.prepare(0, os.geteuid(), os.getegid())
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        counter.inc()
+        return samples_in(Path(environ["PROMETHEUS_MULTIPROC_DIR"]))["mine_total", frozenset()]
+
+    assert in_child(work) == 3.0
+    assert values.ValueClass is VALUE_CLASS, "the child's own"
+
+
+@pytest.mark.parametrize(
+    ("at_start", "message"), [({}, NOT_PREPARED), ({"OTEL_SDK_DISABLED": "true"}, WAS_OFF)]
+)
+def test_a_worker_without_a_prepared_master_is_off(at_start: Environ, message: str) -> None:
+    """The log says why; an application that is wrapped now stays bare."""
+
+    def work() -> Any:
+        log = Lines()
+        environ = dict(at_start)
+        runtime = Runtime(environ)
+        runtime.manage()
+        if at_start:
+            runtime.prepare(0, os.geteuid(), os.getegid())
+            environ.clear()  # a reload has switched it on
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        return runtime.off, log.lines
+
+    assert in_child(work) == [True, [message]]
+
+
+def test_a_worker_that_is_switched_off_leaves_the_files(environ: Environ) -> None:
+    """A reload with OTEL_SDK_DISABLED: what the application counts stays in this process."""
+
+    def work() -> Any:
+        runtime = managed(environ)
+        counter = prometheus_client.Counter("mine", "mine", registry=None)
+        environ["OTEL_SDK_DISABLED"] = "true"
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        counter.inc()
+        return counter._value.get(), sum(
+            samples_in(Path(environ["PROMETHEUS_MULTIPROC_DIR"])).values()
+        )
+
+    assert in_child(work) == [1.0, 0.0]
+
+
+def test_a_bad_reload_goes_on_with_the_settings_of_the_start(environ: Environ) -> None:
+    """A worker of a reloaded configuration that cannot be used records as before, and says so."""
+    environ["AVATAR_TELEMETRY_SIZES"] = "33"
+
+    def work() -> Any:
+        log = Lines()
+        runtime = managed(environ)
+        environ["AVATAR_TELEMETRY_SIZES"] = "large"
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        layer = runtime.layer(None, None)
+        return sorted(layer.telemetry.sizes), [line.partition("\n")[0] for line in log.lines]
+
+    sizes, lines = in_child(work)
+    assert sizes == [33]
+    assert lines == ["avatar_telemetry: the configuration cannot be used"]
+
+
+def test_a_profile_that_has_gone_is_the_generic_one(environ: Environ) -> None:
+    """A profile that was edited after the start costs its own knowledge, not the requests."""
+
+    def work() -> Any:
+        environ["AVATAR_TELEMETRY_METRICS_PATH"] = ""
+        runtime = started(environ)
+        assert runtime._settings is not None
+        object.__setattr__(runtime._settings, "profile", "nowhere:PROFILE")
+        wrapped = wrap(runtime)
+        call(wrapped)
+        layer = runtime._layers[0]
+        return layer.telemetry.profile.name, requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    assert in_child(work) == [GENERIC.name, 1.0]
+
+
+def test_a_child_of_the_application_counts_for_itself(environ: Environ) -> None:
+    """It takes a slot of its own when it first counts; the parent's request is not its own."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = started(environ)
+        wrapped = wrap(runtime)
+        call(wrapped)
+        parents = wrapped._layer
+
+        def child() -> Any:
+            before = [each.slot for each in holders(folder)]
+            call(wrapped)
+            assert parents is not None and parents.stale
+            assert wrapped._layer is not parents
+            assert [each.worker for each in holders(folder)] == [True, False]
+            return before, [each.slot for each in holders(folder)]
+
+        slots = in_child(child)
+        call(wrapped)
+        assert wrapped._layer is parents, "the parent goes on"
+        return slots, requests_in(folder)
+
+    assert in_child(work) == [[[0], [0, 1]], 3.0]
+
+
+def test_the_folder_goes_with_the_master_alone(environ: Environ) -> None:
+    """A worker that ends, by whatever code, removes nothing."""
+
+    def work() -> None:
+        runtime = managed(environ)
+        folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+        (folder / "counter_s0.db").touch()
+        in_child(runtime.release)
+        assert (folder / "counter_s0.db").exists()
+        runtime.finish()  # nothing is exported: no effect
+        runtime.release()
+        assert not (folder / "counter_s0.db").exists()
+
+    in_child(work)
+
+
+def test_gauges_of_a_dead_worker_are_cleared(environ: Environ) -> None:
+    """The master removes what the dead had in progress; a failure there is counted, not raised."""
+
+    def work() -> Any:
+        runtime = managed(environ)
+        folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+        def worker() -> int:
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+            runtime.layer(None, None).telemetry.metrics.started(0.0)
+            assert list(folder.glob("gauge_livesum_s0.db"))
+            return os.getpid()
+
+        pid = in_child(worker)
+        runtime.child_exited(pid)
+        left = [path.name for path in folder.glob("gauge_livesum_s0.db")]
+        runtime.release()
+        folder.rename(folder.with_name("gone"))
+        runtime.child_exited(pid)
+        return left
+
+    assert in_child(work) == []
+
+
+def test_without_hooks_the_settings_are_checked_when_wrapping() -> None:
+    """Under gunicorn the master has checked them, and the worker does not refuse to start."""
+    environ = {"AVATAR_TELEMETRY_SIZES": "large"}
+
+    def work() -> None:
+        runtime = Runtime(environ)
+        with pytest.raises(SettingsError, match="AVATAR_TELEMETRY_SIZES"):
+            runtime.check()
+        runtime.manage()
+        runtime.check()
+
+    in_child(work)
+
+
+@pytest.mark.parametrize("stop", [Runtime.stop_worker, Runtime.release, Runtime.finish])
+def test_what_was_never_started_can_be_stopped(stop: Callable[[Runtime], None]) -> None:
+    """A worker whose start failed, or a master that never prepared, ends all the same."""
+    runtime = Runtime({})
+    stop(runtime)
+    runtime.child_exited(os.getpid())
+    runtime.warm_up()
+
+
+def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) -> None:
+    """What code records by hand at import finds the profile of the wrapped application."""
+
+    def work() -> Any:
+        runtime = started(environ)
+        runtime.declare(Profile("declared"))
+        early = runtime._found()
+        assert early is not None and early is runtime._found()
+        layer = runtime.layer(None, Profile("wrapped"))
+        found = runtime._found()
+        return early.profile.name, found is layer.telemetry
+
+    assert in_child(work) == ["declared", True]
+
+
+def scrape(wrapped: TelemetryMiddleware) -> None:
+    call(wrapped, path="/metrics", REMOTE_ADDR="127.0.0.1")
+
+
+def test_a_removed_file_is_written_again(environ: Environ) -> None:
+    """What was counted in a removed file is in the folder with the next scrape."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        wrapped = wrap(started(environ))
+        call(wrapped)
+        (folder / "histogram_s0.db").unlink()
+        scrape(wrapped)
+        return sum(
+            value for (name, _), value in samples_in(folder).items()
+            if name == "ivatar_request_duration_seconds_count"
+        )  # fmt: skip
+
+    assert in_child(work) == 1.0
+
+
+def test_a_slot_that_a_ring_takes_later(environ: Environ, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was counted without a slot, and is counted after, is in the files of the slot."""
+
+    def fail(folder: Path, *, worker: bool) -> Slot:
+        raise OSError(28, "no space left on device")
+
+    def work() -> Any:
+        with monkeypatch.context() as full:
+            full.setattr(runtime_module, "claim_slot", fail)
+            runtime = started(environ)
+            wrapped = wrap(runtime)
+            call(wrapped)
+        before = requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
+        runtime._slot_number()
+        call(wrapped)
+        return before, requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    assert in_child(work) == [0.0, 2.0]
+
+
+def test_a_removed_slot_is_taken_again(environ: Environ) -> None:
+    """Without its lock file another worker could not see that the slot is held."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        wrapped = wrap(started(environ))
+        call(wrapped)
+        (folder / "slot-0.lock").unlink()
+        scrape(wrapped)
+        return [each.slot for each in holders(folder)], requests_in(folder)
+
+    assert in_child(work) == [[0], 1.0]
+
+
+def test_a_slot_whose_counters_were_removed_is_left(environ: Environ) -> None:
+    """Its counts go on in another slot, and its descriptors are closed."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        wrapped = wrap(started(environ))
+        call(wrapped)
+        (folder / "counter_s0.db").unlink()
+        scrape(wrapped)
+        return requests_in(folder), [each for each in open_below(folder) if "deleted" in each]
+
+    assert in_child(work) == [1.0, []]
+
+
+def test_the_masters_own_values_survive_a_removed_folder(environ: Environ) -> None:
+    """What the master counts is on the page again when a worker has ended."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = managed(environ)
+        counter = prometheus_client.Counter("of_master", "Counted by the master.")
+        counter.inc(3)
+        shutil.rmtree(folder)
+        runtime.child_exited(0)
+        counter.inc()
+        found = samples_in(folder, ("master",))
+        runtime.release()
+        return found["of_master_total", frozenset()], folder.joinpath("counter_master.db").exists()
+
+    assert in_child(work) == [4.0, False]
+
+
+def test_nothing_is_logged_while_values_move(environ: Environ) -> None:
+    """gevent runs other greenlets while a record is written; they would count in removed files."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    class Owners(Lines):
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            owned.append(runtime.book.lock._is_owned())  # type: ignore[attr-defined]
+
+    owned: list[bool] = []
+
+    def work() -> Any:
+        nonlocal runtime
+        runtime = started(environ)
+        wrapped = wrap(runtime)
+        call(wrapped)
+        written = Owners()
+        shutil.rmtree(folder)
+        scrape(wrapped)
+        shutil.rmtree(folder)
+        folder.write_text("no folder")
+        scrape(wrapped)
+        return owned, [line.split()[:3] for line in written.lines]
+
+    runtime = Runtime({})
+    assert in_child(work) == [
+        [False, False],
+        [["the", "runtime", "folder"], ["avatar_telemetry", "failed", "in"]],
+    ]
+
+
+def test_the_files_of_a_quiet_server_look_young(environ: Environ) -> None:
+    """A cleaner that goes by the time of access leaves them."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> float:
+        wrapped = wrap(started(environ))
+        os.utime(folder / "folder.lock", (1000, 1000))
+        call(wrapped)
+        return (folder / "folder.lock").stat().st_atime
+
+    assert in_child(work) > 1000
+
+
+def test_an_upgrade_does_not_take_a_private_folder_for_a_named_one(
+    environ: Environ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old master has set the variable for itself; one that an operator has set stays."""
+    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+
+    def work(folder: str) -> str | None:
+        inherited = {"GUNICORN_PID": "1", "PROMETHEUS_MULTIPROC_DIR": folder}
+        Runtime(inherited).manage()
+        return inherited.get("PROMETHEUS_MULTIPROC_DIR")
+
+    private = str(tmp_path / "avatar-telemetry-abcdefgh")
+    named = environ["PROMETHEUS_MULTIPROC_DIR"]
+    assert in_child(lambda: work(private)) is None
+    assert in_child(lambda: work(named)) == named
+
+
+def test_the_probes_of_a_preloaded_application_are_installed(
+    environ: Environ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile that was given to the wrapper in the master takes effect in the worker."""
+    installed: list[str] = []
+    monkeypatch.setattr(
+        runtime_module, "install_probes", lambda profile, off: installed.append(profile.name)
+    )
+
+    def work() -> list[str]:
+        runtime = managed(environ)
+        runtime.declare(Profile("declared"))
+        assert installed == []
+        runtime.start_worker(server(), os.geteuid(), os.getegid())
+        return installed
+
+    assert in_child(work) == ["ivatar", "declared"]
+
+
+def test_spans_are_recorded_where_none_is_sent(environ: Environ) -> None:
+    """With the export on and no exporter of spans the application's span processors get them."""
+    environ |= {
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none",
+    }  # fmt: skip
+
+    def work() -> Any:
+        runtime = started(environ)
+        telemetry = runtime.layer(None, GENERIC).telemetry
+        return telemetry.tracing is not None, sorted(
+            each for each in os.listdir(environ["PROMETHEUS_MULTIPROC_DIR"]) if "ring" in each
+        )
+
+    assert in_child(work) == [True, []]
