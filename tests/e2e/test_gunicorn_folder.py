@@ -61,7 +61,8 @@ def test_garbage_in_the_folder(serve: Serve, worker_class: str) -> None:
     for _ in range(4):
         metrics = server.metrics()
         assert total(metrics, "ivatar_requests_total", **AVATARS) == 1
-        assert total(metrics, "avatar_telemetry_unreadable_files") == 9
+        # An empty file has just been created, and holds nothing yet.
+        assert total(metrics, "avatar_telemetry_unreadable_files") == 8
     assert_goes_on(server)
     shutil.rmtree(folder / "counter_96.db")
     for name in ("note.txt", "strange_94.db", "gauge_nothing_95.db"):
