@@ -32,8 +32,7 @@ from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.runtime.startup import load_profile
 from avatar_telemetry.runtime.tracing import Pipeline
 from avatar_telemetry.tracing.writer import KeptSpans
-from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
-from avatar_telemetry.wsgi.telemetry import Telemetry
+from avatar_telemetry.wsgi.middleware import TelemetryMiddleware, build_layer
 from avatar_telemetry.wsgi.worker import WORKER
 
 if TYPE_CHECKING:
@@ -67,11 +66,10 @@ class Recording:
             settings, Resource(worker_attributes(settings, 0)), settings.hash_key.encode(),
             guard, self._kept,
         )  # fmt: skip
-        sizes = {size: str(size) for size in settings.sizes}
-        tracing = self._pipeline.tracing(profile)
-        self.telemetry = Telemetry(metrics, guard, profile, sizes, tracing)
         page = MetricsPage(lambda: MergedStore(folder).read([SLOT]), guard)
-        self._layer = Layer(self.telemetry, settings, page)
+        tracing = self._pipeline.tracing(profile)
+        self._layer = build_layer(settings, profile, metrics, guard, page, tracing)
+        self.telemetry = self._layer.telemetry
 
     def wrap(self, application: WSGIApplication) -> WSGIApplication:
         """The application as :func:`~avatar_telemetry.instrument` would wrap it."""

@@ -78,7 +78,7 @@ from avatar_telemetry.runtime.startup import (
     warn_of_ignored,
     warn_of_interpreter,
 )
-from avatar_telemetry.wsgi.middleware import Layer
+from avatar_telemetry.wsgi.middleware import Layer, build_layer
 from avatar_telemetry.wsgi.telemetry import Telemetry
 from avatar_telemetry.wsgi.worker import WORKER
 
@@ -412,11 +412,9 @@ class Runtime:
                 self.guard.failed("profile")
                 profile = GENERIC
         metrics = self._metrics or Metrics(self.book, settings.max_series)
-        sizes = {size: str(size) for size in settings.sizes}
         tracing = self._recording.tracing(profile) if self._recording is not None else None
-        telemetry = Telemetry(metrics, self.guard, profile, sizes, tracing)
         page = self._page or MetricsPage(_nothing_to_show, self.guard)
-        return Layer(telemetry, settings, page)
+        return build_layer(settings, profile, metrics, self.guard, page, tracing)
 
     def _start_here(self, settings: Settings | None) -> None:
         """No hook has started this process: it is one that a worker forked, or serves alone."""

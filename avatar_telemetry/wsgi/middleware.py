@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.http.environ import text
 from avatar_telemetry.metrics.exposition import Access
+from avatar_telemetry.metrics.metrics import Metrics
+from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
 from avatar_telemetry.wsgi.request import CONTEXT, CURRENT, ENVIRON_KEY, AvatarRequest
@@ -23,6 +26,8 @@ from avatar_telemetry.wsgi.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from avatar_telemetry.wsgi.request_spans import RequestTracing
 
 
 class Layer:
@@ -68,6 +73,28 @@ class Layer:
         if route.kind == "upload":
             request.observe_upload(environ)
         return request
+
+
+def build_layer(
+    settings: Settings,
+    profile: Profile,
+    metrics: Metrics,
+    guard: Guard,
+    page: WSGIApplication,
+    tracing: RequestTracing | None = None,
+) -> Layer:
+    """Build the state of the middleware from its parts.
+
+    Args:
+        settings: the sizes that are labels, and the settings of the metrics page.
+        profile: the profile of the application.
+        metrics: the instruments.
+        guard: the guard that counts errors of this package.
+        page: the WSGI application that responds to a scrape.
+        tracing: the spans of requests; ``None`` where they are not recorded.
+    """
+    sizes = {size: str(size) for size in settings.sizes}
+    return Layer(Telemetry(metrics, guard, profile, sizes, tracing), settings, page)
 
 
 class TelemetryMiddleware:

@@ -22,9 +22,8 @@ from avatar_telemetry.runtime.tracing import Pipeline
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.span import SpanSink
 from avatar_telemetry.tracing.writer import KeptSpans
-from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
+from avatar_telemetry.wsgi.middleware import TelemetryMiddleware, build_layer
 from avatar_telemetry.wsgi.request_spans import RequestTracing
-from avatar_telemetry.wsgi.telemetry import Telemetry
 
 DIGEST = "0123456789abcdef" * 2
 
@@ -52,13 +51,14 @@ class Recorder:
         self.book.open(self.folder, "0")
         self.metrics = Metrics(self.book, self.settings.max_series)
         self.guard = Guard(self.metrics.internal_error)
-        sizes = {size: str(size) for size in self.settings.sizes}
         self.spans: list[Any] = []
         self.provider: LightTracerProvider | None = None
         tracing = self._tracing() if self.traced else None
-        self.telemetry = Telemetry(self.metrics, self.guard, self.profile, sizes, tracing)
         page = MetricsPage(lambda: MergedStore(self.folder).read(["0"]), self.guard)
-        self.layer = Layer(self.telemetry, self.settings, page)
+        self.layer = build_layer(
+            self.settings, self.profile, self.metrics, self.guard, page, tracing
+        )
+        self.telemetry = self.layer.telemetry
 
     def wrap(self, application: Any) -> TelemetryMiddleware:
         return TelemetryMiddleware(application, lambda: self.layer)
