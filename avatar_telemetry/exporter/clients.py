@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -50,9 +51,10 @@ RETRYABLE_CODES = frozenset({
 })  # fmt: skip
 """OTLP/gRPC, "Failures"; RESOURCE_EXHAUSTED only where the server says when to retry."""
 RETRY_INFO = "google.rpc.retryinfo-bin"
-PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
-    "gzip": ("gzip", lambda data: gzip.compress(data, 6, mtime=0)),
-    "deflate": ("deflate", zlib.compress),
+PACK: dict[Compression, Callable[[bytes], bytes]] = {
+    Compression.NoCompression: bytes,
+    Compression.Gzip: lambda data: gzip.compress(data, 6, mtime=0),
+    Compression.Deflate: zlib.compress,
 }
 IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 MAX_WAIT = 3600.0
@@ -149,13 +151,14 @@ class HttpClient:
 
         self._service = SERVICES[signal]
         self._url = otlp.endpoint
-        self._encoding, self._pack = PACK.get(otlp.compression, ("", bytes))
+        compression = Compression(otlp.compression)
+        self._pack = PACK[compression]
         self._session = open_session(otlp)
         self._session.headers.update(
             {"User-Agent": USER_AGENT, "Content-Type": "application/x-protobuf"}
         )
-        if self._encoding:
-            self._session.headers["Content-Encoding"] = self._encoding
+        if compression is not Compression.NoCompression:
+            self._session.headers["Content-Encoding"] = compression.value
         self._session.headers.update(dict(otlp.headers))
 
     def send(self, request: bytes, timeout: float) -> Outcome:
