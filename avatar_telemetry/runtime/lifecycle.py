@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import prometheus_client
@@ -121,7 +122,12 @@ LATER = (
     "opentelemetry.propagate",
 )
 """Read OTEL_PROPAGATORS when they are imported."""
-DEFAULTS = Settings.from_env({})
+
+
+@lru_cache(maxsize=1)
+def default_settings() -> Settings:
+    """Return the settings of an empty environment, for a process whose own cannot be used."""
+    return Settings.from_env({})
 
 
 class Runtime:
@@ -306,7 +312,7 @@ class Runtime:
         """Before the exit. Waits for nothing but span processors of the application, and for an
         exporter in this process that nobody takes over."""
         now = time.monotonic()
-        deadline = now + (self._settings or DEFAULTS).flush_timeout
+        deadline = now + (self._settings or default_settings()).flush_timeout
         if self._recording is not None:
             with self.guard.at("stop"):
                 self._recording.stop(deadline)
@@ -356,7 +362,7 @@ class Runtime:
             self._declared.append(profile)
             if self._metrics is not None:
                 with self.guard.at("profile"):
-                    install_probes(profile, (self._settings or DEFAULTS).probes_off)
+                    install_probes(profile, (self._settings or default_settings()).probes_off)
 
     def layer(self, settings: Settings | None, profile: Profile | None) -> Layer:
         """What the middleware works with in this process. Never raises.
@@ -371,13 +377,13 @@ class Runtime:
                     self._start_here(settings)
             with self.guard.at("logs"):
                 self._meet_logging()
-            layer = self._make_layer(settings or self._settings or DEFAULTS, profile)
+            layer = self._make_layer(settings or self._settings or default_settings(), profile)
             self._layers.append(layer)
             return layer
 
     def _meet_logging(self) -> None:
         """The application is loaded, and what it has made of its logging stays."""
-        settings = self._settings or DEFAULTS
+        settings = self._settings or default_settings()
         install_correlation(resource_attributes(settings)["service.name"])
         if debugging():
             log_configured(settings)
@@ -401,7 +407,7 @@ class Runtime:
             return self._layers[0].telemetry
         if self._early is None:
             profile = self._declared[0] if self._declared else None
-            self._early = self._make_layer(self._settings or DEFAULTS, profile).telemetry
+            self._early = self._make_layer(self._settings or default_settings(), profile).telemetry
         return self._early
 
     def _make_layer(self, settings: Settings, profile: Profile | None) -> Layer:
@@ -614,7 +620,7 @@ class Runtime:
             return settings
         except SettingsError as error:
             LOGGER.error("%s\n  going on with the settings of the start", error)
-            return self._settings or DEFAULTS
+            return self._settings or default_settings()
 
     def _see_forks(self) -> None:
         if not self._sees_forks:
