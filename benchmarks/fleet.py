@@ -26,7 +26,9 @@ from random import Random
 
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.exporter.clients import make_clients
 from avatar_telemetry.exporter.continuity import Continuity
+from avatar_telemetry.exporter.failures import failure_log
 from avatar_telemetry.exporter.pusher import Pusher
 from avatar_telemetry.metrics.collector import Collector, Server
 from avatar_telemetry.metrics.family import Family
@@ -137,7 +139,10 @@ class Host:
         self.told: Sequence[Family] = ()
         self._pushes = 0
         continuity = Continuity(own, time.time_ns(), delta=False)
-        self._pusher = Pusher(settings, self, continuity, lambda result: None, Guard())
+        self._pusher = Pusher(
+            settings, make_clients(settings, "metrics"), self.collect, continuity,
+            count=lambda result: None, log=failure_log(settings, "metrics"), guard=Guard(),
+        )  # fmt: skip
 
     def collect(self) -> list[Family]:
         """Return its counts of now; :attr:`told` keeps them."""

@@ -30,7 +30,7 @@ COUNTED = "ivatar_requests_total"
 
 def page(server: DemoServer) -> Samples:
     """What the server itself shows."""
-    samples = read_samples(Site(server.url).ask("GET", "/metrics").text)
+    samples = read_samples(Site(server.url).get("/metrics").text)
     assert samples is not None
     return samples
 

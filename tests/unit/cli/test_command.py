@@ -75,7 +75,8 @@ def test_help_imports_click_alone() -> None:
     )
     packages, own = (set(line.split()) for line in ended.stderr.splitlines())
     assert packages - sys.stdlib_module_names <= {"click", "avatar_telemetry"}
-    assert own == {f"avatar_telemetry{name}" for name in ("", ".cli", ".cli.command", ".errors")}
+    ours = ("", "._base", "._base.errors", ".cli", ".cli.command")
+    assert own == {f"avatar_telemetry{name}" for name in ours}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
