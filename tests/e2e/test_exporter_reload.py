@@ -180,7 +180,8 @@ def test_upgrade(serve: Serve, sink: OtlpSink, first: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_upgrade_that_is_taken_back(serve: Serve, sink: OtlpSink, number: int) -> None:
     """Where the new master ends first, the old one's settings count again."""
-    server = serve("answers:application", env=sending(sink.url))
+    # Workers of a killed master look for it twice in their timeout.
+    server = serve("answers:application", timeout=10, env=sending(sink.url))
     requests = Requests(server)
     requests.send(10)
     requests.await_all(sink)
