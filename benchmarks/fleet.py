@@ -96,7 +96,7 @@ def demo(folder: Path, endpoint: str, compression: str = "none") -> Iterator[Dem
 
 def visit(server: Demo) -> None:
     """Let visitors do what people do: avatars, pages, accounts, uploads, outside services."""
-    command = [sys.executable, "-m", "avatar_telemetry", "simulate", "--outside", "--json",
+    command = [sys.executable, "-m", "avatar_demo.simulate", "--outside", "--json",
                "--requests", VISITS, server.url]  # fmt: skip
     subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
 

@@ -26,7 +26,7 @@ OFFLINE = "(from versions: none)"
 def pip(scripts: Path, *arguments: object) -> None:
     """Run pip; skips the test where there is no package index."""
     done = subprocess.run(
-        [scripts / "python", "-m", "pip", "--disable-pip-version-check", *map(str, arguments)],
+        [scripts / "python", "-I", "-m", "pip", "--disable-pip-version-check", *map(str, arguments)],
         capture_output=True, text=True,
     )  # fmt: skip
     if OFFLINE in done.stdout + done.stderr:
