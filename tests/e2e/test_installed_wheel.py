@@ -25,10 +25,8 @@ OFFLINE = "(from versions: none)"
 
 def pip(scripts: Path, *arguments: object) -> None:
     """Run pip; skips the test where there is no package index."""
-    done = subprocess.run(
-        [scripts / "python", "-I", "-m", "pip", "--disable-pip-version-check", *map(str, arguments)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    command = [scripts / "python", "-I", "-m", "pip", "--disable-pip-version-check"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
     if OFFLINE in done.stdout + done.stderr:
         unavailable(f"no package index: {done.stderr[-500:]}")
     assert done.returncode == 0, done.stdout + done.stderr
