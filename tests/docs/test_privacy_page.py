@@ -39,9 +39,10 @@ def test_no_attribute_is_made_up() -> None:
 @pytest.mark.parametrize("mode", ["strict", "balanced", "off"])
 def test_the_picture_of_the_modes(mode: Mode) -> None:
     """What the first table says of a mode is what the code makes of the same request."""
+    section = PAGE.split("## One request in each mode")[1].split("\n## ")[0]
     head, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in PAGE.split("## One request in each mode")[1].split("The same in Python")[0].splitlines()
+        for line in section.splitlines()
         if line.startswith("|")
     ]
     column = head.index(f"`{mode}`")
