@@ -1,4 +1,4 @@
-"""Write the dashboards as Grafana takes them.
+"""Write the dashboards in the format of Grafana.
 
     pip install '.[dashboards]'
     python deploy/grafana/generate.py
@@ -78,7 +78,7 @@ def as_json(board: Board) -> str:
 
 
 def _variables() -> list:
-    # The metric that every server has from its first moment on.
+    # The metric that every server has from its start on.
     alive = "ivatar_requests_in_progress"
     return [
         dashboard.DatasourceVariable("datasource").label("Metrics").type("prometheus"),
@@ -171,14 +171,14 @@ def _explore_traces(query: str) -> str:
 
 
 def _explore_logs() -> str:
-    # The id stands in the line, in whatever field, or beside it where the records came over OTLP.
+    # The id is in any field of the line, or in an attribute if the record came over OTLP.
     both = "{{.trace_id}} {{__line__}}"
     query = f'{{service_name=~"ivatar.*"}} | line_format "{both}" |= "${{__value.raw}}"'
     return _explore("loki", "${logs}", {"expr": query})
 
 
 def _explore(kind: str, source: str, query: dict[str, object]) -> str:
-    """The address of Grafana's Explore; what Grafana fills in stays as it is."""
+    """Return the address of Grafana's Explore, with Grafana's placeholders unescaped."""
     target = {"refId": "A", "datasource": {"type": kind, "uid": source}, **query}
     time_range = {"from": "${__from}", "to": "${__to}"}
     panes = {"it": {"datasource": source, "queries": [target], "range": time_range}}

@@ -45,7 +45,7 @@ def test_a_page_has_one_title(page: Path) -> None:
 @pytest.mark.parametrize(
     ("heading", "anchor"),
     [
-        pytest.param("The runtime folder", "the-runtime-folder", id="words"),
+        pytest.param("The runtime directory", "the-runtime-directory", id="words"),
         pytest.param("`ivatar_requests_total`", "ivatar_requests_total", id="code"),
         pytest.param("What leaves, per mode", "what-leaves-per-mode", id="comma"),
         pytest.param("1,000 hosts", "1000-hosts", id="number"),

@@ -1,4 +1,4 @@
-"""The dashboards of the avatar server, as data: what is asked, in which unit, how wide."""
+"""The dashboards of the avatar server, as data: queries, units and widths."""
 
 from ivatar_boards import accounts, avatars, outside, overview, telemetry, workers
 

@@ -1,4 +1,4 @@
-"""Uploads and accounts."""
+"""The dashboard of uploads and accounts."""
 
 from ivatar_boards.spec import SELECT, WINDOW, Board, Panel, Query, Row, quantile, rate, share
 
@@ -9,7 +9,7 @@ AUTH = "ivatar_auth_attempts_total"
 GOOD, BAD = 'success="true"', 'success="false"'
 
 BOARD = Board(
-    "ivatar-accounts", "Avatar server: uploads and accounts", "What users send, and who gets in.",
+    "ivatar-accounts", "Avatar server: uploads and accounts", "Uploads, imports, authentication.",
     (
         Row("Uploads", (
             Panel("Success", (Query(share(UPLOADS, GOOD), "all"),), "percentunit"),

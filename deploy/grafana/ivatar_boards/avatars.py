@@ -1,4 +1,4 @@
-"""Avatars: cache, generators, sizes, formats, sources."""
+"""The dashboard of avatars: cache, generators, sizes, formats, sources."""
 
 from ivatar_boards.spec import (
     SELECT,
@@ -20,12 +20,12 @@ SLOW = '{ name =~ "avatar\\\\..*" && duration > 500ms }'
 
 
 def ratio(by: str = "") -> str:
-    """Hits of all look-ups, where both are known."""
+    """Return the query for the hit ratio; missing unless both series exist."""
     return f"{rate(HITS, by)} / ({rate(HITS, by)} + {rate(MISSES, by)} > 0)"
 
 
 BOARD = Board(
-    "ivatar-avatars", "Avatar server: avatars", "The cache, and what is made when it misses.",
+    "ivatar-avatars", "Avatar server: avatars", "The cache, and the images generated on a miss.",
     (
         Row("Requests", (
             Panel("Avatars per minute", (Query(f"60 * {rate(AVATARS)}", "avatars"),)),
@@ -37,12 +37,12 @@ BOARD = Board(
                   width=12),
             Panel("Popular sizes", (Query(
                 f"topk(10, sum by (size) (increase({AVATARS}{{{SELECT}}}[$__range])))",
-                "{{size}}"),), "short", "Over the time that is shown.", "bars", 12),
+                "{{size}}"),), "short", "Over the selected time.", "bars", 12),
         )),
         Row("Cache", (
             Panel("Hit ratio", (Query(ratio(), "all"),), "percentunit"),
             Panel("Hit ratio by size", (Query(ratio("size"), "{{size}}"),), "percentunit"),
-            Panel("Look-ups", (Query(rate(HITS), "hits"), Query(rate(MISSES), "misses")), "ops",
+            Panel("Lookups", (Query(rate(HITS), "hits"), Query(rate(MISSES), "misses")), "ops",
                   stacked=True),
         )),
         Row("Made", (
@@ -58,7 +58,7 @@ BOARD = Board(
                   traces=SLOW),
             Panel("Time spent", (Query(
                 f"sum by (source) (rate({SECONDS}_sum{{{SELECT}}}[{WINDOW}]))", "{{source}}"),),
-                "short", "Seconds per second: how many workers are busy with it.", stacked=True),
+                "short", "Seconds per second: the number of workers busy with it.", stacked=True),
         )),
     ),
 )  # fmt: skip

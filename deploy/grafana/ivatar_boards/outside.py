@@ -1,4 +1,4 @@
-"""Outside services: Gravatar, Bluesky and others."""
+"""The dashboard of outside services: Gravatar, Bluesky and others."""
 
 from ivatar_boards.spec import Board, Panel, Query, Row, percentiles, quantile, rate, share
 
@@ -11,12 +11,12 @@ SLOW = '{ name =~ "avatar\\\\..*_proxy" && duration > 1s }'
 SLOW_OTHER = '{ name =~ "(import|auth)\\\\..*" && duration > 1s }'
 
 BOARD = Board(
-    "ivatar-outside", "Avatar server: outside services", "Who is asked, how long, how well.",
+    "ivatar-outside", "Avatar server: outside services", "Calls, durations, failures by service.",
     (
         Row("Calls", (
             Panel("Calls", (Query(rate(CALLS, "service"), "{{service}}"),), "reqps", stacked=True),
             Panel("Success", (Query(share(CALLS, 'success="true"', "service"), "{{service}}"),),
-                  "percentunit", "That there is no such picture is an answer, too."),
+                  "percentunit", "A 404 or 410 (no such image) is a success."),
             Panel("Failures", (Query(rate(CALLS, "service", 'success="false"'), "{{service}}"),),
                   "reqps"),
         )),
@@ -30,7 +30,7 @@ BOARD = Board(
                   "Until the head of the response.", traces=SLOW_OTHER),
         )),
         Row("Time", (
-            Panel("Time of a call", percentiles(SECONDS), "s", "Until the head of the answer.",
+            Panel("Time of a call", percentiles(SECONDS), "s", "Until the head of the response.",
                   traces=SLOW),
             Panel("p95 by service", (Query(quantile(0.95, SECONDS, "service"), "{{service}}"),),
                   "s", traces=SLOW),

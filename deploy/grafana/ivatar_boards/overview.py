@@ -1,4 +1,4 @@
-"""Rate, errors, duration: is the service well?"""
+"""The overview dashboard: rate, errors and duration of all requests."""
 
 from ivatar_boards.spec import (
     SELECT,
@@ -35,7 +35,7 @@ BOARD = Board(
             Panel("Avatars per minute", (Query(f"60 * {rate('ivatar_avatar_requests_total')}"),),
                   "short", kind="number", width=4),
             Panel("Cache hits", (Query(f"{rate(HITS)} / ({rate(HITS)} + {rate(MISSES)})"),),
-                  "percentunit", "Share of look-ups that the avatar cache answers.", "number", 4),
+                  "percentunit", "Share of lookups that hit the avatar cache.", "number", 4),
             Panel("In progress", (Query(f"sum (ivatar_requests_in_progress{{{SELECT}}})"),),
                   kind="number", width=4),
         )),
@@ -53,11 +53,11 @@ BOARD = Board(
                   traces=FAILED),
             Panel("Error budget", (Query(BURN.format("availability", "0.001"), "availability"),
                                    Query(BURN.format("latency", "0.01"), "latency")), "short",
-                  "How fast the budgets burn over an hour: 1 spends them just within 30 days.",
+                  "Burn rate of the budgets over an hour: 1 spends them in exactly 30 days.",
                   width=12),
         )),
         Row("Duration", (
-            Panel("Duration", percentiles(DURATION), "s", "Until the end of the answer.",
+            Panel("Duration", percentiles(DURATION), "s", "Until the end of the response.",
                   traces=SLOW),
             Panel("p95 by path", (Query(quantile(0.95, DURATION, "path"), "{{path}}"),), "s",
                   traces=SLOW),

@@ -1,4 +1,4 @@
-"""What a dashboard is made of. Nothing here knows Grafana's own format; ``generate.py`` does."""
+"""The elements of a dashboard, independent of Grafana's format, which ``generate.py`` writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture.
+    """One graph or number.
 
     Args:
         title: of the panel.
@@ -51,7 +51,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Traces:
-    """A list of traces, each of which leads to its logs.
+    """A list of traces, each with a link to its logs.
 
     Args:
         title: of the panel.
@@ -88,31 +88,31 @@ class Board:
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        """All panels that ask Prometheus."""
+        """Return all panels that query Prometheus."""
         return tuple(panel for row in self.rows for panel in row.panels if isinstance(panel, Panel))
 
 
 def rate(metric: str, by: str = "", selector: str = "") -> str:
-    """Per second, added up over all that ``by`` does not name."""
+    """Return the rate per second, summed over all labels but ``by``."""
     grouping = f" by ({by})" if by else ""
     chosen = f"{SELECT},{selector}" if selector else SELECT
     return f"sum{grouping} (rate({metric}{{{chosen}}}[{WINDOW}]))"
 
 
 def share(metric: str, selector: str, by: str = "") -> str:
-    """The part that bears some labels, from 0 to 1; missing where nothing happened."""
+    """Return the share with some labels, from 0 to 1; missing without events."""
     part, whole = rate(metric, by, selector), rate(metric, by)
     return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
 def quantile(share: float, histogram: str, by: str = "") -> str:
-    """A quantile of a histogram over all that ``by`` does not name."""
+    """Return a quantile of a histogram over all labels but ``by``."""
     grouping = f"{by}, le" if by else "le"
     return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', grouping)})"
 
 
 def percentiles(histogram: str) -> tuple[Query, ...]:
-    """The three that are watched."""
+    """Return the queries of the 50th, 95th and 99th percentile."""
     return tuple(
         Query(quantile(part, histogram), name)
         for part, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))

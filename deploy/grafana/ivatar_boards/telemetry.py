@@ -1,15 +1,15 @@
-"""The telemetry itself: does it work, and what does it cost?"""
+"""The dashboard of the telemetry itself: losses, errors and cost."""
 
 from ivatar_boards.spec import SELECT, Board, Panel, Query, Row, rate, share
 
 SPANS = "avatar_telemetry_spans_total"
 RECORDS = "avatar_telemetry_log_records_total"
 REFUSED = "avatar_telemetry_series_refused_total"
-# Nothing was ever counted where the series is missing; the servers that say so are all of them.
+# A missing series means that nothing was counted yet; slots_in_use lists all servers.
 NONE = f"0 * sum by (instance) (avatar_telemetry_slots_in_use{{{SELECT}}})"
 
 BOARD = Board(
-    "ivatar-telemetry", "Avatar server: the telemetry itself", "What is lost, refused or broken.",
+    "ivatar-telemetry", "Avatar server: the telemetry itself", "Losses, refusals and errors.",
     (
         Row("Export", (
             Panel("Spans by result", (Query(rate(SPANS, "result"), "{{result}}"),), "ops",
@@ -27,7 +27,7 @@ BOARD = Board(
             Panel("Log records by result", (Query(
                 f"{rate(RECORDS, 'instance, result')} or on (instance) {NONE}",
                 "{{instance}} {{result}}"),),
-                "ops", "Warnings and errors, where OTEL_LOGS_EXPORTER is otlp.", width=5),
+                "ops", "Warnings and errors, if OTEL_LOGS_EXPORTER is otlp.", width=5),
         )),
         Row("Faults", (
             Panel("Internal errors", (Query(
@@ -42,7 +42,7 @@ BOARD = Board(
                 f"sum by (instance) (avatar_telemetry_conflicting_series{{{SELECT}}})",
                 "{{instance}}"),), "short",
                 "Series of an older declaration, left out until a restart.", width=12),
-            Panel("Free space of the runtime folder", (Query(
+            Panel("Free space of the runtime directory", (Query(
                 f"min by (instance) (avatar_telemetry_folder_free_bytes{{{SELECT}}})",
                 "{{instance}}"),), "bytes", width=12),
         )),

@@ -1,4 +1,4 @@
-"""Workers and runtime: processes, queue, database."""
+"""The dashboard of workers and runtime: processes, queue, database."""
 
 from ivatar_boards.spec import SELECT, Board, Panel, Query, Row, quantile, rate
 
@@ -13,7 +13,7 @@ BOARD = Board(
                                     "{{state}}"),), stacked=True),
             Panel("Connections that wait",
                   (Query(f"sum by (instance) (gunicorn_backlog{{{SELECT}}})", "{{instance}}"),),
-                  description="In the listening TCP sockets; a unix socket tells nothing."),
+                  description="In the listening TCP sockets; not available for unix sockets."),
             Panel("Requests in progress", (Query(
                 f"sum by (instance) (ivatar_requests_in_progress{{{SELECT}}})",
                 "{{instance}}"),)),
@@ -23,7 +23,7 @@ BOARD = Board(
                   "short", "Cores in use by all processes of a host."),
             Panel("Resident memory", (Query(
                 f"sum by (worker) (process_resident_memory_bytes{{{SELECT}}})",
-                "{{worker}}"),), "bytes", "Workers share pages, so the sum is too much."),
+                "{{worker}}"),), "bytes", "Workers share pages, so the sum is too high."),
             Panel("Age of the workers", (Query(
                 f"time() - max by (worker) (process_start_time_seconds{{{SELECT}}})",
                 "{{worker}}"),), "s"),
