@@ -19,7 +19,7 @@ from avatar_telemetry.cli.checks.runtime_folder import check_folder
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.port import CHALLENGE
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from avatar_telemetry.profiles.ivatar import PROFILE
 from tests.support.real_servers import hold_port
 from tests.support.running import PageServer, invoke
@@ -140,7 +140,7 @@ def test_probes_that_are_off() -> None:
 
 def test_every_probe_has_its_module() -> None:
     """Each probe of a library is known to the doctor."""
-    assert set(installed.PATCHED) == set(OF_LIBRARIES)
+    assert set(installed.PATCHED) == set(LIBRARY_PROBES)
 
 
 # Runtime folder
