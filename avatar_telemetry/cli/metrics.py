@@ -11,7 +11,7 @@ import click
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.metrics.collector import Collector, Server
 from avatar_telemetry.metrics.exposition import render
-from avatar_telemetry.metrics.folder import living_masters, served_folders
+from avatar_telemetry.metrics.folder import living_masters, served_dirs
 
 
 @click.command("metrics")
@@ -50,7 +50,7 @@ def _find_folder(settings: Settings) -> Path:
     """Return the folder of the settings, or that of the only server of this user."""
     if settings.multiproc_dir:
         return Path(settings.multiproc_dir)
-    found = list(served_folders())
+    found = list(served_dirs())
     if len(found) == 1:
         return found[0]
     raise click.UsageError(

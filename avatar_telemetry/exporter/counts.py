@@ -40,7 +40,7 @@ class Counts:
 
     def check(self) -> None:
         """Go on in a new file where that of before was removed, or had no space."""
-        if not self._book.is_whole:
+        if not self._book.is_intact:
             self._book.move(self._folder, IDENTIFIER)
         elif self._book.short:
             self._book.recover()

@@ -51,7 +51,7 @@ STORE = (
     Fault(
         "meters-gone-stay", "metrics/api_instruments.py",
         "an attribute set that is reported no longer keeps its value",
-        "                series.values[0].set(self.gone, time.time())\n", "                pass\n",
+        "                series.values[0].set(self.missing_value, time.time())\n", "                pass\n",
         ("metrics/api_observers",),
     ),
     Fault(
@@ -73,7 +73,7 @@ STORE = (
     Fault(
         "mapped-length-first", "metrics/mapped.py", "a kill during an append corrupts the file",
         """        self._bytes[self._used : end] = entry
-        # The entry stands before the length says so: a kill in between loses nothing.
+        # The entry is stored before the length includes it: a kill in between loses nothing.
         self._bytes[0:4] = _length.pack(end)
 """,
         """        self._bytes[0:4] = _length.pack(end)
@@ -139,11 +139,11 @@ STORE = (
     ),
     Fault(
         "folder-since-anew", "metrics/folder.py", "an upgrade in place begins to count anew",
-        "since, key = _begun(lock, since, key)", "_, key = _begun(lock, since, key)",
+        "since, key = _recorded(lock, since, key)", "_, key = _recorded(lock, since, key)",
     ),
     Fault(
         "folder-key-anew", "metrics/folder.py", "an upgrade in place changes all hashes",
-        "since, key = _begun(lock, since, key)", "since, _ = _begun(lock, since, key)",
+        "since, key = _recorded(lock, since, key)", "since, _ = _recorded(lock, since, key)",
     ),
     Fault(
         "folder-unlocked", "metrics/folder.py", "a second server takes a named folder in use",
@@ -373,7 +373,7 @@ STORE = (
     ),
     Fault(
         "mapped-bounds-kept", "metrics/mapped.py", "values of other bounds fall into new buckets",
-        "                    _forget_other_bounds(file, key, self._opened_at)\n",
+        "                    _reset_other_bounds(file, key, self._opened_at)\n",
         "                    pass\n", ("metrics/declarations",),
     ),
     Fault(
@@ -504,7 +504,7 @@ STORE = (
     ),
     Fault(
         "metrics-tends-always", "metrics/metrics.py", "each request looks at the files",
-        "            self._tend_at = now + TEND_INTERVAL\n", "",
+        "            self._check_at = now + CHECK_INTERVAL\n", "",
     ),
     Fault(
         "labels-subdomain", "http/labels.py", "a host with the same end is a service",
@@ -1087,7 +1087,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-file-removed", "runtime/lifecycle.py", "what goes into a removed file is lost",
-        " and self.book.is_whole):", "):",
+        " and self.book.is_intact):", "):",
     ),
     Fault(
         "runtime-slot-removed", "runtime/lifecycle.py", "two workers share a slot whose lock was removed",
@@ -1095,7 +1095,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-never-young", "runtime/lifecycle.py", "a cleaner removes the files of a quiet server",
-        "                folder.keep_young()\n", "                pass\n",
+        "                folder.renew_times()\n", "                pass\n",
     ),
     Fault(
         "runtime-moved-twice", "runtime/lifecycle.py", "a slot that was lost keeps its descriptors",
@@ -1232,7 +1232,7 @@ SCRAPE = (
     ),
     Fault(
         "exposition-proxy", "metrics/exposition.py", "the whole internet reads the page by a proxy",
-        "not any(map(_tells_of_proxy, environ))\n            and self", "self",
+        "not any(map(_is_forwarding, environ)) and self", "self",
     ),
     Fault(
         "exposition-empty-token", "metrics/exposition.py", "an empty token opens the page",
@@ -1264,7 +1264,7 @@ SCRAPE = (
     ),
     Fault(
         "collector-folder-gone", "metrics/collector.py", "a scrape fails when the folder is removed",
-        "        except OSError:\n            return []  # the folder", "        except KeyError:\n            return []  # the folder",
+        "        except OSError:\n            return []  # the directory", "        except KeyError:\n            return []  # the directory",
     ),
     Fault(
         "collector-children-workers", "metrics/collector.py", "children count as idle workers",

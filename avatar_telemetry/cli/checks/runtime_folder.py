@@ -10,7 +10,7 @@ from pathlib import Path
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.metrics.folder import OUR_FILES, base_folder, living_masters, served_folders
+from avatar_telemetry.metrics.folder import OUR_FILES, base_dir, living_masters, served_dirs
 from avatar_telemetry.metrics.merged import MergedStore
 from avatar_telemetry.metrics.procfs import read_stat, start_time
 from avatar_telemetry.metrics.slots import holders
@@ -60,7 +60,7 @@ def _check_named(path: Path) -> Iterator[Finding]:
 
 
 def _check_private() -> Iterator[Finding]:
-    base = base_folder()
+    base = base_dir()
     if not _may(base, os.W_OK | os.X_OK):
         yield error("folder.rights", f"user {os.geteuid()} cannot write to {base}",
                     f"Set {VARIABLE} to a folder of the workers' user.")  # fmt: skip
@@ -71,7 +71,7 @@ def _check_private() -> Iterator[Finding]:
             f"Mount one, or set {VARIABLE} to a folder in memory (tmpfs).",
         )  # fmt: skip
     yield from _check_space(base)
-    served = list(served_folders())
+    served = list(served_dirs())
     for path in served:
         yield from _check_use(path)
     if not served:
