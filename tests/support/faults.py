@@ -1003,11 +1003,11 @@ EXPORT = (
     ),
     Fault(
         "continuity-folder-gone", "exporter/continuity.py", "no push after the folder was removed",
-        "        except FileNotFoundError:  # the folder", "        except KeyError:  # the folder",
+        "        except FileNotFoundError:  # the directory", "        except KeyError:  # the directory",
     ),
     Fault(
         "continuity-grows", "exporter/continuity.py", "the state file grows without end",
-        "if self._size > MAX_GROWTH + 4 * self._size_when_new:", "if self._size < 0:",
+        "if self._size > MAX_GROWTH + 4 * self._size_after_rewrite:", "if self._size < 0:",
     ),
     Fault(
         "foreign-part", "exporter/foreign.py", "a part of a secret is logged",
@@ -1589,7 +1589,7 @@ RING = (
     ),
     Fault(
         "ring-padding-alone", "exporter/ring_writer.py", "a frame is stored over its padding",
-        "            self._words[WRITTEN] = position + room << COUNT_BITS | written & MAX_ITEMS\n", "",
+        "            self._words[WRITTEN] = position + space << COUNT_BITS | written & MAX_ITEMS\n", "",
         RINGS,
     ),
     Fault(
@@ -1636,7 +1636,7 @@ RING = (
     ),
     Fault(
         "ring-named-early", "exporter/ring_file.py", "a reader meets a ring that is being made",
-        'path_made = path.with_name(f"{path.name}.new")', "path_made = path", RINGS,
+        'draft = path.with_name(f"{path.name}.new")', "draft = path", RINGS,
     ),
     Fault(
         "ring-counts-forgotten", "exporter/ring_file.py", "counters of dropped spans go back",
@@ -1671,13 +1671,13 @@ RING = (
         "ring-advanced-first", "exporter/ring_reader.py",
         "a reader that is killed leaves spans without their resource",
         """        if self._passed is not None:
-            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+            self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
         self._words[TORN] += self._torn
         self._words[READ] = end
 """,
         """        self._words[READ] = end
         if self._passed is not None:
-            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+            self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
         self._words[TORN] += self._torn
 """,
         RINGS,
@@ -1717,8 +1717,8 @@ EXPORTER = (
     ),
     Fault(
         "clients-certificate", "exporter/clients.py", "a certificate that is replaced stops the export",
-        "        except (OSError, ValueError) as error:\n            # Of requests",
-        "        except ValueError as error:\n            # Of requests",
+        "        except (OSError, ValueError) as error:\n            # An error of requests",
+        "        except ValueError as error:\n            # An error of requests",
     ),
     Fault(
         "clients-retries-400", "exporter/clients.py", "a refused batch blocks all others",
@@ -1766,7 +1766,7 @@ EXPORTER = (
     ),
     Fault(
         "rings-one-stops-all", "exporter/rings.py", "a ring that cannot be opened stops all exports",
-        "                except (OSError, ValueError):  # the others must not wait for this one\n",
+        "                except (OSError, ValueError):  # it must not delay the others\n",
         "                except KeyError:\n",
     ),
     Fault(
@@ -1783,8 +1783,8 @@ EXPORTER = (
     ),
     Fault(
         "record-written-through", "exporter/record.py", "a planted link is written through",
-        "    new.unlink(missing_ok=True)\n    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)",
-        "    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)",
+        "    draft.unlink(missing_ok=True)\n    try:\n        with open(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)",
+        "    try:\n        with open(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)",
     ),
     Fault(
         "record-old-worker", "exporter/record.py", "a worker of before a reload puts its settings back",
@@ -1806,7 +1806,7 @@ EXPORTER = (
     ),
     Fault(
         "page-cut-off", "exporter/page.py", "a page that was cut off is served",
-        '        raise ValueError("the page was cut off")\n', "        pass\n",
+        '        raise ValueError("the page is incomplete")\n', "        pass\n",
     ),
     Fault(
         "wake-file-written", "exporter/wake.py", "the wake-up is written into a file",
