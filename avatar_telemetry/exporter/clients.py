@@ -48,7 +48,7 @@ RETRYABLE_CODES = frozenset({
     "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE",
     "UNAVAILABLE", "DATA_LOSS",
 })  # fmt: skip
-"""OTLP/gRPC, "Failures"; RESOURCE_EXHAUSTED only where the server says when to retry."""
+"""OTLP/gRPC, "Failures"; RESOURCE_EXHAUSTED only where the server sets a retry delay."""
 RETRY_INFO = "google.rpc.retryinfo-bin"
 PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", lambda data: gzip.compress(data, 6, mtime=0)),
