@@ -24,7 +24,7 @@ def load_chosen_profile(settings: Settings, name: str = "") -> Profile:
     """Load the profile of the settings, or a named one: ``module:NAME``, ``ivatar`` or ``generic``.
 
     Raises:
-        SettingsError: there is no such profile.
+        SettingsError: the profile does not exist.
     """
     find_modules()
     if name and ":" not in name:

@@ -29,7 +29,7 @@ def derive_state(added: Samples, now: Samples, seconds: float) -> dict[str, Any]
         seconds: the length of the interval.
 
     Returns:
-        Rates per second (``cpu``: processors in use), ratios (``errors``: with a 5xx status;
+        The rates per second (``cpu``: processors in use), ratios (``errors``: with a 5xx status;
         ``cache``: of lookups that hit, ``None`` without any), percentiles in seconds, the present
         numbers of requests, workers and waiting connections, the routes by p95, the slowest first,
         and the workers by name (memory in bytes, start in seconds since the epoch).

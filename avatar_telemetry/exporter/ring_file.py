@@ -232,7 +232,7 @@ class RingFile:
         """Return the resource of the frames from a position on.
 
         Raises:
-            CorruptRing: there is no resource.
+            CorruptRing: the resource is missing or too long.
         """
         index = (HEADER + self.area_in_force(position) * AREA) // 8
         length = self.words[index + 1]
@@ -244,7 +244,7 @@ class RingFile:
         """Return the number of the context area with the largest position up to this one.
 
         Raises:
-            CorruptRing: there is no such area.
+            CorruptRing: no area is in force.
         """
         since = [self.words[(HEADER + area * AREA) // 8] for area in (0, 1)]
         past = [each for each in since if each <= position]

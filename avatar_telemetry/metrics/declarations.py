@@ -139,7 +139,7 @@ class Metric:
         """Remove a file.
 
         Returns:
-            Whether the metric was in it.
+            True where the metric was in it.
         """
         if self._declarations.pop(file, None) is None:
             return False

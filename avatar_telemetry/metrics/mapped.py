@@ -147,7 +147,7 @@ class MappedFile:
             declared_at: the timestamp to set, or ``None`` to leave it unchanged.
 
         Raises:
-            OSError: there is no space for it.
+            OSError: no space is left for it.
         """
         cell = self.cells.get(key)
         if cell is None:

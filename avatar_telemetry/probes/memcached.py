@@ -30,7 +30,7 @@ def found(operation: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, A
     """Return whether a lookup was a hit; ``None`` for any other operation.
 
     Args:
-        operation: one of :data:`OPERATIONS`.
+        operation: the operation, one of :data:`OPERATIONS`.
         value: the returned value.
         args: the positional arguments, from the key on.
         kwargs: the keyword arguments.

@@ -84,7 +84,7 @@ def surround(owner: Any, path: str, around: Around) -> None:
         around: the wrapper; see :data:`Around`. A wrapped function is not wrapped again.
 
     Raises:
-        AttributeError: there is no such attribute.
+        AttributeError: the attribute does not exist.
     """
     *parents, name = path.split(".")
     for parent in parents:
@@ -113,7 +113,7 @@ def surround_bound(module: ModuleType, path: str, around: Around) -> None:
         around: the wrapper; see :data:`Around`.
 
     Raises:
-        AttributeError: there is no such attribute.
+        AttributeError: the attribute does not exist.
     """
     original = vars(module).get(path)
     surround(module, path, around)
