@@ -9,7 +9,7 @@ from io import BytesIO
 from PIL import Image, ImageOps
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
-STORED_SIDE = 1024
+MAX_STORED_SIDE = 1024
 """The largest side of a stored photo, so that no request decodes a large one again."""
 AVATAR_SIDE = 512
 QUALITY = 85
@@ -43,10 +43,10 @@ def take_photo(data: bytes, max_pixels: int) -> tuple[bytes, str]:
         if image.width * image.height <= max_pixels and max(image.size) <= MAX_FILE_SIDE:
             name = image.format or "PNG"
             if name == "JPEG":
-                image.draft("RGB", (STORED_SIDE, STORED_SIDE))
+                image.draft("RGB", (MAX_STORED_SIDE, MAX_STORED_SIDE))
             image.load()
             upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
+            upright.thumbnail((MAX_STORED_SIDE, MAX_STORED_SIDE), Image.Resampling.LANCZOS)
             return _save(upright, name), name.lower()
     except BROKEN as error:
         raise PhotoError("Invalid format: the file is not a supported image.") from error

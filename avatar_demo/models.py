@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 # MySQL needs the length to choose a larger BLOB.
-PHOTO_BYTES = 2**24 - 1
+MAX_PHOTO_BYTES = 2**24 - 1
 MAX_ADDRESS = 254
 
 
@@ -52,7 +52,7 @@ class Photo(Owned):
 
     __tablename__ = "photos"
 
-    data: Mapped[bytes] = mapped_column(LargeBinary(PHOTO_BYTES), deferred=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary(MAX_PHOTO_BYTES), deferred=True)
     format: Mapped[str] = mapped_column(String(8))
     access_count: Mapped[int] = mapped_column(BigInteger, default=0)
 

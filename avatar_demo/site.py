@@ -24,7 +24,7 @@ from avatar_demo.cache import MemcachedCache, MemoryCache
 from avatar_demo.models import Base
 from avatar_demo.settings import DemoSettingsError, Settings
 
-ATTEMPTS = 20
+MAX_ATTEMPTS = 20
 PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
 SIGNER = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
@@ -141,13 +141,13 @@ def _configure_sqlite(connection: Any, record: object) -> None:
 
 def _create_tables(engine: Engine) -> None:
     # Workers start together: one that fails finds the tables of another on the next attempt.
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
             with engine.begin() as connection, _lock_tables(connection):
                 Base.metadata.create_all(connection)
             return
         except DBAPIError:
-            if attempt == ATTEMPTS:
+            if attempt == MAX_ATTEMPTS:
                 raise
             time.sleep(0.01 * attempt)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL = 0.5
 """Seconds between two checks of the runtime directory."""
-IDLE = 3.0
+MAX_IDLE = 3.0
 """Seconds without a worker until the exporter ends: a reload may replace all workers at once."""
 DRAIN_SHARE = 0.7
 """The share of the time at the end for spans and log records; the rest is for the last push."""
@@ -261,7 +261,7 @@ class Exporter:
         except OSError:
             return REPLACED  # the directory was removed
         idle = now - self._seen_at
-        return ENDED if idle > (0.0 if self._end_requested.is_set() else IDLE) else ""
+        return ENDED if idle > (0.0 if self._end_requested.is_set() else MAX_IDLE) else ""
 
     def _stop(self, reason: str) -> None:
         """Stop all threads, at the end of the server after they have sent the remaining data."""

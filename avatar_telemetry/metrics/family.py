@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 Labels = tuple[tuple[str, str], ...]
 
-EXPONENT_DIGITS = 7
+MIN_EXPONENT_DIGITS = 7
 """The minimum of digits before the point for a bound with an exponent."""
 ILLEGAL = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])|^\Z", re.ASCII)
 ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])|^\Z", re.ASCII)
@@ -98,7 +98,7 @@ def format_bound(bound: float) -> str:
     if bound == float("inf"):
         return "+Inf"
     digits, point, rest = repr(bound).partition(".")
-    if bound <= 0 or len(digits) < EXPONENT_DIGITS or not point:
+    if bound <= 0 or len(digits) < MIN_EXPONENT_DIGITS or not point:
         return repr(bound)
     mantissa = f"{digits[0]}.{digits[1:]}{rest}".rstrip("0.")
     return f"{mantissa}e+{len(digits) - 1:02d}"

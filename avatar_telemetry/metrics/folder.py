@@ -30,7 +30,7 @@ LOCK_NAME = "folder.lock"
 KEY_BYTES = 32
 IN_USE = "the runtime directory is in use"
 MAX_RECORD_LENGTH = 65_536
-LOCK_WAIT = 5.0
+MAX_LOCK_WAIT = 5.0
 """Seconds to wait for the lock of another process, whose workers may be about to end."""
 LOCK_POLL = 0.05
 # The format of our own files; a server that is upgraded in place (USR2) continues with the
@@ -256,7 +256,7 @@ def _join(
     Returns:
         The descriptor, the start of the counts, and the key.
     """
-    end = time.monotonic() + LOCK_WAIT
+    end = time.monotonic() + MAX_LOCK_WAIT
     while (joined := _try_join(path, directory, upgrades, uid, shared)) is None:
         if time.monotonic() > end:
             raise _fault(path, "another process has locked it; name a directory of its own", IN_USE)

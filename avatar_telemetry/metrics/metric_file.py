@@ -18,7 +18,7 @@ from avatar_telemetry.metrics.mapped import (
 from avatar_telemetry.metrics.series import Series
 
 # A file of ours is far smaller; a larger one must not be read into memory.
-MAX_FILE = 1 << 28
+MAX_FILE_SIZE = 1 << 28
 
 
 class Contents(NamedTuple):
@@ -52,7 +52,7 @@ class Contents(NamedTuple):
             if len(header) < HEADER:
                 raise CorruptFileError("no header")
             status = os.fstat(descriptor)
-            data = bytearray(used_bytes(header, min(status.st_size, MAX_FILE)))
+            data = bytearray(used_bytes(header, min(status.st_size, MAX_FILE_SIZE)))
             del data[os.preadv(descriptor, [data], 0) :]
         finally:
             os.close(descriptor)

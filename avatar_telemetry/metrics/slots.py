@@ -23,7 +23,7 @@ SLOT_FILE = re.compile(r"slot-(\d+)\.lock")
 EXPORTER_LOCK = "exporter.lock"
 # The slot of a dead holder can still be locked for a moment: by the master that clears it, or
 # because the kernel has not closed the holder's files yet. The next number would add files.
-RETRIES = 20
+MAX_ATTEMPTS = 20
 RETRY_DELAY = 0.005
 MAX_SLOTS = 4096
 """The end of the search for a free slot; no host has as many processes that record."""
@@ -186,7 +186,7 @@ def _data_path(folder: Path, number: int) -> Path:
 
 def _try_claim(folder: Path, number: int, worker: bool) -> Slot | None:
     path = _lock_path(folder, number)
-    for _ in range(RETRIES):
+    for _ in range(MAX_ATTEMPTS):
         lock = lock_own(path)
         if lock is not None:
             return _claim_locked(folder, number, lock, worker)

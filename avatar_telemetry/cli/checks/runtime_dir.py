@@ -17,7 +17,7 @@ from avatar_telemetry.metrics.slots import holders
 
 # A worker's files have about 100 KB; with the maximum number of series some MB.
 MIN_FREE = 16 << 20
-START = 30.0
+MAX_START_TIME = 30.0
 """Seconds that the workers of a new server need to start."""
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -106,7 +106,7 @@ def _check_use(path: Path) -> Iterator[Finding]:
     store.read(holder.identifier for holder in held)
     slots = [str(holder.slot) for holder in held if holder.worker]
     status = read_stat(masters[-1])
-    started = status is not None and time.time() - start_time(status) > START
+    started = status is not None and time.time() - start_time(status) > MAX_START_TIME
     yield from select(
         (True, "good", "directory.used", f"{path}: master {', '.join(map(str, masters))},"
          f" {len(slots)} workers in slots {', '.join(slots) or 'none'}", ""),

@@ -17,7 +17,7 @@ TRUST = PREFIX + "CERTIFICATE"
 CLIENT, KEY = PREFIX + "CLIENT_CERTIFICATE", PREFIX + "CLIENT_KEY"
 # requests prefers these to its own bundle.
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-SOON = 7 * 86_400
+MIN_VALIDITY = 7 * 86_400
 """Seconds before the expiry, when an automatic renewal should have happened."""
 
 # X509_V_ERR_* of OpenSSL (x509_vfy.h).
@@ -112,7 +112,7 @@ def check_certificate(address: str, connection: Any) -> Iterator[Finding]:
         return
     left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
     yield good("collector.tls_good", f"the certificate of {address} is accepted")
-    if left < SOON:
+    if left < MIN_VALIDITY:
         yield warning(
             "collector.tls_expires",
             f"the certificate of {address} expires in {left / 86_400:.0f} days",

@@ -210,7 +210,7 @@ def test_it_ends_with_its_server(start: Start, sink: OtlpSink) -> None:
 
 def test_idle_time_is_for_reloads(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any worker it goes on for some time: a reload may replace all of them."""
-    monkeypatch.setattr(service_module, "IDLE", 0.2)
+    monkeypatch.setattr(service_module, "MAX_IDLE", 0.2)
     running = start()
     eventually(lambda: serves_page(running), "the page")
     running.host.end_worker()

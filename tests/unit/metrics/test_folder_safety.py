@@ -25,7 +25,7 @@ SECOND_SERVER = """
 import os, sys
 from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.store import folder
-folder.LOCK_WAIT = 0.2
+folder.MAX_LOCK_WAIT = 0.2
 try:
     folder.open_runtime_dir(sys.argv[1], 0, os.geteuid(), os.getegid())
 except SettingsError as error:
@@ -37,7 +37,7 @@ except SettingsError as error:
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Private folders are made here, and locks are not waited for."""
     monkeypatch.setattr(folder_module, "base_dir", lambda: tmp_path)
-    monkeypatch.setattr(folder_module, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(folder_module, "MAX_LOCK_WAIT", 0.1)
     return tmp_path
 
 
@@ -158,7 +158,7 @@ def test_a_lock_that_is_released_in_time_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The workers of a killed master may take a moment to end."""
-    monkeypatch.setattr(folder_module, "LOCK_WAIT", 60.0)
+    monkeypatch.setattr(folder_module, "MAX_LOCK_WAIT", 60.0)
     named = tmp_path / "named"
     named.mkdir()
     lock = os.open(named / "folder.lock", os.O_RDWR | os.O_CREAT)
