@@ -24,7 +24,7 @@ STRANGER = 65_533
 SECOND_SERVER = """
 import os, sys
 from avatar_telemetry._base.errors import SettingsError
-from avatar_telemetry.store import folder
+from avatar_telemetry.metrics import folder
 folder.MAX_LOCK_WAIT = 0.2
 try:
     folder.open_runtime_dir(sys.argv[1], 0, os.geteuid(), os.getegid())
