@@ -53,8 +53,8 @@ def avatar(visit: Visit, digest: str = "") -> Any:
     uri = _absolute_uri(visit.request.environ)
     entry = visit.site.cache.get(uri)
     if entry is not None:
-        subtype, _, image = entry.partition(b"\n")
-        return _image(image, subtype.decode())
+        cached_type, _, image = entry.partition(b"\n")
+        return _image(image, cached_type.decode())
     if not digest:
         return visit.redirect("/")
     query, owner = Query(visit.query), _find_owner(visit.site, digest)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from avatar_telemetry.cli.output import say_json
+from avatar_telemetry.cli.output import print_json
 from avatar_telemetry.cli.rates import age, derive_state
 from avatar_telemetry.cli.samples import EMPTY, Samples, fetch
 from avatar_telemetry.cli.web import WebError
@@ -41,7 +41,7 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
     """
     watched = Watched(url, token)
     if once and as_json:
-        say_json(watched.first())
+        print_json(watched.first())
         return
     from avatar_telemetry.cli import board  # only this command imports rich
 
