@@ -230,7 +230,7 @@ def test_without_an_interpreter(
     assert host.is_free() is (kind == "process")
     lines = [each for each in caplog.messages if "AVATAR_TELEMETRY_EXPORTER" in each]
     assert len(lines) == (1 if kind == "auto" else 0)
-    with pytest.raises(OSError, match="no Python"):
+    with pytest.raises(OSError, match="not a Python interpreter"):
         spawn(host.folder, 0, {}, *USER)
 
 

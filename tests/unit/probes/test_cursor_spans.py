@@ -123,7 +123,7 @@ def test_without_instrumentation(
             assert of_driver.run(cursor, SELECT, lambda: "result") == "result"
     assert spans.all() == []
     (record,) = caplog.records
-    assert "the extra databases" in record.getMessage()
+    assert "avatar-telemetry[databases]" in record.getMessage()
 
 
 def test_connection_of_another_kind(
