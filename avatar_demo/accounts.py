@@ -39,7 +39,7 @@ RESET = Form(
     "Reset the password", "Send the link", (EMAIL,),
     "This demo sends no mail: the link is written to the server's log.",
 )  # fmt: skip
-NEW_ONE = Form("Choose a new password", "Set the password", NEW_PASSWORD)
+NEW_PASSWORD_FORM = Form("Choose a new password", "Set the password", NEW_PASSWORD)
 CHANGE = Form(
     "Change the password", "Change the password", (OLD_PASSWORD, *NEW_PASSWORD),
     "This ends all other sessions.",
@@ -70,7 +70,7 @@ def login(visit: Visit) -> Any:
     username = visit.field("username").strip()
     user = _authenticate(visit, username, visit.field("password"))
     if user is None:
-        error = "Username and password do not fit together."
+        error = "The username or the password is wrong."
         return LOGIN.page(visit, error, values={"username": username})
     visit.log_in(user)
     return visit.redirect(local_path(visit.query.get("next", "")) or PROFILE)
@@ -107,7 +107,7 @@ def password_reset(visit: Visit) -> Any:
         user = db.scalar(owner)
     if user is not None:
         path = f"{visit.root}/accounts/reset/{user.id}/{visit.site.sign(_reset(user), user.id)}/"
-        # Stands for the mail, which is why a secret may be in it.
+        # In place of a mail, so that it may have a secret.
         LOGGER.warning("mail to user %s: set a new password at %s", user.id, path)
     return visit.redirect("/accounts/password_reset/done/")
 
@@ -124,15 +124,15 @@ def password_reset_confirm(visit: Visit, uid: str, token: str) -> Any:
     if user is None or visit.site.unsign(_reset(user), token, RESET_SECONDS) != user.id:
         raise exc.HTTPNotFound("This link is not valid, or not valid any more.")
     if visit.request.method != "POST":
-        return NEW_ONE.page(visit)
+        return NEW_PASSWORD_FORM.page(visit)
     if errors := _password_errors(visit):
-        return NEW_ONE.page(visit, *errors)
+        return NEW_PASSWORD_FORM.page(visit, *errors)
     set_password(visit.site, user, visit.field("password1"))
     return visit.redirect("/accounts/login/", "The password was changed. Please log in.")
 
 
 def _reset(user: User) -> str:
-    """The purpose of a token that is good until the password is another one."""
+    """Return the purpose of a token that is valid until the password changes."""
     return f"reset {user.password}"
 
 

@@ -40,10 +40,10 @@ BLUESKY = Form("Set the Bluesky handle", "Set", (Field("bluesky_handle", "Handle
 
 @members
 def profile(visit: Visit, username: str) -> Any:
-    """``/accounts/profile/`` and ``/accounts/profile/<user>``: one's own, and no other."""
+    """``/accounts/profile/`` and ``/accounts/profile/<user>``: only that of the user."""
     user = visit.member
     if username not in ("", user.username):
-        raise exc.HTTPNotFound("There is no such profile for you.")
+        raise exc.HTTPNotFound("You have no such profile.")
     with visit.site.database() as db:
         photos, emails, openids = (
             db.scalars(select(table).where(table.user_id == user.id).order_by(table.id)).all()

@@ -1,4 +1,4 @@
-"""The WSGI application: its routes, and the life of one request."""
+"""The WSGI application: its routes, and the handling of a request."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 # Not below the logger of the telemetry, whose records are never exported.
 LOGGER = logging.getLogger("avatar_demo.request")
-FORM_BYTES = 64 * 1024
+MAX_FORM_BYTES = 64 * 1024
 FORM_SHARE = 1024 * 1024
-"""Bytes that an upload may have beside its photo."""
+"""Bytes that an upload may have in addition to its photo."""
 DRAINED_UPLOADS = 4
 
 GET, POST = ("GET", "HEAD"), ("POST",)
@@ -70,11 +70,12 @@ ROUTES: list[tuple[str, Callable[..., Any], tuple[str, ...]]] = [
 class Application:
     """The demo as a WSGI application.
 
-    Everything that is open - database, cache - belongs to the process of the first request, so that
-    a master can hold this object and fork.
+    Database and cache are opened with the first request of a process, so that a master can import
+    this object and fork.
 
     Args:
-        read_settings: called once in each process, with its first request.
+        read_settings: the function that returns the settings, called with the first request of
+            each process.
     """
 
     def __init__(self, read_settings: Callable[[], Settings]) -> None:
@@ -85,7 +86,7 @@ class Application:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         visit = Visit(environ, self._open_site())
         response = visit.finish(_respond_safely(visit))
-        # Not WebOb's own call, which makes redirects absolute.
+        # Not WebOb's __call__, which makes redirects absolute.
         start_response(response.status, response.headerlist)
         body: Iterable[bytes] = response.app_iter
         return EmptyResponse(body) if environ["REQUEST_METHOD"] == "HEAD" else body
@@ -94,9 +95,9 @@ class Application:
         pid = os.getpid()
         site = self._site
         if site is None or site[0] != pid:
-            # Each process makes its own lock, with its first request: a fork copies one that
-            # another thread holds, and one from before gevent patched threading stops all
-            # greenlets while its holder waits for the database.
+            # Each process makes its lock with its first request: a fork may copy a held lock, and
+            # one from before gevent patched threading blocks all greenlets while its holder waits
+            # for the database.
             with self._locks.setdefault(pid, threading.Lock()):
                 site = self._site
                 if site is None or site[0] != pid:
@@ -105,10 +106,10 @@ class Application:
 
 
 def create_application(environ: Mapping[str, str]) -> Application:
-    """An application with settings of its own.
+    """Make an application with its own settings.
 
     Args:
-        environ: ``DEMO_*`` variables.
+        environ: the ``DEMO_*`` variables.
 
     Raises:
         DemoSettingsError: a value is not allowed.
@@ -126,7 +127,7 @@ def _respond_safely(visit: Visit) -> Any:
             response.headers["Allow"] = allow
         return response
     except Exception:
-        # As in Django: the log has the exception, the server sees a response.
+        # As in Django: the exception is logged, and the server gets a response.
         LOGGER.exception("Internal Server Error")
         return visit.error_page(500, "Something went wrong here.")
 
@@ -135,12 +136,12 @@ def _respond(visit: Visit) -> Any:
     view, methods, values = _find_route(visit.path)
     if visit.request.method not in methods:
         raise exc.HTTPMethodNotAllowed(
-            "This page has no such method.", headers={"Allow": ", ".join(methods)}
+            "This page does not support the method.", headers={"Allow": ", ".join(methods)}
         )
     if visit.request.method == "POST":
         largest = visit.site.settings.max_upload
         is_upload = view is photos.upload_photo
-        limit = largest + FORM_SHARE if is_upload and visit.user else FORM_BYTES
+        limit = largest + FORM_SHARE if is_upload and visit.user else MAX_FORM_BYTES
         try:
             visit.read_body(limit, DRAINED_UPLOADS * largest)
         except exc.HTTPRequestEntityTooLarge:

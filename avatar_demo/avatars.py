@@ -1,4 +1,4 @@
-"""The avatar: cached, drawn, uploaded, or elsewhere."""
+"""The avatar: cached, generated, uploaded, or of another service."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from avatar_demo.visit import Visit, web_url
 
 MAX_AGE = 300
 CACHE_SECONDS = 900
-WORDS = frozenset({"404", "mm", "mp", *GENERATORS})
+DEFAULTS = frozenset({"404", "mm", "mp", *GENERATORS})
 
 
 class Query:
-    """The query string of an avatar request; values that are not allowed count as absent.
+    """The query string of an avatar request; values that are not allowed are ignored.
 
     Args:
-        query: its names and values.
+        query: the names and values.
     """
 
     def __init__(self, query: dict[str, str]) -> None:
@@ -39,13 +39,13 @@ class Query:
 
     @cached_property
     def size(self) -> int:
-        """Pixels; ``size`` wins over ``s``."""
+        """The size in pixels; ``size`` takes precedence over ``s``."""
         return parse_size(self._query.get("size", self._query.get("s", "")))
 
     def default(self, *names: str) -> str:
-        """The default picture by the first of the names: a word, a URL, or empty."""
+        """Return the default picture by the first of the names: a style, a URL, or empty."""
         text = next((self._query[name] for name in names if name in self._query), "")
-        return text if text in WORDS else web_url(text)
+        return text if text in DEFAULTS else web_url(text)
 
 
 def avatar(visit: Visit, digest: str = "") -> Any:
@@ -53,8 +53,8 @@ def avatar(visit: Visit, digest: str = "") -> Any:
     uri = _absolute_uri(visit.request.environ)
     entry = visit.site.cache.get(uri)
     if entry is not None:
-        kept, _, image = entry.partition(b"\n")
-        return _image(image, kept.decode())
+        cached_type, _, image = entry.partition(b"\n")
+        return _image(image, cached_type.decode())
     if not digest:
         return visit.redirect("/")
     query, owner = Query(visit.query), _find_owner(visit.site, digest)
@@ -96,7 +96,7 @@ def bluesky_proxy(visit: Visit, digest: str) -> Any:
 
 
 def _absolute_uri(environ: dict[str, Any]) -> str:
-    """The requested URL, never the same for two different ones."""
+    """Return the requested URL, different for different requests."""
     host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
     raw = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1")
     return f"{environ['wsgi.url_scheme']}://{host}{quote(raw)}?{environ.get('QUERY_STRING', '')}"
@@ -147,7 +147,7 @@ def _back_to_default(visit: Visit, digest: str, query: Query) -> Any:
 
 
 def _count_access(site: Site, *rows: Address | Photo) -> None:
-    # Added up by the database: other workers count as well.
+    # Incremented by the database, because other workers count, too.
     with site.database.begin() as db:
         for row in rows:
             table = type(row)

@@ -13,15 +13,15 @@ from pymemcache.exceptions import MemcacheError
 
 MAX_BYTES = 32 * 1024 * 1024
 ENTRY_BYTES = 1024
-"""Counted for each entry beside its value, so that the number of entries is bounded, too."""
+"""Bytes counted per entry in addition to its value, so that the number of entries is bounded."""
 
 
 class MemoryCache:
-    """A cache in this process that drops the least recently used value first; thread safe.
+    """A thread-safe cache in this process, which drops the least recently used value first.
 
     Args:
-        max_bytes: of all entries.
-        clock: seconds, monotonic.
+        max_bytes: the maximum size of all entries, in bytes.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class MemoryCache:
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
     def get(self, key: str) -> bytes | None:
-        """The value, or ``None``."""
+        """Return the value, or ``None``."""
         with self._lock:
             expires, value = self._entries.get(key, (0.0, b""))
             if expires <= self._clock():
@@ -43,7 +43,7 @@ class MemoryCache:
             return value
 
     def set(self, key: str, value: bytes, seconds: int) -> None:
-        """Keep a value for that many seconds at most."""
+        """Store a value for a number of seconds."""
         with self._lock:
             self._drop(key)
             self._entries[key] = (self._clock() + seconds, value)
@@ -57,11 +57,11 @@ class MemoryCache:
 
 
 class MemcachedCache:
-    """A cache in memcached; what it does not answer is not in it.
+    """A cache in memcached; without a response, a lookup is a miss.
 
     Args:
-        address: ``host:port`` or the path of a Unix socket.
-        timeout: seconds to connect, and to wait for a response.
+        address: the address: ``host:port`` or the path of a Unix socket.
+        timeout: the seconds to connect, and to wait for a response.
     """
 
     def __init__(self, address: str, timeout: float) -> None:
@@ -73,7 +73,7 @@ class MemcachedCache:
         )
 
     def get(self, key: str) -> bytes | None:
-        """The value, or ``None``, also if memcached does not answer."""
+        """Return the value, or ``None``, also if memcached does not respond."""
         try:
             value = self._client.get(_memcached_key(key))
         except (OSError, MemcacheError):
@@ -81,9 +81,9 @@ class MemcachedCache:
         return value if isinstance(value, bytes) else None
 
     def set(self, key: str, value: bytes, seconds: int) -> None:
-        """Keep a value, unless memcached does not answer or it is too large."""
+        """Store a value, unless memcached does not respond or the value is too large."""
         try:
-            # With its response: an unread error would be taken for that to the next get.
+            # The response is read: else the next get would read its error.
             self._client.set(_memcached_key(key), value, expire=seconds, noreply=False)
         except (OSError, MemcacheError):
             return

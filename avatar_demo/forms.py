@@ -12,10 +12,10 @@ class Field(NamedTuple):
     """One input of a form.
 
     Args:
-        name: of its value.
-        label: for the user.
-        type: of the input element.
-        hint: for browsers that fill in forms.
+        name: the name of the value.
+        label: the label for the user.
+        type: the type of the input element.
+        hint: the ``autocomplete`` attribute.
     """
 
     name: str
@@ -28,11 +28,11 @@ class Form(NamedTuple):
     """A page with a form.
 
     Args:
-        title: of the page.
-        button: text of the button that sends it.
+        title: the title of the page.
+        button: the text of the submit button.
         fields: the inputs.
-        note: a sentence above them.
-        template: of the page.
+        note: the sentence above the inputs.
+        template: the template of the page.
     """
 
     title: str
@@ -42,5 +42,5 @@ class Form(NamedTuple):
     template: str = "form.html"
 
     def page(self, visit: Visit, *errors: str, values: Mapping[str, str] | None = None) -> Any:
-        """The page, with the errors and the values that were sent before."""
+        """Return the page, with errors and with the values of the last submission."""
         return visit.page(self.template, self.title, form=self, errors=errors, values=values or {})

@@ -1,4 +1,4 @@
-"""Generated avatars: one class for each style; the digest alone decides a picture."""
+"""Generated avatars: one class per style; a picture depends on the digest alone."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ INK, WHITE = (38, 38, 48), (255, 255, 255)
 
 
 def hsv(hue: float, saturation: float, value: float) -> Color:
-    """A colour from hue, saturation and value, each from 0 to 1."""
+    """Return a colour from hue, saturation and value, each from 0 to 1."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def shade(color: Color, factor: float) -> Color:
-    """A darker (below 1) or lighter (above 1) shade of a colour."""
+    """Return a darker (factor below 1) or lighter (above 1) shade of a colour."""
     red, green, blue = (min(255, round(part * factor)) for part in color)
     return red, green, blue
 
 
 class Sketch:
-    """A picture of the unit square, and the numbers that a text gives for it.
+    """A picture of the unit square, and numbers derived from a text.
 
     It is drawn larger than requested, so that edges are smooth.
 
     Args:
-        text: decides all numbers.
-        size: pixels of a side.
+        text: the text that determines all numbers.
+        size: the side of the picture, in pixels.
     """
 
     def __init__(self, text: str, size: int) -> None:
@@ -48,16 +48,16 @@ class Sketch:
         self._draw = ImageDraw.Draw(self._image)
 
     def number(self, end: int) -> int:
-        """A number from 0 up to, not including, ``end``."""
+        """Return a number from 0 up to, not including, ``end``."""
         self._bits, number = divmod(self._bits, end)
         return number
 
     def pick(self, choices: Sequence[T]) -> T:
-        """One of the choices."""
+        """Return one of the choices."""
         return choices[self.number(len(choices))]
 
     def color(self, saturation: float, value: float) -> Color:
-        """A colour of any hue."""
+        """Return a colour of any hue."""
         return hsv(self.number(360) / 360, saturation, value)
 
     def fill(self, color: Color) -> None:
@@ -75,7 +75,7 @@ class Sketch:
     def box(
         self, x0: float, y0: float, x1: float, y1: float, color: Color, radius: float = 0.0
     ) -> None:
-        """Draw a rectangle between two corners, with round ones where there is a radius."""
+        """Draw a rectangle between two corners, with rounded corners for a radius above 0."""
         corners = self._scale((x0, y0), (x1, y1))
         self._draw.rounded_rectangle(corners, radius=radius * self._side, fill=color)
 
@@ -98,13 +98,13 @@ class Sketch:
     def pixels(
         self, rows: Sequence[str], palette: dict[str, Color], background: Color
     ) -> Image.Image:
-        """A picture of coarse pixels, each a letter of the palette or background."""
+        """Return a picture of coarse pixels, each a letter of the palette or background."""
         image = Image.new("RGB", (len(rows[0]), len(rows)))
         image.putdata([palette.get(letter, background) for row in rows for letter in row])
         return image.resize((self._size, self._size), Image.Resampling.NEAREST)
 
     def finish(self) -> Image.Image:
-        """The picture in the requested size."""
+        """Return the picture in the requested size."""
         return self._image.resize((self._size, self._size), Image.Resampling.LANCZOS)
 
     def _scale(self, *points: Point) -> list[Point]:
@@ -115,7 +115,7 @@ class Generator:
     """A style of generated avatars."""
 
     def draw(self, digest: str, size: int) -> Image.Image:
-        """A square picture of ``size`` pixels, always the same for the same digest."""
+        """Return a square picture of ``size`` pixels, the same for equal digests."""
         sketch = Sketch(f"{type(self).__name__.lower()}:{digest}", size)
         return self.paint(sketch) or sketch.finish()
 
@@ -159,7 +159,7 @@ class Identicon(Generator):
 
 
 class Monster(Generator):
-    """A friendly monster with one to three eyes."""
+    """A monster with one to three eyes."""
 
     def paint(self, sketch: Sketch) -> None:
         skin = sketch.color(0.6, 0.85)
@@ -310,7 +310,7 @@ class Pagan(Generator):
 
 
 class Wavatar(Generator):
-    """A geometric face before a geometric background."""
+    """A geometric face on a geometric background."""
 
     def paint(self, sketch: Sketch) -> None:
         hue = sketch.number(360) / 360
@@ -364,7 +364,7 @@ class Wavatar(Generator):
 
 
 class Silhouette(Generator):
-    """An unknown person before a colour of the digest."""
+    """A silhouette of a person on a colour of the digest."""
 
     def paint(self, sketch: Sketch) -> None:
         sketch.fill(hsv(sketch.number(360) / 360, 0.25, 0.6 + sketch.number(24) / 100))

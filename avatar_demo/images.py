@@ -1,4 +1,4 @@
-"""Uploaded photos: which are accepted, and what is sent of them."""
+"""Uploaded photos: the accepted formats, crops, and pictures of a size."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from io import BytesIO
 from PIL import Image, ImageOps
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
-STORED_SIDE = 1024
-"""Largest side of a stored photo, so that nobody can make us decode a large one again."""
+MAX_STORED_SIDE = 1024
+"""The largest side of a stored photo, so that no request decodes a large one again."""
 AVATAR_SIDE = 512
 QUALITY = 85
 MAX_FILE_SIDE = 20_000
@@ -18,11 +18,11 @@ BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, OverflowError, struct.error,
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
-"""What Pillow raises for files that are no images."""
+"""The errors of Pillow for files that are not images."""
 
 
 class PhotoError(ValueError):
-    """A file is not a photo that is accepted; the message is for the user."""
+    """A file is not an accepted photo; the message is for the user."""
 
 
 def take_photo(data: bytes, max_pixels: int) -> tuple[bytes, str]:
@@ -39,22 +39,22 @@ def take_photo(data: bytes, max_pixels: int) -> tuple[bytes, str]:
             # The limit below is stricter; Pillow's own would only warn.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(BytesIO(data), formats=FORMATS)
-        # Only the header was read: a bomb is refused before it is unpacked.
+        # Only the header was read: a decompression bomb is refused before it is decoded.
         if image.width * image.height <= max_pixels and max(image.size) <= MAX_FILE_SIDE:
             name = image.format or "PNG"
             if name == "JPEG":
-                image.draft("RGB", (STORED_SIDE, STORED_SIDE))
+                image.draft("RGB", (MAX_STORED_SIDE, MAX_STORED_SIDE))
             image.load()
             upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
+            upright.thumbnail((MAX_STORED_SIDE, MAX_STORED_SIDE), Image.Resampling.LANCZOS)
             return _save(upright, name), name.lower()
     except BROKEN as error:
-        raise PhotoError("Invalid format: the file is not an image that we know.") from error
-    raise PhotoError("Image dimensions are too big.")
+        raise PhotoError("Invalid format: the file is not a supported image.") from error
+    raise PhotoError("The image has too many pixels.")
 
 
 def crop_photo(data: bytes, x: int, y: int, width: int, height: int) -> bytes:
-    """A part of a stored photo, at most as large as an avatar; all zero: the middle square.
+    """Return a part of a stored photo, at most as large as an avatar; for zeros the middle square.
 
     Raises:
         PhotoError: the part lies outside of the photo.
@@ -73,19 +73,19 @@ def crop_photo(data: bytes, x: int, y: int, width: int, height: int) -> bytes:
 
 
 def render_photo(data: bytes, size: int) -> bytes:
-    """The middle of a stored photo as a square of ``size`` pixels, in the photo's format."""
+    """Return the middle of a stored photo as a square of ``size`` pixels, in the same format."""
     image = Image.open(BytesIO(data), formats=FORMATS)
     name = image.format or "PNG"
     return _save(ImageOps.fit(_plain(image, name), (size, size), Image.Resampling.LANCZOS), name)
 
 
 def photo_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a stored photo."""
+    """Return the width and height of a stored photo."""
     return Image.open(BytesIO(data), formats=FORMATS).size
 
 
 def image_format(data: bytes) -> str:
-    """The subtype of the media type of an image file, empty if it is none of ours."""
+    """Return the subtype of the media type of an image file, empty if it is not supported."""
     try:
         return (Image.open(BytesIO(data), formats=FORMATS).format or "").lower()
     except BROKEN:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 # MySQL needs the length to choose a larger BLOB.
-PHOTO_BYTES = 2**24 - 1
+MAX_PHOTO_BYTES = 2**24 - 1
 MAX_ADDRESS = 254
 
 
@@ -52,7 +52,7 @@ class Photo(Owned):
 
     __tablename__ = "photos"
 
-    data: Mapped[bytes] = mapped_column(LargeBinary(PHOTO_BYTES), deferred=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary(MAX_PHOTO_BYTES), deferred=True)
     format: Mapped[str] = mapped_column(String(8))
     access_count: Mapped[int] = mapped_column(BigInteger, default=0)
 
@@ -90,7 +90,7 @@ class Email(Address):
 
     @classmethod
     def of(cls, user_id: int, address: str) -> Email:
-        """A new row."""
+        """Make a new row."""
         digests = zip(cls.DIGESTS, (md5_digest(address), sha256_digest(address)), strict=True)
         return cls(user_id=user_id, address=address, **dict(digests))
 
@@ -109,7 +109,7 @@ class OpenId(Address):
 
     @classmethod
     def of(cls, user_id: int, address: str) -> OpenId:
-        """A new row."""
+        """Make a new row."""
         rest = address.partition("://")[2].rstrip("/")
         spellings = (f"http://{rest}/", f"http://{rest}", f"https://{rest}/", f"https://{rest}")
         digests = zip(cls.DIGESTS, map(sha256_digest, spellings), strict=True)
@@ -117,17 +117,17 @@ class OpenId(Address):
 
 
 def md5_digest(address: str) -> str:
-    """The MD5 digest by which Gravatar and Libravatar know an address."""
+    """Return the MD5 digest of an address, as Gravatar and Libravatar use it."""
     return hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
 
 
 def sha256_digest(address: str) -> str:
-    """The SHA-256 digest by which Libravatar knows an address."""
+    """Return the SHA-256 digest of an address, as Libravatar uses it."""
     return hashlib.sha256(address.encode()).hexdigest()
 
 
 def normal_email(text: str) -> str:
-    """The address in lower case, empty if it is none."""
+    """Return an e-mail address in lower case, empty if it is invalid."""
     address = text.strip().lower()
     name, at, domain = address.rpartition("@")
     plain = address.isprintable() and not set(address) & set(" \"<>(),:;'\\")
@@ -135,7 +135,7 @@ def normal_email(text: str) -> str:
 
 
 def normal_openid(text: str) -> str:
-    """The URL with scheme and host in lower case, empty if it is none."""
+    """Return a URL with scheme and host in lower case, empty if it is invalid."""
     address = text.strip()
     try:
         parts = urlsplit(address)

@@ -15,16 +15,16 @@ NO_IMAGE_SECONDS = 60
 
 
 class NoPictureError(LookupError):
-    """The service has no picture, or none that is passed on."""
+    """The service has no picture, or an unsupported one."""
 
 
 def gravatar_url(site: Site, digest: str, **query: object) -> str:
-    """The URL of the picture of a digest at Gravatar."""
+    """Return the URL of the picture of a digest at Gravatar."""
     return f"{site.settings.gravatar_url}/avatar/{quote(digest)}?{urlencode(query)}"
 
 
 def fetch_gravatar(site: Site, digest: str, size: int, default: str) -> tuple[bytes, str]:
-    """A picture and the subtype of its media type; one request to test, one to fetch.
+    """Return a picture and the subtype of its media type, with one request to test, one to fetch.
 
     Raises:
         NoPictureError: Gravatar has none.
@@ -43,7 +43,7 @@ def fetch_gravatar(site: Site, digest: str, size: int, default: str) -> tuple[by
 
 
 def fetch_bluesky(site: Site, handle: str) -> tuple[bytes, str]:
-    """The picture of a handle at Bluesky and the subtype of its media type.
+    """Return the picture of a handle at Bluesky and the subtype of its media type.
 
     Raises:
         NoPictureError: Bluesky has none.
@@ -56,7 +56,7 @@ def fetch_bluesky(site: Site, handle: str) -> tuple[bytes, str]:
         parts = urlsplit(url)
     except (ValueError, LookupError, TypeError):
         raise NoPictureError from None
-    # The response names a host: requests go to Bluesky's own only.
+    # The response names the host: only Bluesky's hosts are requested.
     bluesky = parts.scheme == "https" and (parts.hostname or "").endswith(".bsky.app")
     if not url.startswith(base + "/") and not bluesky:
         raise NoPictureError
@@ -64,7 +64,7 @@ def fetch_bluesky(site: Site, handle: str) -> tuple[bytes, str]:
 
 
 def fetch(site: Site, url: str) -> bytes:
-    """The body of a response of the service.
+    """Return the body of a response of the service.
 
     Raises:
         NoPictureError: the response is an error, or too large.
@@ -72,7 +72,7 @@ def fetch(site: Site, url: str) -> bytes:
     """
     limit, timeout = site.settings.max_upload, site.settings.outside_timeout
     try:
-        # Scheme and host come from the settings; a user gives no more than a digest.
+        # Scheme and host are from the settings; only the digest is from a user.
         with urllib.request.urlopen(url, timeout=timeout, context=site.trust) as response:  # noqa: S310
             data: bytes = response.read(limit + 1)
     except HTTPError as error:

@@ -1,4 +1,4 @@
-"""Pages for everybody: home, check, description, statistics, OpenID login, static files."""
+"""Public pages: home, check, description, statistics, OpenID login, static files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OPENID = Form(
     "Log in with OpenID",
     "Log in",
     (Field("openid_identifier", "OpenID", "url", "url"),),
-    "This demo has no OpenID provider to ask: the form is here, a login with it never succeeds.",
+    "This demo has no OpenID provider: a login with this form never succeeds.",
 )
 
 
@@ -69,13 +69,13 @@ def stats(visit: Visit) -> Any:
 
 
 def openid_login(visit: Visit) -> Any:
-    """``/openid/login/``: a form that cannot succeed, and says so."""
+    """``/openid/login/``: a form that reports that the login is not available."""
     errors = ["OpenID login is not available here."] if visit.request.method == "POST" else []
     return OPENID.page(visit, *errors)
 
 
 def static_file(visit: Visit, name: str) -> Any:
-    """``/static/<name>``: a file, handed to the server as one, so that it can use sendfile."""
+    """``/static/<name>``: a file in the server's file wrapper, which can use sendfile."""
     path = FILES.get(name)
     if path is None:
         raise exc.HTTPNotFound("There is no such file.")
@@ -88,12 +88,12 @@ def static_file(visit: Visit, name: str) -> Any:
         return response
     wrapper = visit.request.environ.get("wsgi.file_wrapper", FileWrapper)
     response.app_iter = wrapper(path.open("rb"), BLOCK)
-    response.content_length = path.stat().st_size  # WebOb forgets it with every new body
+    response.content_length = path.stat().st_size  # WebOb removes it with every new body
     return response
 
 
 def parse_size(text: str) -> int:
-    """Pixels of an avatar, from 1 to 512; 80 if the text is not a positive number."""
+    """Return the pixels of an avatar, from 1 to 512; 80 if the text is not a positive number."""
     try:
         size = int(text)
     except ValueError:
@@ -102,13 +102,13 @@ def parse_size(text: str) -> int:
 
 
 def sized_image(kind: str, size: int) -> str:
-    """The path of a static image, of the largest if there is none of this size."""
+    """Return the path of a static image, of the largest if there is none of this size."""
     name = f"img/{kind}/{size}.png"
     return f"/static/{name}" if name in FILES else f"/static/img/{kind}/512.png"
 
 
 def digests(who: str) -> list[str]:
-    """The digests of an e-mail address, an OpenID, or a digest itself; none of anything else."""
+    """Return the digests of an e-mail address or an OpenID, or a digest itself; else none."""
     digest = who.strip().lower()
     if DIGEST.fullmatch(digest):
         return [digest]

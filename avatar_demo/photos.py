@@ -29,7 +29,7 @@ DELETE = Form("Delete this photo?", "Delete it")
 
 @members
 def upload_photo(visit: Visit) -> Any:
-    """``/accounts/upload_photo/``: to the crop page, or back to the profile with the reason."""
+    """``/accounts/upload_photo/``: redirect to the crop page, or to the profile with the reason."""
     if visit.request.method != "POST":
         return UPLOAD.page(visit)
     upload: Any = visit.form.get("photo")
@@ -45,8 +45,8 @@ def upload_photo(visit: Visit) -> Any:
 
 @members
 def upload_too_large(visit: Visit) -> Any:
-    """The response to an upload whose body was not kept."""
-    return visit.redirect(PROFILE, "Image too big.")
+    """Respond to an upload whose body is too large."""
+    return visit.redirect(PROFILE, "The image is too large.")
 
 
 @members
@@ -63,7 +63,7 @@ def crop(visit: Visit, number: str) -> Any:
         except PhotoError as error:
             return visit.redirect(PROFILE, str(error))
         _assign_first_photo(db, visit.member.id, photo.id)
-    message = "The photo is ready. Avatars that were shown before follow in minutes."
+    message = "The photo is ready. Cached avatars change within minutes."
     return visit.redirect(PROFILE, message)
 
 
@@ -92,7 +92,7 @@ def delete_photo(visit: Visit, number: str) -> Any:
 
 @members
 def import_photo(visit: Visit, address: str) -> Any:
-    """``/accounts/import_photo/<address>``: store the picture that Gravatar has."""
+    """``/accounts/import_photo/<address>``: store the picture of Gravatar."""
     email = normal_email(address)
     with visit.site.database() as db:
         mine = select(Email).where(Email.address == email, Email.user_id == visit.member.id)
@@ -105,15 +105,15 @@ def import_photo(visit: Visit, address: str) -> Any:
     except NoPictureError:
         return visit.redirect(PROFILE, "Gravatar has no photo of this address.")
     except OSError:
-        LOGGER.warning("importing from Gravatar failed", exc_info=True)
-        return visit.redirect(PROFILE, "Gravatar does not answer.")
+        LOGGER.warning("the import from Gravatar failed", exc_info=True)
+        return visit.redirect(PROFILE, "Gravatar does not respond.")
     return _store_and_crop(visit, data)
 
 
 def _store_and_crop(visit: Visit, data: bytes) -> Any:
     settings, user_id = visit.site.settings, visit.member.id
     if len(data) > settings.max_upload:
-        return visit.redirect(PROFILE, "Image too big.")
+        return visit.redirect(PROFILE, "The image is too large.")
     try:
         stored, name = take_photo(data, settings.max_pixels)
     except PhotoError as error:

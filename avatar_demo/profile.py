@@ -1,6 +1,6 @@
-"""The telemetry's profile of the demo: ivatar's URLs, with other generators and another cache.
+"""The telemetry profile of the demo: ivatar's URLs, with other generators and another cache.
 
-The only module that knows the telemetry; the application is not changed for it.
+It is the only module that imports the telemetry; the application does not change.
 """
 
 from dataclasses import replace

@@ -19,7 +19,7 @@ SCRYPT_MEMORY = 64 * 1024 * 1024
 
 
 def open_session(site: Site, user: User) -> str:
-    """The cookie value of a new session."""
+    """Start a session and return its cookie value."""
     token, now = secrets.token_urlsafe(32), int(time.time())
     expires = now + SESSION_SECONDS
     with site.database.begin() as db:
@@ -29,7 +29,7 @@ def open_session(site: Site, user: User) -> str:
 
 
 def find_user(site: Site, cookie: str) -> User | None:
-    """The user of a cookie value, if its session is still open."""
+    """Return the user of a cookie value, if its session is still open."""
     token = site.unsign("session", cookie)
     if token is None:
         return None
@@ -43,7 +43,7 @@ def find_user(site: Site, cookie: str) -> User | None:
 
 
 def close_session(site: Site, cookie: str) -> None:
-    """End the session of a cookie value, also in a browser that has a copy of it."""
+    """End the session of a cookie value, also for copies of the cookie."""
     token = site.unsign("session", cookie)
     if token is not None:
         with site.database.begin() as db:
@@ -51,7 +51,7 @@ def close_session(site: Site, cookie: str) -> None:
 
 
 def authenticate(site: Site, username: str, password: str) -> User | None:
-    """The user of that name, if the password is right."""
+    """Return the user with a name, if the password is right."""
     with site.database() as db:
         user = db.scalar(select(User).where(User.username == username))
     # An unknown name takes as long as a wrong password.
@@ -67,13 +67,13 @@ def set_password(site: Site, user: User, password: str) -> None:
 
 
 def hash_password(password: str) -> str:
-    """A salted scrypt hash of a password, with its cost."""
+    """Return a salted scrypt hash of a password, with its cost."""
     salt = secrets.token_bytes(16)
     return "$".join(["scrypt", *map(str, COST), salt.hex(), _scrypt(password, salt, *COST)])
 
 
 def check_password(password: str, hashed: str) -> bool:
-    """Return whether ``hashed`` was made of this password."""
+    """Return whether ``hashed`` is a hash of the password."""
     _, n, r, p, salt, digest = hashed.split("$")
     found = _scrypt(password, bytes.fromhex(salt), int(n), int(r), int(p))
     return hmac.compare_digest(found, digest)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-FOLDER = "avatar-telemetry-demo"
+DIRECTORY = "avatar-telemetry-demo"
 DRIVERS = {
     "postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg",
     "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql",
@@ -29,7 +29,7 @@ class DemoSettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings, one for each variable of docs/demo.md: ``DEMO_SECRET`` is ``secret``."""
+    """The settings, one per variable of docs/demo.md: ``secret`` is ``DEMO_SECRET``."""
 
     data: Path
     database: URL
@@ -47,14 +47,14 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Settings from a mapping such as ``os.environ``.
+        """Read the settings from a mapping such as ``os.environ``.
 
         Raises:
             DemoSettingsError: a value is not allowed.
         """
         texts = {name: environ.get(f"DEMO_{name.upper()}", "") for name in RULES}
         values = {name: _parse(name, text) for name, text in texts.items() if text}
-        data = values.setdefault("data", _default_folder(environ))
+        data = values.setdefault("data", _default_directory(environ))
         values.setdefault("database", URL.create("sqlite", database=str(data / "demo.sqlite3")))
         return cls(**values)
 
@@ -68,20 +68,20 @@ def _parse(name: str, text: str) -> Any:
         raise DemoSettingsError(f"DEMO_{name.upper()}: {shown} is not {allowed}") from None
 
 
-def _default_folder(environ: Mapping[str, str]) -> Path:
+def _default_directory(environ: Mapping[str, str]) -> Path:
     cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", ""), ".cache")
     base = os.path.dirname(cache)
     if os.path.isabs(cache) and os.access(cache if os.path.isdir(cache) else base, os.W_OK):
-        return Path(cache, FOLDER)
-    return Path(tempfile.gettempdir(), f"{FOLDER}-{os.geteuid()}")
+        return Path(cache, DIRECTORY)
+    return Path(tempfile.gettempdir(), f"{DIRECTORY}-{os.geteuid()}")
 
 
-def _folder(text: str) -> Path:
-    """A folder, which the first request makes if it does not exist."""
-    folder = Path(text)
-    if not next(each for each in (folder, *folder.absolute().parents) if each.exists()).is_dir():
+def _directory(text: str) -> Path:
+    """Return a directory, which the first request makes if it does not exist."""
+    path = Path(text)
+    if not next(each for each in (path, *path.absolute().parents) if each.exists()).is_dir():
         raise ValueError
-    return folder
+    return path
 
 
 def _file(text: str) -> str:
@@ -113,7 +113,7 @@ _SECONDS = (
 )
 _HOST = (_matching(HOST, lambda text: text.rstrip("/")), "an http or https URL")
 RULES: dict[str, tuple[Callable[[str], Any], str]] = {
-    "data": (_folder, "a folder"),
+    "data": (_directory, "a directory"),
     "database": (_database, "the URL of a known database"),
     "secret": (_matching(r"(?s:.{16,})"), "a text of 16 characters or more"),
     "memcached": (
@@ -129,4 +129,4 @@ RULES: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_pixels": _COUNT,
     "max_photos": _COUNT,
 }  # fmt: skip
-"""How the text of each variable is read, and what is allowed."""
+"""The parser and the allowed values of each variable."""

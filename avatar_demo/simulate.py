@@ -26,17 +26,17 @@ from urllib3.filepost import encode_multipart_formdata
 
 AGENT = "avatar-demo-simulate"
 TIMEOUT = 10.0
-MAX_UNANSWERED = 20
-"""Requests without a response, one after the other, after which all visitors stop."""
-LOOK = 0.05
-"""Seconds between two looks at the visitors."""
+MAX_FAILED = 20
+"""Consecutive requests without a response after which all visitors stop."""
+POLL_INTERVAL = 0.05
+"""Seconds between two checks of the visitors."""
 GENERATORS = ("identicon", "retro", "monsterid", "wavatar", "pagan", "robohash", "mmng")
 SIZES = {"80": 40, "128": 15, "32": 15, "256": 8, "64": 8, "512": 4, "200": 6, "33": 2, "x": 2}
 PAGES = ("/", "/stats/", "/description/", "/contact/", "/tools/check/", "/accounts/login/",
          "/nothing/here")  # fmt: skip
-FACES = 400
-"""Persons whose avatars are requested; few of them by most requests, as on a web page."""
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts that nobody uses
+PERSONS = 400
+"""Persons whose avatars are requested; a few of them by most requests, as on a web page."""
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of accounts without users
 BOUNDARY = "----a-visitor-of-the-avatar-demo"
 TOKEN = "csrfmiddlewaretoken"  # noqa: S105 - the name of a field
 TOKEN_FIELD = re.compile(rf'name="{TOKEN}"\s+value="([^"]+)"')
@@ -44,14 +44,14 @@ LOGIN, NEW, UPLOAD = "/accounts/login/", "/accounts/new/", "/accounts/upload_pho
 
 
 class Tally:
-    """The responses to all visitors. Thread safe."""
+    """The responses to all visitors; thread safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._statuses: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
         self.sent = 0
-        self.unanswered = 0
+        self.failed = 0
         self.stopped = threading.Event()
 
     def add(self, action: str, status: int, seconds: float) -> None:
@@ -60,13 +60,13 @@ class Tally:
             self.sent += 1
             self._statuses[action][status] += 1
             self._seconds[action].append(seconds)
-            if self.unanswered < MAX_UNANSWERED:  # for good: others may still be under way
-                self.unanswered = self.unanswered + 1 if status == 0 else 0
-            if self.unanswered >= MAX_UNANSWERED:
+            if self.failed < MAX_FAILED:  # never reset: others may still be in progress
+                self.failed = self.failed + 1 if status == 0 else 0
+            if self.failed >= MAX_FAILED:
                 self.stopped.set()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The requests, statuses and times of each action."""
+        """Return the requests, statuses and times of each action."""
         return [
             {
                 "action": action,
@@ -84,15 +84,15 @@ class StoppedError(Exception):
 
 
 class Visitor:
-    """A person with a browser, whose requests follow from the name and the responses alone.
+    """A simulated person with a browser, whose requests depend on the name and the responses alone.
 
     Args:
-        url: of the site.
-        name: of the person.
-        limit: requests that may be sent.
-        tally: counts each request.
-        pause: called before each request.
-        outside: whether requests may make the server send requests to Gravatar.
+        url: the URL of the site.
+        name: the name of the person.
+        limit: the number of requests.
+        tally: the tally that counts each request.
+        pause: the function to call before each request.
+        outside: true where requests may make the server send requests to Gravatar.
         session: the browser.
     """
 
@@ -117,7 +117,7 @@ class Visitor:
         ]  # fmt: skip
 
     def run(self) -> None:
-        """Send everything."""
+        """Send all requests."""
         actions, weights = zip(*self._mix, strict=True)
         try:
             self._register()
@@ -128,8 +128,9 @@ class Visitor:
 
     def _drawn_avatar(self) -> None:
         # The square of an even number makes small numbers common.
-        face = int(self._random.random() ** 2 * FACES)
-        self._avatar("drawn", f"face-{face}", s=self._size(), d=GENERATORS[face % len(GENERATORS)])
+        person = int(self._random.random() ** 2 * PERSONS)
+        style = GENERATORS[person % len(GENERATORS)]
+        self._avatar("drawn", f"face-{person}", s=self._size(), d=style)
 
     def _own_avatar(self) -> None:
         self._avatar("own", self._email, s=self._size(), d="identicon")
@@ -159,7 +160,7 @@ class Visitor:
     def _register(self) -> None:
         form = {"username": self._email, "password1": PASSWORD, "password2": PASSWORD}
         self._is_member = self._submit("register", NEW, form) is not None
-        if not self._is_member:  # an earlier run with this random state has done it
+        if not self._is_member:  # an earlier run with this random state has registered it
             self._log_in()
 
     def _log_in(self) -> None:
@@ -194,10 +195,10 @@ class Visitor:
         self, action: str, path: str, form: Mapping[str, str], *, page: str = "",
         photo: tuple[str, bytes, str] | None = None,
     ) -> str | None:  # fmt: skip
-        """Open the page with a form, then send it, as a browser does.
+        """Request the page with a form, then submit it, as a browser does.
 
         Returns:
-            The path to which the server redirects, ``None`` if it does not.
+            The path of the redirect, ``None`` without one.
         """
         opened = self._send(f"{action} (form)", "GET", page or path)
         found = TOKEN_FIELD.search(opened.text)
@@ -230,7 +231,7 @@ class Visitor:
 
 
 def open_browser() -> requests.Session:
-    """A browser that uses neither the proxies nor the passwords of this machine."""
+    """Make a browser without the proxies and passwords of this machine."""
     session = requests.Session()
     session.trust_env = False
     session.headers["User-Agent"] = AGENT
@@ -238,11 +239,11 @@ def open_browser() -> requests.Session:
 
 
 def picture(edge: int, colours: Sequence[int]) -> bytes:
-    """A square PNG that fades from one colour to another.
+    """Make a square PNG with a gradient from one colour to another.
 
     Args:
-        edge: pixels.
-        colours: red, green and blue of both.
+        edge: the side, in pixels.
+        colours: the red, green and blue values of both colours.
     """
     image, file = Image.frombytes("RGB", (1, 2), bytes(colours)), BytesIO()
     image.resize((edge, edge), Image.Resampling.BILINEAR).save(file, "PNG")
@@ -250,15 +251,15 @@ def picture(edge: int, colours: Sequence[int]) -> bytes:
 
 
 def send_all(visitors: Sequence[Visitor], tally: Tally) -> bool:
-    """Let all visitors send their requests at once; return whether Ctrl-C ended them."""
+    """Run all visitors concurrently; return whether Ctrl-C ended them."""
     threads = [threading.Thread(target=each.run, daemon=True) for each in visitors]
     for thread in threads:
         thread.start()
     try:
         while any(thread.is_alive() for thread in threads):
-            tally.stopped.wait(LOOK)
+            tally.stopped.wait(POLL_INTERVAL)
             if tally.stopped.is_set():
-                threads[0].join(LOOK)
+                threads[0].join(POLL_INTERVAL)
             if sys.stderr.isatty():
                 print(f"\r{tally.sent} requests", end="", file=sys.stderr)
     except KeyboardInterrupt:
@@ -280,14 +281,14 @@ def keep_rate(tally: Tally, rate: float) -> Callable[[], None]:
 
 
 def share(total: int, visitors: int, number: int) -> int:
-    """The requests of one of the visitors."""
+    """Return the number of requests of one visitor."""
     return total // visitors + (number < total % visitors)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process.
 
-    Status: 0 all requests were sent, 2 an error, 130 interrupted.
+    The exit status is 0 where all requests were sent, 2 for an error, 130 after an interrupt.
     """
     options = _parser().parse_args(arguments)
     url = options.url.rstrip("/")
@@ -303,7 +304,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         open_browser().get(f"{url}/", timeout=TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
-        sys.exit(_fault(f"{url} does not answer ({error}); is the server running on this port?"))
+        sys.exit(
+            _fault(f"{url} does not respond ({error}); check that the server runs on this port")
+        )
     started = time.monotonic()
     interrupted = send_all(visitors, tally)
     seconds, rows = time.monotonic() - started, tally.rows()
@@ -312,8 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         _show(rows)
         print(f"{tally.sent} requests in {seconds:.1f} s, {tally.sent / seconds:.0f} a second.")
-    if tally.unanswered >= MAX_UNANSWERED:
-        fault = f"{url} has not answered {MAX_UNANSWERED} requests in a row; see the server's log"
+    if tally.failed >= MAX_FAILED:
+        fault = f"{url} did not respond to {MAX_FAILED} consecutive requests; see the server's log"
         sys.exit(_fault(fault))
     sys.exit(130 if interrupted else 0)
 
@@ -321,13 +324,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m avatar_demo.simulate", description=__doc__)
     add = parser.add_argument
-    add("url", type=_url, help="of the server, such as http://127.0.0.1:8000")
-    add("--requests", "-n", type=_positive, default=1000)
-    add("--concurrency", "-c", type=_positive, default=4, help="visitors at once")
+    add("url", type=_url, help="URL of the server, such as http://127.0.0.1:8000")
+    add("--requests", "-n", type=_positive, default=1000, help="number of requests")
+    add("--concurrency", "-c", type=_positive, default=4, help="concurrent visitors")
     add("--rate", type=float, default=0.0, help="requests a second; 0: no limit")
-    add("--random-state", type=int, default=1, help="the same number sends the same mix")
-    add("--outside", action="store_true", help="also requests that go on to Gravatar")
-    add("--json", action="store_true", help="for programs")
+    add("--random-state", type=int, default=1, help="equal numbers send equal requests")
+    add(
+        "--outside",
+        action="store_true",
+        help="send also requests that the server forwards to Gravatar",
+    )
+    add("--json", action="store_true", help="print JSON")
     return parser
 
 

@@ -24,7 +24,7 @@ from avatar_demo.cache import MemcachedCache, MemoryCache
 from avatar_demo.models import Base
 from avatar_demo.settings import DemoSettingsError, Settings
 
-ATTEMPTS = 20
+MAX_ATTEMPTS = 20
 PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
 SIGNER = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
@@ -34,11 +34,11 @@ class Site:
     """Settings, database, cache and secret of one process.
 
     Args:
-        settings: of the demo.
-        database: makes database sessions.
-        cache: of avatars and of the responses of outside services.
-        secret: signs cookies and tokens, the same in all workers.
-        trust: the authorities to trust for outside services, ``None`` for the system's.
+        settings: the settings of the demo.
+        database: the factory of database sessions.
+        cache: the cache of avatars and of outside services without a picture.
+        secret: the key of signed cookies and tokens, the same in all workers.
+        trust: the trusted authorities for outside services, ``None`` for the system's.
     """
 
     settings: Settings
@@ -48,16 +48,16 @@ class Site:
     trust: ssl.SSLContext | None = None
 
     def sign(self, purpose: str, value: object) -> str:
-        """A token with a value, valid for one purpose, fit for a URL and a cookie."""
+        """Return a token with a value, valid for one purpose, for use in URLs and cookies."""
         return str(self._serializer(purpose).dumps(value))
 
     def unsign(self, purpose: str, token: str, max_age: int | None = None) -> Any:
-        """The value of a token, ``None`` if it was not signed for this purpose or is too old.
+        """Return the value of a token, ``None`` if its purpose differs or it is too old.
 
         Args:
-            purpose: as it was signed.
-            token: of a client.
-            max_age: seconds.
+            purpose: the purpose.
+            token: the token of a client.
+            max_age: the maximum age, in seconds.
         """
         try:
             return self._serializer(purpose).loads(token, max_age=max_age)
@@ -69,8 +69,8 @@ class Site:
 
 
 def open_site(settings: Settings) -> Site:
-    """Open what the settings name, in the process that will use it."""
-    prepare_folder(settings.data)
+    """Open the database and the cache of the settings, in the process that uses them."""
+    prepare_directory(settings.data)
     authorities, memcached = settings.gravatar_ca, settings.memcached
     return Site(
         settings=settings,
@@ -81,24 +81,24 @@ def open_site(settings: Settings) -> Site:
     )
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the data folder, readable for this user only.
+def prepare_directory(directory: Path) -> None:
+    """Make the data directory, readable by this user only.
 
     Raises:
-        DemoSettingsError: it belongs to another user, or cannot be made.
+        DemoSettingsError: the directory belongs to another user, or cannot be made.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.lstat().st_uid
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = directory.lstat().st_uid
     except OSError as error:
         raise DemoSettingsError(f"DEMO_DATA: {error}") from error
-    # A folder in a world-writable place may have been put there to read the secret.
-    if owner != os.geteuid() or not os.access(folder, os.W_OK):
-        raise DemoSettingsError(f"DEMO_DATA: {str(folder)!r} is not a folder of this user")
+    # Another user may have made a directory in a world-writable one, to read the secret.
+    if owner != os.geteuid() or not os.access(directory, os.W_OK):
+        raise DemoSettingsError(f"DEMO_DATA: {str(directory)!r} is not a directory of this user")
 
 
 def load_secret(settings: Settings) -> bytes:
-    """The secret of all workers: the configured one, else one kept in the data folder."""
+    """Return the secret of all workers: the configured one, else that of the data directory."""
     if settings.secret:
         return settings.secret.encode()
     path = settings.data / "secret"
@@ -107,7 +107,7 @@ def load_secret(settings: Settings) -> bytes:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
         try:
-            # A link, unlike a rename, keeps the secret of the worker that was first.
+            # A link, unlike a rename, does not replace the secret of another worker.
             os.link(draft, path)
         except FileExistsError:
             pass
@@ -115,16 +115,16 @@ def load_secret(settings: Settings) -> bytes:
             draft.unlink()
     secret = path.read_bytes().strip()
     if len(secret) < 32:
-        raise DemoSettingsError(f"DEMO_DATA: {str(path)!r} holds no secret; remove it")
+        raise DemoSettingsError(f"DEMO_DATA: {str(path)!r} has no secret; remove it")
     return secret
 
 
 def _open_database(url: URL) -> sessionmaker[Session]:
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and url.database not in (None, "", ":memory:"):
-        # Readable for this user only, before SQLite makes it for everybody.
+        # Readable by this user only; SQLite would make it readable by all.
         os.close(os.open(str(url.database), os.O_RDWR | os.O_CREAT, 0o600))
-    # Named with its module, so that an outside tool can take its place.
+    # Called through its module, so that a tool can replace it.
     engine = sqlalchemy.create_engine(url, pool_pre_ping=not is_sqlite)
     if is_sqlite:
         event.listen(engine, "connect", _configure_sqlite)
@@ -140,22 +140,22 @@ def _configure_sqlite(connection: Any, record: object) -> None:
 
 
 def _create_tables(engine: Engine) -> None:
-    # Workers start together: the one that loses a race finds the tables on the next attempt.
-    for attempt in range(1, ATTEMPTS + 1):
+    # Workers start together: one that fails finds the tables of another on the next attempt.
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
             with engine.begin() as connection, _lock_tables(connection):
                 Base.metadata.create_all(connection)
             return
         except DBAPIError:
-            if attempt == ATTEMPTS:
+            if attempt == MAX_ATTEMPTS:
                 raise
             time.sleep(0.01 * attempt)
 
 
 @contextmanager
 def _lock_tables(connection: Connection) -> Iterator[None]:
-    """Wait for the other workers: MariaDB refuses statements on a table that gets an index
-    (error 1412)."""
+    """Exclude other workers: MariaDB refuses statements on a table that gets an index (error
+    1412)."""
     is_mysql = connection.dialect.name in ("mysql", "mariadb")
     if is_mysql:
         connection.execute(text("SELECT GET_LOCK('avatar_demo', 30)"))

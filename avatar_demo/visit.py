@@ -1,4 +1,4 @@
-"""One request: what the browser sent, and the pages and cookies that it gets."""
+"""One request: its fields and cookies, and the pages and cookies of the response."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Visit:
     """One request to a site.
 
     Args:
-        environ: of WSGI.
-        site: database, cache and secret.
+        environ: the WSGI environment.
+        site: the database, the cache and the secret.
     """
 
     def __init__(self, environ: dict[str, Any], site: Site) -> None:
@@ -47,15 +47,15 @@ class Visit:
         self._new_cookies: dict[str, tuple[str | None, int | None]] = {}
 
     def read_body(self, limit: int, drained: int) -> None:
-        """Read the body into memory, whatever length it announces.
+        """Read the body into memory, whatever its Content-Length.
 
         Args:
-            limit: bytes that are kept.
-            drained: bytes that are read at most, so that a client that is still sending reads
+            limit: the maximum size of the body, in bytes.
+            drained: the maximum of bytes to read, so that a client that is still sending reads
                 the response.
 
         Raises:
-            HTTPRequestEntityTooLarge: there was more.
+            HTTPRequestEntityTooLarge: the body is larger.
             HTTPBadRequest: the client disconnected.
         """
         body, total = BytesIO(), 0
@@ -86,12 +86,12 @@ class Visit:
         return {**dict(files.iterallitems()), **dict(texts.iterallitems())}
 
     def field(self, name: str) -> str:
-        """A text field of the form, empty if it is missing or a file."""
+        """Return a text field of the form, empty if it is missing or a file."""
         value = self.form.get(name, "")
         return value if isinstance(value, str) else ""
 
     def number(self, name: str) -> int:
-        """A whole number of the form, 0 if it is none."""
+        """Return an integer of the form, 0 if it is invalid."""
         text = self.field(name).strip()
         return int(text) if text.isdecimal() and len(text) < 10 else 0
 
@@ -106,7 +106,7 @@ class Visit:
         """The user who is logged in, for the pages of :func:`members`.
 
         Raises:
-            HTTPForbidden: nobody is.
+            HTTPForbidden: no user is logged in.
         """
         if self.user is None:
             raise exc.HTTPForbidden("Please log in first.")
@@ -119,7 +119,7 @@ class Visit:
         return token if self._owns_csrf_token(token, session) else self._set_csrf_token(session)
 
     def check_csrf(self) -> None:
-        """Accept only a form that a page of this session sent.
+        """Check that a page of this session sent the form.
 
         Raises:
             HTTPForbidden: another site may have sent it.
@@ -141,30 +141,30 @@ class Visit:
         self._new_cookies[SESSION_COOKIE] = (None, None)
 
     def redirect(self, path: str, message: str = "") -> Any:
-        """A 302 to a path of this application, whose page shows the message."""
+        """Return a 302 to a path of this application, whose page shows the message."""
         if message:
             signed = self.site.sign("message", message)
             self._new_cookies[MESSAGE_COOKIE] = (signed, MESSAGE_SECONDS)
         return self.redirect_away(self.root + path)
 
     def redirect_away(self, url: str) -> Any:
-        """A 302 to a URL that is known to be safe."""
+        """Return a 302 to a URL that is known to be safe."""
         return Response(status=302, location=url, content_type="text/plain")
 
     def message(self) -> str:
-        """The message of the redirect that led here, once."""
+        """Return the message of the previous redirect, once."""
         cookie = self._cookie(MESSAGE_COOKIE)
         if cookie:
             self._new_cookies[MESSAGE_COOKIE] = (None, None)
         return self.site.unsign("message", cookie, MESSAGE_SECONDS) or ""
 
     def page(self, template: str, title: str, status: int = 200, **values: object) -> Any:
-        """A page made of a template."""
+        """Return a page made of a template."""
         names = {"title": title, "root": self.root, "visit": self, **values}
         return self._render(template, status, names)
 
     def error_page(self, status: int, text: str) -> Any:
-        """A page that needs no cookie and no database, which may be what failed."""
+        """Return a page that needs no cookie and no database, which may have failed."""
         names = {"title": status, "root": self.root, "text": text}
         return self._render("error.html", status, names)
 
@@ -207,7 +207,7 @@ class Visit:
 
 
 def members(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Send visitors who are not logged in to the login page, and then back."""
+    """Redirect visitors who are not logged in to the login page, and back after the login."""
 
     @wraps(view)
     def checked(visit: Visit, **values: str) -> Any:
@@ -219,14 +219,14 @@ def members(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def local_path(text: str) -> str:
-    """A path on this server, empty if ``text`` would lead elsewhere."""
+    """Return a path on this server, empty if ``text`` is not one."""
     if not text.startswith("/") or text.startswith("//") or "\\" in text:
         return ""
     return text if text.isprintable() and " " not in text else ""
 
 
 def web_url(text: str) -> str:
-    """An http or https URL fit for a header, empty if ``text`` is none."""
+    """Return an http or https URL for a header, empty if ``text`` is not one."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -238,6 +238,6 @@ def web_url(text: str) -> str:
 
 
 def _text(environ: dict[str, Any], name: str) -> str:
-    """A variable as text: servers give UTF-8 bytes as Latin-1 (PEP 3333)."""
+    """Return a variable as text: servers pass UTF-8 bytes as Latin-1 (PEP 3333)."""
     raw: str = environ.get(name, "")
     return raw.encode("latin-1").decode("utf-8", "replace")

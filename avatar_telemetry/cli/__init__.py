@@ -9,14 +9,14 @@ from importlib.util import find_spec
 __all__ = ["main"]
 
 REQUIRED = ("click", "packaging", "rich")
-"""The packages of the extra ``cli``, which a server does without."""
+"""The packages of the extra ``cli``, which a server does not need."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process.
 
     Args:
-        arguments: without the program's name; those of the process where absent.
+        arguments: the arguments without the program's name; ``None`` for those of the process.
 
     Raises:
         SystemExit: always; 2 where the extra ``cli`` is not installed.
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     missing = ", ".join(name for name in REQUIRED if find_spec(name) is None)
     if missing:
         print(
-            f"avatar-telemetry: {missing} not installed: pip install 'avatar-telemetry[cli]'",
+            f"avatar-telemetry: {missing} not installed; pip install 'avatar-telemetry[cli]'",
             file=sys.stderr,
         )
         sys.exit(2)

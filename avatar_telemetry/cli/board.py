@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MAX_ROUTES = 12
 WIDTH_WITHOUT_TERMINAL = 110
-MAX_ERRORS = 0.01
-"""Ratio of requests with a 5xx status above which it is red."""
+MAX_ERROR_RATIO = 0.01
+"""The ratio of requests with a 5xx status above which it is shown in red."""
 NUMBERS = (
     ("{requests:.1f} req/s", "errors {errors:.1%}", "p50 {p50}", "p95 {p95}", "p99 {p99}"),
     ("{avatars:.1f} avatars/s", "cache {cache}", "made {made:.1f}/s", "outside {outside:.1f}/s",
@@ -31,7 +31,7 @@ SINCE_START = "since the start of the server"
 
 
 def make_console() -> Console:
-    """Return a console for the standard output; rich observes NO_COLOR and TERM."""
+    """Return a console for standard output; rich observes NO_COLOR and TERM."""
     console = Console(highlight=False)
     return (
         console if console.is_terminal else Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
@@ -39,42 +39,42 @@ def make_console() -> Console:
 
 
 def watch(console: Console, url: str, watched: Watched, interval: float) -> None:
-    """Show the server until Ctrl-C, with a request at each interval of seconds.
+    """Show the server until Ctrl-C, with a request per interval in seconds.
 
     Raises:
         WebError: the first request failed. Later failures are shown.
     """
-    picture = draw(url, watched.first(), SINCE_START)
-    with Live(picture, console=console, auto_refresh=False, screen=console.is_terminal) as live:
+    display = draw(url, watched.first(), SINCE_START)
+    with Live(display, console=console, auto_refresh=False, screen=console.is_terminal) as live:
         try:
             while True:
                 live.refresh()
                 time.sleep(interval)
                 try:
-                    seen = watched.next()
-                    live.update(draw(url, seen, f"in the last {seen['seconds']:.1f} s"))
+                    state = watched.next()
+                    live.update(draw(url, state, f"in the last {state['seconds']:.1f} s"))
                 except WebError as error:
-                    live.update(Group(Text(str(error), style="red"), picture))
+                    live.update(Group(Text(str(error), style="red"), display))
         except KeyboardInterrupt:
             return
 
 
-def draw(url: str, seen: dict[str, Any], interval: str) -> Group:
-    """Return the display of the values of :func:`~avatar_telemetry.cli.rates.look`."""
-    p50, p95, p99 = map(_milliseconds, seen["percentiles"])
-    cache = "-" if seen["cache"] is None else f"{seen['cache']:.0%}"
-    spans = " ".join(f"{name} {rate:.1f}/s" for name, rate in seen["spans"].items() if rate)
-    values = {**seen, "p50": p50, "p95": p95, "p99": p99, "cache": cache, "spans": spans or "-"}
+def draw(url: str, state: dict[str, Any], interval: str) -> Group:
+    """Return the display of a state of :func:`~avatar_telemetry.cli.rates.derive_state`."""
+    p50, p95, p99 = map(_milliseconds, state["percentiles"])
+    cache = "-" if state["cache"] is None else f"{state['cache']:.0%}"
+    spans = " ".join(f"{name} {rate:.1f}/s" for name, rate in state["spans"].items() if rate)
+    values = {**state, "p50": p50, "p95": p95, "p99": p99, "cache": cache, "spans": spans or "-"}
     numbers = Table.grid(padding=(0, 3))
     for row in NUMBERS:
-        numbers.add_row(*(Text(cell.format(**values), _style(cell, seen)) for cell in row))
+        numbers.add_row(*(Text(cell.format(**values), _style(cell, state)) for cell in row))
     routes = _table("slowest routes", "req/s", "errors", "p50", "p95", "p99")
-    for route in seen["routes"][:MAX_ROUTES]:
+    for route in state["routes"][:MAX_ROUTES]:
         errors = Text(f"{route['errors']:.1%}", _style("errors", route))
         times = map(_milliseconds, route["percentiles"])
         routes.add_row(Text(route["path"]), f"{route['rate']:.1f}", errors, *times)
     workers = _table("worker", "memory", "files", "threads", "up")
-    for worker in seen["workers"]:
+    for worker in state["workers"]:
         memory, age = worker["resident"] / (1 << 20), time.time() - worker["started"]
         counts = (f"{worker[name]:.0f}" for name in ("files", "threads"))
         workers.add_row(worker["name"], f"{memory:.0f} MiB", *counts, _duration(age))
@@ -89,7 +89,7 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _style(cell: str, values: dict[str, Any]) -> str:
-    return "red" if cell.startswith("errors") and values["errors"] > MAX_ERRORS else ""
+    return "red" if cell.startswith("errors") and values["errors"] > MAX_ERROR_RATIO else ""
 
 
 def _milliseconds(seconds: float | None) -> str:

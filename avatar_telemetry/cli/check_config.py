@@ -9,9 +9,9 @@ import click
 
 from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.cli.checks.page import check_port
-from avatar_telemetry.cli.checks.runtime_folder import check_folder
+from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
 from avatar_telemetry.cli.environment import find_modules
-from avatar_telemetry.cli.output import say_json, say_table
+from avatar_telemetry.cli.output import print_json, print_table
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.variable import raw_texts
@@ -28,9 +28,9 @@ from avatar_telemetry.runtime.startup import (
 
 HIDDEN = "(set, not shown)"
 OWN_PORT = ("metrics_port.read", "metrics_port.token")
-"""Findings of the doctor where a server of this package holds the port."""
+"""Findings of the doctor where a server of this package uses the port."""
 TIMEOUT = 3.0
-"""Seconds for a response of the port."""
+"""Seconds to wait for a response of the port."""
 
 
 @click.command("check-config")
@@ -39,16 +39,15 @@ TIMEOUT = 3.0
 def check_config(everything: bool, as_json: bool) -> int:
     """Check the configuration as the server's start does, and show the settings that are set.
 
-    Checked are the settings, the profile, the application named by AVATAR_TELEMETRY_APP (it is
-    imported, in a process of its own), the access to the runtime folder and
-    the metrics port. Nothing is made or sent, so the command is safe beside a running server; a
-    folder or a port that a server of this package holds is taken for that of the server to be
-    restarted.
+    It checks the settings, the profile, the application named by AVATAR_TELEMETRY_APP (imported in
+    a process of its own), the access to the runtime directory, and the metrics port. It makes and
+    sends nothing, and can run beside a running server; a directory or a port that a server of this
+    package uses is assumed to be that of the server to restart.
 
-    Not checked are the configuration of gunicorn (gunicorn --check-config), the rights of another
-    user that it may give its workers, and whether a collector responds (avatar-telemetry doctor).
+    It does not check the configuration of gunicorn (gunicorn --check-config), the rights of another
+    user of its workers, and the response of a collector (avatar-telemetry doctor).
 
-    Status 0: the server would start. Status 2: it would not, and every fault is named.
+    Status 0: the server would start. Status 2: it would not; all faults are listed.
 
     \b
     Examples:
@@ -64,18 +63,18 @@ def check_config(everything: bool, as_json: bool) -> int:
     if as_json:
         shown = [dict(zip(("variable", "value", "from"), row, strict=True)) for row in rows]
         status = 2 if faults else 0
-        say_json({"status": status, "faults": faults, "settings": shown})
+        print_json({"status": status, "faults": faults, "settings": shown})
         return status
     if faults:
         raise SettingsError(*faults)
-    say_table(rows)
+    print_table(rows)
     count = f"{len(rows) or 'none'} {'shown' if everything else 'set'}"
     click.echo(f"The settings are good; {count}.")
     return 0
 
 
 def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
-    """Return everything that would stop the start."""
+    """Return all faults that would stop the start."""
     checks: list[Callable[[], object]] = [
         lambda: load_profile(settings.profile),
         lambda: check_exporters(settings),
@@ -84,30 +83,30 @@ def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
         silent = app_fault(settings.app, "its import ends the process")
         checks.append(lambda: check_apart(lambda: check_app(settings.app), silent))
     if not settings.sdk_disabled:
-        checks += [lambda: _check_folder(settings), lambda: _check_port(settings)]
+        checks += [lambda: _check_directory(settings), lambda: _check_port(settings)]
     return faults_of(*checks)
 
 
-def _check_folder(settings: Settings) -> None:
-    errors = [each for each in check_folder(settings) if each.level == "error"]
+def _check_directory(settings: Settings) -> None:
+    errors = [each for each in check_runtime_dir(settings) if each.level == "error"]
     if errors:
         raise SettingsError(*(f"{each.message}. {each.advice}" for each in errors))
 
 
 def _check_port(settings: Settings) -> None:
-    # Asked before it is bound, which a starting server must not meet; without the token, because
-    # any program may listen there.
+    # Requested before it is bound, which could make the start of a server fail; without the token,
+    # because any program may use the port.
     if not any(each.check in OWN_PORT for each in check_port(settings, "", TIMEOUT)):
         check_endpoint(settings)
 
 
 def _effective(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield each variable, its value and where that is from."""
+    """Yield each variable with its value and the source of the value."""
     known = {each.variable for each in variables()}
     for setting in variables():
         source, value = next(raw_texts(environ, setting))
         if source == setting.alias and source in known:
-            continue  # a variable of one signal that takes the value for all signals
+            continue  # a variable of one signal with the value for all signals
         if setting.secret and value:
             value = HIDDEN
         elif "://" in value and "?" in value:  # the query of a URL may hold a key

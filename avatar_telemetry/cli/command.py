@@ -1,6 +1,6 @@
-"""The command: its subcommands, imported when they are called, and the end of every error.
+"""The command: its subcommands, imported when they are called, and the handling of errors.
 
-Exit status: 0 good, 1 warnings (``doctor``), 2 errors, 130 interrupted.
+Exit status: 0 success, 1 warnings (``doctor``), 2 errors, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ INTERRUPTED = 130
 COMMANDS = {
     "check-config": "Check the configuration as the server's start does.",
     "doctor": "Diagnose settings, packages, collector and a running server.",
-    "metrics": "Print the merged metrics of a runtime folder.",
+    "metrics": "Print the merged metrics of a runtime directory.",
     "routes": "Show the route, series and spans of a URL.",
     "settings": "Describe the settings.",
     "top": "Show rates, percentiles and workers of a running server.",
 }
-"""Each command and its summary; the module of this package with its name defines it."""
+"""The commands with their summaries; the module of the same name defines each."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called, and none for its own help."""
+    """A group that imports a command only when it is called."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
 def command(context: click.Context, traceback: bool) -> None:
     """Check and inspect the telemetry of an avatar server.
 
-    Settings are read from the environment, as by the server.
+    Settings are read from the environment, as the server does.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process.
 
     Args:
-        arguments: without the program's name; those of the process where absent.
+        arguments: the arguments without the program's name; ``None`` for those of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -94,13 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AvatarTelemetryError as error:
         _end(str(error))
     except BrokenPipeError:
-        # The reader has ended (avatar-telemetry ... | head); the interpreter would flush again.
+        # The reader of the pipe has ended (| head); the interpreter would flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         if "--traceback" in arguments:
             raise
-        _end(f"{type(error).__name__}: {error} (--traceback before the command shows where)")
+        _end(f"{type(error).__name__}: {error} (avatar-telemetry --traceback shows the traceback)")
 
 
 def _end(message: str) -> None:

@@ -1,4 +1,4 @@
-"""``doctor``: checks of everything between a request and the collector, each with its fix."""
+"""``doctor``: checks of all parts between a request and the collector, each with its fix."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from avatar_telemetry.cli.checks.collector import check_collector
 from avatar_telemetry.cli.checks.finding import STATUS, Finding, Level, exit_status
 from avatar_telemetry.cli.checks.installed import check_installed
 from avatar_telemetry.cli.checks.page import check_page, check_port
-from avatar_telemetry.cli.checks.runtime_folder import check_folder
+from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
-from avatar_telemetry.cli.output import say_json
+from avatar_telemetry.cli.output import print_json
 from avatar_telemetry.cli.top import token_option
 from avatar_telemetry.runtime.startup import correct_environment
 
@@ -36,11 +36,11 @@ WIDTH = max(len(mark) for mark, _ in MARKS.values())
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_json: bool) -> int:
-    """Check settings, packages, collector, runtime folder, and a running server's metrics.
+    """Check settings, packages, collector, runtime directory, and a running server's metrics.
 
-    Reads the environment as the server does: run it there, as the server's user. Sends one span
-    named "avatar-telemetry doctor", one metric named avatar_telemetry_doctor, and one log record
-    where these are exported.
+    It reads the environment as the server does: run it in the same environment, as the server's
+    user. It sends one span named "avatar-telemetry doctor", one metric named
+    avatar_telemetry_doctor, and one log record, where these are exported.
 
     Status 0: nothing to fix. Status 1: there are warnings. Status 2: there are errors.
 
@@ -53,16 +53,16 @@ def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_
     found = list(examine(url, token, send=not no_send, timeout=timeout))
     status = exit_status(found)
     if as_json:
-        say_json({"status": status, "findings": [asdict(each) for each in found]})
+        print_json({"status": status, "findings": [asdict(each) for each in found]})
     else:
         _show([each for each in found if not quiet or STATUS[each.level]])
-        _sum_up(found)
+        _summarize(found)
     return status
 
 
 def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Finding]:
-    """Make all checks, those of a running server where a URL is given; each step takes at most a
-    number of seconds."""
+    """Run all checks, with a timeout in seconds for each step; those of a running server where a
+    URL is given."""
     find_modules()
     settings, findings = check_settings(os.environ)
     yield from findings
@@ -73,7 +73,7 @@ def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Fin
     profile = load_chosen_profile(settings)
     yield from check_installed(settings, profile)
     if not settings.sdk_disabled:
-        yield from check_folder(settings)
+        yield from check_runtime_dir(settings)
         yield from check_collector(settings, send=send, timeout=timeout)
         yield from check_port(settings, token, timeout)
     if url:
@@ -92,11 +92,11 @@ def _show(found: list[Finding]) -> None:
                 click.echo(f"  {' ' * WIDTH}  -> {each.advice}")
 
 
-def _sum_up(found: list[Finding]) -> None:
+def _summarize(found: list[Finding]) -> None:
     levels = [each.level for each in found]
-    counts = {word: levels.count(word) for word in ("error", "warning") if word in levels}
+    counts = {name: levels.count(name) for name in ("error", "warning") if name in levels}
     if not counts:
-        click.secho("All is well.", fg="green")
+        click.secho("No errors and no warnings.", fg="green")
         return
-    text = ", ".join(f"{number} {word}{'s'[: number - 1]}" for word, number in counts.items())
+    text = ", ".join(f"{number} {name}{'s'[: number - 1]}" for name, number in counts.items())
     click.secho(f"{text}.", fg="red" if "error" in counts else "yellow")

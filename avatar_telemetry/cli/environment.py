@@ -13,19 +13,18 @@ from avatar_telemetry.runtime.startup import load_profile
 
 
 def find_modules() -> None:
-    """Import modules from the working directory, as gunicorn does, and keep their metrics in this
-    process: the folder named by the environment is that of a running server."""
+    """Allow imports from the working directory, as gunicorn does, and keep the modules' metrics in
+    this process: the runtime directory in the environment is that of a running server."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     values.ValueClass = values.MutexValue
 
 
 def load_chosen_profile(settings: Settings, name: str = "") -> Profile:
-    """Load the profile of the settings, or the one named ``module:NAME``, ``ivatar`` or
-    ``generic``.
+    """Load the profile of the settings, or a named one: ``module:NAME``, ``ivatar`` or ``generic``.
 
     Raises:
-        SettingsError: there is no such profile.
+        SettingsError: the profile does not exist.
     """
     find_modules()
     if name and ":" not in name:

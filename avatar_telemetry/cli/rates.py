@@ -1,6 +1,6 @@
 """Rates, percentiles and workers, from two metrics pages and the time between them.
 
-look(now.minus(before), now, seconds)["requests"]  # per second
+derive_state(now.minus(before), now, seconds)["requests"]  # per second
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ REQUESTS = "ivatar_requests_total"
 SPANS = "avatar_telemetry_spans_total"
 
 Percentiles = tuple[float | None, ...]
-"""Seconds for each of :data:`QUANTILES`; ``None`` where nothing was measured."""
+"""Seconds for each of :data:`QUANTILES`; ``None`` without values."""
 
 
-def look(added: Samples, now: Samples, seconds: float) -> dict[str, Any]:
+def derive_state(added: Samples, now: Samples, seconds: float) -> dict[str, Any]:
     """Derive the state of the server in an interval: the object of ``top --json``.
 
     Args:
         added: the increase of the counters.
-        now: the page at the end.
-        seconds: length of the interval.
+        now: the page at the end of the interval.
+        seconds: the length of the interval.
 
     Returns:
-        Rates per second (``cpu``: processors in use), ratios (``errors``: with a 5xx status;
+        The rates per second (``cpu``: processors in use), ratios (``errors``: with a 5xx status;
         ``cache``: of lookups that hit, ``None`` without any), percentiles in seconds, the present
         numbers of requests, workers and waiting connections, the routes by p95, the slowest first,
         and the workers by name (memory in bytes, start in seconds since the epoch).
@@ -87,11 +87,11 @@ def quantile(share: float, buckets: dict[float, float]) -> float | None:
     """Return a quantile of a histogram, as Prometheus' ``histogram_quantile`` defines it.
 
     Args:
-        share: from 0 to 1.
-        buckets: upper bound -> number of values at most that large.
+        share: the quantile, from 0 to 1.
+        buckets: the number of values up to each upper bound.
 
     Returns:
-        ``None`` where nothing was counted; the highest finite bound for a quantile above it.
+        The quantile; ``None`` without values, and the highest finite bound for a larger quantile.
     """
     bounds = sorted(buckets)
     counts = [buckets[bound] for bound in bounds]

@@ -1,7 +1,7 @@
-"""``routes``: the route, the series and the spans of a URL, as the layer itself records them.
+"""``routes``: the route, the series and the spans of a URL, as the middleware records them.
 
-A request for the URL passes through the real middleware into an application that responds as the
-options demand. Nothing is served or sent.
+A request for the URL passes through the middleware into an application whose response has the
+values of the options. Nothing is served or sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wsgiref.util import setup_testing_defaults
 import click
 
 from avatar_telemetry.cli.environment import load_chosen_profile
-from avatar_telemetry.cli.output import say_json
+from avatar_telemetry.cli.output import print_json
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.metrics.merged import MergedStore
 from avatar_telemetry.profiles.model import Profile, Route
@@ -30,7 +30,7 @@ from avatar_telemetry.wsgi.request import current_request
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# An address for documentation (RFC 5737), which shows how the privacy mode cuts it.
+# An address for documentation (RFC 5737), which the privacy mode may truncate.
 CLIENT = "192.0.2.77"
 
 
@@ -66,11 +66,11 @@ def routes(
     chosen = load_chosen_profile(settings, profile)
     generator, known = response["generator"], chosen.generators
     if generator and generator not in known:
-        none = f"no such generator, but {', '.join(known)}" if known else "none (--profile)"
+        none = f"only the generators {', '.join(known)}" if known else "no generators (--profile)"
         raise click.UsageError(f"--generator {generator}: the profile {chosen.name} has {none}")
     found = [record(settings, chosen, method.upper(), _target(each), **response) for each in path]
     if as_json:
-        say_json(found)
+        print_json(found)
         return
     for each in found:
         _show(each)
@@ -91,7 +91,7 @@ def record(
     }  # fmt: skip
     setup_testing_defaults(environ)
     route = profile.route(environ["PATH_INFO"])
-    # Every request is shown, whatever ratio of them production records.
+    # Every request is recorded, whatever the sampling ratio.
     shown = replace(
         settings, traces_exporters=("none",), sampler="always_on", sampler_argument="",
         metrics_path="", hash_key=settings.hash_key or "routes",
@@ -121,7 +121,7 @@ def _respond(
     start_response: StartResponse, *, content_type: str = "", cache: str | None = None,
     generator: str = "",
 ) -> Iterable[bytes]:  # fmt: skip
-    """Respond as the application."""
+    """Respond in place of the application."""
     request = current_request()
     if request is not None and cache:
         for name in profile.avatar_cache[:1]:
@@ -143,12 +143,12 @@ def _increased(folder: Path) -> Iterator[str]:
 
 
 def _target(url: str) -> str:
-    """Return path and query of a path or a whole URL; a path may begin with two slashes."""
+    """Return path and query of a path or a URL; a path may begin with two slashes."""
     if url.startswith(("http://", "https://")):
         parts = urlsplit(url)
         return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not url.startswith("/"):
-        raise click.UsageError(f"{url!r} does not begin with /; give a path or a whole URL")
+        raise click.UsageError(f"{url!r} does not begin with /; use a path or a whole URL")
     return url.partition("#")[0]
 
 

@@ -18,7 +18,7 @@ class Samples:
     """The samples of one page.
 
     Args:
-        values: name -> labels -> value.
+        values: the values by name and labels.
     """
 
     def __init__(self, values: Mapping[str, Mapping[Labels, float]]) -> None:
@@ -69,7 +69,7 @@ EMPTY = Samples({})
 
 
 def read_samples(page: str) -> Samples | None:
-    """Parse a page in the text format 0.0.4; ``None`` where it is not one."""
+    """Parse a page in the text format 0.0.4; return ``None`` for any other text."""
     values: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
     try:
         for family in text_string_to_metric_families(page):
@@ -86,17 +86,17 @@ def fetch(
     """Request the metrics page of a server.
 
     Args:
-        url: of the server, or of its page.
-        token: of the page, or an empty text.
-        path: of the page, where the URL has none.
-        timeout: seconds for each step.
+        url: the URL of the server, or of its page.
+        token: the token of the page, or an empty text.
+        path: the path of the page, for a URL without one.
+        timeout: the seconds for each step.
 
     Returns:
-        The URL of the page, the response, and the samples; ``None`` where they are not of this
-        package.
+        The URL of the page, the response, and the samples, or ``None`` in place of samples of
+        another package.
 
     Raises:
-        WebError: there was no response.
+        WebError: the server did not respond.
     """
     if not urlsplit(url).path.strip("/"):
         url = url.rstrip("/") + path

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from avatar_telemetry.cli.output import say_json
+from avatar_telemetry.cli.output import print_json
 from avatar_telemetry.config.doubts import UNUSED
 from avatar_telemetry.config.otlp import OTLP_SETTINGS
 from avatar_telemetry.config.settings import OWN_PREFIX, SETTINGS, variables
@@ -17,39 +17,39 @@ HEAD = """\
 
 <!-- Made by `avatar-telemetry settings --markdown`; a test compares. -->
 
-All settings are environment variables. An empty one counts as unset, except where the table says
-what empty means. All are checked before a worker starts. A bad one of ours or of ivatar's document,
-and a bad endpoint, file, header or pattern, stops the server with a message that names every
-variable at fault. A bad enum, boolean or number of the OpenTelemetry specification is ignored with
-a warning ([record 14](decisions/14-bad-values.md)). `avatar-telemetry check-config` checks it all
-without a server.
+All settings are environment variables. An empty one counts as unset, except where the table defines
+a meaning for it. All are checked before a worker starts. An invalid variable of this package or of
+ivatar's document, and an invalid endpoint, file, header or pattern, stops the start with a message
+that names all invalid variables. An invalid enum, boolean or number of the OpenTelemetry
+specification is ignored with a warning ([record 14](decisions/14-bad-values.md)).
+`avatar-telemetry check-config` makes the same checks without a server.
 """
 OWN = """\
-## The layer's own
+## Variables of this package
 
-A variable with this prefix that is not in the table stops the start, too: it is a misspelt one.
-Those that Kubernetes injects for a Service of this name (`AVATAR_TELEMETRY_PORT=tcp://...`) do not.
+An unknown variable with this prefix also stops the start, because it is misspelt. Exceptions are
+those that Kubernetes sets for a Service of this name (`AVATAR_TELEMETRY_PORT=tcp://...`).
 """
 STANDARD = """\
-## The server, and what OpenTelemetry has standardised
+## Variables of the server and of OpenTelemetry
 
-Others have variables with these prefixes, too, so that one that is not in the table stops nothing.
-Where it differs by a letter or two from a known one, the start warns of it once.
+Other programs use these prefixes, too: an unknown variable does not stop the start. Where it
+differs from a known one by one or two letters, the start logs one warning.
 """
 OTLP = """\
 ## OTLP
 
-Each of these is for all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `OTEL_EXPORTER_OTLP_`
-it is for that signal alone, and wins: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The endpoint of all
-signals gets `/v1/traces` and so on behind its path, that of one signal is used as it is. Without
-an endpoint it is `http://localhost:4318`, with gRPC `http://localhost:4317`. Port 4317 is gRPC's:
-where no protocol is set and the endpoint has it, gRPC is used if the extra `grpc` is installed,
-else HTTP to 4318 of that host.
+These apply to all signals. With `TRACES_`, `METRICS_` or `LOGS_` after `OTEL_EXPORTER_OTLP_`, a
+variable applies to that signal alone and takes precedence: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`.
+`/v1/traces` and so on is appended to the path of an endpoint for all signals; that of one signal is
+used unchanged. The default endpoint is `http://localhost:4318`, with gRPC `http://localhost:4317`.
+Port 4317 is gRPC's: where the endpoint has it and no protocol is set, gRPC is used if the extra
+`grpc` is installed, else HTTP to port 4318 of that host.
 """
 NOT_USED = """\
 ## Known and not used
 
-Variables of OpenTelemetry that mean nothing here. Where one is set, the start warns of it once.
+Variables of OpenTelemetry without effect. Where one is set, the start logs one warning.
 
 | variable | instead |
 |---|---|"""
@@ -81,7 +81,7 @@ def settings(word: str, as_markdown: bool, as_json: bool) -> None:
         raise click.UsageError(f"no setting has {word!r} in its name or meaning")
     if as_json:
         names = ("variable", "alias", "default", "allowed", "meaning", "secret")
-        say_json([{name: getattr(each, name) for name in names} for each in found])
+        print_json([{name: getattr(each, name) for name in names} for each in found])
         return
     for each in found:
         alias = f" (or {each.alias})" if each.alias else ""

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from avatar_telemetry.cli.output import say_json
-from avatar_telemetry.cli.rates import age, look
+from avatar_telemetry.cli.output import print_json
+from avatar_telemetry.cli.rates import age, derive_state
 from avatar_telemetry.cli.samples import EMPTY, Samples, fetch
 from avatar_telemetry.cli.web import WebError
 from avatar_telemetry.config.settings import SETTINGS
@@ -41,9 +41,9 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
     """
     watched = Watched(url, token)
     if once and as_json:
-        say_json(watched.first())
+        print_json(watched.first())
         return
-    from avatar_telemetry.cli import board  # no other command pays for the import of rich
+    from avatar_telemetry.cli import board  # only this command imports rich
 
     console = board.make_console()
     if once:
@@ -53,7 +53,7 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
 
 
 class Watched:
-    """A server whose metrics page is read repeatedly: its URL, or that of the page, and a token."""
+    """A server whose metrics page is read repeatedly, by its URL or the page's, and a token."""
 
     def __init__(self, url: str, token: str) -> None:
         self._url, self._token = url, token
@@ -64,7 +64,7 @@ class Watched:
         """Return the averages since the start of the server."""
         page = self._read()
         self._last = time.monotonic(), page
-        return look(page.minus(EMPTY), page, age(page, time.time()))
+        return derive_state(page.minus(EMPTY), page, age(page, time.time()))
 
     def next(self) -> dict[str, Any]:
         """Return the averages since the last call."""
@@ -73,7 +73,7 @@ class Watched:
         page, now = self._read(), time.monotonic()
         then, before = self._last
         self._last = now, page
-        return look(page.minus(before), page, max(now - then, 1e-3))
+        return derive_state(page.minus(before), page, max(now - then, 1e-3))
 
     def _read(self) -> Samples:
         """Read the page.
@@ -81,10 +81,10 @@ class Watched:
         Raises:
             WebError: the response is not the metrics page.
         """
-        url, answer, samples = fetch(self._url, self._token, path=self._path)
+        url, response, samples = fetch(self._url, self._token, path=self._path)
         if samples is None:
             raise WebError(
-                f"{url} does not show the metrics ({answer.status});"
+                f"{url} does not have the metrics ({response.status});"
                 " run avatar-telemetry doctor --url to find the cause"
             )
         return samples

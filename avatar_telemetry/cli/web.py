@@ -1,4 +1,4 @@
-"""HTTP requests of the commands: one connection each, with limits of time and size.
+"""HTTP requests of the commands: one connection each, with a timeout and a maximum size.
 
 Site("https://avatars.example.org").get("/metrics").status
 """
@@ -15,16 +15,16 @@ from urllib.parse import urlsplit
 from avatar_telemetry._base.errors import AvatarTelemetryError
 
 MAX_BYTES = 64 << 20
-"""Of a response: a page of 10,000 series has about 1 MB."""
+"""Bytes of a response; a page of 10,000 series has about 1 MB."""
 
 
 class WebError(AvatarTelemetryError):
-    """A server did not respond, with the cause and the fix on one line."""
+    """A server did not respond; the message has the cause and the fix on one line."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """A response, with the names of its headers in lower case."""
+    """A response, with header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,11 +39,11 @@ class Site:
     """A web server.
 
     Args:
-        url: http or https, host, port; its path is the prefix of every requested path.
-        timeout: seconds for each step of an exchange.
+        url: an http or https URL; its path is the prefix of every requested path.
+        timeout: the seconds for each step of an exchange.
 
     Raises:
-        WebError: the URL is not such a URL.
+        WebError: the URL is invalid.
     """
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
@@ -51,10 +51,10 @@ class Site:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise WebError(f"{url}: {error}; give a URL such as http://127.0.0.1:8000") from None
+            raise WebError(f"{url}: {error}; use a URL such as http://127.0.0.1:8000") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise WebError(
-                f"{url} is not an http or https URL without user name; give one such as"
+                f"{url} is not an http or https URL without user name; use one such as"
                 " http://127.0.0.1:8000"
             )
         self.url = f"{parts.scheme}://{parts.netloc}"
@@ -64,10 +64,10 @@ class Site:
         self._timeout = timeout
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
-        """Send a GET request and read the response; follows no redirect.
+        """Send a GET request and read the response, without following redirects.
 
         Raises:
-            WebError: there was no response.
+            WebError: the server did not respond.
         """
         connection = (
             http.client.HTTPSConnection(*self._address, timeout=self._timeout, context=self._tls)
@@ -88,7 +88,7 @@ class Site:
 
 
 def explain(error: Exception) -> str:
-    """Return what happened to a connection, and the likely fix."""
+    """Return the fault of a connection, and the likely fix."""
     if isinstance(error, ssl.SSLError):
         reason = getattr(error, "verify_message", "") or (error.reason or str(error))
         return f"has a TLS fault: {reason.replace('_', ' ').lower()}"

@@ -1,7 +1,7 @@
-"""Start of the exporter's process: detach, close what was inherited, import the package.
+"""Start of the exporter's process: detach, close inherited descriptors, import the package.
 
-Run by path as ``python -I -S bootstrap.py``, so it may import nothing but the standard library
-until ``sys.path`` is that of the server. :func:`avatar_telemetry.exporter.launch.command` makes the
+It runs by path as ``python -I -S bootstrap.py`` and imports only the standard library until it has
+the ``sys.path`` of the server. :func:`avatar_telemetry.exporter.launch.command` makes its
 arguments.
 """
 
@@ -11,10 +11,10 @@ import sys
 
 
 def detach() -> None:
-    """Leave the process group of the server; the process that was spawned ends here.
+    """Leave the process group of the server: the spawned process ends, a child of it continues.
 
-    Its parent waits for that one, and init adopts this one: gunicorn's master never sees the exit
-    of a child that is not a worker (25.1 takes its status for a worker's).
+    The parent reaps the spawned process, and init adopts the child: gunicorn's master never reaps a
+    child that is not a worker (25.1 interprets its status as a worker's).
     """
     if os.fork():
         os._exit(0)
@@ -22,9 +22,9 @@ def detach() -> None:
 
 
 def close_inherited(keep: int) -> None:
-    """Close every descriptor but the standard ones and one more; read nothing from the terminal.
+    """Close all descriptors except the standard ones and one more; redirect standard input.
 
-    gunicorn's listening sockets are inheritable (USR2): kept open they would hold the port.
+    gunicorn's listening sockets are inheritable (USR2): open copies would keep the port in use.
     """
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -32,12 +32,12 @@ def close_inherited(keep: int) -> None:
         if number > 2 and number != keep:
             try:
                 os.close(number)
-            except OSError:  # that of the listing
+            except OSError:  # the descriptor of the listing itself
                 continue
 
 
 def _open_descriptors() -> "list[int]":
-    """Return all that may be open; there may be a billion numbers below the limit."""
+    """Return all possibly open descriptors; the limit alone may be a billion."""
     try:
         return list(map(int, os.listdir("/proc/self/fd")))
     except OSError:
@@ -45,9 +45,9 @@ def _open_descriptors() -> "list[int]":
 
 
 def import_path(server: "list[str]") -> "list[str]":
-    """Return the ``sys.path`` of the server with the current folder last.
+    """Return the ``sys.path`` of the server with the current directory last.
 
-    There the application's own modules are, which may have the names of libraries.
+    It has the application's modules, which may have the names of libraries.
     """
     here = os.getcwd()
     own = [each for each in server if each and os.path.abspath(each) != here]
@@ -55,7 +55,7 @@ def import_path(server: "list[str]") -> "list[str]":
 
 
 def main() -> None:
-    """Become the exporter; never returns an exit status that gunicorn gives a meaning (3, 4)."""
+    """Become the exporter; its exit status is never one that gunicorn interprets (3, 4)."""
     folder, lock, uid, gid, *options = sys.argv[3:]
     if "detach" in options:
         detach()
@@ -74,8 +74,8 @@ def main() -> None:
 
 
 def load_package(folder: str) -> None:
-    """Let imports find the very ``avatar_telemetry`` that the server runs, wherever ``sys.path``
-    leads. Its ``__init__`` is not executed: it would import all that serves requests."""
+    """Make imports find the server's ``avatar_telemetry``, whatever ``sys.path`` has. Its
+    ``__init__`` is not executed, because it imports all modules that serve requests."""
     from types import ModuleType
 
     package = sys.modules["avatar_telemetry"] = ModuleType("avatar_telemetry")

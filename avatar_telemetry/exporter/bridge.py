@@ -1,8 +1,8 @@
 """The merged store as OpenTelemetry metrics: every series of ``/metrics``, under the same name.
 
-A Prometheus that is fed over OTLP, and the collector's ``prometheus`` exporter, make a name from
-that of the metric, its unit and its type; what they would add is there already, so they leave it.
-Hence counters keep ``_total`` in the name, and only names that end in a unit have one.
+Prometheus' OTLP receiver and the collector's ``prometheus`` exporter make a name from the metric's
+name, unit and type, and do not add a suffix that the name has. So counters keep ``_total`` in the
+name, and only names that end in a unit have one.
 
 Labels that name the instrumentation scope become the scope ("Prometheus Metric points to OTLP" of
 OpenTelemetry's Prometheus and OpenMetrics Compatibility): the collector's ``prometheus`` exporter
@@ -39,8 +39,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from avatar_telemetry.exporter.continuity import Continuity, Mark, Numbers
 from avatar_telemetry.metrics.family import Family, Labels
 
-POINTS = 500
-"""Series in one export: encoding holds the interpreter, for which requests wait."""
+MAX_POINTS = 500
+"""Series in one export: encoding holds the interpreter's lock, and delays other threads."""
 RESOURCE_FAMILY = "target"
 SCOPE_NAME, SCOPE_VERSION = "otel_scope_name", "otel_scope_version"
 UNITS = {"_seconds": "s", "_bytes": "By"}
@@ -59,11 +59,11 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A part of the series that is exported at once.
+    """The series of one export.
 
     Args:
-        data: for the exporters.
-        values: of each series in it, by key.
+        data: the data for the exporters.
+        values: the values of each series in it, by key.
     """
 
     data: MetricsData
@@ -71,11 +71,11 @@ class Batch:
 
 
 class Bridge:
-    """Turns families into batches.
+    """A converter of families to batches.
 
     Args:
-        resource: the host's.
-        version: ours, for the scope.
+        resource: the resource of the host.
+        version: the version of this package, for the scope.
         continuity: the start of each series.
     """
 
@@ -88,14 +88,14 @@ class Bridge:
         )
 
     def batches(self, families: Iterable[Family], now: int) -> Iterator[Batch]:
-        """Yield all series, no more than :data:`POINTS` at once.
+        """Yield all series, no more than :data:`MAX_POINTS` at once.
 
         Args:
-            families: each name once.
-            now: when they were read, in nanoseconds since the epoch.
+            families: the families, each name once.
+            now: the time of the read, in nanoseconds since the epoch.
         """
         series = chain.from_iterable(self._series(family, now) for family in families)
-        while some := list(islice(series, POINTS)):
+        while some := list(islice(series, MAX_POINTS)):
             yield self._batch(some)
 
     def _series(self, family: Family, now: int) -> Iterator[Series]:
@@ -145,7 +145,7 @@ class Bridge:
         )  # fmt: skip
 
     def _mark(self, key: str, values: Numbers, now: int) -> Mark:
-        """Return the start of a series, never later than now: a clock may have been set back."""
+        """Return the start of a series, at most ``now``: the clock may have been set back."""
         mark = self._continuity.mark(key, values)
         counted = mark.values if self._continuity.delta else (0.0,) * len(values)
         return Mark(min(mark.start, now), counted)
@@ -184,11 +184,11 @@ class Bridge:
 
 
 def _gauges(family: Family, now: int) -> Iterator[Series]:
-    """Yield series that are sent as they are.
+    """Yield the series of a family as gauges.
 
-    The SDK has no summary; its count and sum keep their names as gauges.
+    The SDK has no summary: its count and sum are gauges with their names.
     """
-    # The parts of a summary stand together on the page; each is a metric of its own here.
+    # Each part of a summary is a metric of its own.
     for name, labels, key, value in sorted(_samples(family), key=itemgetter(0)):
         point = NumberDataPoint(dict(labels), None, now, value)  # type: ignore[arg-type]
         yield Series(family, name, key, (value,), point)

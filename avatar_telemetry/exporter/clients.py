@@ -1,7 +1,7 @@
-"""Send an encoded OTLP export request: over HTTP or gRPC, or onto the console.
+"""Clients that send an encoded OTLP export request over HTTP or gRPC, or write it to the console.
 
-Each client makes one attempt and returns what came of it (OTLP specification 1.x, "OTLP/gRPC
-Response" and "OTLP/HTTP Response").
+Each client makes one attempt and returns its outcome (OTLP specification 1.x, "OTLP/gRPC Response"
+and "OTLP/HTTP Response").
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ RETRYABLE_CODES = frozenset({
     "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE",
     "UNAVAILABLE", "DATA_LOSS",
 })  # fmt: skip
-"""OTLP/gRPC, "Failures"; RESOURCE_EXHAUSTED only where the server says when to retry."""
+"""OTLP/gRPC, "Failures"; RESOURCE_EXHAUSTED only where the server sets a retry delay."""
 RETRY_INFO = "google.rpc.retryinfo-bin"
 PACK: dict[Compression, Callable[[bytes], bytes]] = {
     Compression.NoCompression: bytes,
@@ -58,7 +58,7 @@ PACK: dict[Compression, Callable[[bytes], bytes]] = {
 }
 IDS = frozenset({"traceId", "spanId", "parentSpanId"})
 MAX_WAIT = 3600.0
-"""Longest wait, in seconds, that a collector may request."""
+"""The longest wait that a collector may request, in seconds."""
 CHANNEL = (
     ("grpc.primary_user_agent", USER_AGENT),
     ("grpc.initial_reconnect_backoff_ms", 1000),
@@ -72,13 +72,13 @@ class Outcome:
     """The result of one attempt.
 
     Args:
-        accepted: the collector took the request.
-        rejected: items of it that the collector refused for good (partial success).
-        retry: whether the same request may succeed later.
-        wait: seconds until then that the collector requests.
-        error: the reason, for the log; of a partial success, too.
-        response: a ``requests.Response`` or a ``grpc.RpcError``, for diagnosis.
-        too_large: the collector refused the request for its size.
+        accepted: true where the collector accepted the request.
+        rejected: the number of items that the collector rejected (partial success).
+        retry: true where the same request may succeed later.
+        wait: the seconds until a retry that the collector requests.
+        error: the reason, for the log; also that of a partial success.
+        response: the ``requests.Response`` or ``grpc.RpcError``, for diagnosis.
+        too_large: true where the collector rejected the request because of its size.
     """
 
     accepted: bool
@@ -91,10 +91,10 @@ class Outcome:
 
 
 class Client(Protocol):
-    """Sends requests of one signal to one place."""
+    """A client that sends the requests of one signal to one destination."""
 
     def send(self, request: bytes, timeout: float) -> Outcome:
-        """Make one attempt, within seconds. Never raises for what a collector does."""
+        """Make one attempt within a timeout in seconds. Never raises for a fault of a collector."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -105,11 +105,11 @@ class Service:
     """One OTLP service.
 
     Args:
-        request: the message that is sent.
-        response: the message of its response.
-        rejected: the field of its partial success.
-        method: its name with gRPC.
-        levels: names of resources, scopes and items in the JSON of a request.
+        request: the message type of a request.
+        response: the message type of a response.
+        rejected: the field of a partial success with the number of rejected items.
+        method: the gRPC method.
+        levels: the names of resources, scopes and items in the JSON of a request.
     """
 
     request: type[Message]
@@ -142,8 +142,8 @@ class HttpClient:
     """OTLP over HTTP with protobuf.
 
     Args:
-        signal: traces, logs or metrics.
-        otlp: where and how.
+        signal: the signal: traces, logs or metrics.
+        otlp: the settings of the endpoint.
     """
 
     def __init__(self, signal: Signal, otlp: Otlp) -> None:
@@ -169,11 +169,11 @@ class HttpClient:
         except RefusedResponseError as error:
             return Outcome(False, error=str(error))
         except (OSError, ValueError) as error:
-            # Of requests, or of a certificate that cannot be read now.
+            # An error of requests, or a certificate that cannot be read now.
             return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
         status = response.status_code
         if 200 <= status < 300:
-            return replace(_taken(self._service, response.content), response=response)
+            return replace(_accepted(self._service, response.content), response=response)
         retry = status in RETRYABLE
         wait = _seconds(response.headers.get("Retry-After", "")) if retry else 0.0
         reason = f"HTTP status {status} {response.reason}"
@@ -190,8 +190,8 @@ class GrpcClient:
     """OTLP over gRPC (extra ``grpc``).
 
     Args:
-        signal: traces, logs or metrics.
-        otlp: where and how.
+        signal: the signal: traces, logs or metrics.
+        otlp: the settings of the endpoint.
     """
 
     def __init__(self, signal: Signal, otlp: Otlp) -> None:
@@ -212,7 +212,7 @@ class GrpcClient:
         except (OSError, ValueError) as error:
             # A certificate cannot be read now, the channel was closed, or gRPC refuses a header.
             return Outcome(False, retry=True, error=f"gRPC: {error}")
-        return _taken(self._service, response)
+        return _accepted(self._service, response)
 
     def close(self) -> None:
         if self._channel is not None:
@@ -231,10 +231,10 @@ class GrpcClient:
 
 
 class ConsoleClient:
-    """Write each item as one line of OTLP/JSON to standard output, the server's own.
+    """Write each item as one line of OTLP/JSON to the server's standard output.
 
     Args:
-        signal: traces, logs or metrics.
+        signal: the signal: traces, logs or metrics.
     """
 
     def __init__(self, signal: Signal) -> None:
@@ -252,11 +252,11 @@ class ConsoleClient:
         return Outcome(True)
 
     def close(self) -> None:
-        """Standard output is the server's."""
+        """Do nothing: standard output is the server's."""
 
 
 def make_clients(settings: Settings, signal: Signal) -> list[Client]:
-    """Make the clients of a signal: those of its exporters that send."""
+    """Make the clients of a signal, one for each of its exporters that send."""
     exporters = getattr(settings, f"{signal}_exporters")
     clients: list[Client] = []
     if "otlp" in exporters:
@@ -269,7 +269,7 @@ def make_clients(settings: Settings, signal: Signal) -> list[Client]:
 
 
 def grpc_credentials(otlp: Otlp) -> Any:
-    """Return the credentials of a gRPC channel; ``None`` for one without TLS."""
+    """Return the credentials of a gRPC channel, ``None`` for one without TLS."""
     if not otlp.endpoint.startswith("https:"):
         return None
     import grpc
@@ -303,8 +303,8 @@ def _with_hex_ids(value: Any) -> Any:
     return value
 
 
-def _taken(service: Service, body: bytes) -> Outcome:
-    """Return the outcome of a success, which may be partial. A body that is no OTLP is ignored."""
+def _accepted(service: Service, body: bytes) -> Outcome:
+    """Return the outcome of a success, which may be partial; a body other than OTLP is ignored."""
     try:
         partial = service.response.FromString(body).partial_success
     except DecodeError:

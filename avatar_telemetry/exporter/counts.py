@@ -1,4 +1,4 @@
-"""Counters of the exporter, in files of its own in the runtime folder."""
+"""Counters of the exporter, in its own files in the runtime directory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from avatar_telemetry.metrics.instruments import INTERNAL_ERRORS, Instrument
 from avatar_telemetry.metrics.mapped import Book, encode_key
 
 IDENTIFIER = "exporter"
-"""Takes the place of the slot in the names of the files: the next exporter continues them."""
+"""The process identifier in file names, in place of a slot: all exporters use the same files."""
 
 
 class Counts:
     """Counters of one label.
 
     Args:
-        folder: the runtime folder.
-        guard: counts failures to store a counter.
+        folder: the runtime directory.
+        guard: the guard that counts failures to store a counter.
     """
 
     def __init__(self, folder: Path, guard: Guard) -> None:
@@ -35,12 +35,12 @@ class Counts:
             doubles[index] += amount
 
     def internal_error(self, where: str) -> None:
-        """Count a failure of ours."""
+        """Count an internal error."""
         self.add(INTERNAL_ERRORS, where, 1)
 
     def check(self) -> None:
-        """Go on in a new file where that of before was removed, or had no space."""
-        if not self._book.is_whole:
+        """Continue in a new file where the previous one was removed, or had no space."""
+        if not self._book.is_intact:
             self._book.move(self._folder, IDENTIFIER)
         elif self._book.short:
             self._book.recover()

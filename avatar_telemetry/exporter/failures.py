@@ -1,4 +1,4 @@
-"""Log failures of exports: one line a minute for each signal, and no secret in it."""
+"""Log failures of exports: at most one line a minute for each signal, without secrets."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from avatar_telemetry.exporter.foreign import Secrets, one_line
 INTERVAL = 60.0
 """Seconds between two lines of one signal."""
 MIN_ATTEMPTS = 2
-"""Failed attempts of a batch before a line is logged: a collector may only be restarting."""
+"""Failed attempts of a batch before a line is logged: a collector may just be restarting."""
 NAMES: dict[Signal, str] = {"traces": "spans", "logs": "log records", "metrics": "metrics"}
 """The name of each signal in a line."""
-MAX_READ = 4_000
+MAX_SEARCHED = 4_000
 """Characters of a message that are searched for secrets."""
 
 
 class FailureLog:
-    """Logs the failures of one signal.
+    """The log of the failures of one signal.
 
     Args:
-        signal: ``spans``, ``log records`` or ``metrics``.
-        place: endpoint and the variable that names it.
-        secrets: texts that must not be logged.
-        clock: seconds that never go back.
+        signal: the signal: ``spans``, ``log records`` or ``metrics``.
+        place: the endpoint and the variable that names it.
+        secrets: the texts that must not be logged.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class FailureLog:
         """Log the end of a batch.
 
         Args:
-            outcome: of the last attempt.
-            number: items in the batch.
+            outcome: the outcome of the last attempt.
+            number: the number of items in the batch.
         """
         if not outcome.accepted:
             self._failing = True
@@ -76,9 +76,9 @@ class FailureLog:
         """Log that a batch is to be sent again.
 
         Args:
-            outcome: of the last attempt.
-            attempts: so far.
-            waiting: items in the rings.
+            outcome: the outcome of the last attempt.
+            attempts: the number of attempts.
+            waiting: the number of items in the rings.
         """
         if attempts >= MIN_ATTEMPTS:
             self._failing = True
@@ -87,13 +87,13 @@ class FailureLog:
             )
 
     def abandoned(self, outcome: Outcome, waiting: int) -> None:
-        """Log that the exporter ends before a collector took everything.
+        """Log that the exporter ends before a collector accepted everything.
 
         Args:
-            outcome: of the last attempt.
-            waiting: items in the rings.
+            outcome: the outcome of the last attempt.
+            waiting: the number of items in the rings.
         """
-        self._next = self._clock()  # the last line of this process, and about a loss
+        self._next = self._clock()  # the last line of this process reports a loss
         self.failed(f"cannot export {self._signal}: {outcome.error}; {waiting} items are left")
 
     def failed(self, message: str) -> None:
@@ -105,11 +105,11 @@ class FailureLog:
 
     def clean(self, text: str) -> str:
         """Return a text on one line without secrets."""
-        return one_line(self._secrets.redact(text[:MAX_READ]))
+        return one_line(self._secrets.redact(text[:MAX_SEARCHED]))
 
 
 def failure_log(settings: Settings, signal: Signal) -> FailureLog:
-    """Make the log of a signal, whose lines name its endpoint and the variable that it is from."""
+    """Make the log of a signal, with its endpoint and the variable that names it."""
     otlp = settled(settings, signal)
     source = otlp.endpoint_from or f"the default of {OTLP_SETTINGS[None]['endpoint'].variable}"
     is_sent = "otlp" in getattr(settings, f"{signal}_exporters")

@@ -1,4 +1,4 @@
-"""Texts of a collector or a proxy, made fit for a log line and a terminal."""
+"""Cleaned texts of a collector or a proxy, for a log line and a terminal."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
 MIN_SECRET = 4
-"""Characters; a shorter value of a header is no secret, and would occur in every other word."""
+"""Characters; a shorter value of a header is not a secret, and may occur in any text."""
 PIECE = 8
-"""Characters of a secret that are taken for a part of it."""
+"""Characters of a secret that are recognised as a part of it."""
 MAX_TEXT = 1_000
 NOT_SHOWN = "(not shown)"
 _ENDS = re.compile(r"[\s,;&=]+")
 
 
-def one_line(text: str, most: int = MAX_TEXT) -> str:
-    """A text on one line of printable characters, cut at a length."""
-    words = " ".join(text[: 4 * most].split())
-    return "".join(each if each.isprintable() else "?" for each in words[:most])
+def one_line(text: str, max_length: int = MAX_TEXT) -> str:
+    """Return a text on one line of printable characters, cut at a length."""
+    line = " ".join(text[: 4 * max_length].split())
+    return "".join(each if each.isprintable() else "?" for each in line[:max_length])
 
 
 class Secrets:
-    """Secrets that must not be shown, whole or in parts.
+    """Secrets that must not be shown, complete or in parts.
 
     Args:
-        values: of headers, and query strings; a scheme before a token is not part of it.
+        values: the values of headers, and query strings; a scheme before a token is not secret.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
@@ -44,7 +44,7 @@ class Secrets:
         }
 
     def redact(self, text: str) -> str:
-        """Return the text without them."""
+        """Return the text without the secrets."""
         for secret in self._whole:
             text = text.replace(secret, NOT_SHOWN)
         if not any(text[at : at + PIECE] in self._pieces for at in range(len(text) - PIECE + 1)):

@@ -1,8 +1,7 @@
-"""Start the exporter of a host, see that it lives, and wait for its end.
+"""Start the exporter of a host, check that it runs, and wait for its end.
 
-Nobody is its parent: it is started by the process that finds none running, which is the one
-that gets the lock of ``exporter.lock``. The exporter inherits the descriptor, and with it the lock,
-so that there is no moment in which a second one could start.
+Any process that finds none running, and so gets the lock of ``exporter.lock``, starts it. The
+exporter inherits the descriptor with the lock, so that a second one can never start.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from avatar_telemetry.exporter.record import (
     FILE_NAME,
     Record,
     early_ends,
-    note_start,
     read_record,
+    record_start,
     write_record,
 )
 from avatar_telemetry.exporter.wake import wake
@@ -43,25 +42,25 @@ DETACH = "detach"
 CLOSED = -1
 POLL = 0.01
 MAX_STARTS = 3
-"""Processes that may end early, one after the other, before a thread does their work."""
+"""Consecutive processes that may end early before a thread is used instead."""
 MAX_PAUSE = 60.0
-"""Seconds between two starts of a process that ends early."""
+"""The longest time between two starts of a process that ends early, in seconds."""
 MAX_EXIT_WAIT = 0.5
-"""Seconds that a worker waits at its exit for its own thread to end, where others go on."""
+"""Seconds that a worker waits at its exit for its exporter thread, where others continue."""
 NO_PROCESS = (
-    "the exporter cannot run as a process of its own (%s): it runs in a thread of this worker"
-    " (AVATAR_TELEMETRY_EXPORTER=thread says so without trying)"
+    "the exporter cannot run as a process of its own (%s): it runs in a thread of this worker; set"
+    " AVATAR_TELEMETRY_EXPORTER=thread to start it there"
 )
 
 
 def command(folder: str, lock: int, uid: int, gid: int, *options: str) -> list[str]:
-    """Return the command line of the exporter; ``ps`` shows it.
+    """Return the command line of the exporter, which ``ps`` shows.
 
     Args:
-        folder: the runtime folder.
-        lock: descriptor of the lock that it inherits.
-        uid: user that it becomes.
-        gid: group that it becomes.
+        folder: the runtime directory.
+        lock: the descriptor of the lock that it inherits.
+        uid: the user id that it changes to.
+        gid: the group id that it changes to.
         options: ``detach`` where it is not detached yet.
     """
     ids = (str(lock), str(uid), str(gid))
@@ -70,41 +69,41 @@ def command(folder: str, lock: int, uid: int, gid: int, *options: str) -> list[s
 
 
 def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) -> None:
-    """Start the exporter's process, which takes the lock over; the caller closes its descriptor.
+    """Start the exporter's process with the lock; the caller closes its descriptor.
 
     Args:
-        folder: the runtime folder.
-        lock: descriptor of the lock.
+        folder: the runtime directory.
+        lock: the descriptor of the lock.
         environ: the environment of the process.
-        uid: the workers' user.
-        gid: their group.
+        uid: the user id of the workers.
+        gid: the group id of the workers.
 
     Raises:
         OSError: no process can be started.
     """
     if not is_python(sys.executable):
-        raise OSError(f"sys.executable is no Python: {sys.executable!r}")
+        raise OSError(f"sys.executable is not a Python interpreter: {sys.executable!r}")
     os.set_inheritable(lock, True)
     arguments = command(str(folder), lock, uid, gid, DETACH)
     with _as_root():
         pid = _original("posix_spawn")(sys.executable, arguments, environ)
-    # It forks and ends, so that no zombie is left.
+    # It forks and ends at once; without this it would be a zombie.
     try:
         _, status = _original("waitpid")(pid, 0)
     except ChildProcessError:
-        return  # the application ignores SIGCHLD, or waits for all children itself
+        return  # the application ignores SIGCHLD, or reaps all children itself
     if os.waitstatus_to_exitcode(status) != 0:
         raise OSError(f"{sys.executable} ended with status {os.waitstatus_to_exitcode(status)}")
 
 
 def is_python(executable: str | None) -> bool:
-    """Return whether ``sys.executable`` can be started as Python: not in uWSGI or mod_wsgi."""
+    """Return whether ``sys.executable`` is Python; in uWSGI and mod_wsgi it is not."""
     name = os.path.basename(executable or "")
     return name.startswith(("python", "pypy"))
 
 
 def has_threads() -> bool:
-    """Return whether threads run beside requests: under uWSGI only where an option says so."""
+    """Return whether threads run beside requests; uWSGI needs an option for it."""
     options = getattr(sys.modules.get("uwsgi"), "opt", None)
     if options is None:
         return True
@@ -114,15 +113,15 @@ def has_threads() -> bool:
 
 
 class Supervisor:
-    """Keeps an exporter running.
+    """The supervisor of the exporter, in a worker or the master.
 
     Args:
-        folder: the runtime folder.
-        settings: of the exporter.
-        record: for an exporter that is started.
-        user: the workers' user and group.
-        guard: counts failures of ours.
-        registry: metrics of this process alone, for an exporter in a thread.
+        folder: the runtime directory.
+        settings: the settings of the exporter.
+        record: the record for a new exporter.
+        user: the user id and group id of the workers.
+        guard: the guard that counts internal errors.
+        registry: the metrics of this process alone, for an exporter in a thread.
     """
 
     def __init__(
@@ -147,25 +146,25 @@ class Supervisor:
         self._record_seen_at = 0
 
     def start(self) -> None:
-        """Leave this process's record, and start an exporter if there is none. Never raises."""
+        """Write this process's record, and start an exporter if none runs. Never raises."""
         with self._guard.at("exporter"):
             write_record(self._folder, self._record)
             self.check()
 
     def log_debug(self) -> None:
-        """Let the exporter log at level DEBUG. Never raises."""
+        """Set the exporter's log level to DEBUG. Never raises."""
         with self._guard.at("exporter"):
             self._record = replace(self._record, debug=True)
             write_record(self._folder, self._record)
 
     def check(self) -> None:
-        """Start an exporter if there is none: four system calls where there is one.
+        """Start an exporter if none runs; four system calls where one does.
 
         Raises:
-            OSError: the folder is gone, or nothing can be started.
+            OSError: the directory is gone, or no process can be started.
             RuntimeError: no thread can be started.
         """
-        self._replace_record_given_up()
+        self._replace_abandoned_record()
         if self._hosted is not None and self._hosted.is_alive():
             return
         lock = lock_own(self._folder / EXPORTER_LOCK)
@@ -179,27 +178,27 @@ class Supervisor:
                 os.close(lock)
 
     def stop(self, deadline: float) -> None:
-        """In a process that ends: end an exporter that it hosts.
+        """Stop the exporter that this process hosts, at its end.
 
         Args:
-            deadline: seconds of the monotonic clock by which all that is left is sent; of the past
-                where other processes go on, one of which takes over.
+            deadline: the time of the monotonic clock, in seconds, until which remaining data is
+                sent; in the past where another process starts the next exporter.
         """
         if self._hosted is not None:
             self._hosted.exporter.end_by(deadline)
             self._hosted.join(max(deadline - time.monotonic(), MAX_EXIT_WAIT))
 
     def finish(self, deadline: float) -> bool:
-        """In the master, when all workers have ended: let everything be sent that is left.
+        """Wait in the master, after the end of all workers, until all data is sent.
 
         Args:
-            deadline: seconds of the monotonic clock.
+            deadline: the time of the monotonic clock, in seconds.
 
         Returns:
-            Whether that was done by then.
+            True where the exporter has ended by then.
 
         Raises:
-            OSError: the folder is gone, or no exporter can be started.
+            OSError: the directory is gone, or no exporter can be started.
         """
         is_needed = exports(self._settings)  # a reload may have switched it off
         record = read_record(self._folder) or self._record
@@ -216,7 +215,7 @@ class Supervisor:
         return True
 
     def forget(self) -> None:
-        """In a forked child: the thread is the parent's, and so are the lock and the port."""
+        """Close the parent's lock and port, and forget its thread, in a forked child."""
         if self._hosted is not None:
             with suppress(OSError):
                 os.close(self._hosted.lock)
@@ -224,7 +223,7 @@ class Supervisor:
             self._hosted = None
 
     def _end_with(self, lock: int, record: Record, deadline: float) -> None:
-        """Start the exporter that sends what is left: a process, or a thread until the deadline."""
+        """Start an exporter for the remaining data: a process, or a thread until the deadline."""
         hosted = None
         try:
             if self._settings.exporter == "process":
@@ -237,8 +236,8 @@ class Supervisor:
         if hosted is not None:
             hosted.join(max(deadline - time.monotonic(), 0.0))
 
-    def _replace_record_given_up(self) -> None:
-        """Leave this process's record where that of an upgrade stands that was taken back."""
+    def _replace_abandoned_record(self) -> None:
+        """Write this process's record in place of that of an upgrade that was given up."""
         try:
             changed_at = os.stat(self._folder / FILE_NAME).st_mtime_ns
         except FileNotFoundError:
@@ -250,7 +249,7 @@ class Supervisor:
                 write_record(self._folder, self._record)
 
     def _start(self, lock: int) -> bool:
-        """Start an exporter; return whether a thread of this process has taken the lock over."""
+        """Start an exporter; return whether a thread of this process now has the lock."""
         if read_record(self._folder) is None:
             write_record(self._folder, self._record)
         starts, age = early_ends(lock)
@@ -259,8 +258,8 @@ class Supervisor:
         if not self._in_thread:
             try:
                 if starts >= MAX_STARTS and self._settings.exporter == "auto":
-                    raise OSError(f"{starts} processes have ended early; see the log above")
-                note_start(lock, starts + 1)
+                    raise OSError(f"{starts} processes have ended early; see the log")
+                record_start(lock, starts + 1)
                 spawn(self._folder, lock, dict(self._record.environ), *self._user)
                 return False
             except OSError as error:
@@ -270,7 +269,7 @@ class Supervisor:
                 self._in_thread = True
         record = read_record(self._folder)
         if record is not None and record.program != self._record.program:
-            return False  # a worker of the settings of now does it
+            return False  # a worker with the new settings starts it
         self._hosted = self._host(lock, self._record)
         return True
 
@@ -299,15 +298,15 @@ class _Hosted(threading.Thread):
         try:
             self.exporter.run()
         finally:
-            # First the number, which another file may have as soon as it is closed.
+            # Reset before the close, after which another file may have this number.
             lock, self.lock = self.lock, CLOSED
             os.close(lock)
 
 
 @contextmanager
 def _as_root() -> Iterator[None]:
-    """Where a process of root acts as the workers' user: start programs as root, which that user
-    may not be allowed to read. The exporter drops its privileges itself."""
+    """Run a block as root where root's process acts as the workers' user, who may not be allowed
+    to read the interpreter. The exporter drops its privileges itself."""
     user = os.geteuid()
     if os.getuid() != 0 or user == 0:
         yield
@@ -320,7 +319,7 @@ def _as_root() -> Iterator[None]:
 
 
 def _original(name: str) -> Callable[..., Any]:
-    """Return a function of ``os`` as it was before gevent patched it, which would need its loop."""
+    """Return the original of a function of ``os``; gevent's would need its loop."""
     monkey = sys.modules.get("gevent.monkey")
     function: Callable[..., Any] = (
         monkey.get_original("os", name) if monkey is not None else getattr(os, name)

@@ -1,7 +1,7 @@
-"""The metrics page of the exporter, served on a unix socket in the runtime folder.
+"""The metrics page of the exporter, served on a unix socket in the runtime directory.
 
-A worker sends one line of JSON with what the page depends on of a request, and receives one line of
-JSON with status and headers, then the body.
+A worker sends one line of JSON with the variables of the request that the page depends on, and
+receives one line of JSON with status and headers, then the body.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ MAX_WAIT = 2.0
 """Seconds that a worker waits for the page before it merges the store itself."""
 MAX_LINE = 65_536
 MAX_PAGE = 1 << 26
-"""Bytes of a page with its head; a longer one is merged in the worker."""
+"""Bytes of a page with its first line; for a larger one the worker merges the store itself."""
 MAX_CLIENTS = 8
-"""Connections that are served at once: one that stalls must not keep the others waiting."""
+"""Concurrent connections: one that stalls must not delay the others."""
 BACKLOG = 64
 PAUSE = 0.5
-"""Seconds after a connection could not be accepted, say for want of a descriptor."""
+"""Seconds of pause after a failed accept, such as without a free descriptor."""
 KEYS = ("REQUEST_METHOD", "HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")
 """The variables of a request that the page depends on."""
 
 
 class PageServer:
-    """Serves the page to the workers of the host.
+    """The server of the page, for the workers of the host.
 
     Args:
-        folder: the runtime folder.
-        page: the metrics.
-        guard: counts failures of ours.
+        folder: the runtime directory.
+        page: the WSGI application of the metrics.
+        guard: the guard that counts internal errors.
 
     Raises:
         OSError: the socket cannot be made.
@@ -53,7 +53,7 @@ class PageServer:
         self._page = page
         self._guard = guard
         with suppress(FileNotFoundError):
-            (folder / FILE_NAME).unlink()  # of an exporter that was killed
+            (folder / FILE_NAME).unlink()  # left by an exporter that was killed
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with _address(folder) as address:
@@ -64,15 +64,15 @@ class PageServer:
             self._socket.close()
             raise
         self._stopped = threading.Event()
-        self._places = threading.BoundedSemaphore(MAX_CLIENTS)
+        self._free_connections = threading.BoundedSemaphore(MAX_CLIENTS)
         self._thread = _thread(self._run)
 
     def start(self) -> None:
-        """Serve from now on, in threads of its own."""
+        """Start to serve, in its own threads."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Serve no more; workers then merge the store themselves."""
+        """Stop serving; workers then merge the store themselves."""
         self._stopped.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -85,19 +85,19 @@ class PageServer:
             except OSError:
                 self._stopped.wait(PAUSE)
                 continue
-            self._places.acquire()
+            self._free_connections.acquire()
             try:
                 _thread(self._handle, connection).start()
             except RuntimeError:  # no thread can be started
                 connection.close()
-                self._places.release()
+                self._free_connections.release()
 
     def _handle(self, connection: socket.socket) -> None:
         try:
             with connection, self._guard.at("scrape"), suppress(OSError):
                 self._serve(connection)
         finally:
-            self._places.release()
+            self._free_connections.release()
 
     def _serve(self, connection: socket.socket) -> None:
         line = _read_line(connection, time.monotonic() + MAX_WAIT)
@@ -116,11 +116,11 @@ class PageServer:
 
 
 class RelayedPage:
-    """The page of the exporter; a worker's own where no exporter serves it.
+    """The page of the exporter, or that of the worker where no exporter serves it.
 
     Args:
-        folder: the runtime folder.
-        own: merges the store in this process.
+        folder: the runtime directory.
+        own: the page that merges the store in this process.
     """
 
     def __init__(self, folder: Path, own: MetricsPage) -> None:
@@ -140,15 +140,15 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
     """Request the page from the exporter.
 
     Args:
-        folder: the runtime folder.
-        environ: of the request.
+        folder: the runtime directory.
+        environ: the WSGI environment of the request.
 
     Returns:
-        Status, headers, body.
+        The status, the headers and the body.
 
     Raises:
-        OSError: no exporter serves it in time.
-        ValueError: it serves something else.
+        OSError: no exporter responds in time.
+        ValueError: the response is incomplete, or not the page.
     """
     deadline = time.monotonic() + MAX_WAIT
     request = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
@@ -163,7 +163,7 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
     headers = [(str(name), str(value)) for name, value in head["headers"]]
     expected = dict(headers).get("Content-Length", str(len(body)))
     if request["REQUEST_METHOD"] != "HEAD" and int(expected) != len(body):
-        raise ValueError("the page was cut off")
+        raise ValueError("the page is incomplete")
     status = str(head["status"])
     if not status.startswith("200 "):
         raise ValueError(f"the exporter cannot serve the page: {status}")
@@ -171,11 +171,11 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
 
 
 def _received(connection: socket.socket, deadline: float, limit: int) -> Iterator[bytes]:
-    """Yield what is received until the end of the stream.
+    """Yield the received parts until the end of the stream.
 
     Raises:
-        TimeoutError: it did not end in time.
-        ValueError: it has more bytes than the limit.
+        TimeoutError: the stream did not end in time.
+        ValueError: the stream has more bytes than the limit.
     """
     while (left := deadline - time.monotonic()) > 0:
         connection.settimeout(left)
@@ -184,17 +184,17 @@ def _received(connection: socket.socket, deadline: float, limit: int) -> Iterato
             return
         limit -= len(part)
         if limit < 0:
-            raise ValueError("more than is expected")
+            raise ValueError("more bytes than expected")
         yield part
     raise TimeoutError
 
 
 def _read_line(connection: socket.socket, deadline: float) -> bytes:
-    """Return the first line, or what came before the end of the stream.
+    """Return the first line, or all bytes of a stream without one.
 
     Raises:
-        OSError: it did not come in time.
-        ValueError: it is too long.
+        OSError: the line did not arrive in time.
+        ValueError: the line is too long.
     """
     line = b""
     for part in _received(connection, deadline, MAX_LINE):
@@ -210,11 +210,11 @@ def _thread(target: Callable[..., None], *args: object) -> threading.Thread:
 
 @contextmanager
 def _address(folder: Path) -> Iterator[str]:
-    """The address of the socket: through a descriptor of its folder, whose path may be longer than
-    the 107 bytes that an address has (unix(7))."""
+    """Open the directory of the socket, and yield an address through its descriptor: the path may
+    be longer than the 107 bytes of an address (unix(7))."""
     directory = os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        near = f"/proc/self/fd/{directory}"
-        yield f"{near if os.path.isdir(near) else folder}/{FILE_NAME}"
+        short = f"/proc/self/fd/{directory}"
+        yield f"{short if os.path.isdir(short) else folder}/{FILE_NAME}"
     finally:
         os.close(directory)

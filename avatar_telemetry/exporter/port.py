@@ -1,4 +1,4 @@
-"""The separate port of the metrics: its server, and the access to it."""
+"""The separate metrics port: its server, and the access to it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 CHALLENGE = 'Bearer realm="avatar-telemetry"'
-"""Challenge to a caller without the token (RFC 6750, section 3), which identifies the port."""
+"""The challenge to a client without the token (RFC 6750, section 3), which identifies the port."""
 POLL_INTERVAL = 0.5
-"""Seconds between two checks whether the port is to be closed."""
+"""Seconds between two checks for the end of the thread."""
 RETRY_INTERVAL = 1.0
 """Seconds between two attempts to bind the port."""
 CLIENT_TIMEOUT = 10.0
-"""Seconds that a client of the port may stay silent."""
+"""The timeout of a read from a client, in seconds."""
 MAX_CLIENTS = 8
-"""Connections to the port at once; the exporter that serves them has other work, too. Where all are
-taken, the oldest makes room once it has had :data:`CLIENT_TIMEOUT`: a client that sends a byte now
-and then is never silent."""
+"""Concurrent connections to the port. Above it, the oldest is closed after :data:`CLIENT_TIMEOUT`:
+a client that sends single bytes never has a timeout of a read."""
 
 
 class Port(threading.Thread):
     """A thread that serves the metrics on the separate port, and binds it as soon as it is free.
 
     Args:
-        address: host and port.
-        page: what is served there.
-        guard: counts failures to bind the port.
+        address: the host and the port.
+        page: the WSGI application to serve.
+        guard: the guard that counts failures to bind the port.
     """
 
     def __init__(self, address: tuple[str, int], page: WSGIApplication, guard: Guard) -> None:
@@ -56,11 +55,11 @@ class Port(threading.Thread):
             self._stopped.wait(RETRY_INTERVAL)
 
     def stop(self) -> None:
-        """Close the port soon; does not wait."""
+        """Request the close of the port without waiting for it."""
         self._stopped.set()
 
     def forget(self) -> None:
-        """In a forked child: close its copy of the socket, which would keep the port in use."""
+        """Close a forked child's copy of the socket, which would keep the port in use."""
         if self._server is not None:
             self._server.socket.close()
 
@@ -75,12 +74,12 @@ class Port(threading.Thread):
 
 
 class OpenPage:
-    """The metrics to whoever reaches the address, but with the token where one is set.
+    """The metrics for all clients, or for those with the token where one is set.
 
     Args:
-        page: the metrics.
-        access: callers that need no token.
-        token: whether there is one.
+        page: the page of the metrics.
+        access: the access of clients without the token.
+        token: true where a token is set.
     """
 
     def __init__(self, page: MetricsPage, access: Access, *, token: bool) -> None:
@@ -100,7 +99,7 @@ def open_server(address: tuple[str, int]) -> WSGIServer:
     """Bind the port.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: the port cannot be bound.
     """
     host, port = address
     flags = socket.AI_PASSIVE if not host else 0
@@ -120,7 +119,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
-        self._clients: dict[socket.socket, float] = {}  # since when each is served, oldest first
+        self._clients: dict[socket.socket, float] = {}  # the start of each connection, oldest first
         self._lock = threading.Lock()
         super().__init__(address, handler)
 
@@ -151,7 +150,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         return True
 
     def server_bind(self) -> None:
-        # WSGIServer would look up the host's name, which can take as long as DNS likes.
+        # WSGIServer would look up the name of the host, which may take long.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -159,7 +158,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no news."""
+        """Do nothing: a client that disconnects is not logged."""
 
 
 class _Server6(_Server):
@@ -173,4 +172,4 @@ class _QuietHandler(WSGIRequestHandler):
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: object) -> None:
-        """A scrape is no news."""
+        """Do nothing: a scrape is not logged."""

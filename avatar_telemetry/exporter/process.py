@@ -19,20 +19,20 @@ from avatar_telemetry.exporter.record import Record, read_record
 from avatar_telemetry.exporter.service import CHANGED, Exporter, load
 
 FAILED = 1
-"""Exit status. Never 3 or 4: masters of gunicorn before 27 take them for a worker's that failed."""
+"""The exit status. Never 3 or 4: gunicorn's master before 27 treats them as a failed worker's."""
 FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] avatar_telemetry exporter: %(message)s"
 DATES = "%Y-%m-%d %H:%M:%S %z"
 NAME = "avatar-exporter"
 
 
 def run(folder: str, lock: int, uid: int, gid: int) -> None:
-    """Run the exporter of a folder until its server has ended.
+    """Run the exporter of a runtime directory until its server has ended.
 
     Args:
-        folder: the runtime folder.
-        lock: descriptor of the lock that the parent has taken.
-        uid: the user to become, where this process is root's.
-        gid: the group.
+        folder: the runtime directory.
+        lock: the descriptor of the lock that the parent has taken.
+        uid: the user id to change to, where this process runs as root.
+        gid: the group id to change to.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=FORMAT, datefmt=DATES)
     for name in ("urllib3", "requests"):
@@ -45,7 +45,7 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
     while reason == CHANGED:
         record = read_record(path)
         if record is None or not record.wanted:
-            return  # the folder is gone, or a reload has left nothing to do
+            return  # the directory is gone, or a reload has disabled the exporter
         if code is not None and record.code != code and os.access(sys.executable, os.X_OK):
             os.set_inheritable(lock, True)
             arguments = command(folder, lock, os.getuid(), os.getgid())
@@ -58,7 +58,7 @@ def run(folder: str, lock: int, uid: int, gid: int) -> None:
             return
         is_readable = os.getuid() != 0 or uid == 0 or _can_read(uid, sys.executable)
         load(settings, everything=not is_readable)
-        with suppress(OSError):  # before: a process that drops root may not write there
+        with suppress(OSError):  # before it drops root, after which it cannot be written
             Path("/proc/self/comm").write_text(NAME, encoding="utf-8")
         _become(uid, gid)
         reason = Exporter(path, lock, settings, record, end_requested=ended, apply=_apply).run()
@@ -73,20 +73,20 @@ def _settings() -> Settings:
 
 
 def _apply(record: Record) -> None:
-    """Log as much as the workers do."""
+    """Set the log level of the workers."""
     LOGGER.setLevel(logging.DEBUG if record.debug else logging.INFO)
 
 
 def _can_read(uid: int, path: str) -> bool:
-    """Return whether a user can reach a file, by the modes of its folders for others."""
-    folders = Path(os.path.realpath(path)).parents
+    """Return whether a user can reach a file, by the modes of its directories for others."""
+    directories = Path(os.path.realpath(path)).parents
     return all(
-        folder.stat().st_mode & stat.S_IXOTH or folder.stat().st_uid == uid for folder in folders
+        each.stat().st_mode & stat.S_IXOTH or each.stat().st_uid == uid for each in directories
     )
 
 
 def _become(uid: int, gid: int) -> None:
-    """Drop the privileges of root: the files are the workers' user's."""
+    """Drop the privileges of root: the files belong to the workers' user."""
     if os.getuid() != 0:
         return
     if uid != 0:

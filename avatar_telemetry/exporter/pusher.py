@@ -26,20 +26,20 @@ from avatar_telemetry.exporter.signals import MAX_BACKOFF, MIN_BACKOFF, MIN_TIME
 from avatar_telemetry.metrics.family import Family
 
 RETRY_INTERVAL = 1.0
-"""Seconds before a push is tried again whose preparation failed."""
+"""Seconds until a retry after a failed preparation."""
 
 
 class Pusher(Thread):
-    """A thread that reads the merged store and exports it, every interval and once at the end.
+    """A thread that reads and exports the merged store, at an interval and once at the end.
 
     Args:
-        settings: of the push.
-        clients: each gets every batch.
-        collect: returns the families.
-        continuity: the state that the previous exporter left.
-        count: counts each push as ``exported`` or ``failed``.
-        log: logs failures.
-        guard: counts failures of ours.
+        settings: the settings of the push.
+        clients: the clients, each of which gets every batch.
+        collect: a function that returns the families.
+        continuity: the state of the previous exporter.
+        count: a function that counts a push as ``exported`` or ``failed``.
+        log: the log of failures.
+        guard: the guard that counts internal errors.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Pusher(Thread):
         self._deadline = math.inf
 
     def run(self) -> None:
-        # In a process of the application, whose instrumentation would record what is sent here.
+        # In the application's process, its instrumentation would record these requests.
         context.attach(context.set_value("suppress_instrumentation", True))
         while not self._stopped.is_set():
             with self._guard.at("push"):
@@ -83,11 +83,11 @@ class Pusher(Thread):
                 client.close()
 
     def stop(self, deadline: float) -> None:
-        """Push once more and end; does not wait.
+        """Request a last push and the end of the thread, without waiting for it.
 
         Args:
-            deadline: seconds of the monotonic clock, after which nothing is sent; of the past: no
-                more push.
+            deadline: the time of the monotonic clock, in seconds, after which nothing is sent; in
+                the past for no last push.
         """
         self._deadline = deadline
         self._stopped.set()
@@ -100,10 +100,10 @@ class Pusher(Thread):
             self.push()
 
     def push(self) -> bool:
-        """Export everything once.
+        """Export all series once.
 
         Returns:
-            Whether all of it arrived.
+            True where all of them arrived.
         """
         bridge = self._prepare()
         deadline = min(time.monotonic() + self._timeout, self._deadline)
@@ -118,7 +118,7 @@ class Pusher(Thread):
     def _prepare(self) -> Bridge:
         if self._bridge is None:
             self._continuity.load()
-            # Not Resource.create(): what detectors find out does not belong to the host as a whole.
+            # Not Resource.create(): detectors add attributes of this process, not of the host.
             resource = Resource({**sdk_attributes(), **resource_attributes(self._settings)})
             self._bridge = Bridge(resource, VERSION, self._continuity)
         return self._bridge
@@ -128,7 +128,7 @@ class Pusher(Thread):
         families = self._collect()
         self._continuity.reads(now)
         arrived, number = True, 0
-        # To the end even where one does not arrive: all that is there now has begun before.
+        # To the end even after a failure: each series needs its start from this read.
         for batch in bridge.batches(families, now):
             arrived = arrived and self._export(batch, deadline)
             if arrived:
@@ -146,7 +146,7 @@ class Pusher(Thread):
         return all(arrived)
 
     def _send(self, client: Client, request: bytes, number: int, deadline: float) -> bool:
-        """Send a request until the client has taken or refused it; at the end, once."""
+        """Send a request until the client has accepted or rejected it; at the end, once."""
         backoff = MIN_BACKOFF
         while (left := deadline - time.monotonic()) > MIN_TIMEOUT:
             outcome = client.send(request, left)

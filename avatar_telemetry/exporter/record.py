@@ -1,7 +1,7 @@
-"""The record of a server for its exporter: settings, import path, processes that it serves.
+"""The record of a server for its exporter: settings, import path, and the server's processes.
 
-It is a file in the runtime folder, so that every process starts an exporter with the newest record,
-a worker from before a reload included. An exporter that finds a changed record starts again.
+It is a file in the runtime directory: every process, including a worker from before a reload,
+starts an exporter with the newest record. An exporter restarts when the record has changed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PACKAGE = str(Path(__file__).resolve().parent.parent)
 MAX_LENGTH = 1 << 20
 MAX_EARLY_ENDS = 99
 COUNT_WIDTH = 16
-"""Bytes of the lock file, for the number of early ends."""
-# The environment of the application holds secrets that are none of the exporter's.
+"""Bytes of the number of early ends in the lock file."""
+# The environment of the application has secrets that the exporter does not need.
 PREFIXES = ("OTEL_", "AVATAR_TELEMETRY_", "GRPC_", "LC_")
 NAMES = frozenset({
     "IVATAR_VERSION", "HOSTNAME", "PROMETHEUS_MULTIPROC_DIR",
@@ -36,20 +36,20 @@ NAMES = frozenset({
 
 @dataclass(frozen=True)
 class Record:
-    """The fields of the record, each of a type of JSON.
+    """The fields of the record, each of a JSON type.
 
     Args:
         environ: the variables that the exporter reads.
-        path: ``sys.path`` of the server.
-        package: folder of this package.
-        master: pid of gunicorn's master, 0 without one.
-        listeners: inodes of the listening TCP sockets.
-        since: seconds of the monotonic clock at which the process that wrote it started; 0.0 where
-            its server has ended, so that any other takes its place.
-        ends_at: seconds of the monotonic clock by which the exporter must have ended; 0.0 where
-            the server goes on.
-        debug: whether a worker logs at level DEBUG.
-        wanted: whether there is anything to do for an exporter.
+        path: the ``sys.path`` of the server.
+        package: the directory of this package.
+        master: the pid of gunicorn's master, 0 without one.
+        listeners: the inodes of the listening TCP sockets.
+        since: the start of the writing process by the monotonic clock, in seconds; 0.0 where its
+            server has ended, so that any other record replaces it.
+        ends_at: the deadline for the end of the exporter by the monotonic clock, in seconds; 0.0
+            while the server runs.
+        debug: true where a worker logs at level DEBUG.
+        wanted: true where an exporter has anything to do.
     """
 
     environ: Mapping[str, str]
@@ -64,12 +64,12 @@ class Record:
 
     @property
     def code(self) -> tuple[object, ...]:
-        """Where the modules are imported from."""
+        """The paths that modules are imported from."""
         return self.path, self.package
 
     @property
     def program(self) -> tuple[object, ...]:
-        """The part whose change makes another exporter necessary."""
+        """The fields whose change requires a restart of the exporter."""
         return dict(self.environ), self.path, self.package, self.wanted
 
 
@@ -79,10 +79,10 @@ def make_record(
     """Make the record of this process.
 
     Args:
-        environ: such as ``os.environ``.
-        master: see :class:`Record`.
-        listeners: see :class:`Record`.
-        since: see :class:`Record`; now, where it is 0.0.
+        environ: the environment, such as ``os.environ``.
+        master: the pid of the master; see :class:`Record`.
+        listeners: the inodes of the sockets; see :class:`Record`.
+        since: the start; see :class:`Record`; 0.0 for now.
     """
     taken = {
         name: value
@@ -94,7 +94,7 @@ def make_record(
 
 
 def read_record(folder: Path) -> Record | None:
-    """Return the record of a runtime folder, ``None`` where there is none that can be read."""
+    """Return the record of a runtime directory, ``None`` where it is missing or unreadable."""
     try:
         with open(open_own(folder / FILE_NAME, os.O_RDONLY), "rb") as file:
             values = json.loads(file.read(MAX_LENGTH))
@@ -106,10 +106,10 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Leave a record, unless a process that started later has left one.
+    """Write a record, unless a process that started later has written one.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the record cannot be written.
     """
     found = read_record(folder)
     if found is not None and not found.ends_at:
@@ -119,54 +119,54 @@ def write_record(folder: Path, record: Record) -> None:
     _write(folder, record)
 
 
-def give_up_record(folder: Path, record: Record) -> None:
-    """Let the processes of another server of the folder leave theirs: the one of this record, an
-    upgrade that was taken back, has ended.
+def abandon_record(folder: Path, record: Record) -> None:
+    """Mark a record as abandoned, so that another server of the directory replaces it: the server
+    of the record, an upgrade that was given up, has ended.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the record cannot be written.
     """
     _write(folder, replace(record, since=0.0))
 
 
 def _write(folder: Path, record: Record) -> None:
-    new = folder / f"exporter-{os.getpid()}.new"
-    new.unlink(missing_ok=True)
+    draft = folder / f"exporter-{os.getpid()}.new"
+    draft.unlink(missing_ok=True)
     try:
-        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        with open(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             give_to_owner(file.fileno(), folder)
             file.write(json.dumps(asdict(record)).encode())
-        os.replace(new, folder / FILE_NAME)
+        os.replace(draft, folder / FILE_NAME)
     except BaseException:
         with suppress(OSError):
-            new.unlink()
+            draft.unlink()
         raise
 
 
 def early_ends(lock: int) -> tuple[int, float]:
-    """Return how many exporters of a folder have ended early, one after the other, and the seconds
-    since the last one was started.
+    """Return the number of consecutive exporters that have ended early, and the seconds since the
+    last start.
 
     Args:
-        lock: descriptor of the lock file, whose content is that number.
+        lock: the descriptor of the lock file, whose content is that number.
     """
     text = os.pread(lock, COUNT_WIDTH, 0).strip()
     age = time.time() - os.fstat(lock).st_mtime
-    # A clock that was set back must not delay the next start by so much.
+    # A clock that was set back must not delay the next start.
     return min(int(text) if text.isdigit() else 0, MAX_EARLY_ENDS), abs(age)
 
 
-def note_start(lock: int, starts: int) -> None:
-    """Note a start, or with 0 that the last one was a success.
+def record_start(lock: int, starts: int) -> None:
+    """Record a start, or with 0 the success of the last one.
 
-    Once the file has its length this needs no space in the file system.
+    The length of the file is constant: this needs no space in the file system.
     """
     os.pwrite(lock, str(starts).ljust(COUNT_WIDTH).encode(), 0)
 
 
 def _is_valid(record: Record) -> bool:
-    """Return whether all values are of their types, and the record is not from the future: no
-    other would take its place."""
+    """Return whether all values have their types, and the record is not from the future: no other
+    record would replace it."""
     texts = (record.package, *record.path, *record.environ, *record.environ.values())
     numbers = (record.master, *record.listeners)
     times = (record.since, record.ends_at)

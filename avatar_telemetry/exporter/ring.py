@@ -1,8 +1,8 @@
 """The ring of a slot: a worker writes frames into mapped memory, the exporter reads them.
 
 There is one writer (the holder of the slot) and one reader. Neither waits for the other, and either
-may be killed at any instruction: a frame counts from the store of ``written`` on, and is gone from
-the store of ``read`` on. The next holder of a slot goes on where the last one stopped.
+may be killed at any instruction: the store of ``written`` adds a frame, and that of ``read``
+removes it. The next holder of a slot continues where the last one stopped.
 
     writer = RingWriter(folder, 0, 1 << 20, 2048, resource=encoded)
     writer.put(SPANS, 2, payload)

@@ -1,13 +1,13 @@
-"""The file of a ring: its layout, its making, and the checks of what another process wrote.
+"""The file of a ring: its layout, its creation, and the checks of another process's data.
 
 Header (one page of native 64-bit words), two context areas (each a position, a length, and the
 ``Resource`` in force from that position on), then the frames. A frame is one word (length of the
 payload in 32 bits, kind in 8, items in 24), a CRC-32 where the ring has checksums, and the payload
 padded to 8 bytes. It is contiguous: where it does not fit before the end, padding fills the rest.
 
-``written`` and ``read`` are *marks*: a position that only grows, in units of 8 bytes, and below it
-the number of items up to there, modulo 2**20. So position and count change in one store, and no
-kill can separate them.
+``written`` and ``read`` are *marks*: an increasing position in units of 8 bytes, and in the lower
+bits the number of items up to it, modulo 2**20. So one store changes position and count, and a kill
+cannot separate them.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ MAX_POSITION = (1 << 64 - COUNT_BITS) - 1
 FORMAT = int.from_bytes(b"avtring\x01", "big")
 CHECKSUM_FLAG = 0x80
 NEEDS_CHECKSUM = platform.machine() not in ("x86_64", "AMD64", "i686", "i386")
-"""Whether another processor may see stores in another order than they were made in."""
+"""True where another processor may observe stores in another order."""
 RING_NAME = re.compile(r"(spans|logs)-(\d+)\.ring", re.ASCII)
-# Errors of the open that mean: something else than a file of ours has this name.
+# Errors of open() where another kind of file has this name.
 FOREIGN = frozenset({errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
 class CorruptRing(AvatarTelemetryError):
-    """A ring does not hold what its format says."""
+    """The content of a ring does not have the expected format."""
 
 
 def ring_path(folder: Path, number: int, signal: str = "spans") -> Path:
-    """Return the path of the ring of a slot; each signal has one of its own (``spans``, ``logs``),
-    since a collector of one that is down must not hold the other up."""
+    """Return the path of the ring of a slot. Each signal has its own (``spans``, ``logs``): an
+    unavailable collector of one must not delay the other."""
     return folder / f"{signal}-{number}.ring"
 
 
@@ -66,7 +66,7 @@ def rings(folder: Path, signal: str = "spans") -> dict[int, Path]:
     """Return the rings of a signal by slot, in the order of the slots.
 
     Raises:
-        OSError: the folder is gone.
+        OSError: the directory is gone.
     """
     names = map(RING_NAME.fullmatch, os.listdir(folder))
     numbers = sorted(int(name[2]) for name in names if name and name[1] == signal)
@@ -74,15 +74,15 @@ def rings(folder: Path, signal: str = "spans") -> dict[int, Path]:
 
 
 def capacity_of(size: int) -> int:
-    """Return the bytes for frames in a ring of this size."""
+    """Return the number of bytes for frames in a ring of a size."""
     return max(size, MIN_SIZE) & -8
 
 
 def set_aside(path: Path, reason: object) -> None:
-    """Rename a corrupt ring, in place of the one of this slot that was set aside before.
+    """Rename a corrupt ring, which replaces an earlier one of this slot.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: the ring cannot be renamed.
     """
     kept = path.with_name(f"{path.name}.corrupt")
     path.replace(kept)
@@ -91,20 +91,20 @@ def set_aside(path: Path, reason: object) -> None:
 
 
 class RingFile:
-    """A ring, mapped.
+    """A mapped ring.
 
     Args:
-        path: of the file.
+        path: the path of the file.
 
     Attributes:
         words: the whole file as native 64-bit words; a store is one move of 8 bytes.
         data: the whole file as bytes.
-        capacity: of the frames, in units of 8 bytes.
-        head: units before a payload: 2 with a checksum, else 1.
+        capacity: the size of the frames, in units of 8 bytes.
+        head: the units before a payload: 2 with a checksum, else 1.
 
     Raises:
-        OSError: it cannot be opened.
-        CorruptRing: it is not a ring, or its header is impossible.
+        OSError: the file cannot be opened.
+        CorruptRing: the file is not a ring, or its header is impossible.
     """
 
     __slots__ = ("_identity", "capacity", "data", "head", "path", "words")
@@ -142,20 +142,20 @@ class RingFile:
     def make(
         cls, path: Path, size: int, checksum: bool, replaced: RingFile | None = None
     ) -> RingFile:
-        """Make a ring, complete before it has its name.
+        """Make a ring, which is complete before it is renamed into place.
 
         Args:
-            path: of the file.
-            size: bytes for frames.
-            checksum: whether frames carry one.
-            replaced: the ring whose counts are continued.
+            path: the path of the file.
+            size: the bytes for frames.
+            checksum: true where frames have a checksum.
+            replaced: the ring whose counts continue, or ``None``.
 
         Raises:
-            OSError: it cannot be made, or there is no space for it.
+            OSError: the ring cannot be made, or there is no space for it.
         """
-        path_made = path.with_name(f"{path.name}.new")
-        path_made.unlink(missing_ok=True)  # of a process that was killed here
-        descriptor = open_own(path_made, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        draft = path.with_name(f"{path.name}.new")
+        draft.unlink(missing_ok=True)  # left by a process that was killed
+        descriptor = open_own(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             total = DATA * 8 + capacity_of(size)
             give_to_owner(descriptor, path.parent)
@@ -166,10 +166,10 @@ class RingFile:
                 if replaced is not None:
                     for index in (GENERATION, SET_ASIDE, DROPPED_SPANS, DROPPED_LOGS, TORN):
                         words[index] = replaced.words[index]
-            path_made.replace(path)
+            draft.replace(path)
         except BaseException:
             with suppress(OSError):
-                path_made.unlink()
+                draft.unlink()
             raise
         finally:
             os.close(descriptor)
@@ -179,9 +179,9 @@ class RingFile:
         """Return the marks ``read`` and ``written``.
 
         Raises:
-            CorruptRing: they cannot be.
+            CorruptRing: the marks are impossible.
         """
-        # The reader is the only one that moves the first: it cannot pass the second meanwhile.
+        # Only the reader moves the first mark, which so cannot exceed the second.
         read = self.words[READ]
         written = self.words[WRITTEN]
         if not 0 <= (written >> COUNT_BITS) - (read >> COUNT_BITS) <= self.capacity:
@@ -190,34 +190,35 @@ class RingFile:
 
     @property
     def waiting(self) -> int:
-        """Items that were written and not read."""
+        """The number of items that were written and not read."""
         read, written = self.words[READ], self.words[WRITTEN]
-        # Without a frame there is no item, whatever a corrupt count says.
+        # Without a frame there is no item, even where the count is corrupt.
         return (written - read) & MAX_ITEMS if written >> COUNT_BITS != read >> COUNT_BITS else 0
 
     def frame(self, position: int, last: int) -> tuple[int, int, bytes | None, int]:
         """Read the frame at a position.
 
         Args:
-            position: of the frame.
+            position: the position of the frame.
             last: the position up to which frames were written.
 
         Returns:
-            Kind, items, payload (``None``: it does not match its checksum), units.
+            The kind, the number of items, the payload (``None`` where it does not match its
+            checksum), and the number of units.
 
         Raises:
-            CorruptRing: it leads out of the ring or of what was written, or is impossible.
+            CorruptRing: the frame extends beyond the ring or the written part, or is impossible.
         """
         offset = position % self.capacity
-        room = self.capacity - offset
+        space = self.capacity - offset
         head = self.head
-        if room < head:  # the writer leaves it, because no frame is that short
-            return PADDING, 0, b"", room
+        if space < head:  # unused, because no frame is that short
+            return PADDING, 0, b"", space
         word = self.words[DATA + offset]
         length = word & 0xFFFFFFFF
         kind = word >> 32 & 0xFF
         units = (length + 7 >> 3) + head
-        if units > room or units > last - position or kind > LOGS or (not kind and units != room):
+        if units > space or units > last - position or kind > LOGS or (not kind and units != space):
             raise CorruptRing(f"frame {word:#x} at unit {offset} of {self.capacity}")
         if kind == RESOURCE and length > MAX_RESOURCE:
             raise CorruptRing(f"a resource of {length} bytes")
@@ -231,7 +232,7 @@ class RingFile:
         """Return the resource of the frames from a position on.
 
         Raises:
-            CorruptRing: there is none.
+            CorruptRing: the resource is missing or too long.
         """
         index = (HEADER + self.area_in_force(position) * AREA) // 8
         length = self.words[index + 1]
@@ -243,7 +244,7 @@ class RingFile:
         """Return the number of the context area with the largest position up to this one.
 
         Raises:
-            CorruptRing: there is none.
+            CorruptRing: no area is in force.
         """
         since = [self.words[(HEADER + area * AREA) // 8] for area in (0, 1)]
         past = [each for each in since if each <= position]
@@ -251,16 +252,15 @@ class RingFile:
             raise CorruptRing("no resource is in force")
         return since.index(max(past))
 
-    def keep_resource(self, read: int, position: int, resource: bytes) -> None:
-        """Write a resource into the context area that is not needed now.
+    def store_resource(self, read: int, position: int, resource: bytes) -> None:
+        """Write a resource into the context area that is not in use.
 
-        A kill amidst it leaves an area that no position between ``read`` and the next call of this
-        method makes the one in force.
+        After a kill in between, no position from ``read`` up to the next call uses that area.
 
         Args:
-            read: the position that has been read up to.
-            position: from which on the resource is in force.
-            resource: encoded.
+            read: the position up to which frames were read.
+            position: the position from which on the resource is in force.
+            resource: the encoded resource.
 
         Raises:
             CorruptRing: no resource is in force.
@@ -277,7 +277,7 @@ class RingFile:
             The number of items in the frames.
 
         Raises:
-            CorruptRing: see :meth:`frame`.
+            CorruptRing: a frame or the resource is impossible.
         """
         read, written = self.bounds()
         position, last = read >> COUNT_BITS, written >> COUNT_BITS
@@ -306,7 +306,7 @@ class RingFile:
 def checksum_of(position: int, word: int, payload: bytes) -> int:
     """Return the checksum of a frame.
 
-    The position is part of it: without x86's order of stores the reader may find the whole frame
-    that stood there one round before.
+    It includes the position: without x86's order of stores the reader may find the frame of the
+    previous round.
     """
     return zlib.crc32(payload, (position ^ word ^ word >> 32) & 0xFFFFFFFF)

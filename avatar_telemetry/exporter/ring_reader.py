@@ -20,7 +20,7 @@ from avatar_telemetry.exporter.ring_file import (
 )
 
 MAX_RETRIES = 20
-"""Of a batch, for frames that do not match their checksum: their stores may be under way."""
+"""Retries of a batch for frames with a wrong checksum, whose stores may not be visible yet."""
 RETRY_DELAY = 0.001
 
 
@@ -28,10 +28,10 @@ class Frame(NamedTuple):
     """The data that one ``put`` wrote.
 
     Args:
-        kind: ``SPANS`` or ``LOGS``.
-        items: how many spans or records it has.
-        payload: sections of ``<II`` lengths, scope part, items part.
-        resource: the encoded ``Resource`` of its writer.
+        kind: the kind: ``SPANS`` or ``LOGS``.
+        items: the number of spans or log records.
+        payload: the sections, each of ``<II`` lengths, scope part and items part.
+        resource: the encoded ``Resource`` of the writer.
     """
 
     kind: int
@@ -41,12 +41,12 @@ class Frame(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Frames that were read and still are in the ring.
+    """Frames that were read and are still in the ring.
 
     Args:
-        frames: in the order of their writing; may be empty although there is something to pass.
-        end: for :meth:`RingReader.advance`.
-        items: how many spans and records the frames have.
+        frames: the frames in the order of writing; may be empty where the end advances.
+        end: the end of the batch, for :meth:`RingReader.advance`.
+        items: the number of spans and log records in the frames.
     """
 
     frames: list[Frame]
@@ -55,21 +55,21 @@ class Batch(NamedTuple):
 
 
 class RingReader:
-    """The reading side of a ring. There is at most one of a ring at a time.
+    """The reading side of a ring; a ring has at most one at a time.
 
     Args:
-        path: of the ring.
+        path: the path of the ring.
 
     Raises:
-        OSError: it cannot be opened.
-        CorruptRing: it is no ring, or its header is impossible; see :meth:`set_aside`.
+        OSError: the ring cannot be opened.
+        CorruptRing: the file is not a ring, or its header is impossible; see :meth:`set_aside`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = RingFile(path)
         self._words = self._file.words
-        self._frame = self._settled if self._file.head > 1 else self._file.frame
+        self._frame = self._read_with_retries if self._file.head > 1 else self._file.frame
         self._batch: Batch | None = None
         self._start = 0
         self._torn = 0
@@ -78,12 +78,12 @@ class RingReader:
 
     @property
     def waiting(self) -> int:
-        """Items that are in the ring."""
+        """The number of items in the ring."""
         return self._file.waiting
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to read, not even the resource of a new holder."""
+        """True where there is nothing to read, not even the resource of a new holder."""
         return self._words[READ] >> COUNT_BITS == self._words[WRITTEN] >> COUNT_BITS
 
     def is_in_place(self) -> bool:
@@ -94,11 +94,11 @@ class RingReader:
         """Read frames without removing them: until :meth:`advance` they are read again.
 
         Args:
-            max_bytes: of payload; one frame is read whatever its size.
-            max_items: of spans and records; one frame is read however many it has.
+            max_bytes: the maximum of payload bytes, unless the first frame has more.
+            max_items: the maximum of spans and log records, unless the first frame has more.
 
         Raises:
-            CorruptRing: nothing of the ring can be trusted any more.
+            CorruptRing: the content of the ring is corrupt.
         """
         read, written = self._file.bounds()
         position, last = read >> COUNT_BITS, written >> COUNT_BITS
@@ -121,7 +121,7 @@ class RingReader:
                 size += len(payload)
                 total += items
             position += units
-        # At the end the writer's own count is taken, so that no fault in one lasts.
+        # At the end the writer's count is used: it corrects an earlier error.
         end = written if position == last else position << COUNT_BITS | (read + total) & MAX_ITEMS
         self._batch = Batch(frames, end, total)
         return self._batch
@@ -130,29 +130,29 @@ class RingReader:
         """Remove the frames of a batch.
 
         Args:
-            end: of the batch that was read last.
+            end: the end of the batch that was read last.
 
         Raises:
-            CorruptRing: another process has moved ``read`` meanwhile.
-            ValueError: it is the end of another batch.
+            CorruptRing: another process has moved ``read``.
+            ValueError: the end is that of another batch.
         """
         if self._batch is None or end != self._batch.end:
             raise ValueError("not the end of the batch that was read last")
         if self._words[READ] != self._start:
             raise CorruptRing("read was moved by another process")
         if self._passed is not None:
-            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+            self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
         self._words[TORN] += self._torn
         self._words[READ] = end
         self._batch = None
 
     def set_aside(self, reason: object) -> None:
-        """Rename the ring, unless a writer has replaced it already.
+        """Rename the ring, unless a writer has replaced it.
 
-        Its writer sees with ``is_in_place`` that it needs a new one.
+        The writer detects with ``is_in_place`` that it needs a new one.
 
         Raises:
-            OSError: it cannot be renamed.
+            OSError: the ring cannot be renamed.
         """
         if self.is_in_place():
             set_aside(self.path, reason)
@@ -161,7 +161,7 @@ class RingReader:
         """Unmap the ring."""
         self._file.close()
 
-    def _settled(self, position: int, last: int) -> tuple[int, int, bytes | None, int]:
+    def _read_with_retries(self, position: int, last: int) -> tuple[int, int, bytes | None, int]:
         """Read a frame whose stores may become visible after that of ``written``."""
         while self._retries:
             try:

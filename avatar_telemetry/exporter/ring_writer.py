@@ -1,4 +1,4 @@
-"""The writing side of a ring: one short path for a frame, a longer one near the ends."""
+"""The writing side of a ring, with a fast path for most frames."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from avatar_telemetry.exporter.ring_file import (
 )
 from avatar_telemetry.metrics.procfs import start_ticks
 
-# Indexed by kind; that of padding and of an unknown kind fail.
+# Indexed by kind; padding and unknown kinds raise.
 KIND_BITS: Sequence[Any] = (None, RESOURCE << 32, SPANS << 32, LOGS << 32)
 REFUSED, STORED, HALF_FULL = range(3)
 
@@ -45,21 +45,22 @@ REFUSED, STORED, HALF_FULL = range(3)
 class RingWriter:
     """The writing side of the ring of a slot, for its holder alone.
 
-    A ring of an earlier holder is continued. One of another size is replaced where nothing in it
-    waits, and kept otherwise. A corrupt one is set aside and counted.
+    The ring of an earlier holder is continued. One of another size is replaced where it is empty. A
+    corrupt one is set aside and counted.
 
-    A forked child has its parent's ring and must :meth:`detach` before it writes anything.
+    A forked child has its parent's ring and must call :meth:`detach` before it writes anything.
 
     Args:
-        folder: the runtime folder.
-        number: of the slot.
-        size: bytes for frames; no frame may be larger than half of it.
-        max_items: spans and records that may wait. Where none waits, a frame of more is accepted.
-        resource: the encoded ``Resource`` of what this process writes.
-        wake: called each time that the ring comes to be more than half full; must not block.
-        dropped: called with the number of items that were not written; must not raise.
-        checksum: whether the frames of a new ring carry one.
-        signal: ``spans`` or ``logs``.
+        folder: the runtime directory.
+        number: the number of the slot.
+        size: the bytes for frames; no frame may be larger than half of it.
+        max_items: the maximum of waiting spans and log records; an empty ring accepts a frame with
+            more.
+        resource: the encoded ``Resource`` of this process.
+        wake: the function to call each time the ring becomes more than half full; must not block.
+        dropped: the function to call with the number of dropped items; must not raise.
+        checksum: true where the frames of a new ring have a checksum.
+        signal: the signal: ``spans`` or ``logs``.
 
     Raises:
         OSError: the ring cannot be opened or made.
@@ -101,7 +102,7 @@ class RingWriter:
         self._words[PID] = os.getpid()
         self._words[STARTED] = start_ticks(os.getpid())
         self._due: bytes | None = resource
-        # Up to this position, and for so many items, a frame fits and leaves the ring half empty.
+        # Up to this position and number of items, a frame fits and leaves the ring half empty.
         self._unchecked_end = -1
         self._unchecked_items = 0
         self._base = 0
@@ -109,27 +110,27 @@ class RingWriter:
 
     @property
     def waiting(self) -> int:
-        """Items that were not read yet."""
+        """The number of items that were not read yet."""
         return self._file.waiting
 
     @property
     def dropped(self) -> int:
-        """Items that were dropped, by all holders of the slot."""
+        """The number of items that all holders of the slot have dropped."""
         return self._words[DROPPED_SPANS] + self._words[DROPPED_LOGS]
 
     @property
     def written(self) -> int:
-        """The position up to which frames were written, which only grows."""
+        """The position up to which frames were written, which only increases."""
         return self._words[WRITTEN] >> COUNT_BITS
 
     @property
     def read(self) -> int:
-        """The position up to which frames were read: that of a flush once this reached it."""
+        """The position up to which frames were read; a flush waits until it reaches ``written``."""
         return self._words[READ] >> COUNT_BITS
 
     @property
     def max_payload(self) -> int:
-        """Bytes of the longest payload that can be put."""
+        """The size of the longest possible payload, in bytes."""
         return (self._capacity // 2 - self._head) * 8
 
     def is_in_place(self) -> bool:
@@ -137,11 +138,11 @@ class RingWriter:
         return self._file.is_in_place()
 
     def close(self) -> None:
-        """Leave the ring to the next holder. Frames are neither written nor counted in it then."""
+        """Close the ring, for the next holder. Further frames are neither written nor counted."""
         self._file.close()
 
     def detach(self) -> None:
-        """Leave the ring to the parent, in a forked child; takes no lock."""
+        """Close the parent's ring, in a forked child; takes no lock."""
         self.close()
         # Another thread of the parent, which does not exist here, may have held the old one.
         self._lock = threading.RLock()
@@ -151,23 +152,23 @@ class RingWriter:
         """Write a frame, or count its items as dropped. Never raises, and waits only for its lock.
 
         Args:
-            kind: ``SPANS`` or ``LOGS``.
+            kind: the kind: ``SPANS`` or ``LOGS``.
             items: the number of spans or records in the payload.
             payload: the encoded items.
 
         Returns:
-            Whether the frame was written.
+            True where the frame was written.
         """
         lock = self._lock
         lock.acquire()
         try:
-            if self._busy:  # a signal handler or a finalizer that runs within a put of its thread
+            if self._busy:  # a signal handler or a finalizer within a put of the same thread
                 stored = self._refuse(kind, items)
             else:
                 self._busy = True
                 try:
                     stored = self._store(kind, items, payload)
-                except Exception:  # noqa: BLE001 - a closed ring, or no payload: nothing was written
+                except Exception:  # noqa: BLE001 - a closed ring or a wrong type: nothing was written
                     stored = self._refuse(kind, items)
                 finally:
                     self._busy = False
@@ -184,8 +185,8 @@ class RingWriter:
     def _store(self, kind: int, items: int, payload: bytes) -> int:
         """Write a frame: payload, word, mark.
 
-        The mark is read from the file each time: an exception of a signal handler can come between
-        its store and that of a copy.
+        The mark is read from the file each time: an exception of a signal handler between two
+        stores could make a copy of it wrong.
         """
         words = self._words
         length = len(payload)
@@ -208,7 +209,7 @@ class RingWriter:
         return STORED
 
     def _store_checked(self, kind: int, items: int, payload: bytes) -> int:
-        """Write a frame where the ring may be full or end, and set what needs no check after it."""
+        """Write a frame with all checks, and set the range of frames that need none after it."""
         if self._due is not None and kind != RESOURCE:
             if not self._store_resource():
                 return self._refuse(kind, items)
@@ -217,17 +218,17 @@ class RingWriter:
         written, read = self._words[WRITTEN], self._words[READ] >> COUNT_BITS
         position = written >> COUNT_BITS
         units = (len(payload) + 7 >> 3) + self._head
-        room = capacity - position % capacity
-        end = position + units + (room if units > room else 0)
+        space = capacity - position % capacity
+        end = position + units + (space if units > space else 0)
         waiting = self._file.waiting
-        # Of an empty ring, too, a frame of more than half may not fit before or after its position.
+        # In an empty ring, too, a frame of more than half may not fit before or after the position.
         if end - read > capacity or units > half or items > MAX_ITEMS:
             return self._refuse(kind, items)
         if waiting and waiting + items > self._max_items:
             return self._refuse(kind, items)
-        if units > room:
-            self._store_padding(position, room)
-            self._words[WRITTEN] = position + room << COUNT_BITS | written & MAX_ITEMS
+        if units > space:
+            self._store_padding(position, space)
+            self._words[WRITTEN] = position + space << COUNT_BITS | written & MAX_ITEMS
         first = end - units
         self._base = first - first % capacity - DATA
         self._unchecked_end = max(end, min(first - first % capacity + capacity, read + half))
@@ -247,7 +248,7 @@ class RingWriter:
         self._words[index] = word
 
     def _store_resource(self) -> bool:
-        """Write the frame that comes before all others of this holder."""
+        """Write the resource, the first frame of this holder."""
         try:
             if self._due is None or self._store(RESOURCE, 0, self._due) == REFUSED:
                 return False
@@ -259,19 +260,19 @@ class RingWriter:
     def _refuse(self, kind: int, items: int) -> int:
         try:
             self._words[DROPPED_LOGS if kind == LOGS else DROPPED_SPANS] += items
-        except Exception:  # noqa: BLE001 - closed, or no number: there is nothing to count
+        except Exception:  # noqa: BLE001 - a closed ring or a wrong type: nothing to count
             return REFUSED
         return REFUSED
 
     def _notify(self) -> None:
         try:
             self._wake()
-        except Exception:  # noqa: BLE001 - the reader comes by itself, only later
+        except Exception:  # noqa: BLE001 - the reader also polls
             LOGGER.debug("the exporter was not woken", exc_info=True)
 
 
 def _continued(path: Path, size: int, checksum: bool) -> RingFile:
-    """Open the ring of the last holder, or make one."""
+    """Open the ring of the last holder, or make a new one."""
     ring = None
     try:
         ring = RingFile(path)
@@ -282,7 +283,7 @@ def _continued(path: Path, size: int, checksum: bool) -> RingFile:
         set_aside(path, error)
         return _replacement(path, size, checksum, ring, corrupt=1)
     same = ring.capacity * 8 == capacity_of(size) and (ring.head > 1) == checksum
-    # Positions end after some 140 TB; a ring is replaced long before.
+    # Positions are exhausted after about 140 TB; a ring is replaced long before.
     if waiting or (same and ring.words[WRITTEN] >> COUNT_BITS < MAX_POSITION // 2):
         return ring
     return _replacement(path, size, checksum, ring, corrupt=0)

@@ -11,18 +11,18 @@ from avatar_telemetry.exporter.ring import CorruptRing, Frame, RingReader, rings
 from avatar_telemetry.exporter.ring_file import set_aside
 
 MAX_BYTES = 3 << 20
-"""Bytes of a batch, besides one more frame and the resources: collectors refuse requests of more
+"""Bytes of a batch, without its last frame and the resources: collectors refuse requests of more
 than 4 MiB over gRPC."""
 _SECTION = struct.Struct("<II")
 
 
 class Rings:
-    """The rings of one signal in a runtime folder. For one thread.
+    """The rings of one signal in a runtime directory, for use in one thread.
 
     Args:
-        folder: the runtime folder.
-        signal: ``spans`` or ``logs``.
-        failed: called in the ``except`` block for each ring that cannot be read.
+        folder: the runtime directory.
+        signal: the signal: ``spans`` or ``logs``.
+        failed: the function to call in the ``except`` block for each ring that cannot be read.
     """
 
     def __init__(self, folder: Path, signal: str, failed: Callable[[], None]) -> None:
@@ -33,10 +33,10 @@ class Rings:
         self._taken: list[tuple[Path, RingReader, int]] = []
 
     def refresh(self) -> None:
-        """Find the rings of new slots, and forget those that are gone.
+        """Find the rings of new slots, and close removed ones.
 
         Raises:
-            OSError: the folder is gone.
+            OSError: the directory is gone.
         """
         found = rings(self._folder, self._signal).values()
         for path, reader in list(self._readers.items()):
@@ -51,24 +51,23 @@ class Rings:
                     continue
                 except CorruptRing as error:
                     self._set_aside(path, error)
-                except (OSError, ValueError):  # the others must not wait for this one
+                except (OSError, ValueError):  # it must not delay the others
                     self._failed()
 
     def take(self, max_items: int) -> list[Frame]:
-        """Return the oldest frames that no collector has taken; they stay in their rings until
-        :meth:`settle`.
+        """Return the oldest frames; they stay in their rings until :meth:`settle`.
 
         Args:
-            max_items: spans or log records; one frame is taken even if it has more.
+            max_items: the maximum of spans or log records, unless the first frame has more.
         """
         frames: list[Frame] = []
         self._taken = []
-        left, room = max_items, MAX_BYTES
+        left, space = max_items, MAX_BYTES
         for path, reader in list(self._readers.items()):
-            if left <= 0 or room <= 0:
+            if left <= 0 or space <= 0:
                 break
             try:
-                batch = reader.read(room, left)
+                batch = reader.read(space, left)
             except CorruptRing as error:
                 self._set_aside(path, error)
                 continue
@@ -76,20 +75,20 @@ class Rings:
                 self._taken.append((path, reader, batch.end))
                 frames += batch.frames
                 left -= batch.items
-                room -= sum(len(frame.payload) for frame in batch.frames)
+                space -= sum(len(frame.payload) for frame in batch.frames)
             elif not reader.is_empty:
                 self._advance(path, reader, batch.end)
         self._rotate()
         return frames
 
     def settle(self) -> None:
-        """Remove the frames taken last: a collector has accepted or refused them."""
+        """Remove the frames of the last batch: a collector has accepted or rejected them."""
         for path, reader, end in self._taken:
             self._advance(path, reader, end)
         self._taken = []
 
     def waiting(self) -> int:
-        """Return how many items no collector has taken."""
+        """Return the number of items in the rings."""
         return sum(reader.waiting for reader in self._readers.values())
 
     def close(self) -> None:
@@ -105,7 +104,7 @@ class Rings:
             self._set_aside(path, error)
 
     def _rotate(self) -> None:
-        """Begin the next batch with another ring, so that a busy one keeps no other waiting."""
+        """Begin the next batch with another ring, so that a busy one does not delay the others."""
         if self._taken:
             paths = list(self._readers)
             first = paths.index(self._taken[-1][0]) + 1
@@ -114,7 +113,7 @@ class Rings:
     def _set_aside(self, path: Path, error: CorruptRing) -> None:
         self._failed()
         reader = self._readers.pop(path, None)
-        with suppress(OSError):  # then it is found again, and counted again
+        with suppress(OSError):  # it is found and counted again
             if reader is None:
                 set_aside(path, error)
             else:
@@ -129,8 +128,7 @@ def encode_request(frames: Iterable[Frame]) -> tuple[bytes, int]:
     The messages have the same field numbers: resource 1, scope 1, items 2, schema URL 3.
 
     Returns:
-        The request, and the number of items in it: a frame that is not made of sections is left
-        out.
+        The request, and the number of items in it; a frame without valid sections is left out.
     """
     resources: dict[bytes, dict[bytes, list[bytes]]] = {}
     number = 0
@@ -150,7 +148,7 @@ def encode_request(frames: Iterable[Frame]) -> tuple[bytes, int]:
 
 
 def _sections(payload: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the sections of a frame, none where it is not made of them."""
+    """Return the sections of a frame, none where they are invalid."""
     found = []
     position = 0
     while position + _SECTION.size <= len(payload):

@@ -1,7 +1,7 @@
-"""The exporter: all threads that send and serve for a host, and the loop that watches over them.
+"""The exporter: all threads that send and serve for a host, and the loop that controls them.
 
 It runs in a process of its own (:mod:`avatar_telemetry.exporter.process`) or, where none can be
-had, in a thread of one worker. Whoever holds the lock of ``exporter.lock`` runs it.
+started, in a thread of one worker. The process that holds the lock of ``exporter.lock`` runs it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
-from avatar_telemetry.exporter.record import Record, give_up_record, note_start, read_record
+from avatar_telemetry.exporter.record import Record, abandon_record, read_record, record_start
 from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.metrics.collector import Collector, Server
 from avatar_telemetry.metrics.exposition import Access, MetricsPage, load_parser
@@ -37,26 +37,26 @@ if TYPE_CHECKING:
     from avatar_telemetry.exporter.signals import SignalExporter
 
 POLL_INTERVAL = 0.5
-"""Seconds between two looks at the runtime folder."""
-IDLE = 3.0
-"""Seconds without any worker after which the server has ended: a reload may replace all at once."""
+"""Seconds between two checks of the runtime directory."""
+MAX_IDLE = 3.0
+"""Seconds without a worker until the exporter ends: a reload may replace all workers at once."""
 DRAIN_SHARE = 0.7
-"""Share of the time at the end that spans and log records have; the last push has the rest."""
-UNDER_WAY = 0.2
-"""Seconds that a request to the collector may take that is under way at the end of a worker."""
+"""The share of the time at the end for spans and log records; the rest is for the last push."""
+MAX_REQUEST_WAIT = 0.2
+"""Seconds to wait at the end of a worker for a request to the collector in progress."""
 MAX_PORT_WAIT = 2.0
-"""Seconds for the separate port to be closed, before the exporter of new settings binds it."""
-BATCH = 512
+"""Seconds to wait for the close of the separate port before the next exporter binds it."""
+DEFAULT_BATCH_SIZE = 512
 """Spans of a batch (OpenTelemetry specification, ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE``)."""
 
-LATE = (
+LATE_IMPORTS = (
     "encodings.ascii",
     "encodings.idna",
     "encodings.latin_1",
     "netrc",
     "google.rpc.error_details_pb2",
 )
-"""Imported by libraries with their first connection or request."""
+"""The modules that libraries import with their first connection or request."""
 
 ENDED, REPLACED, CHANGED = "ended", "replaced", "changed"
 
@@ -65,10 +65,10 @@ class _Source(NamedTuple):
     """The rings of a signal.
 
     Args:
-        ring: ``spans`` or ``logs``.
-        counter: counts their items by result.
-        batch_size: items that are sent at once.
-        delay: milliseconds that they may wait for a batch to fill.
+        ring: the name of the rings: ``spans`` or ``logs``.
+        counter: the counter of their items by result.
+        batch_size: the number of items of a batch.
+        delay: the milliseconds that items may wait for a full batch.
     """
 
     ring: str
@@ -78,16 +78,16 @@ class _Source(NamedTuple):
 
 
 class Exporter:
-    """Everything that one process per host does.
+    """The exporter of a host.
 
     Args:
-        folder: the runtime folder.
-        lock: descriptor of the lock on ``exporter.lock``; it stays the caller's.
-        settings: of the exporters and of the separate port.
-        record: whom it serves, as the runtime folder says.
-        registry: metrics that live in this process alone, to stand on the page.
-        end_requested: set where the exporter is to end as soon as no worker is there.
-        apply: called with the record at the start and whenever it changes.
+        folder: the runtime directory.
+        lock: the descriptor of the lock on ``exporter.lock``, which the caller closes.
+        settings: the settings of the exporters and of the separate port.
+        record: the record in the runtime directory.
+        registry: the metrics of this process alone, for the page.
+        end_requested: an event that is set to end the exporter as soon as no worker runs.
+        apply: the function to call with the record at the start and after each change.
     """
 
     def __init__(
@@ -120,16 +120,17 @@ class Exporter:
         self._seen_at = time.monotonic()
 
     def end_by(self, deadline: float) -> None:
-        """End now, whether workers are there or not.
+        """End now, even where workers run.
 
         Args:
-            deadline: seconds of the monotonic clock, until which what is left is sent.
+            deadline: the time of the monotonic clock, in seconds, until which remaining data is
+                sent.
         """
         self._ends_at = deadline
         wake(self._folder)
 
     def forget(self) -> None:
-        """In a forked child of the process that hosts it: the port is the parent's."""
+        """Close the parent's port, in a forked child of the process that hosts the exporter."""
         if self._port is not None:
             self._port.forget()
 
@@ -137,8 +138,8 @@ class Exporter:
         """Send and serve until the server has ended.
 
         Returns:
-            Why it ended: ``ended``, ``replaced`` (another process has the lock), ``changed`` (the
-            settings did; what was running has stopped, nothing is lost).
+            The reason: ``ended``, ``replaced`` (another process has the lock) or ``changed`` (the
+            settings have changed; all threads have stopped, and no data is lost).
 
         Raises:
             RuntimeError: no thread can be started.
@@ -148,7 +149,7 @@ class Exporter:
         try:
             self._start()
             with self._guard.at("exporter"):
-                note_start(self._lock, 0)  # that far it is no early end
+                record_start(self._lock, 0)  # from here on its end is not early
             while not reason:
                 if wakeup.wait(POLL_INTERVAL):
                     for each in self._signals:
@@ -169,12 +170,12 @@ class Exporter:
             self._make_signals()
         with self._guard.at("export"):
             self._make_pusher()
-        # Not guarded: another exporter does it where threads can be started.
+        # Not guarded: where no thread can be started, another exporter is needed.
         for each in filter(None, (*self._signals, self._pusher)):
             each.start()
 
     def _start_port(self, address: tuple[str, int]) -> None:
-        from avatar_telemetry.exporter.port import OpenPage, Port  # with a port alone
+        from avatar_telemetry.exporter.port import OpenPage, Port  # only needed for the port
 
         access = Access(self._settings.metrics_allow, self._settings.metrics_token)
         page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
@@ -186,13 +187,13 @@ class Exporter:
         exported = ring_signals(settings)
         if not exported:
             return
-        # Not at the top: with the export off nothing that sends is imported.
+        # Not at the top: without export these modules are not imported.
         from avatar_telemetry.exporter.clients import make_clients
         from avatar_telemetry.exporter.failures import failure_log
         from avatar_telemetry.exporter.rings import Rings
         from avatar_telemetry.exporter.signals import SignalExporter
 
-        batch_size = settings.batch_size or BATCH
+        batch_size = settings.batch_size or DEFAULT_BATCH_SIZE
         sources: dict[Signal, _Source] = {
             "traces": _Source("spans", SPANS, batch_size, settings.schedule_delay),
             "logs": _Source(
@@ -250,31 +251,31 @@ class Exporter:
         if self._ends_at:
             return ENDED
         with self._guard.at("exporter"):
-            if _is_given_up(self._record, living_masters(self._folder)):
-                give_up_record(self._folder, self._record)
+            if _is_abandoned(self._record, living_masters(self._folder)):
+                abandon_record(self._folder, self._record)
         with self._guard.at("store"):
             self._counts.check()
         try:
             if holders(self._folder):
                 self._seen_at = now
         except OSError:
-            return REPLACED  # the folder was removed
+            return REPLACED  # the directory was removed
         idle = now - self._seen_at
-        return ENDED if idle > (0.0 if self._end_requested.is_set() else IDLE) else ""
+        return ENDED if idle > (0.0 if self._end_requested.is_set() else MAX_IDLE) else ""
 
     def _stop(self, reason: str) -> None:
-        """Stop all threads: at the end of the server after what is left was sent."""
+        """Stop all threads, at the end of the server after they have sent the remaining data."""
         now = time.monotonic()
         deadline = self._ends_at or now + self._settings.flush_timeout
         if reason == CHANGED and self._ends_at:
-            deadline = now + (deadline - now) / 2  # the exporter of the new settings ends by it
+            deadline = now + (deadline - now) / 2  # the next exporter has the same deadline
         drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
         if self._port is not None:
             self._port.stop()
         for each in self._signals:
             each.stop(now if reason == REPLACED else drained_by)
-        # What is under way is not cut off: it would be sent twice.
-        _join(self._signals, max(drained_by, now + UNDER_WAY))
+        # A request in progress is not aborted: it would be sent twice.
+        _join(self._signals, max(drained_by, now + MAX_REQUEST_WAIT))
         if self._pusher is not None:
             self._pusher.stop(deadline if reason == ENDED else now)
             _join([self._pusher], deadline)
@@ -285,7 +286,7 @@ class Exporter:
         self.close()
 
     def close(self) -> None:
-        """Close the files, of an exporter that has not started, too."""
+        """Close the files, also of an exporter that has not started."""
         self._counts.close()
 
 
@@ -294,8 +295,8 @@ def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
         each.join(max(0.0, deadline - time.monotonic()))
 
 
-def _is_given_up(record: Record, masters: list[int]) -> bool:
-    """Return whether the master of a record has ended, and another one goes on."""
+def _is_abandoned(record: Record, masters: list[int]) -> bool:
+    """Return whether the master of a record has ended while another one runs."""
     return bool(record.master and record.since and masters) and record.master not in masters
 
 
@@ -304,12 +305,12 @@ def _server(record: Record) -> Server | None:
 
 
 def load(settings: Settings, *, everything: bool = False) -> None:
-    """Import what the settings need.
+    """Import the modules that the settings need.
 
     Args:
-        settings: of the exporters.
-        everything: whether to import what another reload may need, too: the workers' user, whom
-            this process becomes, cannot read the installation.
+        settings: the settings of the exporters.
+        everything: true to import all modules, because the workers' user, which this process
+            changes to, cannot read the installation after a reload.
     """
     load_parser()
     if everything or settings.prometheus_endpoint:
@@ -318,5 +319,5 @@ def load(settings: Settings, *, everything: bool = False) -> None:
         from avatar_telemetry.exporter import clients, failures, rings, session, signals  # noqa: F401
     if everything or pushes_metrics(settings):
         from avatar_telemetry.exporter import pusher  # noqa: F401
-    for name in LATE if everything or sends(settings) else LATE[:2]:
+    for name in LATE_IMPORTS if everything or sends(settings) else LATE_IMPORTS[:2]:
         importlib.import_module(name)

@@ -1,9 +1,8 @@
-"""A ``requests.Session`` that no collector can hang: every exchange has one deadline and a limit.
+"""A ``requests.Session`` whose exchanges have one deadline and a maximum size.
 
-``requests`` bounds each single read alone, so that a response which comes byte by byte, or never
-ends, holds its reader as long as it likes. Here one deadline stands over connecting, sending and
-reading, headers included; of a response no more than :data:`MAX_RESPONSE` bytes are read, and no
-redirect is followed.
+The timeout of ``requests`` applies to each read: a response that arrives byte by byte, or never
+ends, can take any time. Here one deadline applies to connecting, sending and reading, including the
+headers; at most :data:`MAX_RESPONSE` bytes of a response are read, and no redirect is followed.
 """
 
 from __future__ import annotations
@@ -32,55 +31,55 @@ if TYPE_CHECKING:
     from urllib3.poolmanager import ProxyManager
 
 MAX_RESPONSE = 64 * 1024
-"""Bytes of a response that are read, status line and headers included."""
+"""Bytes of a response that are read, including the status line and the headers."""
 MIN_SHARE = 0.001
-"""Seconds in which an address is tried at least: 0 would mean not to wait at all."""
-PIECE = 16 * 1024  # one TLS record: the deadline is looked at before each
+"""Seconds for an address at least: a timeout of 0 would make the socket non-blocking."""
+PIECE = 16 * 1024  # one TLS record: the deadline is checked before each
 
 _DEADLINE: ContextVar[float | None] = ContextVar("avatar_telemetry_deadline", default=None)
 
 
-class _Discretion(logging.Filter):
-    """urllib3 logs each request at level DEBUG with its whole URL, whose query may hold a key."""
+class _DebugFilter(logging.Filter):
+    """A filter of urllib3's DEBUG records, which have the whole URL: its query may hold a key."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return _DEADLINE.get() is None
 
 
-_DISCRETION = _Discretion()
-"""One, so that the logger has it once however many sessions there are."""
+_DEBUG_FILTER = _DebugFilter()
+"""A single object, which a logger accepts once."""
 
 
 class RefusedResponseError(requests.RequestException):
-    """A response that a collector does not give."""
+    """A response that is not a collector's."""
 
 
 class BoundedSession(requests.Session):
-    """A session whose exchanges end.
+    """A session with one deadline for each exchange.
 
     Args:
-        certificate: file with the certificates that are trusted, or empty for the system's.
-        client: files with the client's certificate and its key, or ``None``.
+        certificate: the file of trusted certificates, or an empty text for the system's.
+        client: the files of the client certificate and its key, or ``None``.
     """
 
     def __init__(self, certificate: str = "", client: tuple[str, str] | None = None) -> None:
         super().__init__()
-        logging.getLogger(urllib3.connectionpool.__name__).addFilter(_DISCRETION)
+        logging.getLogger(urllib3.connectionpool.__name__).addFilter(_DEBUG_FILTER)
         self._certificate = certificate
         self.cert = client
-        # Cookies of a collector would pile up, here and in the requests, until it refuses these.
+        # Cookies of a collector would accumulate in the requests until it refuses them.
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self.mount("http://", _BoundedAdapter())
         self.mount("https://", _BoundedAdapter())
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
-        """As of ``requests``, but ``timeout`` is required, and bounds all of the exchange.
+        """Send a request as ``requests`` does; ``timeout`` is required, for the whole exchange.
 
         Raises:
-            requests.RequestException: no response that can be used came in time.
+            requests.RequestException: no usable response arrived in time.
         """
         if self._certificate:
-            # Given with the request, since REQUESTS_CA_BUNDLE wins over the session's.
+            # Set per request: REQUESTS_CA_BUNDLE takes precedence over that of the session.
             options["verify"] = self._certificate
         options["allow_redirects"] = False
         return super().request(method, url, **options)
@@ -115,12 +114,12 @@ def _refuse_redirect(response: requests.Response) -> None:
 
 
 def _drain(response: requests.Response) -> bytes:
-    """Read a short response to its end, so that its connection can be used again; drop any other.
+    """Read a response to its end, so that its connection can be reused; close it otherwise.
 
-    The status has come by now; a body that does not come, or is compressed, counts as empty.
+    The status has arrived; a body that does not arrive, or is compressed, counts as empty.
     """
     body = b""
-    with suppress(Exception):  # any of them, such as MemoryError for a length that cannot be
+    with suppress(Exception):  # of any kind, such as MemoryError for an impossible length
         body = response.raw.read(decode_content=False)
     response.raw.close()
     return b"" if "Content-Encoding" in response.headers else body
@@ -134,11 +133,11 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 
 class _Reader(io.RawIOBase):
-    """The bytes of one response, until the deadline or the limit."""
+    """The bytes of one response, up to the deadline and the maximum size."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open, as it must be
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open
         self._left = MAX_RESPONSE
 
     def readable(self) -> bool:
@@ -149,7 +148,7 @@ class _Reader(io.RawIOBase):
         count = self._socket.recv_into(buffer, min(len(buffer), self._left))
         self._left -= count
         if self._left <= 0:
-            raise RefusedResponseError("a longer response than a collector gives")
+            raise RefusedResponseError(f"a response of more than {MAX_RESPONSE} bytes")
         return count
 
     def close(self) -> None:
@@ -161,8 +160,8 @@ class _Bounded(HTTPConnection):
     response_class = _BoundedResponse
 
     def _new_conn(self) -> socket.socket:
-        """Try all addresses of the name within the deadline: each has its share of what is left,
-        so that one which does not respond leaves time for the others."""
+        """Try all addresses of the name within the deadline, each with a share of the remaining
+        time, so that one that does not respond leaves time for the others."""
         name = self.host.strip("[]")
         try:
             addresses = addresses_of(name, self.port)
@@ -210,7 +209,7 @@ def addresses_of(name: str, port: int) -> list[str]:
     """Return the addresses of a name, each once.
 
     Raises:
-        OSError: it cannot be resolved.
+        OSError: the name cannot be resolved.
     """
     found = socket.getaddrinfo(name, port, allowed_gai_family(), socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

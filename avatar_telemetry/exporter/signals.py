@@ -1,4 +1,4 @@
-"""Send the spans, or the log records, of all rings: each batch until a collector takes it."""
+"""Send the spans, or the log records, of all rings: each batch until a collector accepts it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from avatar_telemetry.exporter.rings import Rings, encode_request
 
 MIN_BACKOFF = 1.0
 MAX_BACKOFF = 5.0
-"""Seconds between two attempts, unless the collector requests more: an outage ends at any moment,
-and the rings fill meanwhile."""
+"""Seconds between two attempts, unless the collector requests more; short, because the rings fill
+during an outage."""
 MIN_TIMEOUT = 0.1
 
 Count = Callable[[str, int], None]
@@ -29,15 +29,15 @@ class SignalExporter(Thread):
     """A thread that sends one signal.
 
     Args:
-        signal: ``spans`` or ``logs``.
-        rings: where they are.
-        clients: each gets every batch.
-        batch_size: spans or log records that are sent at once.
-        delay: seconds that they may wait for a batch to fill.
-        timeout: seconds of one attempt.
-        count: counts what became of them.
-        log: logs failures.
-        guard: counts failures of ours.
+        signal: the signal: ``spans`` or ``logs``.
+        rings: the rings of the signal.
+        clients: the clients, each of which gets every batch.
+        batch_size: the number of spans or log records of a batch.
+        delay: the seconds that items may wait for a full batch.
+        timeout: the seconds of one attempt.
+        count: a function that counts items by result.
+        log: the log of failures.
+        guard: the guard that counts internal errors.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class SignalExporter(Thread):
         self._deadline = 0.0
 
     def run(self) -> None:
-        # In a process of the application, whose instrumentation would record what is sent here.
+        # In the application's process, its instrumentation would record these requests.
         context.attach(context.set_value("suppress_instrumentation", True))
         ended = False
         while not ended:
@@ -82,21 +82,21 @@ class SignalExporter(Thread):
                 close()
 
     def wake(self) -> None:
-        """Send what is there now."""
+        """Send all items now."""
         self._wake.set()
 
     def stop(self, deadline: float) -> None:
-        """Send what is there until a collector does not accept it, and end; does not wait.
+        """Request to send all items, up to the first failure, and to end; does not wait.
 
         Args:
-            deadline: seconds of the monotonic clock, after which nothing is sent.
+            deadline: the time of the monotonic clock, in seconds, after which nothing is sent.
         """
         self._deadline = deadline
         self._stopped.set()
         self._wake.set()
 
     def _drain(self) -> bool:
-        """Send all that is there; false where the time is over."""
+        """Send all items; return false after the deadline."""
         self._rings.refresh()
         while frames := self._rings.take(self._batch_size):
             if not self._deliver(frames):
@@ -104,14 +104,15 @@ class SignalExporter(Thread):
         return True
 
     def _deliver(self, frames: Sequence[Frame]) -> bool:
-        """Send a batch until each client has taken or refused it; false where the time is over."""
+        """Send a batch until each client has accepted or rejected it; return false after the
+        deadline."""
         failed = 0
         for client in self._clients:
             refused = self._send(client, frames)
             if refused is None:
                 return False
             failed = max(failed, refused)
-        # In this order: what a process that dies in between sends again was sent twice.
+        # In this order: a batch that is sent again after a kill in between is counted twice.
         exported = sum(frame.items for frame in frames) - failed
         for result, amount in (("exported", exported), ("failed", failed)):
             if amount:
@@ -121,12 +122,12 @@ class SignalExporter(Thread):
         return True
 
     def _send(self, client: Client, frames: Sequence[Frame]) -> int | None:
-        """Send frames until the client has taken or refused them.
+        """Send frames until the client has accepted or rejected them.
 
         A request that is too large is sent again in halves, down to a single frame.
 
         Returns:
-            The number of items that were not taken; ``None`` where the time is over.
+            The number of items that were not accepted; ``None`` after the deadline.
         """
         request, number = encode_request(frames)
         malformed = sum(frame.items for frame in frames) - number
@@ -161,7 +162,7 @@ class SignalExporter(Thread):
             backoff = min(2 * backoff, MAX_BACKOFF)
 
     def _remaining(self) -> float | None:
-        """Return the seconds for the next attempt, ``None`` where there are none."""
+        """Return the seconds for the next attempt, ``None`` after the deadline."""
         if not self._stopped.is_set():
             return self._timeout
         left = self._deadline - time.monotonic()

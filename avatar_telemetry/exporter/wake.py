@@ -1,4 +1,4 @@
-"""Wake the exporter: a named pipe in the runtime folder, into which a writer puts one byte."""
+"""Wake the exporter: a named pipe in the runtime directory, into which a writer puts one byte."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Wakeup:
-    """The reading end. Where something else has the name of the pipe, every wait takes its time.
+    """The reading end. Without a pipe, every wait takes its whole timeout.
 
     Args:
-        folder: the runtime folder.
+        folder: the runtime directory.
     """
 
     def __init__(self, folder: Path) -> None:
         self._pipe = _open_or_none(folder)
 
     def wait(self, timeout: float) -> bool:
-        """Wait so many seconds; return whether a writer ended the wait before."""
+        """Wait for a timeout in seconds; return whether a writer ended the wait."""
         if self._pipe == NONE:
             time.sleep(timeout)
             return False
@@ -45,10 +45,10 @@ class Wakeup:
 
 
 class Waker:
-    """The writing end, of a process that records.
+    """The writing end, in a process that records.
 
     Args:
-        folder: the runtime folder.
+        folder: the runtime directory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,18 +56,18 @@ class Waker:
         self.open(folder)
 
     def open(self, folder: Path) -> None:
-        """Open the pipe again, where the runtime folder was built anew."""
+        """Open the pipe again, after the runtime directory was made again."""
         pipe = _open_or_none(folder)
         if self._pipe == NONE or pipe == NONE:
             self._pipe = max(self._pipe, pipe)
         else:
-            # Under the same number: another thread may be writing, and must not hit another file.
+            # With the same number: a thread that writes now must not write into another file.
             os.dup2(pipe, self._pipe, inheritable=False)
             os.close(pipe)
 
     def __call__(self) -> None:
         """Wake the exporter. Never waits, never raises."""
-        with suppress(OSError):  # full, so that the exporter wakes anyway
+        with suppress(OSError):  # a full pipe wakes the exporter, too
             os.write(self._pipe, b"\0")
 
     def close(self) -> None:
@@ -78,24 +78,24 @@ class Waker:
 
 
 def wake(folder: Path) -> None:
-    """Wake the exporter of a folder once."""
+    """Wake the exporter of a runtime directory once."""
     waker = Waker(folder)
     waker()
     waker.close()
 
 
 def make_pipe(folder: Path) -> None:
-    """Make the pipe, to be done as the user that the workers run as.
+    """Make the pipe; call it as the workers' user.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the pipe cannot be made.
     """
     with suppress(FileExistsError):
         os.mkfifo(folder / FILE_NAME, 0o600)
 
 
 def _open_or_none(folder: Path) -> int:
-    """Open the pipe for both ends: without a writer every wait would end at once."""
+    """Open the pipe for reading and writing: without a writer every wait would end at once."""
     try:
         make_pipe(folder)
         descriptor = os.open(folder / FILE_NAME, _FLAGS)

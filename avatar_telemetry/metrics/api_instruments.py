@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import Attributes
 
-# Keys of attribute sets that are kept resolved, in whatever order the attributes come.
+# Attribute sets in the cache of one instrument; each order of the attributes is an entry.
 MAX_RESOLVED = 2 * MAX_SERIES
 MAX_WARNINGS = 1000
 CACHED_TYPES = frozenset({str, int, bool, float})
 
-BAD_AMOUNT = "metric %s: a measurement was ignored that is %s"
-BAD_ATTRIBUTES = "metric %s: attributes were ignored that are no mapping"
+BAD_AMOUNT = "metric %s: a measurement was ignored because it is %s"
+BAD_ATTRIBUTES = "metric %s: attributes were ignored because they are not a mapping"
 BAD_CALLBACK = "metric %s: a callback failed"
 FULL = (
-    f"metric %s has {MAX_SERIES} attribute sets, and all others are recorded together with the"
+    f"metric %s has {MAX_SERIES} attribute sets: further ones are recorded together with the"
     " label otel_metric_overflow; use attributes with few values"
 )
 
@@ -55,8 +55,8 @@ class Recorder:
     """The store, guard and warnings that all instruments of a process share.
 
     Args:
-        book: where values are kept.
-        guard: notified of failures.
+        book: the book that holds the values.
+        guard: the guard that counts failures.
     """
 
     def __init__(self, book: Book, guard: Guard) -> None:
@@ -68,10 +68,10 @@ class Recorder:
         """Log a misuse of the API, once for each metric.
 
         Args:
-            message: with ``%`` places for the name and the arguments.
-            name: the metric.
-            args: of the message.
-            exc_info: whether to add the exception that is being handled.
+            message: the text, with ``%`` placeholders for the name and the arguments.
+            name: the name of the metric.
+            args: the arguments of the message.
+            exc_info: true to add the traceback of the exception that is being handled.
         """
         key = (message, str(name))
         if key not in self._warned and len(self._warned) < MAX_WARNINGS:
@@ -83,14 +83,14 @@ class Instrument:
     """Base of all instruments: find the series of an attribute set.
 
     Args:
-        recorder: shared by all instruments.
-        metric: the metric that it writes.
-        scope: the labels of its instrumentation scope.
+        recorder: the recorder that all instruments share.
+        metric: the metric to write.
+        scope: the labels of the instrumentation scope.
     """
 
     type: ClassVar[Type]
     prefix: ClassVar[str]
-    least: ClassVar[float] = 0.0
+    min_amount: ClassVar[float] = 0.0
     """The smallest amount that is recorded."""
 
     def __init__(self, recorder: Recorder, metric: StoredMetric, scope: Mapping[str, str]) -> None:
@@ -108,7 +108,7 @@ class Instrument:
                 series = self._series(attributes)
                 with self._book.lock:
                     self._write(series, float(amount))
-        except Exception:  # noqa: BLE001 - the application goes on, whatever it passed
+        except Exception:  # noqa: BLE001 - an invalid argument must not fail in the application
             self._guard.failed("meters")
 
     def _write(self, series: Series, amount: float) -> None:
@@ -117,23 +117,23 @@ class Instrument:
 
     def _accepts(self, amount: float) -> bool:
         try:
-            if isfinite(amount) and amount >= self.least:
+            if isfinite(amount) and amount >= self.min_amount:
                 return True
-            what = "negative" if isfinite(amount) else "not finite"
+            reason = "negative" if isfinite(amount) else "not finite"
         except (TypeError, ValueError, OverflowError):
-            what = "no number"
-        self._warn(BAD_AMOUNT, self.metric.name, what)
+            reason = "not a number"
+        self._warn(BAD_AMOUNT, self.metric.name, reason)
         return False
 
     def _series(self, attributes: Attributes) -> Series:
         key: Any = ()
         try:
             if attributes:
-                # Attributes of other types can be equal, as 1 and True are.
+                # Values of different types can be equal, such as 1 and True.
                 key = (tuple(attributes.items()), tuple(map(type, attributes.values())))
             series = self._resolved.get(key)
         except (AttributeError, TypeError):
-            key = series = None  # no mapping, or one with a value that cannot be a key
+            key = series = None  # not a mapping, or one with an unhashable value
         return series or self._resolve(attributes, key)
 
     def _resolve(self, attributes: Attributes, key: Any) -> Series:
@@ -150,7 +150,7 @@ class Instrument:
 
 
 class StoredCounter(Instrument, Counter):
-    """A counter, summed over all processes that ever counted."""
+    """A counter, summed over all present and past processes."""
 
     type = "counter"
     prefix = "counter"
@@ -163,11 +163,11 @@ class StoredCounter(Instrument, Counter):
 
 
 class StoredUpDownCounter(Instrument, UpDownCounter):
-    """An up-down counter: a gauge, summed over the processes that live."""
+    """An up-down counter: a gauge, summed over the living processes."""
 
     type = "updowncounter"
     prefix = "gauge_livesum"
-    least = -inf
+    min_amount = -inf
 
     def add(
         self, amount: float, attributes: Attributes = None, context: Context | None = None
@@ -177,7 +177,7 @@ class StoredUpDownCounter(Instrument, UpDownCounter):
 
 
 class StoredHistogram(Instrument, Histogram):
-    """A histogram with explicit buckets, summed over all processes that ever recorded."""
+    """A histogram with explicit buckets, summed over all present and past processes."""
 
     type = "histogram"
     prefix = "histogram"
@@ -195,11 +195,11 @@ class StoredHistogram(Instrument, Histogram):
 
 
 class StoredGauge(Instrument, Gauge):
-    """A gauge: the value that any process set last."""
+    """A gauge with the value that any process set last."""
 
     type = "gauge"
     prefix = "gauge_mostrecent"
-    least = -inf
+    min_amount = -inf
 
     def set(
         self, amount: float, attributes: Attributes = None, context: Context | None = None
@@ -218,16 +218,16 @@ class Observed(Instrument):
     """Base of observable instruments, whose values the observing process writes.
 
     Args:
-        recorder: see :class:`Instrument`.
-        metric: see :class:`Instrument`.
-        scope: see :class:`Instrument`.
+        recorder: the recorder that all instruments share.
+        metric: the metric to write.
+        scope: the labels of the instrumentation scope.
     """
 
     prefix = "gauge_mostrecent"
-    least = -inf
+    min_amount = -inf
     is_sum: ClassVar[bool] = True
-    gone: ClassVar[float]
-    """The value of an attribute set that is reported no longer."""
+    missing_value: ClassVar[float]
+    """The value of an attribute set that is no longer reported."""
 
     def __init__(self, recorder: Recorder, metric: StoredMetric, scope: Mapping[str, str]) -> None:
         super().__init__(recorder, metric, scope)
@@ -236,7 +236,7 @@ class Observed(Instrument):
         self._last: dict[Series, float] = {}
 
     def add_callbacks(self, callbacks: Iterable[CallbackT]) -> None:
-        """Observe with these. An instrument that is created again keeps its first callbacks."""
+        """Add callbacks. An instrument that is created again keeps its first ones."""
         if self._callbacks:
             return
         for callback in callbacks:
@@ -248,7 +248,7 @@ class Observed(Instrument):
                 self._callbacks.append(callback)
 
     def take_over(self, stored: dict[Labels, float]) -> None:
-        """Observe from now on, as another process may have done before.
+        """Continue the observations of another process.
 
         Args:
             stored: the sum of each series over all processes.
@@ -260,21 +260,21 @@ class Observed(Instrument):
         """Call the callbacks and record what they report. Never raises.
 
         Args:
-            timeout: seconds, for the callbacks.
+            timeout: the seconds that the callbacks may take.
         """
         with self._guard.at("meters"):
-            reported, is_whole = self._call(CallbackOptions(timeout * 1000))
+            reported, is_complete = self._call(CallbackOptions(timeout * 1000))
             with self._book.lock:
                 for series, amount in reported.items():
                     self._write(series, amount)
-            if is_whole:
-                self._drop_gone(reported.keys())
+            if is_complete:
+                self._reset_missing(reported.keys())
             self._last.update(reported)
 
     def _call(self, options: CallbackOptions) -> tuple[dict[Series, float], bool]:
-        """Return what the callbacks report, and whether none of them failed."""
+        """Return the reported values, and whether no callback failed."""
         reported: dict[Series, float] = {}
-        is_whole = True
+        is_complete = True
         for callback in list(self._callbacks):
             try:
                 for observation in callback(options) or ():
@@ -283,17 +283,17 @@ class Observed(Instrument):
                         before = reported.get(series, 0.0) if self.is_sum else 0.0
                         reported[series] = before + float(observation.value)
             except StopIteration:
-                self._callbacks.remove(callback)  # a generator that has ended
+                self._callbacks.remove(callback)  # the generator has ended
             except Exception:  # noqa: BLE001 - logged once, and called again
-                is_whole = False
+                is_complete = False
                 self._warn(BAD_CALLBACK, self.metric.name, exc_info=True)
-        return reported, is_whole
+        return reported, is_complete
 
     def _write(self, series: Series, amount: float) -> None:
         series.values[0].set(amount, time.time())
 
-    def _drop_gone(self, reported: Iterable[Series]) -> None:
-        """Overwrite what this process, or another one before it, has observed and is gone."""
+    def _reset_missing(self, reported: Iterable[Series]) -> None:
+        """Overwrite the series of this or an earlier process that are no longer reported."""
         scope = self._scope.items()
         stored, self._stored = self._stored, {}
         for labels, value in stored.items():
@@ -303,7 +303,7 @@ class Observed(Instrument):
         with self._book.lock:
             for series in self._last.keys() - set(reported):
                 del self._last[series]
-                series.values[0].set(self.gone, time.time())
+                series.values[0].set(self.missing_value, time.time())
 
 
 class StoredObservableGauge(Observed, ObservableGauge):
@@ -311,34 +311,34 @@ class StoredObservableGauge(Observed, ObservableGauge):
 
     type = "gauge"
     is_sum = False
-    gone = nan
+    missing_value = nan
 
 
 class StoredObservableUpDownCounter(Observed, ObservableUpDownCounter):
-    """A gauge whose value is observed, and counts something."""
+    """An up-down counter whose value is observed."""
 
     type = "updowncounter"
-    gone = 0.0
+    missing_value = 0.0
 
 
 class StoredObservableCounter(Observed, ObservableCounter):
     """A counter whose total is observed.
 
-    Each process adds to its own value by how much the total has grown, so that the sum over all
-    processes goes on where another one observes from now on.
+    Each process adds the growth of the total to its own value, so that the sum over all processes
+    continues when another one observes.
     """
 
     type = "counter"
     prefix = "counter"
-    least = 0.0
+    min_amount = 0.0
 
     def _write(self, series: Series, amount: float) -> None:
         last = self._last.get(series)
         if last is None:
             growth = max(0.0, amount - self._stored.get(series.labels, 0.0))
         else:
-            growth = amount - last if amount >= last else amount  # it began anew
+            growth = amount - last if amount >= last else amount  # it was reset
         series.values[0].add(growth)
 
-    def _drop_gone(self, reported: Iterable[Series]) -> None:
-        """Keep a total that is reported no longer."""
+    def _reset_missing(self, reported: Iterable[Series]) -> None:
+        """Keep a total that is no longer reported."""

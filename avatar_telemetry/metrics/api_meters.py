@@ -1,7 +1,7 @@
 """Metrics of the OpenTelemetry API, written into the mapped store.
 
-The provider implements the API alone, so that a worker does without the SDK's metrics. A
-measurement is on the page at once, merged over all workers, and outlives a killed one.
+The provider implements the API only: a worker does not need the SDK's metrics. A measurement is on
+the page at once, merged over all workers, and is kept when a worker is killed.
 """
 
 from __future__ import annotations
@@ -60,20 +60,20 @@ NAME = re.compile(r"[a-zA-Z][-_./a-zA-Z0-9]{0,254}")
 UNIT = re.compile(r"[\x00-\x7F]{0,63}")
 RESERVED = OUR_METRICS | {"target", "target_info"}
 
-REFUSED_NAME = "metric %r is not recorded: its name or unit is against the OpenTelemetry API"
-REFUSED_KIND = "metric %s is not recorded: there is one of this name and another kind"
-REFUSED_OWN = "metric %s is not recorded: avatar_telemetry has one of this name"
+REFUSED_NAME = "metric %r is not recorded: the OpenTelemetry API does not allow its name or unit"
+REFUSED_KIND = "metric %s is not recorded: another kind of metric has this name"
+REFUSED_OWN = "metric %s is not recorded: avatar_telemetry has a metric of this name"
 DUPLICATE = (
-    "metric %s was created again with another unit, description or buckets; the first description"
+    "metric %s was created again with another unit, description or buckets: the first description"
     " and buckets are used"
 )
-BAD_BOUNDS = "metric %s: its bucket boundaries are not ascending numbers; the default is used"
+BAD_BOUNDS = "metric %s: its bucket boundaries are not ascending numbers: the default is used"
 
 T = TypeVar("T", bound=Instrument)
 
 
 class _Declaration(NamedTuple):
-    """The arguments that an instrument was created with."""
+    """The arguments of the creation of an instrument."""
 
     kind: type
     unit: str
@@ -87,9 +87,9 @@ class StoredMeter(Meter):
     Args:
         provider: the provider.
         name: the name of the scope.
-        version: its version.
-        schema_url: see the API.
-        scope: its labels.
+        version: the version of the scope.
+        schema_url: the schema URL of the scope.
+        scope: the labels of the scope.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class StoredMeter(Meter):
         description: str,
         bounds: tuple[float, ...] = (),
     ) -> T | None:
-        """Find or make an instrument; ``None`` where it is refused. Never raises."""
+        """Find or create an instrument; return ``None`` where it is refused. Never raises."""
         made: T | None = None
         with self._provider.recorder.guard.at("meters"):
             declaration = _Declaration(kind, unit or "", description or "", bounds)
@@ -188,7 +188,7 @@ class StoredMeter(Meter):
         if not (NAME.fullmatch(name) and UNIT.fullmatch(declaration.unit)):
             self._provider.recorder.warn(REFUSED_NAME, name)
             return None
-        # Names are compared without case, and the one seen first stands.
+        # Names are case-insensitive, and the first declaration is used.
         first = self._declared.setdefault(name.lower(), declaration)
         if first.kind is not kind:
             self._provider.recorder.warn(REFUSED_KIND, name)
@@ -219,8 +219,8 @@ class StoredMeterProvider(MeterProvider):
     """Meters whose instruments write into a book.
 
     Args:
-        book: where values are kept.
-        guard: notified of failures.
+        book: the book that holds the values.
+        guard: the guard that counts failures.
     """
 
     def __init__(self, book: Book, guard: Guard) -> None:
@@ -246,18 +246,18 @@ class StoredMeterProvider(MeterProvider):
         return _refused()
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Do nothing: what was recorded is in the store."""
+        """Do nothing: all recorded values are in the store."""
         return True
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
-        """Do nothing: nothing waits in this process. As with the SDK, applications may call it."""
+        """Do nothing: no value waits in this process."""
 
     def forget(self) -> None:
-        """In a forked child: what observes is the parent's. Values are found anew by the book."""
+        """Forget the parent's observers, in a forked child; the book replaces the values."""
         self.observers.forget()
 
     def metric(self, name: str, declaration: _Declaration) -> StoredMetric | None:
-        """Find or make the metric of an instrument; ``None`` where another one has its name."""
+        """Find or create the metric of an instrument; return ``None`` where its name is taken."""
         kind: type[Instrument] = declaration.kind
         own = metric_name(name, declaration.unit, kind.type)
         if own in RESERVED or own.removesuffix("_total") in RESERVED:
@@ -275,7 +275,7 @@ class StoredMeterProvider(MeterProvider):
         return metric
 
     def bounds(self, name: str, advised: Sequence[float] | None) -> tuple[float, ...]:
-        """Return the bucket bounds of a histogram, the default where those advised are none."""
+        """Return the bucket bounds of a histogram, the default where the advised are invalid."""
         if advised is None:
             return DEFAULT_BOUNDS
         try:
@@ -289,16 +289,16 @@ class StoredMeterProvider(MeterProvider):
 
 
 def start_meters(book: Book, guard: Guard, settings: Settings, folder: Path) -> StoredMeterProvider:
-    """Record what is made with the OpenTelemetry API in this process.
+    """Record the metrics of the OpenTelemetry API in this process.
 
-    The provider becomes the global one unless the application has set its own. It lives as long as
-    the process: a forked child that serves gets its parent's back.
+    The provider becomes the global one unless the application has set its own. It exists as long as
+    the process: a forked child that serves uses its parent's.
 
     Args:
-        book: where values are kept.
-        guard: notified of failures.
-        settings: how often observable instruments are observed.
-        folder: the runtime folder.
+        book: the book that holds the values.
+        guard: the guard that counts failures.
+        settings: the settings with the interval of observations.
+        folder: the runtime directory.
     """
     provider = metrics.get_meter_provider()
     if not isinstance(provider, StoredMeterProvider) or provider.recorder.book is not book:
@@ -312,8 +312,7 @@ def start_meters(book: Book, guard: Guard, settings: Settings, folder: Path) -> 
 
 
 def _is_placeholder(provider: MeterProvider) -> bool:
-    """Return whether a provider is the one of the API that stands for none, which has no public
-    name."""
+    """Return whether a provider is the API's placeholder, whose class has no public name."""
     is_of_api = type(provider).__module__.startswith(metrics.__name__)
     return is_of_api and not isinstance(provider, metrics.NoOpMeterProvider)
 

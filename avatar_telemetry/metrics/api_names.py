@@ -20,8 +20,8 @@ Type = Literal["counter", "updowncounter", "histogram", "gauge"]
 ILLEGAL = re.compile(r"[^a-zA-Z0-9:]+")
 ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9]+")
 ANNOTATION = re.compile(r"\{[^}]*\}")
-# Prometheus itself and the Collector translate these (prometheus/otlptranslator); "tibibytes" is
-# their spelling.
+# The translations of Prometheus and the Collector (prometheus/otlptranslator); "tibibytes" is their
+# spelling.
 UNITS = {
     "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds",
     "us": "microseconds", "ns": "nanoseconds",
@@ -41,8 +41,8 @@ def metric_name(name: str, unit: str, type_: Type) -> str:
 
     Args:
         name: the name of the instrument.
-        unit: its unit (UCUM).
-        type_: its type.
+        unit: the unit of the instrument (UCUM).
+        type_: the type of the instrument.
     """
     words = [word for word in ILLEGAL.sub("_", name).split("_") if word]
     if type_ == "counter" and len(words) > 1 and words[-1] == "total":
@@ -59,8 +59,8 @@ def metric_name(name: str, unit: str, type_: Type) -> str:
 def label_values(attributes: Mapping[str, object]) -> dict[str, str]:
     """Return attributes as labels.
 
-    Values of names that become one are joined by ``;``. An empty value is left out, since to
-    Prometheus it is that of a label that is not there.
+    Values of names that become equal are joined by ``;``. An empty value is left out: Prometheus
+    does not distinguish it from a missing label.
     """
     labels: dict[str, str] = {}
     for name, value in sorted(attributes.items(), key=lambda pair: str(pair[0])):
@@ -87,7 +87,7 @@ def attribute_text(value: object) -> str:
 
 
 def _unit_suffixes(unit: str) -> list[str]:
-    """Return the words of a unit, each between underscores: ``_bytes_`` and ``_per_second_``."""
+    """Return the suffixes of a unit between underscores: ``_bytes_`` and ``_per_second_``."""
     main, _, per = ANNOTATION.sub("", unit).partition("/")
     main, per = main.strip(), per.strip()
     suffixes = [_word(UNITS.get(main, main))]

@@ -1,4 +1,4 @@
-"""Call the callbacks of observable instruments, in one process of a runtime folder."""
+"""Calls of the callbacks of observable instruments, in one process of a runtime directory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from avatar_telemetry.metrics.api_series import stored_values
 
 LOCK_NAME = "observer.lock"
 POLL_INTERVAL = 5.0
-"""Seconds until a new instrument is observed, and until another process replaces one that ended."""
+"""Seconds until a new instrument is observed, or another process replaces an ended observer."""
 
 
 class Observers:
-    """A thread, started with the first instrument, that observes all of them once an interval.
+    """A thread, started with the first instrument, that observes all of them at an interval.
 
     Args:
-        guard: notified of failures.
+        guard: the guard that counts failures.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -36,19 +36,19 @@ class Observers:
         self._stopped = threading.Event()
 
     def start(self, folder: Path, interval: float, timeout: float) -> None:
-        """Observe from now on.
+        """Start to observe.
 
         Args:
-            folder: the runtime folder.
-            interval: seconds between two observations.
-            timeout: seconds that a callback is allowed.
+            folder: the runtime directory.
+            interval: the seconds between two observations.
+            timeout: the seconds that a callback may take.
         """
         self._folder, self._interval, self._timeout = folder, interval, timeout
         self._stopped = threading.Event()
         self._ensure_thread()
 
     def add(self, instrument: Observed) -> None:
-        """Observe an instrument, too. Call it with the lock of the book held."""
+        """Add an instrument. Call it with the lock of the book held."""
         if instrument not in self._instruments:
             self._instruments.append(instrument)
         self._ensure_thread()
@@ -61,7 +61,7 @@ class Observers:
         self.forget()
 
     def forget(self) -> None:
-        """In a forked child: thread and lock are the parent's."""
+        """Forget the parent's thread and lock, in a forked child."""
         self._thread = self._folder = None
         self._release()
 
@@ -74,8 +74,7 @@ class Observers:
             self._thread.start()
 
     def _run(self, folder: Path) -> None:
-        # The first wait lets a worker become the user that it serves as, and load what the
-        # callbacks need.
+        # During the first wait a worker drops its privileges and imports what the callbacks need.
         while not self._stopped.wait(min(self._interval, POLL_INTERVAL)):
             with self._guard.at("meters"):
                 self._observe(folder)
@@ -98,7 +97,7 @@ class Observers:
             instrument.observe(self._timeout)
 
     def _holds_lock(self, path: Path) -> bool:
-        """Return whether this process is the one that observes; take the lock if it is free."""
+        """Return whether this process is the observer; take the lock if it is free."""
         if self._lock is not None and is_at_path(self._lock, path):
             return True
         self._release()

@@ -29,11 +29,11 @@ Labels = frozenset[tuple[str, str]]
 
 
 class Value:
-    """One value in a cell of a book that adopted it; it moves with the files of the process.
+    """One value in a cell of a book, which moves it with the files of the process.
 
     Args:
-        prefix: how the name of its file begins.
-        key: its key there.
+        prefix: the beginning of the file's name.
+        key: the key in the file.
     """
 
     __slots__ = ("doubles", "index", "key", "prefix")
@@ -45,7 +45,7 @@ class Value:
         self.key = key
 
     def place(self, doubles: memoryview[float], index: int) -> None:
-        """Use this cell from now on."""
+        """Set the cell of the value."""
         self.doubles = doubles
         self.index = index
 
@@ -63,8 +63,8 @@ class Series:
     """One series of a metric.
 
     Args:
-        labels: its labels, those of its scope included.
-        values: the value; of a histogram the sum, then each bucket by its bound, not cumulative.
+        labels: the labels, including those of the scope.
+        values: the value; for a histogram the sum, then the buckets by bound, not cumulative.
     """
 
     __slots__ = ("labels", "values")
@@ -75,14 +75,14 @@ class Series:
 
 
 class StoredMetric:
-    """One metric, whose series are made as their attributes appear.
+    """One metric, whose series are created with their first measurement.
 
     Args:
-        book: where values are kept.
-        name: the name on the page, without the suffixes of its type.
-        prefix: its type and the mode of a gauge, as file names begin with them.
-        documentation: its help text.
-        bounds: upper bounds of a histogram, ascending, without infinity.
+        book: the book that holds the values.
+        name: the name on the page, without the suffixes of the type.
+        prefix: the type, and the mode of a gauge: the beginning of file names.
+        documentation: the help text.
+        bounds: the upper bounds of a histogram, ascending, without infinity.
     """
 
     def __init__(
@@ -93,20 +93,20 @@ class StoredMetric:
         self.documentation = documentation
         self.bounds = tuple(bounds)
         self.is_full = False
-        """An attribute set was refused."""
+        """True after an attribute set was refused."""
         self._book = book
         self._sample = name + SUFFIXES.get(prefix, "")
         self._series: dict[Labels, Series] = {}
         self._count: int | None = None
 
     def series(self, attributes: Mapping[str, str], scope: Mapping[str, str]) -> Series:
-        """Find or make the series of an attribute set.
+        """Find or create the series of an attribute set.
 
-        Beyond :data:`MAX_SERIES` it is the series of all further sets of the scope.
+        Beyond :data:`MAX_SERIES` it is the common series of all further sets of the scope.
 
         Args:
             attributes: the attributes as labels.
-            scope: the labels of the instrumentation scope, which win.
+            scope: the labels of the instrumentation scope, which take precedence.
         """
         if self.prefix == "histogram":
             attributes = {
@@ -120,7 +120,7 @@ class StoredMetric:
         series = self._series.get(frozenset(labels.items()))
         if series is None:
             if self._count is None:
-                # Those of the slot's earlier holders count, too: its files keep them.
+                # The files also have the series of the slot's earlier holders.
                 start = f"{json.dumps([self.name, self._sample])[:-1]}, "
                 self._count = self._book.count(self.prefix, start)
             if not self._book.knows(self.prefix, self._key(self._sample, labels)):
@@ -153,11 +153,11 @@ class StoredMetric:
 def stored_values(
     folder: Path, metrics: Collection[StoredMetric]
 ) -> dict[str, dict[Labels, float]]:
-    """Return the sum of each series of some metrics, over all processes ever, by metric.
+    """Return the sum of each series over all present and past processes, by metric.
 
     Args:
-        folder: the runtime folder.
-        metrics: metrics that are no histograms.
+        folder: the runtime directory.
+        metrics: the metrics, none of them a histogram.
     """
     found: dict[str, dict[Labels, float]] = {metric.name: {} for metric in metrics}
     for prefix in {metric.prefix for metric in metrics}:

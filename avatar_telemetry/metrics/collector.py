@@ -1,4 +1,4 @@
-"""Collect what a scrape shows: the merged store, and what is read from the living processes."""
+"""The metrics of a scrape: the merged store, and the statistics of the living processes."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 MASTER = "master"
 CONFLICT = (
-    "metric %s was declared differently before: %d series of the older declaration are left out"
-    " until a restart"
+    "metric %s has another declaration than before: %d series of the older one are left out until a"
+    " restart"
 )
 
 
 @dataclass(frozen=True)
 class Server:
-    """The gunicorn that this process is a worker of.
+    """The gunicorn server.
 
     Args:
-        master: pid.
-        listeners: inodes of the listening TCP sockets.
+        master: the pid of the master.
+        listeners: the inodes of the listening TCP sockets.
     """
 
     master: int
@@ -51,14 +51,14 @@ class Server:
 
 
 class Collector:
-    """Collects everything that stands on the page.
+    """A collector of all metrics of the page.
 
     Args:
-        folder: the runtime folder.
-        settings: for the resource.
-        server: where there is a gunicorn.
-        registry: metrics of the application that live in this process alone; they are shown where
-            the store does not have them.
+        folder: the runtime directory.
+        settings: the settings, for the resource.
+        server: the gunicorn server, or ``None``.
+        registry: the application's metrics of this process alone, for names that the store does
+            not have.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Collector:
         self.server = server
         self._registry = registry
         self._store = MergedStore(folder)
-        # The name is looked up here, in the worker: gevent may have patched it since our import.
+        # Looked up in the worker: gevent may have patched it since our import.
         self._lock = threading.Lock()
         self._wants_exporter = sends(settings)
         self._registry_failed = False
@@ -80,7 +80,7 @@ class Collector:
         self._fixed = (_build_info(), _target_info(settings))
 
     def collect(self) -> list[Family]:
-        """All families, each name once, in the order of names."""
+        """Return all families, each name once, in the order of names."""
         with self._lock:
             alive = self._read(holders)
             merged = self._store.read(holder.identifier for holder in alive)
@@ -89,7 +89,7 @@ class Collector:
                 families += self._gunicorn(self.server, alive)
             families += self._registered()
             self._warn_of_conflicts()
-        # A metric of the application may have a name that another one has, too: the first stands.
+        # A metric of the application may have the name of another one: the first is kept.
         unique = {each.name: each for each in reversed(families)}
         return [unique[name] for name in sorted(unique)]
 
@@ -97,28 +97,29 @@ class Collector:
         try:
             return read(self._folder)
         except OSError:
-            return []  # the folder was removed under us
+            return []  # the directory was removed
 
     def _own(self, alive: list[Holder]) -> Iterator[Family]:
         yield family(
             "avatar_telemetry_slots_in_use", "gauge",
-            "Slots of the runtime folder that a living process holds.", [((), float(len(alive)))],
+            "Slots of the runtime directory held by a living process.",
+            [((), float(len(alive)))],
         )  # fmt: skip
         yield family(
             "avatar_telemetry_unreadable_files", "gauge",
-            "Files in the runtime folder that this scrape could not read.",
+            "Files in the runtime directory that this scrape could not read.",
             [((), float(self._store.unreadable))],
         )  # fmt: skip
         yield family(
             "avatar_telemetry_conflicting_series", "gauge",
-            "Series in the runtime folder that cannot be merged with the newest declaration.",
+            "Series in the runtime directory that cannot be merged with the newest declaration.",
             [((), float(sum(self._store.left_out.values())))],
         )  # fmt: skip
-        with suppress(OSError):  # the folder was removed under us
+        with suppress(OSError):  # the directory was removed
             status = os.statvfs(self._folder)
             yield family(
                 "avatar_telemetry_folder_free_bytes", "gauge",
-                "Space that is left for the runtime folder.",
+                "Free space of the runtime directory, in bytes.",
                 [((), float(status.f_bavail * status.f_frsize))],
             )  # fmt: skip
         if self._wants_exporter:
@@ -127,7 +128,7 @@ class Collector:
                 is_up = has_exporter(self._folder)
             yield family(
                 "avatar_telemetry_exporter_up", "gauge",
-                "Whether an exporter runs, which sends all that is recorded and serves the port.",
+                "1 where an exporter runs, which sends all recorded data and serves the port.",
                 [((), float(is_up))],
             )  # fmt: skip
 
@@ -160,10 +161,10 @@ class Collector:
         ]  # fmt: skip
 
     def _cpu_seconds(self) -> float:
-        """The time of the master, of the workers that it has waited for, and of all others.
+        """Return the CPU time of the master and of all workers, ended ones included, in seconds.
 
-        A worker that is waited for between two readings would be counted twice or not at all, so
-        they are taken again until the master has waited for nobody in between.
+        A worker that the master reaps between two readings would be counted twice or not at all:
+        they are repeated until none was reaped in between.
         """
         if self.server is None:
             return self._workers_ticks() / TICKS_PER_SECOND
@@ -180,7 +181,7 @@ class Collector:
         return total / TICKS_PER_SECOND
 
     def _workers_ticks(self) -> int:
-        """Those that have ended count, too, until they are their master's (``zombie``)."""
+        """Return the ticks of all workers, including ended ones that were not reaped yet."""
         found = [(each, process.read_stat(each.pid)) for each in self._read(last_holders)]
         return sum(
             stat.cpu_ticks
@@ -202,13 +203,13 @@ class Collector:
         backlog = process.accept_queue(server.listeners)
         if backlog is not None:
             yield family(
-                "gunicorn_backlog", "gauge", "Connections that wait in the listening TCP sockets.",
+                "gunicorn_backlog", "gauge", "Connections in the accept queues of the TCP sockets.",
                 [((), float(backlog))],
             )  # fmt: skip
 
     def _registered(self) -> list[Family]:
-        """Metrics of this process alone. A collector of the application that raises costs those
-        that come after it, not the page."""
+        """Return the metrics of this process alone; a collector of the application that raises
+        loses only those after it."""
         families: list[Family] = []
         try:
             if self._registry is not None:
@@ -242,10 +243,13 @@ def _by_worker(
 def _build_info() -> Family:
     labels: Labels = (("python", platform.python_version()), ("version", VERSION))
     return family(
-        "avatar_telemetry_build_info", "gauge", "What runs here; always 1.", [(labels, 1.0)]
+        "avatar_telemetry_build_info",
+        "gauge",
+        "Versions of package and Python; always 1.",
+        [(labels, 1.0)],
     )
 
 
 def _target_info(settings: Settings) -> Family:
     labels = target_labels(resource_attributes(settings))
-    return family("target", "info", "The resource that these metrics are of.", [(labels, 1.0)])
+    return family("target", "info", "Attributes of the resource.", [(labels, 1.0)])

@@ -1,8 +1,8 @@
-"""The metrics of one type and mode: their series, and what each file declares about them.
+"""The metrics of one type and mode: their series, and their declaration in each file.
 
-A reload may change the type, the mode or the buckets of a metric, and the files of before still
-have series of the old declaration. Series are merged by the newest declaration of their metric;
-those that cannot be are left out.
+A reload may change the type, the mode or the buckets of a metric, and earlier files still have
+series of the old declaration. Series are merged by the newest declaration of their metric; those
+that cannot be merged are left out.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Declaration:
     """The declaration of a metric in one file.
 
     Args:
-        newest: the last time at which it was declared there.
-        bounds: of all buckets, each with the last time at which it was declared.
-        shapes: the different sets of bounds that single histograms have.
+        newest: the time of the last declaration in the file.
+        bounds: the bounds of all buckets, each with the time of its last declaration.
+        shapes: the different sets of bounds of single histograms.
     """
 
     newest: float = -INFINITE
@@ -37,26 +37,26 @@ class Declaration:
 
 
 class Metric:
-    """A metric as the files of one type and mode have it.
+    """A metric in the files of one type and mode.
 
     Args:
-        name: without the suffix of a sample.
-        prefix: the beginning of the names of the files: type, and mode of a gauge.
+        name: the name, without the suffix of a sample.
+        prefix: the beginning of the file names: the type, and the mode of a gauge.
     """
 
     def __init__(self, name: str, prefix: str) -> None:
         self.name = name
         self.prefix = prefix
         self.superseded = False
-        """Whether a metric of the same name and another type or mode is newer."""
+        """True where a metric of the same name and another type or mode is newer."""
         self.bounds: frozenset[float] | None = None
-        """The bounds of the newest declaration, where histograms with others exist, too."""
+        """The bounds of the newest declaration, where histograms with other bounds exist."""
         self.excluded: dict[MetricFile, frozenset[int]] = {}
-        """Numbers of the series of a file that lack some of these bounds."""
+        """The numbers of the series of a file that lack some of these bounds."""
         self._type = prefix.partition("_")[0]
         self._is_histogram = self._type == "histogram"
         self.series: dict[tuple[str, Labels], Series] = {}
-        """All series that it ever had in the files, by their sample and labels."""
+        """All present and past series in the files, by sample and labels."""
         self._ordered: list[Series] = []
         self._buckets: dict[Labels, list[Series]] = {}
         self._documentations: set[str] = set()
@@ -65,29 +65,29 @@ class Metric:
 
     @property
     def is_declared(self) -> bool:
-        """Return whether any file has a series of it."""
+        """Return whether any file has a series of the metric."""
         return bool(self._declarations)
 
     def is_declared_in(self, file: MetricFile) -> bool:
-        """Return whether a file has a series of it."""
+        """Return whether a file has a series of the metric."""
         return file in self._declarations
 
     @property
     def newest(self) -> float:
-        """The last time at which a file declares it."""
+        """The time of the last declaration in any file."""
         return max(each.newest for each in self._declarations.values())
 
     def count_held(self) -> int:
-        """Return how many of its series are in a file."""
+        """Return the number of its series that are in a file."""
         return sum(each.entries > 0 for each in self._ordered)
 
     def find(self, key: Key, number: int, shared: Shared) -> Series:
-        """The series of a key.
+        """Find or create the series of a key.
 
         Args:
-            key: of this metric.
-            number: of a new series.
-            shared: the values that are kept once for all series.
+            key: the key of a series of this metric.
+            number: the number for a new series.
+            shared: the values that are stored once for all series.
         """
         self._documentations.add(key.documentation)
         identity = (key.sample, key.labels)
@@ -101,7 +101,7 @@ class Metric:
         return series
 
     def count(self, series: Series) -> None:
-        """Note that a file has an entry of a series of the metric."""
+        """Count an entry of a series in a file."""
         if not series.entries:
             self._layout = None
         series.entries += 1
@@ -109,12 +109,12 @@ class Metric:
     def declare(
         self, file: MetricFile, doubles: Sequence[float], new: Sequence[Entry] | None = None
     ) -> None:
-        """Read how a file declares the metric.
+        """Read the declaration of the metric in a file.
 
         Args:
-            file: where the metric is.
+            file: the file.
             doubles: the contents of the file.
-            new: the entries that were not there before, or ``None`` to read all of them.
+            new: the new entries, or ``None`` to read all entries.
         """
         if new is None:
             new = list(self._entries(file))
@@ -130,7 +130,7 @@ class Metric:
                 declaration.bounds[series.bound] = max(before, declared_at)
         bounds = self._bounds_in(file, counts)
         if any(len(own) != counts[base] for base, own in bounds.items()):
-            # A histogram that was there in part has another set of bounds now.
+            # A histogram that was incomplete before has another set of bounds now.
             declaration.shapes.clear()
             bounds = self._bounds_in(file, self._buckets)
         declaration.shapes.update(map(frozenset, filter(None, bounds.values())))
@@ -139,7 +139,7 @@ class Metric:
         """Remove a file.
 
         Returns:
-            Whether the metric was in it.
+            True where the metric was in it.
         """
         if self._declarations.pop(file, None) is None:
             return False
@@ -171,10 +171,10 @@ class Metric:
             self._layout = None
 
     def family(self, values: Sequence[float]) -> Family | None:
-        """The metric on the page, or ``None`` where it is left out.
+        """Return the metric for the page, or ``None`` where it is left out.
 
         Args:
-            values: of all series of the files, by their numbers.
+            values: the values of all series of the files, by number.
         """
         if self.superseded or not self.is_declared:
             return None
@@ -183,7 +183,7 @@ class Metric:
         return self._layout.family(values)
 
     def count_left_out(self) -> int:
-        """Return how many series of all files are not merged."""
+        """Return the number of series in all files that are not merged."""
         return sum(
             self.superseded or series.number in self.excluded.get(file, ())
             for file in self._declarations
@@ -192,14 +192,14 @@ class Metric:
         )
 
     def _bounds_in(self, file: MetricFile, bases: Iterable[Labels]) -> dict[Labels, set[float]]:
-        """The bounds of these histograms in a file."""
+        """Return the bounds of these histograms in a file."""
         return {
             base: {each.bound for each in self._buckets[base] if file.holds(each.number)}
             for base in bases
         }
 
     def _without(self, bounds: frozenset[float], file: MetricFile) -> frozenset[int]:
-        """Numbers of the series that belong to histograms of a file without these bounds."""
+        """Return the numbers of the series of a file's histograms without these bounds."""
         bounds_in = self._bounds_in(file, self._buckets)
         without = {base for base, own in bounds_in.items() if INFINITE in own and not own >= bounds}
         return frozenset(each.number for each in self._ordered if each.base in without)
@@ -218,7 +218,7 @@ class Metric:
         return Layout(self.name, self._type, text, members, self.bounds)
 
     def _documentation_of(self, series: Series) -> str:
-        """The help text that the last file has."""
+        """Return the help text of the last file."""
         if len(self._documentations) == 1:
             return series.documentation
         files = (file for file in self._declarations if self._is_merged(series, file))
@@ -226,7 +226,7 @@ class Metric:
         return last.documentations.get(series.number, series.documentation)
 
     def _entries(self, file: MetricFile) -> Iterator[Entry]:
-        """The series that a file has, each with the index of its value."""
+        """Yield the series of a file, each with the index of its value."""
         for column in file.columns:
             size = len(column)
             for series in self._ordered:

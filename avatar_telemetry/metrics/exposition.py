@@ -1,4 +1,4 @@
-"""The metrics page: families as text, and who may read it.
+"""The metrics page: families as text, and access to it.
 
 Text format 0.0.4 (Prometheus exposition formats) and OpenMetrics 1.0, by ``Accept``; gzip by
 ``Accept-Encoding``.
@@ -24,37 +24,35 @@ if TYPE_CHECKING:
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-# A request that came through a proxy says so in one of these; its sender is not the peer we see.
+# A proxy adds one of these headers: the sender of the request is then not the peer.
 FORWARDING = frozenset((
     "HTTP_VIA", "HTTP_CDN_LOOP", "HTTP_FRONT_END_HTTPS", "HTTP_X_SCHEME", "HTTP_X_REAL_IP",
     "HTTP_X_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_X_ENVOY_EXTERNAL_ADDRESS",
     "HTTP_X_AZURE_CLIENTIP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_FLY_CLIENT_IP",
     "HTTP_FASTLY_CLIENT_IP",
 ))  # fmt: skip
-# They come with many endings: -For, -Proto, -Host, but also -Ssl, -Protocol, -Prefix alone.
+# These have many suffixes: -For, -Proto, -Host, but also -Ssl, -Protocol, -Prefix alone.
 FORWARDING_PREFIXES = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_ORIGINAL")
 GZIP_LEVEL = 1
-REMEMBERED = 1024
-"""Callers' addresses."""
+MAX_CACHED_ADDRESSES = 1024
 
 
 class Access:
-    """Tells who may read the metrics.
+    """The access to the metrics.
 
     Args:
-        allow: networks, and whether unix sockets count.
-        token: bearer token that opens them to anybody, or an empty text.
+        allow: the networks, and whether unix sockets are allowed.
+        token: the bearer token that any client may use, or an empty text.
     """
 
     def __init__(self, allow: Allow, token: str) -> None:
-        self._allows = lru_cache(REMEMBERED)(allow.holds)
+        self._allows = lru_cache(MAX_CACHED_ADDRESSES)(allow.holds)
         self._token = token.encode()
 
     def permits(self, environ: WSGIEnvironment) -> bool:
-        """Whether this request may read the metrics. Never raises."""
+        """Return whether a request may read the metrics. Never raises."""
         return self._has_token(environ) or (
-            not any(map(_tells_of_proxy, environ))
-            and self._allows(text(environ.get("REMOTE_ADDR")))
+            not any(map(_is_forwarding, environ)) and self._allows(text(environ.get("REMOTE_ADDR")))
         )
 
     def _has_token(self, environ: WSGIEnvironment) -> bool:
@@ -67,7 +65,7 @@ class Access:
         )
 
 
-def _tells_of_proxy(key: str) -> bool:
+def _is_forwarding(key: str) -> bool:
     return isinstance(key, str) and (key in FORWARDING or key.startswith(FORWARDING_PREFIXES))
 
 
@@ -75,8 +73,8 @@ class MetricsPage:
     """A WSGI application whose response to every GET or HEAD is the metrics.
 
     Args:
-        collect: gives the families.
-        guard: counts failures of that; the response is then 503.
+        collect: a function that returns the families.
+        guard: the guard that counts failures of that function; the response is then 503.
     """
 
     def __init__(self, collect: Callable[[], Iterable[Family]], guard: Guard) -> None:
@@ -88,12 +86,12 @@ class MetricsPage:
         content_type = _negotiate(self._parser, _header(environ, "HTTP_ACCEPT"))
         try:
             body = render(self._collect(), openmetrics=content_type == OPENMETRICS)
-        except Exception:  # noqa: BLE001 - a worker must survive what it cannot show
+        except Exception:  # noqa: BLE001 - a fault of the page must not end a worker
             self._guard.failed("scrape")
             start_response("503 Service Unavailable", [("Content-Length", "0")])
             return []
         headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
-        if _takes_gzip(self._parser, _header(environ, "HTTP_ACCEPT_ENCODING")):
+        if _accepts_gzip(self._parser, _header(environ, "HTTP_ACCEPT_ENCODING")):
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
         headers.append(("Content-Length", str(len(body))))
@@ -106,7 +104,7 @@ def _header(environ: WSGIEnvironment, key: str) -> str | None:
 
 
 def load_parser() -> ModuleType:
-    """Import WebOb's parser of Accept headers: where a page is served, not with the package.
+    """Import WebOb's parser of Accept headers, only where a page is served.
 
     WebOb imports ``cgi``, whose deprecation is an error with ``-W error``.
     """
@@ -120,8 +118,8 @@ def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:
     """Write families as text.
 
     Args:
-        families: each name once.
-        openmetrics: the format; else 0.0.4.
+        families: the families, each name once.
+        openmetrics: true for OpenMetrics, false for the text format 0.0.4.
     """
     header = _openmetrics_header if openmetrics else _text_header
     parts: list[str] = []
@@ -130,7 +128,7 @@ def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:
         parts += _lines(family.prefixes, family.values)
     if openmetrics:
         parts.append("# EOF\n")
-    # What is not from the store, such as the resource, may hold what has no UTF-8 as well.
+    # Texts that are not from the store, such as the resource, may have lone surrogates.
     return "".join(parts).encode("utf-8", "replace")
 
 
@@ -161,7 +159,7 @@ def _openmetrics_header(family: Family) -> str:
 
 
 def _negotiate(parser: ModuleType, accept: str | None) -> str:
-    """The format that the client likes best; OpenMetrics only where it is named (RFC 9110)."""
+    """Return the preferred format; OpenMetrics only where it is named (RFC 9110)."""
     openmetrics = text = 0.0
     for full, quality, parameters, _ in parser.create_accept_header(accept).parsed or ():
         media_type = full.partition(";")[0].strip().lower()
@@ -173,8 +171,8 @@ def _negotiate(parser: ModuleType, accept: str | None) -> str:
     return OPENMETRICS if openmetrics and openmetrics >= text else TEXT
 
 
-def _takes_gzip(parser: ModuleType, accept_encoding: str | None) -> bool:
+def _accepts_gzip(parser: ModuleType, accept_encoding: str | None) -> bool:
     header = parser.create_accept_encoding_header(accept_encoding)
-    # WebOb accepts every encoding where there is no header, or one that is none.
+    # WebOb accepts every encoding where the header is missing or invalid.
     is_valid = isinstance(header, parser.AcceptEncodingValidHeader)
     return is_valid and bool(header.acceptable_offers(["gzip"]))

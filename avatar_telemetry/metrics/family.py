@@ -1,4 +1,4 @@
-"""A metric family as it is read: what the page and the OTLP bridge are made from."""
+"""A metric family: the input of the page and of the OTLP bridge."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 Labels = tuple[tuple[str, str], ...]
 
-EXPONENT_DIGITS = 7
-"""Digits before the point from which a bound is written with an exponent."""
+MIN_EXPONENT_DIGITS = 7
+"""The minimum of digits before the point for a bound with an exponent."""
 ILLEGAL = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])|^\Z", re.ASCII)
 ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])|^\Z", re.ASCII)
 
@@ -19,13 +19,13 @@ class Family:
     """One metric with the samples of all its series.
 
     Args:
-        name: without the suffix of the type.
+        name: the name, without the suffix of the type.
         type: counter, gauge, histogram, summary, info or unknown.
-        documentation: its help text.
-        names: of each sample, with suffix.
-        labels: of each sample.
-        prefixes: of each sample, name and labels as they begin its line in the text formats.
-        values: of each sample.
+        documentation: the help text.
+        names: the name of each sample, with suffix.
+        labels: the labels of each sample.
+        prefixes: the name and labels of each sample, as in the text formats.
+        values: the value of each sample.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Family:
     def of(
         cls, name: str, type_: str, documentation: str, samples: Sequence[tuple[str, Labels, float]]
     ) -> Family:
-        """A family from its samples: name with suffix, labels, value."""
+        """Make a family from its samples: name with suffix, labels, value."""
         return cls(
             name,
             type_,
@@ -55,7 +55,7 @@ class Family:
 def family(
     name: str, type_: str, documentation: str, samples: Iterable[tuple[Labels, float]]
 ) -> Family:
-    """A family from labels and values, for what is not kept in files."""
+    """Make a family from labels and values that are not from files."""
     suffix = {"counter": "_total", "info": "_info"}.get(type_, "")
     return Family.of(
         name, type_, documentation, [(name + suffix, labels, value) for labels, value in samples]
@@ -63,15 +63,15 @@ def family(
 
 
 def legal_name(name: str) -> str:
-    """A metric name as every Prometheus reads it; prometheus_client escapes others the same way."""
+    """Return a metric name that every Prometheus accepts, escaped as by prometheus_client."""
     return ILLEGAL.sub("_", name)
 
 
 def legal_labels(labels: Mapping[str, object]) -> Labels:
-    """Labels as every Prometheus reads them, each name once, in the order of names.
+    """Return labels that every Prometheus accepts, each name once, in the order of names.
 
-    Values of names that become one are joined by ``;``, as OpenTelemetry does it (Prometheus and
-    OpenMetrics compatibility, metric attributes).
+    Values of names that become equal are joined by ``;`` (OpenTelemetry's Prometheus and
+    OpenMetrics Compatibility, metric attributes).
     """
     legal: dict[str, str] = {}
     for name, value in sorted(labels.items()):
@@ -81,24 +81,24 @@ def legal_labels(labels: Mapping[str, object]) -> Labels:
 
 
 def printable(text: str) -> str:
-    """A text without lone surrogates, which have no UTF-8."""
+    """Return a text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
 def line_prefix(name: str, labels: Labels) -> str:
-    """Return the beginning of a sample's line in both text formats, which escape labels alike."""
+    """Return the beginning of a sample's line, the same in both text formats."""
     if not labels:
         return name + " "
     return name + "{" + ",".join(f'{key}="{_escape(value)}"' for key, value in labels) + "} "
 
 
 def format_bound(bound: float) -> str:
-    """Return a bucket's bound as prometheus_client writes it in the ``le`` label: with an exponent
-    from 10**6 on."""
+    """Return the ``le`` label of a bound as prometheus_client writes it: with an exponent from
+    10**6 on."""
     if bound == float("inf"):
         return "+Inf"
     digits, point, rest = repr(bound).partition(".")
-    if bound <= 0 or len(digits) < EXPONENT_DIGITS or not point:
+    if bound <= 0 or len(digits) < MIN_EXPONENT_DIGITS or not point:
         return repr(bound)
     mantissa = f"{digits[0]}.{digits[1:]}{rest}".rstrip("0.")
     return f"{mantissa}e+{len(digits) - 1:02d}"

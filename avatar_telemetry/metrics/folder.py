@@ -1,7 +1,7 @@
-"""The runtime folder: where one server keeps its metric files, from its start to its end.
+"""The runtime directory: the place of a server's metric files, from its start to its end.
 
-Who uses a folder holds a shared lock on its ``folder.lock``: the master through a descriptor that
-its workers inherit. So the kernel knows, whatever dies and however, whether a folder is in use.
+Its users hold a shared lock on its ``folder.lock``, the master through a descriptor that its
+workers inherit. So the kernel knows whether a directory is in use, however its users end.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ PREFIX = "avatar-telemetry-"
 PRIVATE_NAME = re.compile(PREFIX + r"[a-z0-9_]{8}", re.ASCII)
 LOCK_NAME = "folder.lock"
 KEY_BYTES = 32
-IN_USE = "the runtime folder is in use"
+IN_USE = "the runtime directory is in use"
 MAX_RECORD_LENGTH = 65_536
-LOCK_WAIT = 5.0
-"""Seconds that another process's lock is waited for: its workers may be about to end."""
+MAX_LOCK_WAIT = 5.0
+"""Seconds to wait for the lock of another process, whose workers may be about to end."""
 LOCK_POLL = 0.05
-# The format of our own files; a server that is upgraded in place (USR2) goes on with the folder
-# of the old one only if both write the same.
+# The format of our own files; a server that is upgraded in place (USR2) continues with the
+# directory of the old one only where both write the same.
 LAYOUT = 3
 ONCE = ".once"
-"""The suffix of a marker file of something that is done once for a server."""
+"""The suffix of the marker file of an action that is done once per server."""
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?"
     r"|(slot-\d+|exporter|observer|folder)\.lock|exporter\.(json|wake|sock)|exporter-\d+\.new"
@@ -46,17 +46,17 @@ OUR_FILES = re.compile(
 
 
 @dataclass(frozen=True)
-class RuntimeFolder:
-    """A folder in use by this process and its children.
+class RuntimeDir:
+    """A runtime directory in use by this process and its children.
 
     Args:
-        path: absolute.
-        private: made by us, so it goes with the last server that uses it.
-        lock: descriptor of ``folder.lock``, which holds the shared lock.
-        since: when counting began in it, in seconds since the epoch. An upgrade in place (USR2)
-            goes on with what was counted, so it is no new beginning.
-        key: 32 random bytes that only the users of the folder know, the same for all of them.
-        owner: user id of the folder's owner.
+        path: the absolute path.
+        private: true where the package made it, and the last server that uses it removes it.
+        lock: the descriptor of ``folder.lock`` with the shared lock.
+        since: the start of its counts, in seconds since the epoch. An upgrade in place (USR2)
+            continues the counts and does not change it.
+        key: 32 random bytes that all users of the directory share, and no other process has.
+        owner: the user id of the directory's owner.
     """
 
     path: Path
@@ -68,26 +68,26 @@ class RuntimeFolder:
 
     @property
     def is_locked(self) -> bool:
-        """Return whether the lock is on the file at its path, and keeps other servers out."""
+        """Return whether the locked file is still at its path, and so excludes other servers."""
         return is_at_path(self.lock, self.path / LOCK_NAME)
 
     def renew(self) -> bool:
-        """Make the folder and its lock anew where they were removed while this process runs.
+        """Make the directory and its lock again where they were removed.
 
         Returns:
-            Whether the folder itself was gone.
+            True where the directory itself was missing.
 
         Raises:
-            OSError: it cannot be made, or is another server's now.
+            OSError: the directory cannot be made, or another server uses it.
         """
         if self.is_locked:
             return False
         directory, made = open_directory(self.path, make=True)
         try:
             status = os.fstat(directory)
-            # Whoever was faster may have made it: the key must not get into a stranger's folder.
+            # Another user may have made it: the key must not be written there.
             if _is_open(status) or status.st_uid not in (self.owner, os.geteuid()):
-                raise OSError(errno.EPERM, "another user has made the folder anew", str(self.path))
+                raise OSError(errno.EPERM, "another user has made the directory", str(self.path))
             lock = open_own(LOCK_NAME, os.O_RDWR | os.O_CREAT, directory=directory)
         finally:
             os.close(directory)
@@ -95,24 +95,24 @@ class RuntimeFolder:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             record, found = (os.pread(each, MAX_RECORD_LENGTH, 0) for each in (self.lock, lock))
             if found not in (b"", record):
-                raise OSError(errno.EBUSY, "another server uses the folder", str(self.path))
+                raise OSError(errno.EBUSY, "another server uses the directory", str(self.path))
             os.pwrite(lock, record, 0)
             os.dup2(lock, self.lock, inheritable=False)
         finally:
             os.close(lock)
         return made
 
-    def keep_young(self) -> None:
-        """Keep the files from looking old to a cleaner, which goes by their times."""
+    def renew_times(self) -> None:
+        """Set the access times of the files: cleaners of temporary files remove old ones."""
         now = time.time_ns()
         for entry in os.scandir(self.path):
             with suppress(OSError):
-                # The time of modification has a meaning of its own for some of them.
+                # The modification time of some of them is read.
                 changed = entry.stat(follow_symlinks=False).st_mtime_ns
                 os.utime(entry.path, ns=(now, changed), follow_symlinks=False)
 
     def release(self) -> None:
-        """Leave the folder; the last one to leave removes our files and a private folder."""
+        """Release the directory; the last user removes our files and a private directory."""
         try:
             if self.path.is_dir():
                 self.renew()
@@ -125,10 +125,10 @@ class RuntimeFolder:
             os.close(self.lock)
 
     def _remove(self) -> None:
-        # The record goes first: a master that it names is one that still uses the folder.
+        # The record is removed first: a master in it is one that uses the directory.
         os.ftruncate(self.lock, 0)
         if self.private:
-            shutil.rmtree(self.path)  # ours alone, whatever the application has put into it
+            shutil.rmtree(self.path)  # with files of the application, too
             return
         directory, _ = open_directory(self.path, make=False)
         try:
@@ -137,26 +137,26 @@ class RuntimeFolder:
             os.close(directory)
 
 
-def open_folder(
+def open_runtime_dir(
     named: str, upgrades: int, uid: int, gid: int, *, shared: bool = False
-) -> RuntimeFolder:
-    """Find or make the folder of this server, emptied of what a dead one left.
+) -> RuntimeDir:
+    """Find or make the directory of this server, without the files of a dead one.
 
     Args:
-        named: ``PROMETHEUS_MULTIPROC_DIR`` as the operator set it, or an empty text.
-        upgrades: pid of the master that this one replaces (USR2), else 0. Its folder is shared,
-            so that counters go on and both masters' workers stand on one page.
-        uid: the user that the workers run as.
-        gid: their group.
-        shared: whether processes that use a named folder already may be of the same server, one
-            whose processes are not started by gunicorn's hooks; the first one empties it.
+        named: the operator's ``PROMETHEUS_MULTIPROC_DIR``, or an empty text.
+        upgrades: the pid of the master that this one replaces (USR2), else 0. Both share its
+            directory, so that counters continue and one page has the workers of both.
+        uid: the user id of the workers.
+        gid: the group id of the workers.
+        shared: true where other users of a named directory may be processes of the same server,
+            which gunicorn's hooks did not start; the first one empties it.
 
     Raises:
-        SettingsError: the named folder is another server's or cannot be used.
+        SettingsError: another server uses the named directory, or it cannot be used.
     """
     _remove_dead(uid)
-    inherited = _folder_of(upgrades, uid) if upgrades and not named else None
-    path = base_folder()
+    inherited = _dir_of(upgrades, uid) if upgrades and not named else None
+    path = base_dir()
     try:
         path = Path(named or inherited or _make_private()).absolute()
         directory, made = open_directory(path, make=True)
@@ -169,31 +169,31 @@ def open_folder(
             os.close(directory)
     except OSError as error:
         raise _fault(path, error.strerror or str(error)) from error
-    return RuntimeFolder(path, not named, lock, since, key, owner)
+    return RuntimeDir(path, not named, lock, since, key, owner)
 
 
-def base_folder() -> Path:
-    """Where private folders are made: in memory where there is such a place."""
-    shared_memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
+def base_dir() -> Path:
+    """Return the parent of private directories, in memory where possible."""
+    shared_memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
     usable = shared_memory.is_dir() and os.access(shared_memory, os.W_OK | os.X_OK)
     return shared_memory if usable else Path(tempfile.gettempdir())
 
 
 def is_private_name(path: str) -> bool:
-    """Return whether a path is one that :func:`open_folder` makes, not one of an operator."""
-    return bool(PRIVATE_NAME.fullmatch(Path(path).name)) and Path(path).parent == base_folder()
+    """Return whether a path is that of a private directory, not one that an operator named."""
+    return bool(PRIVATE_NAME.fullmatch(Path(path).name)) and Path(path).parent == base_dir()
 
 
-def served_folders() -> Iterator[Path]:
-    """The private folders of servers that run, as far as this user may look into them."""
-    for path in sorted(_private_folders()):
+def served_dirs() -> Iterator[Path]:
+    """Yield the private directories of running servers that this user may read."""
+    for path in sorted(_private_dirs()):
         if living_masters(path):
             yield path
 
 
 def counting_since(path: Path) -> float:
-    """Return when counting began in a folder in use, in seconds since the epoch; now where that
-    cannot be read."""
+    """Return the start of the counts of a directory in use, in seconds since the epoch; now where
+    it cannot be read."""
     try:
         return float(json.loads(_read_record(path))["since"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -201,7 +201,8 @@ def counting_since(path: Path) -> float:
 
 
 def living_masters(path: Path) -> list[int]:
-    """The pids of the masters that use a folder, the newest last; none where it is not readable."""
+    """Return the pids of the masters that use a directory, the newest last; none where it is not
+    readable."""
     try:
         lock = open_own(path / LOCK_NAME, os.O_RDONLY)
     except OSError:
@@ -213,20 +214,20 @@ def living_masters(path: Path) -> list[int]:
 
 
 def _make_private() -> str:
-    return tempfile.mkdtemp(prefix=PREFIX, dir=base_folder())
+    return tempfile.mkdtemp(prefix=PREFIX, dir=base_dir())
 
 
 def _fault(
-    path: Path, fault: str, what: str = "the runtime folder cannot be used"
+    path: Path, fault: str, what: str = "the runtime directory cannot be used"
 ) -> SettingsError:
     return SettingsError(f"PROMETHEUS_MULTIPROC_DIR={str(path)!r}: {fault}", what=what)
 
 
 def _check_owner(path: Path, directory: int, uid: int, gid: int, *, made: bool) -> None:
-    """Give the workers' user a folder that was just made; see that an existing one is safe.
+    """Give a new directory to the workers' user; check that an existing one is safe.
 
     Raises:
-        SettingsError: it is another user's, or others may write into it.
+        SettingsError: the directory belongs to another user, or others may write into it.
     """
     if made:
         if os.geteuid() == 0 and (uid, gid) != (os.geteuid(), os.getegid()):
@@ -238,29 +239,27 @@ def _check_owner(path: Path, directory: int, uid: int, gid: int, *, made: bool) 
     if status.st_uid != uid and os.listdir(directory):
         raise _fault(
             path, f"it belongs to user id {status.st_uid}, not to the workers' user id {uid}, and"
-            " is not empty; allowed is a folder of its own",
+            " is not empty; name a directory of its own",
         )  # fmt: skip
 
 
 def _is_open(status: os.stat_result) -> bool:
-    """Return whether other users may write into a folder."""
+    """Return whether other users may write into a directory."""
     return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _join(
     path: Path, directory: int, upgrades: int, uid: int, shared: bool
 ) -> tuple[int, float, bytes]:
-    """Take the shared lock; the first user of the folder empties it before.
+    """Take the shared lock; the first user of the directory empties it before.
 
     Returns:
-        Its descriptor, when counting began, and the key.
+        The descriptor, the start of the counts, and the key.
     """
-    end = time.monotonic() + LOCK_WAIT
+    end = time.monotonic() + MAX_LOCK_WAIT
     while (joined := _try_join(path, directory, upgrades, uid, shared)) is None:
         if time.monotonic() > end:
-            raise _fault(
-                path, "another process has locked it; allowed is a folder of its own", IN_USE
-            )
+            raise _fault(path, "another process has locked it; name a directory of its own", IN_USE)
         time.sleep(LOCK_POLL)
     return joined
 
@@ -268,10 +267,10 @@ def _join(
 def _try_join(
     path: Path, directory: int, upgrades: int, uid: int, shared: bool
 ) -> tuple[int, float, bytes] | None:
-    """One attempt; ``None`` where the lock is another's.
+    """Try once to take the lock; return ``None`` where another process has it.
 
-    The lock is believed, whatever the record says: ``/proc`` does not show a holder in another PID
-    namespace. Of the record only a living master counts, which is refused at once.
+    The lock takes precedence over the record: ``/proc`` does not show a holder in another PID
+    namespace. A living master in the record is refused at once.
     """
     lock = open_own(LOCK_NAME, os.O_RDWR | os.O_CREAT, directory=directory)
     try:
@@ -279,11 +278,11 @@ def _try_join(
         since, key = time.time(), os.urandom(KEY_BYTES)
         if masters or not _try_empty(lock, directory, upgrades):
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            since, key = _begun(lock, since, key)
+            since, key = _recorded(lock, since, key)
         masters.append([os.getpid(), start_ticks(os.getpid())])
         _write_record(lock, masters, since, key)
-        # Turning an exclusive lock into a shared one is not atomic (flock(2)): another may have
-        # taken the folder in between, and its record stands there then.
+        # The conversion of an exclusive lock into a shared one is not atomic (flock(2)): another
+        # process may have taken the directory in between, and replaced the record.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         if is_at_path(lock, path / LOCK_NAME) and masters[-1] in _masters(lock):
             return lock, since, key
@@ -302,24 +301,24 @@ def _replaced_masters(
     """Return the living master that this process replaces, or the processes that it joins.
 
     Raises:
-        SettingsError: the lock is another user's, or another server uses the folder.
+        SettingsError: the lock belongs to another user, or another server uses the directory.
     """
     if os.fstat(lock).st_uid not in (uid, os.geteuid()):
         raise _fault(path / LOCK_NAME, "it belongs to another user")
     masters = [master for master in _masters(lock) if is_alive(*master)]
-    strangers = [str(pid) for pid, _ in masters if pid != upgrades and not shared]
-    if strangers:
+    others = [str(pid) for pid, _ in masters if pid != upgrades and not shared]
+    if others:
         raise _fault(
             path,
-            f"allowed is a folder of its own; process {', '.join(strangers)} uses this one",
+            f"process {', '.join(others)} uses this one; name a directory of its own",
             IN_USE,
         )
     return masters
 
 
 def _try_empty(lock: int, directory: int, upgrades: int) -> bool:
-    """Empty the folder as its first user; false beside workers of a dead master, or where a server
-    is upgraded whose record is damaged.
+    """Empty the directory as its first user; return false beside workers of a dead master, or in
+    the upgrade of a server with a damaged record.
 
     Raises:
         BlockingIOError: another server has the lock.
@@ -355,7 +354,7 @@ def _masters(lock: int) -> list[list[int]]:
 
 
 def _is_of_orphans(lock: int) -> bool:
-    """Return whether masters that ``/proc`` does not show are dead: they are of this namespace."""
+    """Return whether the record is of this PID namespace: masters missing in ``/proc`` are dead."""
     try:
         namespace = json.loads(os.pread(lock, MAX_RECORD_LENGTH, 0))["namespace"]
     except (ValueError, KeyError, TypeError):
@@ -370,8 +369,8 @@ def _pid_namespace() -> int:
         return 0
 
 
-def _begun(lock: int, since: float, key: bytes) -> tuple[float, bytes]:
-    """When counting began and the key, as the first user has recorded them."""
+def _recorded(lock: int, since: float, key: bytes) -> tuple[float, bytes]:
+    """Return the start of the counts and the key that the first user has recorded."""
     try:
         record = json.loads(os.pread(lock, MAX_RECORD_LENGTH, 0))
         return float(record["since"]), bytes.fromhex(record["key"])
@@ -379,22 +378,22 @@ def _begun(lock: int, since: float, key: bytes) -> tuple[float, bytes]:
         return since, key
 
 
-def _private_folders() -> Iterator[Path]:
-    for path in base_folder().glob(PREFIX + "*"):
+def _private_dirs() -> Iterator[Path]:
+    for path in base_dir().glob(PREFIX + "*"):
         try:
             status = path.lstat()
         except OSError:
-            continue  # its server has ended meanwhile
+            continue  # its server has ended
         if stat.S_ISDIR(status.st_mode) and os.geteuid() in (0, status.st_uid):
             yield path
 
 
-def _folder_of(master: int, uid: int) -> str | None:
-    """The private folder of a master that runs, if it writes the layout that we write.
+def _dir_of(master: int, uid: int) -> str | None:
+    """Return the private directory of a running master that uses the same layout.
 
-    Not one of a user who is neither this one nor the workers' own: anybody can write a record.
+    It belongs to this user or to the workers' user: any other user could write such a record.
     """
-    for path in _private_folders():
+    for path in _private_dirs():
         try:
             if path.lstat().st_uid not in (os.geteuid(), uid):
                 continue
@@ -415,8 +414,8 @@ def _read_record(path: Path) -> bytes:
 
 
 def _remove_dead(uid: int) -> None:
-    """Remove the private folders whose masters and workers are all gone."""
-    for path in _private_folders():
+    """Remove the private directories whose masters and workers have all ended."""
+    for path in _private_dirs():
         try:
             if path.lstat().st_uid in (os.geteuid(), uid):
                 _remove_if_dead(path)
@@ -429,7 +428,7 @@ def _remove_if_dead(path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         masters = _masters(lock)
-        # No record yet: its owner is about to write one.
+        # Without a record: the owner is about to write one.
         alive = any(is_alive(*master) for master in masters)
         if masters and not alive and is_at_path(lock, path / LOCK_NAME):
             shutil.rmtree(path)
@@ -438,7 +437,7 @@ def _remove_if_dead(path: Path) -> None:
 
 
 def _empty(directory: int) -> None:
-    """Remove our files from a folder, but for its lock."""
+    """Remove our files from a directory, except its lock."""
     for name in os.listdir(directory):
         if OUR_FILES.fullmatch(name) and name != LOCK_NAME:
             with suppress(FileNotFoundError, IsADirectoryError):

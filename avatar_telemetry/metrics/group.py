@@ -22,26 +22,26 @@ MODES = {
     "gauge_max": "max", "gauge_livemax": "max", "gauge_all": "all", "gauge_liveall": "all",
     "gauge_mostrecent": "mostrecent", "gauge_livemostrecent": "mostrecent",
 }  # fmt: skip
-# What a file contributes to a series that it lacks.
+# The contribution of a file to a series that it does not have.
 ABSENT = {"sum": 0.0, "min": float("inf"), "max": float("-inf"), "mostrecent": 0.0, "all": 0.0}
 LIVE = "gauge_live"
 UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError, CorruptFileError)
 
 
 class Group:
-    """Merges the files of one type and mode, and keeps what it has parsed.
+    """The merged files of one type and mode, with a cache of the parsed keys.
 
-    A read costs the gathering of the values; keys are parsed once for all files that have them,
-    and only a metric with new or vanished series is laid out anew.
+    A read gathers the values; keys are parsed once for all files, and only a metric with new or
+    removed series gets a new layout.
 
     Args:
-        prefix: the beginning of the names of the files.
+        prefix: the beginning of the file names.
     """
 
     def __init__(self, prefix: str) -> None:
         self.metrics: dict[str, Metric] = {}
         self.unreadable = 0
-        """Files that the last read could not read, wholly or in part."""
+        """The number of files that the last read could not read, or only in part."""
         self._prefix = prefix
         self._mode = MODES[prefix]
         self._absent: Any = (0.0, 0.0) if self._mode == "mostrecent" else ABSENT[self._mode]
@@ -55,16 +55,16 @@ class Group:
 
     @property
     def is_sparse(self) -> bool:
-        """Return whether most of the series have vanished with their files."""
+        """Return whether most of the series were removed with their files."""
         held = (metric.count_held() for metric in self.metrics.values())
         return self._has_shrunk and 2 * sum(held) < self._size
 
     def read(self, folder: Path, names: Mapping[str, str]) -> set[str]:
-        """Read the values, and what has changed in the files.
+        """Read the values and the changes of the files.
 
         Args:
-            folder: the runtime folder.
-            names: of the files to read, in order, each with the identifier of its process.
+            folder: the runtime directory.
+            names: the names of the files, in order, each with the identifier of its process.
 
         Returns:
             The metrics whose declarations may have changed.
@@ -79,7 +79,7 @@ class Group:
             try:
                 changed |= self._read_file(name, identifier, Contents.read(folder / name))
             except FileNotFoundError:
-                changed |= self._forget(name)  # the master clears the live gauges of the dead
+                changed |= self._forget(name)  # the master removes the live gauges of dead workers
             except UNREADABLE:
                 changed |= self._forget(name)
                 self.unreadable += 1
@@ -91,17 +91,18 @@ class Group:
         return {metric.name for metric in changed}
 
     def families(self) -> Iterator[Family]:
-        """The metrics as last read, without those that another group has in a newer type."""
+        """Yield the metrics of the last read, without those that have a newer type in another
+        group."""
         for metric in self.metrics.values():
             family = metric.family(self._values)
             if family is not None:
                 yield family
 
     def by_identifier(self, sample: str) -> dict[str, float]:
-        """The value of a series without labels in each file, as last read.
+        """Return the value of a series without labels in each file, as of the last read.
 
         Args:
-            sample: of a gauge that is a sum of live values.
+            sample: the name of a gauge of the mode ``livesum``.
         """
         metric = self.metrics.get(sample)
         series = metric.series.get((sample, ())) if metric else None
@@ -119,7 +120,7 @@ class Group:
         file = self._files.get(name)
         if file is not None and (file.identity != contents.identity or used < file.used):
             file = None
-        # Before anything is noted: they raise where the file is corrupt.
+        # Before any change: these raise where the file is corrupt.
         entries = list(read_entries(contents.data, used, file.used if file else HEADER))
         doubles = memoryview(contents.data).cast("d")
         changed: set[Metric] = set()
@@ -145,10 +146,10 @@ class Group:
     def _place(
         self, file: MetricFile, entries: Iterable[tuple[bytes, int]]
     ) -> dict[Metric, list[Entry]]:
-        """Note where new entries stand.
+        """Record the positions of new entries.
 
         Returns:
-            The entries by the metrics that they are of.
+            The entries by metric.
         """
         placed: dict[Metric, list[Entry]] = {}
         for key, index in entries:
@@ -164,31 +165,31 @@ class Group:
 
     def _find(self, key: bytes, identifier: str) -> tuple[Metric, Series, str]:
         of_process = self._mode == "all"
-        known = key + b"\0" + os.fsencode(identifier) if of_process else key
-        found = self._keys.get(known)
+        cache_key = key + b"\0" + os.fsencode(identifier) if of_process else key
+        found = self._keys.get(cache_key)
         if found is None:
             parsed = Key.parse(key, identifier if of_process else "", self._shared)
             metric = self.metrics.setdefault(parsed.metric, Metric(parsed.metric, self._prefix))
             series = metric.find(parsed, self._size, self._shared)
             if series.number == self._size:
                 self._size += 1
-            found = self._keys[known] = metric, series, parsed.documentation
+            found = self._keys[cache_key] = metric, series, parsed.documentation
         return found
 
     def _forget(self, name: str) -> set[Metric]:
-        """Remove a file; the metrics that were in it."""
+        """Remove a file; return the metrics that were in it."""
         file = self._files.pop(name, None)
         self._has_shrunk = self._has_shrunk or file is not None
         return {each for each in self.metrics.values() if file and each.forget(file)}
 
     def _gather(self, column: array[int], doubles: memoryview[float]) -> Sequence[Any]:
-        """The values of a file by the numbers of the series, with their times where these count."""
+        """Return the values of a file by the numbers of the series, with their times if needed."""
         if self._mode == "mostrecent":
             return [
                 (doubles[index + 1], doubles[index]) if index else self._absent for index in column
             ]
         doubles[0] = self._absent
-        # Made for each read: the indexes as objects would take ten times the memory of the column.
+        # Not kept: the indexes as objects would take ten times the memory of the column.
         return itemgetter(*column)(doubles) if len(column) > 1 else [doubles[column[0]]]
 
     def _merge(self) -> Sequence[float]:
@@ -204,7 +205,7 @@ class Group:
         return list(map(sum, zip(*columns, strict=True)))
 
     def _completed(self) -> list[Sequence[Any]]:
-        """The columns of all files, of the same length and without what cannot be merged."""
+        """Return the columns of all files, of equal length and without excluded series."""
         excluded: dict[MetricFile, list[int]] = {}
         for metric in self.metrics.values():
             for file, numbers in metric.excluded.items():

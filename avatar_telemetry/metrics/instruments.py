@@ -1,15 +1,15 @@
-"""The instruments of the contract: what is measured, under which name and with which labels."""
+"""The instruments of the package: their names, labels and buckets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-# Requests from a static redirect (3 ms) to a slow outside service (5 s and its time-out).
+# Requests from a static redirect (3 ms) to a slow outside service (5 s and its timeout).
 DURATION_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
-# Statements from a look-up by key in memory to one that waits for a lock.
+# Statements from a lookup by key in memory to one that waits for a lock.
 QUERY_BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
 )  # fmt: skip
@@ -18,17 +18,17 @@ UPLOAD_BUCKETS = tuple(float(1 << power) for power in range(10, 27, 2))
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One metric of the contract.
+    """One metric of the package.
 
     Args:
-        name: as it stands on the page, without the suffixes of the type.
-        type: the prometheus type.
-        documentation: its help text.
-        labels: their names.
-        buckets: upper bounds of a histogram, in its unit, without infinity.
-        mode: ``multiprocess_mode`` of prometheus_client, for gauges.
-        folds: labels whose values a client chooses, in the order in which the ceiling on series
-            makes them ``other``. An instrument without them has few series and no ceiling.
+        name: the name on the page, without the suffixes of the type.
+        type: the Prometheus type.
+        documentation: the help text.
+        labels: the names of the labels.
+        buckets: the upper bounds of a histogram, in its unit, without infinity.
+        mode: the ``multiprocess_mode`` of prometheus_client, for gauges.
+        folds: the labels with values that a client chooses, in the order in which the ceiling on
+            series replaces them by ``other``. An instrument without them has no ceiling.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Instrument:
 
     @property
     def prefix(self) -> str:
-        """The beginning of the names of the files with its values."""
+        """The beginning of the names of its files."""
         return f"gauge_{self.mode}" if self.type == "gauge" else self.type
 
 
@@ -51,12 +51,12 @@ REQUESTS = Instrument(
 )  # fmt: skip
 DURATION = Instrument(
     "ivatar_request_duration_seconds", "histogram",
-    "Seconds from the start of a request until the end of its answer.",
+    "Seconds from the start of a request until the end of its response.",
     ("method", "status_code", "path"), DURATION_BUCKETS, folds=("method", "path"),
 )  # fmt: skip
 FIRST_BYTE = Instrument(
     "ivatar_request_first_byte_seconds", "histogram",
-    "Seconds from the start of a request until the first byte of its answer.",
+    "Seconds from the start of a request until the first byte of its response.",
     ("path",), DURATION_BUCKETS, folds=("path",),
 )  # fmt: skip
 IN_PROGRESS = Instrument(
@@ -76,11 +76,11 @@ GENERATED = Instrument(
     ("size", "format", "source"), folds=("size", "format"),
 )  # fmt: skip
 CACHE_HITS = Instrument(
-    "ivatar_avatar_cache_hits", "counter", "Look-ups that the avatar cache answered.",
+    "ivatar_avatar_cache_hits", "counter", "Lookups that hit the avatar cache.",
     ("size", "format"), folds=("size", "format"),
 )  # fmt: skip
 CACHE_MISSES = Instrument(
-    "ivatar_avatar_cache_misses", "counter", "Look-ups that the avatar cache did not answer.",
+    "ivatar_avatar_cache_misses", "counter", "Lookups that missed the avatar cache.",
     ("size", "format"), folds=("size", "format"),
 )  # fmt: skip
 EXTERNAL_REQUESTS = Instrument(
@@ -94,11 +94,11 @@ EXTERNAL_DURATION = Instrument(
 )  # fmt: skip
 OUTSIDE_REQUESTS = Instrument(
     "ivatar_external_requests", "counter",
-    "Calls of outside services in requests for anything but an avatar.", ("service", "success"),
+    "Calls of outside services in requests for other pages than avatars.", ("service", "success"),
 )  # fmt: skip
 OUTSIDE_DURATION = Instrument(
     "ivatar_external_request_seconds", "histogram",
-    "Seconds until the response of an outside service, in requests for anything but an avatar.",
+    "Seconds until the response of an outside service, in requests for other pages than avatars.",
     ("service",), DURATION_BUCKETS,
 )  # fmt: skip
 UPLOADS = Instrument(
@@ -125,18 +125,16 @@ DB_DURATION = Instrument(
 )  # fmt: skip
 INTERNAL_ERRORS = Instrument(
     "avatar_telemetry_internal_errors", "counter",
-    "Failures of the telemetry itself; the application went on.", ("where",),
+    "Internal errors of the telemetry; requests were not affected.", ("where",),
 )  # fmt: skip
 SERIES_REFUSED = Instrument(
     "avatar_telemetry_series_refused", "counter",
     "Combinations of label values beyond the ceiling, counted as other instead.", ("metric",),
 )  # fmt: skip
-SPANS = Instrument(
-    "avatar_telemetry_spans", "counter", "Spans that ended, by what became of them.", ("result",)
-)
+SPANS = Instrument("avatar_telemetry_spans", "counter", "Spans that ended, by result.", ("result",))
 LOG_RECORDS = Instrument(
     "avatar_telemetry_log_records", "counter",
-    "Log records to be exported, by what became of them.", ("result",),
+    "Log records to be exported, by result.", ("result",),
 )  # fmt: skip
 METRIC_PUSHES = Instrument(
     "avatar_telemetry_metric_pushes", "counter",

@@ -12,14 +12,14 @@ from avatar_telemetry.metrics.series import INFINITE, Series
 
 
 class Layout:
-    """The lines of a metric, and where their values come from.
+    """The lines of a metric, and the positions of their values.
 
     Args:
-        metric: its name.
-        type_: its type.
-        documentation: its help text.
-        members: its series, in the order of the page.
-        shown: the bounds to show of histograms that have others, too.
+        metric: the name of the metric.
+        type_: the type of the metric.
+        documentation: the help text.
+        members: the series, in the order of the page.
+        shown: the bounds to show of histograms that have further ones, or ``None`` for all.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class Layout:
         self._labels: list[Labels] = []
         self._prefixes: list[str] = []
         if type_ == "histogram":
-            self._put_together(members)
+            self._add_histograms(members)
         else:
             self._add_lines(members)
 
     def family(self, values: Sequence[float]) -> Family | None:
-        """The metric with its values, or ``None`` where it has no series.
+        """Return the metric with its values, or ``None`` where it has no series.
 
         Args:
-            values: of all series, by their numbers.
+            values: the values of all series, by number.
         """
         if not self._numbers:
             return None
@@ -65,14 +65,14 @@ class Layout:
         self._labels += [each.labels for each in members]
         self._prefixes += [each.prefix for each in members]
 
-    def _put_together(self, members: Sequence[Series]) -> None:
-        """Lines of the histograms: cumulative buckets, their count, the sum (text formats)."""
+    def _add_histograms(self, members: Sequence[Series]) -> None:
+        """Add the lines of histograms: cumulative buckets, the count, the sum (text formats)."""
         totals = (self._metric + "_count", self._metric + "_sum")
         position = 0
         for _, parts in groupby(members, key=attrgetter("base")):
             *buckets, last = parts
-            # A process that was killed while it made the series has counted nothing in it.
-            if last.sample.endswith("_sum") and _are_whole([each.bound for each in buckets]):
+            # A series is incomplete, and has no counts, where its process was killed at once.
+            if last.sample.endswith("_sum") and _are_complete([each.bound for each in buckets]):
                 lines = [
                     number for number, each in enumerate(buckets)
                     if self._shown is None or each.bound in self._shown
@@ -95,6 +95,6 @@ class Layout:
         return lines
 
 
-def _are_whole(bounds: list[float]) -> bool:
-    """Return whether these are the bounds of a histogram: ascending, numbers, up to infinity."""
+def _are_complete(bounds: list[float]) -> bool:
+    """Return whether these are the bounds of a histogram: ascending numbers up to infinity."""
     return bounds[-1:] == [INFINITE] and all(map(lt, bounds, bounds[1:]))

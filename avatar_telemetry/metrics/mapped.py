@@ -1,13 +1,12 @@
-"""Values in memory-mapped files: prometheus_client's multiprocess format, written our way.
+"""Values in memory-mapped files, in prometheus_client's multiprocess format.
 
-The format is prometheus_client's own (``mmap_dict``), so that its tools read our files: four bytes
-of length used, four of padding, then entries of a length, a JSON key padded to eight bytes, and two
-doubles, value and timestamp. A value once placed never moves, so that updating one is a store into
-mapped memory, which outlives a killed process. Only gauges of the modes ``mostrecent`` use the
-timestamp; elsewhere it is the time at which the process that last declared the series began. The
-padding, which prometheus_client ignores, has a random number of the file and counts how often such
-a time was changed: a reader that knows the file sees from the header whether there are new
-declarations in it, and whether it is another file that has got the inode of a removed one.
+The format is that of prometheus_client (``mmap_dict``), so that its tools read our files: four
+bytes of used length, four of padding, then entries of a length, a JSON key padded to eight bytes,
+and two doubles, value and timestamp. A value never moves: an update is a store into mapped memory,
+which is kept when the process is killed. Only gauges of the modes ``mostrecent`` use the timestamp;
+elsewhere it is the start of the process that last declared the series. The padding, which
+prometheus_client ignores, has a random number of the file and the number of changes of such times:
+the header shows a reader new declarations, and a new file with the inode of a removed one.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ from avatar_telemetry.metrics.instruments import INSTRUMENTS
 OUR_METRICS = frozenset(instrument.name for instrument in INSTRUMENTS)
 INITIAL_SIZE = 1 << 16
 SLOT_SIZE = 4 * INITIAL_SIZE
-"""Counters, histograms, and the gauges of a common application."""
+"""Bytes of the files of a slot: counters, histograms, and the gauges of a common application."""
 HEADER = 8
 ENTRY_TAIL = 16
 _length = struct.Struct("i")
 _tail = struct.Struct("dd")
 REVISIONS = 1 << 16
-"""Revisions of a file, of whose number they are the remainder."""
+"""The number of revisions: a revision is the remainder of the padding divided by it."""
 
 Cell = tuple["memoryview[float]", int]
-"""Where a value stands: ``doubles[index]``; its timestamp is the next one."""
+"""The position of a value: ``doubles[index]``; its timestamp is the next one."""
 
 
 class Lock(Protocol):
@@ -57,21 +56,21 @@ class Lock(Protocol):
 
 
 class CorruptFileError(Exception):
-    """A file does not hold what the format says."""
+    """The content of a file does not have the expected format."""
 
 
 def read_entries(
     data: bytes | bytearray | mmap.mmap, used: int, start: int = HEADER
 ) -> Iterator[tuple[bytes, int]]:
-    """The keys of a file, each with the index of its value among the doubles.
+    """Yield the keys of a file, each with the index of its value among the doubles.
 
     Args:
         data: the file from its beginning, at least ``used`` bytes.
-        used: how many bytes hold entries.
-        start: where the first entry to read begins.
+        used: the number of bytes up to the end of the entries.
+        start: the position of the first entry to read.
 
     Raises:
-        CorruptFileError: lengths that lead out of the entries.
+        CorruptFileError: an entry extends beyond the end of the entries.
     """
     position = start
     while position < used:
@@ -84,10 +83,10 @@ def read_entries(
 
 
 def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
-    """Return how many bytes of a file hold entries.
+    """Return the number of bytes up to the end of a file's entries.
 
     Raises:
-        CorruptFileError: a number that cannot be.
+        CorruptFileError: the number is impossible.
     """
     if size < HEADER:
         raise CorruptFileError("no header")
@@ -98,12 +97,12 @@ def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
 
 
 def revision(data: bytes | bytearray | mmap.mmap) -> int:
-    """Return a number that changes with the file and whenever an entry is declared again."""
+    """Return a number that differs between files and after an entry was declared again."""
     return int(_length.unpack_from(data, 4)[0])
 
 
 def encode_key(metric: str, sample: str, labels: dict[str, str], documentation: str) -> str:
-    """The key of a value, the same text that prometheus_client makes of it."""
+    """Return the key of a value, the same text as prometheus_client's."""
     return json.dumps([metric, sample, labels, documentation], sort_keys=True)
 
 
@@ -111,8 +110,8 @@ class MappedFile:
     """One file, open for writing by this process alone.
 
     Raises:
-        OSError: it cannot be made or read.
-        CorruptFileError: there is a file of that name that does not hold what it should.
+        OSError: the file cannot be made or read.
+        CorruptFileError: the content of an existing file does not have the expected format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -141,14 +140,14 @@ class MappedFile:
         _length.pack_into(self._bytes, 0, self._used)
 
     def cell(self, key: str, declared_at: float | None = None) -> Cell:
-        """Where the value of a key stands; a new key begins at zero.
+        """Find or create the cell of a key, with the value zero for a new one.
 
         Args:
-            key: see :func:`encode_key`.
-            declared_at: the timestamp to set, or ``None`` to leave it as it is.
+            key: the key; see :func:`encode_key`.
+            declared_at: the timestamp to set, or ``None`` to leave it unchanged.
 
         Raises:
-            OSError: no space for it.
+            OSError: no space is left for it.
         """
         cell = self.cells.get(key)
         if cell is None:
@@ -163,7 +162,7 @@ class MappedFile:
         return cell
 
     def is_at_path(self) -> bool:
-        """Return whether the file is still in its folder."""
+        """Return whether the file is still at its path."""
         return is_at_path(self._descriptor, self.path)
 
     def close(self) -> None:
@@ -182,38 +181,38 @@ class MappedFile:
             reserve(self._descriptor, size)
             self._map(size)
         self._bytes[self._used : end] = entry
-        # The entry stands before the length says so: a kill in between loses nothing.
+        # The entry is stored before the length includes it: a kill in between loses nothing.
         self._bytes[0:4] = _length.pack(end)
         self._used = end
         cell = self.cells[key] = (self._doubles, (end - ENTRY_TAIL) // 8)
         return cell
 
     def _map(self, size: int) -> None:
-        # Cells in an earlier, smaller mapping keep it alive; both show the same pages.
+        # Cells in an earlier, smaller mapping keep it; both map the same pages.
         self._bytes = mmap.mmap(self._descriptor, size)
         self._doubles = memoryview(self._bytes).cast("d")
 
 
 class Book:
-    """All values of one process, and the one lock under which they change.
+    """All values of one process, and the one lock for their changes.
 
-    Before a folder is given, and where a file cannot be had, values live in plain memory: the
-    application goes on, and ``failed`` is called.
+    Without a directory, and where a file cannot be opened, values are in plain memory; in the
+    second case ``failed`` is called.
 
     Args:
-        failed: called inside the ``except`` block of what went wrong.
+        failed: the function to call inside the ``except`` block of a failure.
     """
 
     def __init__(self, failed: Callable[[], None] = lambda: None) -> None:
-        # Reentrant: a failure is counted, and so may a signal handler of the application.
-        # Not gevent's, though it patches the name later: greenlets of one thread hold it together,
-        # which is sound where no store waits, and costs less.
+        # Reentrant: a failure is counted with the lock held, and so may a signal handler count.
+        # Never gevent's, which patches the name later: greenlets of one thread may hold it together
+        # because no store waits, and it costs less.
         self.lock: Lock = RLock()
         self.failed = failed
         self.series = 0
-        """Values of our own instruments: the application's are not ours to bound."""
+        """The number of series of our own instruments; the application's have no ceiling."""
         self.short = False
-        """Values are in plain memory that should be in a file."""
+        """True where values are in plain memory because a file could not be written."""
         self._failing = False
         self._location: tuple[Path, str] | None = None
         self._opened_at = 0.0
@@ -222,14 +221,14 @@ class Book:
         self._values: list[Any] = []
 
     def open(self, folder: Path, identifier: str) -> None:
-        """From now on, write into the files of this process identifier.
+        """Start to write into the files of a process identifier.
 
-        Values of the application that were made before are found again there.
+        Existing values of the application move there.
 
         Args:
-            folder: the runtime folder.
-            identifier: the slot, or the name of a process without one. No ``_`` in it:
-                prometheus_client takes names of files apart there.
+            folder: the runtime directory.
+            identifier: the slot, or the name of a process without one; without ``_``, at which
+                prometheus_client splits file names.
         """
         with self.lock:
             early = self._values_in_memory() if self._location is None else {}
@@ -239,12 +238,12 @@ class Book:
             self._restore(early)
 
     def move(self, folder: Path, identifier: str) -> None:
-        """Go on in other files: those of before were removed. Their values are still mapped, and
-        go into the new ones. What is still in the folder stays there, and on the page.
+        """Continue in other files, because some were removed: the values of these, which are still
+        mapped, move into the new ones. Files that still exist stay on the page.
 
         Args:
-            folder: the runtime folder.
-            identifier: the slot.
+            folder: the runtime directory.
+            identifier: the process identifier of the slot.
         """
         with self.lock:
             values = {
@@ -259,10 +258,10 @@ class Book:
             self._restore(values)
 
     def recover(self) -> bool:
-        """Try to put into files what is in plain memory because there was no space.
+        """Try to move the values from plain memory into files, after a lack of space.
 
         Returns:
-            Whether values have moved, so that their cells have to be found anew.
+            True where values have moved, and their cells have to be found again.
         """
         with self.lock:
             values = self._values_in_memory()
@@ -278,7 +277,7 @@ class Book:
             return True
 
     def detach(self) -> None:
-        """From now on, write into plain memory: the files are another process's, or gone."""
+        """Start to write into plain memory: another process owns the files, or they are gone."""
         with self.lock:
             self._leave()
             self._location = None
@@ -286,56 +285,56 @@ class Book:
 
     @property
     def is_open(self) -> bool:
-        """Return whether it writes into files."""
+        """Return whether the book writes into files."""
         return self._location is not None
 
     @property
-    def is_whole(self) -> bool:
-        """Return whether all its files are still in their folder."""
+    def is_intact(self) -> bool:
+        """Return whether all files are still in their directory."""
         return all(file.is_at_path() for file in self._files.values())
 
     def renew_lock(self) -> None:
-        """In a forked child: the thread that may have held the lock is not there."""
+        """Replace the lock, in a forked child: a thread that does not exist there may hold it."""
         self.lock = RLock()
 
     def on_next_use(self, call: Callable[[], None]) -> None:
-        """Put off what costs something until a value is next touched.
+        """Defer a call until the next use of a value.
 
         Args:
-            call: made once, before that.
+            call: the function to call once, before that use.
         """
         self.lock = _FirstUse(self, call)
 
     def cell(self, prefix: str, key: str) -> Cell:
-        """Where a value stands. Call it with the lock held.
+        """Find or create the cell of a value. Call it with the lock held.
 
         Args:
-            prefix: the type as it begins the name of a file, such as ``counter``.
-            key: see :func:`encode_key`.
+            prefix: the beginning of the file's name, such as ``counter``.
+            key: the key; see :func:`encode_key`.
         """
         return self._place(prefix, key)
 
     def knows(self, prefix: str, key: str) -> bool:
-        """Return whether a value exists already, and counts against no ceiling. Call it with the
-        lock held."""
+        """Return whether a value exists, and so does not count against the ceiling. Call it with
+        the lock held."""
         file = self._file(prefix)
         return (file is not None and key in file.cells) or (prefix, key) in self._memory
 
     def count(self, prefix: str, start: str) -> int:
-        """Return how many values have a key that begins with a text. Call it with the lock held."""
+        """Return the number of keys that begin with a text. Call it with the lock held."""
         file = self._file(prefix)
         keys = file.cells if file else [key for kind, key in self._memory if kind == prefix]
         return sum(key.startswith(start) for key in keys)
 
     def _file(self, prefix: str) -> MappedFile | None:
-        """Return the file of a type, ``None`` where it cannot be opened or values are in memory."""
+        """Return the file of a prefix, ``None`` where values are in plain memory."""
         if self._location is not None and prefix not in self._files:
             with suppress(OSError, CorruptFileError, ValueError):  # reported with the first value
                 self._open_file(prefix)
         return self._files.get(prefix)
 
     def adopt(self, value: Any) -> None:
-        """Place a value of the application, here and again after every :meth:`open`."""
+        """Place a value of the application, now and after every :meth:`open`."""
         with self.lock:
             self._values.append(value)
             value.place(*self._place(value.prefix, value.key))
@@ -349,7 +348,7 @@ class Book:
                 cell = file.cell(key, None if stamped else self._opened_at)
                 self.series += is_new and _counts(key)
                 if is_new and prefix == "histogram":
-                    _forget_other_bounds(file, key, self._opened_at)
+                    _reset_other_bounds(file, key, self._opened_at)
                 return cell
         except (OSError, CorruptFileError, ValueError):
             self.short = True
@@ -361,7 +360,7 @@ class Book:
             doubles, index = self._place(prefix, key)
             if not prefix.startswith("gauge"):
                 doubles[index] += value
-            elif value or stamp:  # else it was not set since it was made
+            elif value or stamp:  # otherwise it was never set
                 doubles[index] = value
             if prefix.endswith("mostrecent") and (value or stamp):
                 doubles[index + 1] = stamp
@@ -386,7 +385,7 @@ class Book:
             value.place(*self._place(value.prefix, value.key))
 
     def _report(self) -> None:
-        # The value that counts failures may itself be what has no place.
+        # The value that counts failures may itself be the one without space.
         if not self._failing:
             self._failing = True
             try:
@@ -409,17 +408,17 @@ class Book:
 
 
 def _counts(key: str) -> bool:
-    """Return whether a value counts as a series of ours; a histogram is one."""
+    """Return whether a value counts as one of our series; a histogram is one series."""
     return key[2:].partition('"')[0] in OUR_METRICS and '_bucket", {' not in key
 
 
-def _forget_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:
-    """Set a histogram to zero whose declaration has a bound that the slot's last holder did not
-    declare: how its values would have fallen into the new buckets is unknown."""
+def _reset_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:
+    """Set a histogram to zero where its declaration has a bound that the slot's last holder did not
+    declare: the distribution of its values over the new buckets is unknown."""
     if '"le": "' not in key:
         return
     metric, sample, labels, documentation = json.loads(key)
-    # Of a new series it is the last to be placed, so that only those of before have it here.
+    # The infinite bucket of a new series is placed last: only an earlier series has it here.
     last = file.cells.get(encode_key(metric, sample, labels | {"le": "+Inf"}, documentation))
     if "le" not in labels or last is None or last[0][last[1] + 1] in (opened_at, 0.0):
         return
@@ -428,7 +427,7 @@ def _forget_other_bounds(file: MappedFile, key: str, opened_at: float) -> None:
     for each, (doubles, index) in file.cells.items():
         if each.startswith(begin) and _series_of(each) == series:
             doubles[index] = 0.0
-    # Once for a declaration: its other bounds find that this was done.
+    # Once per declaration: this time marks it for the other bounds.
     last[0][last[1] + 1] = opened_at
 
 
@@ -438,12 +437,12 @@ def _series_of(key: str) -> tuple[str, dict[str, str]]:
 
 
 class _FirstUse:
-    """Stands for the lock of a book until somebody takes it."""
+    """A placeholder for the lock of a book until its first use."""
 
     def __init__(self, book: Book, call: Callable[[], None]) -> None:
         self._book = book
         self._call = call
-        # By its name: gevent may have patched it by now, and the call may wait.
+        # Looked up now: gevent may have patched it, and the call may wait.
         self._once = threading.RLock()
 
     def acquire(self) -> object:
@@ -464,7 +463,7 @@ class _FirstUse:
 
 
 class MappedValue:
-    """A value of prometheus_client that a book keeps; the arguments are prometheus_client's."""
+    """A value of prometheus_client in a book; the arguments are prometheus_client's."""
 
     _multiprocess = True
     _book: Book
@@ -487,7 +486,7 @@ class MappedValue:
         self._book.adopt(self)
 
     def place(self, doubles: memoryview[float], index: int) -> None:
-        """Write into another cell from now on."""
+        """Set the cell of the value."""
         self._doubles = doubles
         self._index = index
 
@@ -511,17 +510,16 @@ class MappedValue:
             return float(self._doubles[self._index])
 
     def set_exemplar(self, exemplar: object) -> None:
-        """Exemplars are not kept over several processes, as in prometheus_client."""
+        """Do nothing: as in prometheus_client, several processes have no exemplars."""
 
     def get_exemplar(self) -> None:
-        """Return ``None``: there are none."""
+        """Return ``None``: there are no exemplars."""
 
 
 def value_class(book: Book) -> type:
-    """A class for ``prometheus_client.values.ValueClass`` that keeps its values in a book.
+    """Make a class for ``prometheus_client.values.ValueClass`` that keeps its values in a book.
 
-    With it the application's own counters, gauges, histograms and summaries go into the files of
-    the worker's slot. It is the seam that prometheus_client documents for other process
-    identifiers.
+    With it the application's counters, gauges, histograms and summaries are written into the files
+    of the worker's slot. prometheus_client documents this attribute for other process identifiers.
     """
     return type("MappedValue", (MappedValue,), {"_book": book})

@@ -14,12 +14,12 @@ FILE_NAME = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_([^_/]+)\.db",
 
 
 class MergedStore:
-    """Reads the metric files of a runtime folder, any number of times.
+    """The metric files of a runtime directory, to be read any number of times.
 
     Not thread safe: one reader at a time.
 
     Args:
-        folder: the runtime folder.
+        folder: the runtime directory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,13 +27,13 @@ class MergedStore:
         self._groups: dict[str, Group] = {}
         self.unreadable = 0
         self.left_out: dict[str, int] = {}
-        """Metrics with several declarations, and how many series of them cannot be merged."""
+        """The metrics with several declarations, and the number of series that are not merged."""
 
     def read(self, alive: Iterable[str]) -> list[Family]:
-        """All families, by name.
+        """Return all families, by name.
 
         Args:
-            alive: identifiers of the processes whose live gauges count.
+            alive: the identifiers of the processes whose live gauges count.
 
         Returns:
             The families that could be read; :attr:`unreadable` counts the files that could not.
@@ -53,17 +53,17 @@ class MergedStore:
         return sorted(families, key=lambda family: family.name)
 
     def by_identifier(self, prefix: str, sample: str) -> dict[str, float]:
-        """The value of a series without labels in each file, as last read.
+        """Return the value of a series without labels in each file, as of the last read.
 
         Args:
-            prefix: how the names of the files begin, of a gauge that is a sum of live values.
-            sample: its name; metric and sample have the same.
+            prefix: the beginning of the file names of a gauge of the mode ``livesum``.
+            sample: the name of the metric and of its sample.
         """
         group = self._groups.get(prefix)
         return group.by_identifier(sample) if group else {}
 
     def _names(self, alive: Collection[str]) -> dict[str, dict[str, str]]:
-        """The files to read by type and mode, each with the identifier of its process."""
+        """Return the files to read by type and mode, each with the identifier of its process."""
         names: dict[str, dict[str, str]] = {}
         try:
             found = sorted(name for name in os.listdir(self._folder) if name.endswith(".db"))

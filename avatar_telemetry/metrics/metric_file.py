@@ -1,4 +1,4 @@
-"""One metric file as a reader knows it: where the value of each series stands."""
+"""One metric file of a reader: the position of the value of each series."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from avatar_telemetry.metrics.mapped import (
 )
 from avatar_telemetry.metrics.series import Series
 
-# A file of ours is far smaller; a foreign one is not read into memory only to be found foreign.
-MAX_FILE = 1 << 28
+# A file of ours is far smaller; a larger one must not be read into memory.
+MAX_FILE_SIZE = 1 << 28
 
 
 class Contents(NamedTuple):
     """The bytes in use of a file.
 
     Args:
-        identity: inode and random number, which distinguish a new file of the same name.
-        revision: how often an entry has been declared again.
-        data: from the beginning of the file.
+        identity: the inode and the random number, which distinguish a new file of the same name.
+        revision: the number of repeated declarations.
+        data: the bytes from the beginning of the file.
     """
 
     identity: tuple[int, int]
@@ -36,23 +36,23 @@ class Contents(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> Contents:
-        """Read a file that its process goes on writing.
+        """Read a file while its process writes it.
 
         Raises:
-            FileNotFoundError: it is not there, or its process has not given it a size yet.
-            OSError: it cannot be read.
-            CorruptFileError: its header cannot be right.
+            FileNotFoundError: the file does not exist, or is still empty.
+            OSError: the file cannot be read.
+            CorruptFileError: the header is impossible.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            # The header before the size and the entries: the file may grow between any two of them.
+            # The header is read before the size and the entries: the file may grow in between.
             header = os.pread(descriptor, HEADER, 0)
             if not header:
                 raise FileNotFoundError(f"{path} has been created and is still empty")
             if len(header) < HEADER:
                 raise CorruptFileError("no header")
             status = os.fstat(descriptor)
-            data = bytearray(used_bytes(header, min(status.st_size, MAX_FILE)))
+            data = bytearray(used_bytes(header, min(status.st_size, MAX_FILE_SIZE)))
             del data[os.preadv(descriptor, [data], 0) :]
         finally:
             os.close(descriptor)
@@ -64,17 +64,17 @@ class Contents(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class MetricFile:
-    """A metric file whose keys are parsed as far as it is filled.
+    """A metric file whose keys are parsed.
 
     Args:
-        name: in its folder.
-        identifier: of the process that writes it.
-        identity: see :class:`Contents`.
-        revision: the one up to which its declarations are known.
-        used: the bytes up to which its entries are known.
-        damaged: a key in it cannot be parsed; the others count.
-        columns: the index of the value of each series, by its number; 0 where there is none.
-        documentations: help texts of series, by number, that other files do not have.
+        name: the file name.
+        identifier: the identifier of the process that writes it.
+        identity: the identity; see :class:`Contents`.
+        revision: the revision of the parsed declarations.
+        used: the number of parsed bytes.
+        damaged: true where a key cannot be parsed; the others count.
+        columns: the index of the value of each series, by number; 0 where there is none.
+        documentations: the help texts that differ from those of the series, by number.
     """
 
     name: str
@@ -91,10 +91,10 @@ class MetricFile:
         return any(number < len(column) and column[number] for column in self.columns)
 
     def place(self, series: Series, index: int, documentation: str) -> None:
-        """Note where a series stands.
+        """Record the position of a series.
 
-        A series whose help text was changed stands twice: the second time in a column of its own,
-        so that both are counted.
+        A series whose help text was changed has two entries: the second one is in a column of its
+        own, so that both are counted.
         """
         number = series.number
         for column in self.columns:
@@ -112,7 +112,7 @@ class MetricFile:
             self.documentations[number] = documentation
 
     def widen(self, size: int) -> None:
-        """Give all columns a place for so many series."""
+        """Extend all columns to a number of series."""
         for column in self.columns:
             _widen(column, size)
 

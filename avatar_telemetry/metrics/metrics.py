@@ -1,7 +1,7 @@
-"""Write a request into the instruments.
+"""Record requests in the instruments.
 
-An instrument is a declaration; :class:`Metrics` turns declarations and label values into cells of
-mapped memory, once for each combination, and a finished request into one batch of stores.
+An instrument is a declaration; :class:`Metrics` resolves declarations and label values to cells of
+mapped memory, once for each combination, and writes a finished request in one batch of stores.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from avatar_telemetry.metrics.instruments import (
 from avatar_telemetry.metrics.mapped import Book, Cell, encode_key
 
 INFINITE = float("inf")
-# Combinations of label values that are kept resolved. A client chooses some (method, size, suffix),
-# so this bounds what it can make us remember; the series themselves have their own ceiling.
+# Cached combinations of label values. A client chooses some (method, size, suffix), so the cache
+# has a bound; the series have their own ceiling.
 MAX_PLANS = 4096
-TEND_INTERVAL = 1.0
+CHECK_INTERVAL = 1.0
 
 
 class HistogramCells:
     """The cells of one series of a histogram.
 
     Args:
-        bounds: upper bounds, ascending, without infinity.
-        buckets: a cell for each bound and one for infinity; they are not cumulative.
-        total: the sum of what was observed.
+        bounds: the upper bounds, ascending, without infinity.
+        buckets: the cells of the bounds and of infinity; they are not cumulative.
+        total: the cell of the sum.
     """
 
     __slots__ = ("bounds", "buckets", "total")
@@ -66,22 +66,22 @@ class HistogramCells:
         doubles[index] += value
 
 
-_NOWHERE: Cell = (memoryview(array("d", [0.0])), 0)
-UNRECORDED = HistogramCells(DURATION_BUCKETS, [_NOWHERE] * (len(DURATION_BUCKETS) + 1), _NOWHERE)
-"""Cells that are on no page."""
+_UNUSED: Cell = (memoryview(array("d", [0.0])), 0)
+UNRECORDED = HistogramCells(DURATION_BUCKETS, [_UNUSED] * (len(DURATION_BUCKETS) + 1), _UNUSED)
+"""Cells whose values are not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cells that one kind of finished request is written into.
+    """The cells for finished requests with the same label values.
 
     Args:
-        labels: the label values of the kind.
-        files: stands for the files that the cells are in, until there are others.
+        labels: the label values.
+        files: a token for the files of the cells; it changes when the files do.
         counters: the cells that count the request.
         duration: the histogram of durations.
         until_first_byte: the histograms of the time until the first byte.
-        shared: counts by hand, which any thread may make, are written into some of the cells.
+        shared: true where other threads may write into some of the cells (counts by hand).
     """
 
     labels: tuple[str, ...]
@@ -93,29 +93,30 @@ class Plan:
 
 
 class Metrics:
-    """Writes what happens into the instruments.
+    """The recorder of all instruments.
 
     Args:
-        book: where values live.
-        max_series: ceiling on the series of this process, from which on new ones are folded.
-        tend: called at most once a second before a request, to see that the files are still there.
+        book: the book that holds the values.
+        max_series: the ceiling on the series of this process, above which new ones are folded.
+        check_files: the function to call before a request, at most once a second, to check that
+            the files still exist.
     """
 
     def __init__(
-        self, book: Book, max_series: int, tend: Callable[[], None] = lambda: None
+        self, book: Book, max_series: int, check_files: Callable[[], None] = lambda: None
     ) -> None:
         self._book = book
-        self._tend = tend
-        self._tend_at = 0.0
+        self._check_files = check_files
+        self._check_at = 0.0
         self._max_series = max_series
         self._derived: list[MutableMapping[Any, Any]] = []
         self.renew()
 
     def renew(self) -> None:
-        """Find all cells anew: the book writes into other files from now on.
+        """Forget all cells, because the book writes into other files.
 
-        Another thread may do this while one waits for the lock of the book: a cell that was found
-        before that is a cell of a removed file, so all are found with the lock held.
+        Another thread may do this while one waits for the lock of the book: cells are looked up
+        with the lock held, because an earlier one may be a cell of a removed file.
         """
         for each in self._derived:
             each.clear()
@@ -131,7 +132,7 @@ class Metrics:
         """Clear a mapping that holds plans whenever the book writes into other files.
 
         Args:
-            derived: holds plans, or what follows from them.
+            derived: the mapping, which holds plans or values derived from them.
         """
         self._derived.append(derived)
 
@@ -139,12 +140,12 @@ class Metrics:
         """Count a request that begins.
 
         Args:
-            now: seconds of a clock that never goes back.
-            alone: no other thread of this process serves requests.
+            now: the time of a monotonic clock, in seconds.
+            alone: true where no other thread of this process serves requests.
         """
-        if now >= self._tend_at:
-            self._tend_at = now + TEND_INTERVAL
-            self._tend()
+        if now >= self._check_at:
+            self._check_at = now + CHECK_INTERVAL
+            self._check_files()
         if alone:
             doubles, index = self._in_progress
             doubles[index] += 1.0
@@ -158,34 +159,34 @@ class Metrics:
             lock.release()
 
     def abandoned(self) -> None:
-        """A request that began cannot be recorded."""
+        """Remove a request that cannot be recorded from the requests in progress."""
         with self._book.lock:
             doubles, index = self._in_progress
             doubles[index] -= 1.0
 
     def plan(self, labels: tuple[str, ...]) -> Plan:
-        """The cells of one combination of labels.
+        """Return the cells of one combination of labels.
 
         Args:
-            labels: method, status code, path, size, format, cache (``hit``, ``miss`` or empty) and
-                source, all from closed sets; size is empty where no avatar was requested.
+            labels: the values of method, status code, path, size, format, cache (``hit``, ``miss``
+                or empty) and source, all from closed sets; without an avatar the size is empty.
         """
         return self._plans.get(labels) or self._plan(labels)
 
     def finished(self, plan: Plan, duration: float, first_byte: float, alone: bool = False) -> None:
         """Count a request that ended.
 
-        Without a lock where only one thread serves requests and nothing else is written into the
-        cells. Greenlets of one thread switch in I/O alone, and here is none; a signal handler that
-        counts comes between two stores or, with the lock as without it, into one.
+        No lock is needed where only one thread serves requests and no other writes into the cells.
+        Greenlets of one thread switch only in I/O, and there is none here; a signal handler may
+        count between two stores, with or without the lock.
 
         Args:
-            plan: the cells of its labels.
-            duration: seconds.
-            first_byte: seconds.
-            alone: no other thread of this process serves requests.
+            plan: the cells of the request's labels.
+            duration: the duration, in seconds.
+            first_byte: the time until the first byte, in seconds.
+            alone: true where no other thread of this process serves requests.
         """
-        # A "with" costs more than twice as much as the two calls.
+        # A "with" statement costs more than twice as much as the two calls.
         lock = None if alone and not plan.shared else self._book.lock
         if lock is not None:
             lock.acquire()
@@ -195,7 +196,7 @@ class Metrics:
             in_progress, at = self._in_progress
             for doubles, index in plan.counters:
                 doubles[index] += 1.0
-            # All histograms have the same bounds, and most requests one value for all.
+            # All histograms have the same bounds, and both values of most requests are equal.
             bucket = bisect_left(DURATION_BUCKETS, duration)
             doubles, index = plan.duration.buckets[bucket]
             doubles[index] += 1.0
@@ -224,20 +225,20 @@ class Metrics:
             doubles[index] += amount
 
     def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
-        """Put a value into a histogram."""
+        """Add a value to a histogram."""
         with self._book.lock:
             self._histogram(instrument, *labels).observe(value)
 
     def timed(
         self, counter: Instrument, histogram: Instrument, seconds: float, labels: tuple[str, ...]
     ) -> None:
-        """Add one to a counter and put a duration into the histogram beside it, at once.
+        """Add one to a counter and a duration to its histogram.
 
         Args:
-            counter: with the same labels as the histogram.
-            histogram: of seconds.
-            seconds: how long it took.
-            labels: values, all from closed sets.
+            counter: the counter, with the same labels as the histogram.
+            histogram: the histogram of seconds.
+            seconds: the duration.
+            labels: the label values, all from closed sets.
         """
         with self._book.lock:
             pair = self._pairs.get((counter.name, labels))
@@ -249,7 +250,7 @@ class Metrics:
             cells.observe(seconds)
 
     def internal_error(self, where: str) -> None:
-        """Count a failure of ours. The one of the store itself needs no new place in it."""
+        """Count an internal error. The cell for the store's own errors exists from the start."""
         if where == "store" and hasattr(self, "_store_errors"):
             with self._book.lock:
                 doubles, index = self._store_errors
@@ -273,7 +274,7 @@ class Metrics:
             counters.append(self._counter(instrument, size, form))
         if source:
             counters.append(self._counter(GENERATED, size, form, source))
-        # After a switch of protocols they are those of a session, and no response's.
+        # After a switch of protocols the times are those of a session, not of a response.
         is_response = status != SWITCHED
         until_first_byte = [self._histogram(FIRST_BYTE, path)] if is_response else []
         if source:
@@ -314,10 +315,11 @@ class Metrics:
         return cells
 
     def _admit(self, instrument: Instrument, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """The label values; beyond the ceiling, ``other`` for what a client chooses of a new
-        series: first for all of these labels but the last, from a quarter more on for that, too.
+        """Return the label values; for a new series above the ceiling, ``other`` for the values
+        that a client chooses: first for all of these labels except the last one, above one and a
+        quarter of the ceiling for all.
 
-        What the application decides stays: its statuses are few, and a failure must be seen.
+        Values of the application are kept: it has few statuses, and a failure must be visible.
         """
         folds, excess = instrument.folds, self._book.series - self._max_series
         if not folds or excess < 0 or _is_failure(instrument, labels):

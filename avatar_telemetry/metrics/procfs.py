@@ -19,13 +19,13 @@ class ProcessStat:
     """One line of ``/proc/<pid>/stat`` (proc(5)), in clock ticks and bytes.
 
     Args:
-        cpu_ticks: user and system time; whole, so that a sum of them never goes back by rounding.
-        children_cpu_ticks: the same of the children that it has waited for.
-        threads: how many.
-        start_ticks: clock ticks since boot; with the pid it names a process for ever.
-        virtual: bytes.
-        resident: bytes.
-        zombie: it has ended and was not waited for yet.
+        cpu_ticks: the user and system time; an integer, so that rounding never decreases a sum.
+        children_cpu_ticks: the user and system time of the children that it has reaped.
+        threads: the number of threads.
+        start_ticks: the clock ticks from boot to its start; with the pid they identify a process.
+        virtual: the virtual memory, in bytes.
+        resident: the resident memory, in bytes.
+        zombie: true where it has ended and was not reaped yet.
     """
 
     cpu_ticks: int
@@ -38,10 +38,10 @@ class ProcessStat:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """Read one process; ``None`` where there is no such process or no ``/proc``."""
+    """Read one process; return ``None`` where there is no such process or no ``/proc``."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The command name stands in parentheses and may hold anything, parentheses too.
+            # The command name is in parentheses and may itself have parentheses.
             fields = file.read().rpartition(") ")[2].split()
     except OSError:
         return None
@@ -57,13 +57,13 @@ def read_stat(pid: int) -> ProcessStat | None:
 
 
 def start_ticks(pid: int) -> int:
-    """Clock ticks from boot to the start of the process; 0 where unknown."""
+    """Return the clock ticks from boot to the start of the process; 0 where unknown."""
     stat = read_stat(pid)
     return stat.start_ticks if stat else 0
 
 
 def is_alive(pid: int, started: int) -> bool:
-    """Whether this very process runs: the same pid and, where known, the same start."""
+    """Return whether this process runs: the same pid and, where known, the same start."""
     stat = read_stat(pid)
     if stat is not None:
         return not stat.zombie and started in (0, stat.start_ticks)
@@ -79,12 +79,12 @@ def is_alive(pid: int, started: int) -> bool:
 
 
 def start_time(stat: ProcessStat) -> float:
-    """Seconds since the epoch at which the process started."""
+    """Return the start of a process, in seconds since the epoch."""
     return boot_time() + stat.start_ticks / TICKS_PER_SECOND
 
 
 def boot_time() -> float:
-    """Seconds since the epoch at which the machine started; 0.0 where unknown."""
+    """Return the start of the machine, in seconds since the epoch; 0.0 where unknown."""
     try:
         with open("/proc/stat", encoding="utf-8") as file:
             return next((float(line.split()[1]) for line in file if line.startswith("btime")), 0.0)
@@ -93,7 +93,7 @@ def boot_time() -> float:
 
 
 def count_open_files(pid: int) -> int | None:
-    """Open file descriptors of a process, ``None`` where they cannot be seen."""
+    """Return the number of a process's open descriptors, ``None`` where it cannot be read."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
@@ -101,7 +101,7 @@ def count_open_files(pid: int) -> int | None:
 
 
 def max_open_files(pid: int) -> float | None:
-    """The soft limit of open files of a process, ``None`` where it cannot be seen."""
+    """Return the soft limit of open files of a process, ``None`` where it cannot be read."""
     try:
         with open(f"/proc/{pid}/limits", encoding="utf-8") as file:
             line = next(line for line in file if line.startswith("Max open files"))
@@ -112,11 +112,11 @@ def max_open_files(pid: int) -> float | None:
 
 
 def accept_queue(inodes: Collection[int]) -> int | None:
-    """Return the connections that wait in listening TCP sockets, ``None`` where that is unknown.
+    """Return the number of connections in accept queues of TCP sockets, ``None`` where unknown.
 
     Args:
-        inodes: of the sockets. In ``/proc/net/tcp`` the receive queue of a listening socket is its
-            accept queue (Linux, ``net/ipv4/tcp_ipv4.c``).
+        inodes: the inodes of the sockets. In ``/proc/net/tcp`` the receive queue of a listening
+            socket is its accept queue (Linux, ``net/ipv4/tcp_ipv4.c``).
     """
     found = [
         int(fields[4].partition(":")[2], 16)
@@ -128,7 +128,7 @@ def accept_queue(inodes: Collection[int]) -> int | None:
 
 
 def listener_inodes(sockets: Iterable[socket.socket]) -> tuple[int, ...]:
-    """Return the inodes of the TCP sockets among these."""
+    """Return the inodes of the TCP sockets among some sockets."""
     inodes = []
     for each in sockets:
         with suppress(OSError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""Metrics of prometheus_client that live in one process alone."""
+"""Metrics of prometheus_client that are in one process alone."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.metrics.family import Family, legal_labels, legal_name, printable
 
 ABSENT = (
-    "metric %s is not on the page: an %s has no value common to several processes; use a Gauge with"
+    "metric %s is not on the page: an %s has no common value of several processes; use a Gauge with"
     ' multiprocess_mode="mostrecent" and the texts as labels'
 )
 
 
 def registered_families(registry: ClientCollector) -> Iterator[Family]:
-    """Yield what is registered, each metric as it is shown on the page.
+    """Yield the registered metrics as families of the page.
 
     Raises:
-        Exception: a collector of the application raised it.
+        Exception: any error of a collector of the application.
     """
     yield from map(_family, registry.collect())
 
 
 def warn_of_absent() -> None:
-    """Log which Info and Enum of the application are absent from the merged page."""
-    # prometheus_client lists what is registered by collecting all of it, the application's own
-    # collectors included.
+    """Warn of the application's Info and Enum metrics, which the merged page does not have."""
+    # The public way of prometheus_client to list metrics would call the application's collectors.
     registered = getattr(prometheus_client.REGISTRY, "_collector_to_names", {})
     for metric in list(registered):
         if isinstance(metric, prometheus_client.Info | prometheus_client.Enum):

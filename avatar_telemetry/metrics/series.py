@@ -1,4 +1,4 @@
-"""One series in the files of one type and mode, whatever its help text says."""
+"""One series in the files of one type and mode, with any help text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from avatar_telemetry.metrics.family import (
 INFINITE = float("inf")
 
 Shared = dict[Any, Any]
-"""Each value as its own key, so that equal ones of many series are kept once."""
+"""Each value as its own key, so that equal values of many series are stored once."""
 
 
 class Key(NamedTuple):
-    """A key of a metric file, parsed."""
+    """A parsed key of a metric file."""
 
     metric: str
     sample: str
@@ -34,10 +34,10 @@ class Key(NamedTuple):
         """Parse a key.
 
         Args:
-            key: as it stands in the file.
-            identifier: of the process that writes the file, where each process has series of its
-                own; else empty.
-            shared: the values that are kept once for all keys.
+            key: the key in the file.
+            identifier: the identifier of the process that writes the file, where each process has
+                its own series; else empty.
+            shared: the values that are stored once for all keys.
         """
         metric, sample, labels, documentation = json.loads(key)
         pairs = legal_labels(labels)
@@ -57,15 +57,15 @@ class Series:
     """A series, or one part of a histogram's series.
 
     Args:
-        number: its place in the columns of all files.
-        sample: its name with suffix.
-        labels: as they stand on the page.
-        base: the labels without the bound, which the parts of a histogram's series have in common.
-        is_bucket: whether it is a bucket by its name.
-        bound: of a bucket; not a number where it has none.
-        documentation: the help text that it was first seen with.
-        prefix: name and labels as they begin its line on the page.
-        entries: how many entries of all files have it.
+        number: the index in the columns of all files.
+        sample: the name with suffix.
+        labels: the labels on the page.
+        base: the labels without the bound, common to the parts of a histogram's series.
+        is_bucket: true where its name is that of a bucket.
+        bound: the bound of a bucket; NaN where it has none.
+        documentation: the help text of its first entry.
+        prefix: the name and labels at the beginning of its line on the page.
+        entries: the number of its entries in all files.
     """
 
     number: int
@@ -80,7 +80,7 @@ class Series:
 
     @classmethod
     def of(cls, number: int, key: Key, shared: Shared, *, histogram: bool) -> Series:
-        """The series of a key."""
+        """Make the series of a key."""
         labels = key.labels
         base = tuple(pair for pair in labels if pair[0] != "le")
         is_bucket = key.sample.endswith("_bucket")
@@ -99,8 +99,8 @@ class Series:
 
     @property
     def order(self) -> tuple[Labels, bool, float, str, Labels]:
-        """Its place on the page: the parts of a histogram's series together, buckets by bound,
-        then the sum."""
+        """The sort key on the page: the parts of a histogram's series together, the buckets by
+        bound, then the sum."""
         bound = self.bound if self.bound == self.bound else -INFINITE
         return self.base, not self.is_bucket, bound, self.sample, self.labels
 

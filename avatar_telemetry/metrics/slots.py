@@ -1,7 +1,7 @@
-"""Slots: numbers that workers hold in turn, each guarded by a lock that the kernel frees.
+"""Slots: numbers that workers hold one after the other, each with a lock that the kernel releases.
 
-A worker's metric files are named by its slot instead of its pid, so that the next holder counts on
-where a dead one stopped, and the number of files is bounded by the most workers ever alive at once.
+The metric files of a worker are named by its slot instead of its pid: the next holder continues the
+counts of a dead one, and the largest number of concurrent workers bounds the number of files.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from avatar_telemetry.metrics.procfs import is_alive, start_ticks
 
 SLOT_FILE = re.compile(r"slot-(\d+)\.lock")
 EXPORTER_LOCK = "exporter.lock"
-# A slot whose holder is dead can still be locked for a moment: by the master that clears it, or by
-# the kernel that has not closed the holder's files yet. To take the next number would add files.
-RETRIES = 20
+# The slot of a dead holder can still be locked for a moment: by the master that clears it, or
+# because the kernel has not closed the holder's files yet. The next number would add files.
+MAX_ATTEMPTS = 20
 RETRY_DELAY = 0.005
 MAX_SLOTS = 4096
-"""More processes than record on one host; the search for a free slot ends there."""
-# No other slot helps against these.
+"""The end of the search for a free slot; no host has as many processes that record."""
+# With these errors, no other slot can be taken either.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 
 
@@ -36,10 +36,10 @@ class Slot:
     """A number held by this process.
 
     Args:
-        number: the lowest that was free.
-        lock: descriptor of its lock file, to be kept open as long as the slot is used.
-        data: descriptor of its file of counters, locked as well: so nobody takes the slot of a
-            holder whose lock file was removed by a cleaner.
+        number: the lowest free number.
+        lock: the descriptor of the lock file, to be kept open as long as the slot is used.
+        data: the descriptor of the locked file of counters: no other process takes the slot even
+            where a cleaner has removed the lock file.
     """
 
     number: int
@@ -47,21 +47,21 @@ class Slot:
     data: int
 
     def is_safe(self, folder: Path) -> bool:
-        """Return whether both files are still the ones in the folder."""
+        """Return whether both files are still in the directory."""
         return is_at_path(self.lock, _lock_path(folder, self.number)) and self.has_data(folder)
 
     def has_data(self, folder: Path) -> bool:
-        """Return whether the files of the slot are still there."""
+        """Return whether the file of counters is still in the directory."""
         return is_at_path(self.data, _data_path(folder, self.number))
 
     def close(self) -> None:
-        """Close the locks. In a forked child they remain the parent's."""
+        """Close the locks; a forked child does not release its parent's."""
         os.close(self.lock)
         os.close(self.data)
 
     @property
     def identifier(self) -> str:
-        """The process identifier in the names of its files."""
+        """The process identifier in its file names."""
         return slot_identifier(self.number)
 
 
@@ -70,10 +70,10 @@ class Holder:
     """The process that holds a slot.
 
     Args:
-        slot: its number.
-        pid: of the process.
-        started: clock ticks from boot to its start.
-        worker: whether it serves requests, rather than being a child that the application forked.
+        slot: the number of the slot.
+        pid: the pid of the process.
+        started: the clock ticks from boot to its start.
+        worker: true where it serves requests; false for a child that the application forked.
     """
 
     slot: int
@@ -83,28 +83,28 @@ class Holder:
 
     @property
     def identifier(self) -> str:
-        """The process identifier in the names of its files."""
+        """The process identifier in its file names."""
         return slot_identifier(self.slot)
 
 
 def slot_identifier(number: int) -> str:
-    """The process identifier of a slot, which is never a pid.
+    """Return the process identifier of a slot, which is never a pid.
 
-    ``mark_process_dead(pid)`` of prometheus_client removes the live gauges of the identifier that
-    it is called with, and in a container pids are as small as slots.
+    prometheus_client's ``mark_process_dead(pid)`` removes the live gauges of an identifier, and
+    pids in a container are as small as slots.
     """
     return f"s{number}"
 
 
 def claim_slot(folder: Path, *, worker: bool = True) -> Slot:
-    """Take the lowest free slot of a folder for the life of this process.
+    """Take the lowest free slot of a runtime directory, until this process ends.
 
     Args:
-        folder: the runtime folder.
-        worker: see :class:`Holder`.
+        folder: the runtime directory.
+        worker: true where this process serves requests; see :class:`Holder`.
 
     Raises:
-        OSError: the folder is gone, full or read-only, or no slot in it can be taken.
+        OSError: the directory is gone, full or read-only, or no slot in it can be taken.
     """
     for number in range(MAX_SLOTS):
         if slot := _try_claim(folder, number, worker):
@@ -113,10 +113,10 @@ def claim_slot(folder: Path, *, worker: bool = True) -> Slot:
 
 
 def claim_again(folder: Path, slot: Slot, *, worker: bool = True) -> Slot | None:
-    """Make the lock file of a slot anew, which was removed while the slot was held.
+    """Make the lock file of a held slot again, after it was removed.
 
     Returns:
-        The same slot, or ``None`` where another process has that lock at the moment.
+        The same slot, or ``None`` where another process has that lock now.
     """
     lock = lock_own(_lock_path(folder, slot.number))
     if lock is None:
@@ -127,12 +127,12 @@ def claim_again(folder: Path, slot: Slot, *, worker: bool = True) -> Slot | None
 
 
 def holders(folder: Path) -> list[Holder]:
-    """The living holders of the slots of a folder, by number."""
+    """Return the living holders of the slots of a directory, by number."""
     return [each for each in last_holders(folder) if is_alive(each.pid, each.started)]
 
 
 def last_holders(folder: Path) -> list[Holder]:
-    """Return the process that holds each slot of a folder, or held it last, by number."""
+    """Return the present or last holder of each slot of a directory, by number."""
     found = []
     for entry in os.scandir(folder):
         name = SLOT_FILE.fullmatch(entry.name)
@@ -150,25 +150,25 @@ def clear_dead_gauges(folder: Path, pid: int) -> None:
 
 
 def remove_live_gauges(folder: Path, number: int) -> None:
-    """Remove the live gauges of a slot; only its holder or who has its lock may do this."""
+    """Remove the live gauges of a slot; only the process that has its lock may do this."""
     for path in folder.glob(f"gauge_live*_{slot_identifier(number)}.db"):
         path.unlink(missing_ok=True)
 
 
 def make_exporter_lock(folder: Path) -> None:
-    """Make the file of the exporter's lock, to be done as the user that the workers run as.
+    """Make the file of the exporter's lock; call it as the workers' user.
 
-    Where root makes it (the master, a doctor), it would be root's, and no worker could open it.
+    A file that root makes (the master, a doctor) could not be opened by a worker.
     """
     with suppress(OSError):
         os.close(open_own(folder / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT))
 
 
 def has_exporter(folder: Path) -> bool:
-    """Return whether an exporter runs for this folder.
+    """Return whether an exporter runs for a runtime directory.
 
     Raises:
-        OSError: the folder is gone.
+        OSError: the directory is gone.
     """
     lock = lock_own(folder / EXPORTER_LOCK)
     if lock is not None:
@@ -186,7 +186,7 @@ def _data_path(folder: Path, number: int) -> Path:
 
 def _try_claim(folder: Path, number: int, worker: bool) -> Slot | None:
     path = _lock_path(folder, number)
-    for _ in range(RETRIES):
+    for _ in range(MAX_ATTEMPTS):
         lock = lock_own(path)
         if lock is not None:
             return _claim_locked(folder, number, lock, worker)
@@ -198,10 +198,10 @@ def _try_claim(folder: Path, number: int, worker: bool) -> Slot | None:
 
 
 def _pause() -> None:
-    """Wait a moment; gevent's greenlets do not run meanwhile.
+    """Wait a moment without running gevent's greenlets.
 
-    In a child that the application forked they are copies of the server's, which would accept
-    connections that the child takes with it at its end.
+    In a forked child these are copies of the server's, and would accept connections that the child
+    closes at its end.
     """
     if hasattr(signal, "sigtimedwait"):
         signal.sigtimedwait((), RETRY_DELAY)
@@ -221,7 +221,7 @@ def _claim_locked(folder: Path, number: int, lock: int, worker: bool) -> Slot | 
         os.close(lock)
         if error.errno in EXHAUSTED:
             raise
-        return None  # something else of that name: the next slot is as good
+        return None  # another kind of file has this name: the next slot can be used
 
 
 def _clear_if_free(folder: Path, holder: Holder) -> None:
@@ -237,7 +237,7 @@ def _clear_if_free(folder: Path, holder: Holder) -> None:
 
 def _write_holder(lock: int, worker: bool) -> None:
     pid = os.getpid()
-    # One write of fixed width: a reader sees the old holder or the new one, never half of each.
+    # One write of fixed width: a reader finds the old holder or the new one, never a mix.
     os.pwrite(lock, json.dumps([pid, start_ticks(pid), int(worker)]).ljust(64).encode(), 0)
 
 

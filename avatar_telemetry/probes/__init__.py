@@ -1,7 +1,7 @@
-"""Probes: what tells the request in progress of things that the response does not show.
+"""Probes: patches of libraries that report to the request in progress.
 
 Each is one file. It patches a library when that is imported, before or after the probe, and does
-nothing outside a request, or outside a span that somebody else records.
+nothing outside a request or a recorded span.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from avatar_telemetry.probes import (
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.profiles.model import Profile
 
-__all__ = ["OF_LIBRARIES", "OF_PROFILES", "POLICY", "install_probes"]
+__all__ = ["LIBRARY_PROBES", "POLICY", "PROFILE_PROBES", "install_probes"]
 
-OF_LIBRARIES: Mapping[str, Callable[[], None]] = {
+LIBRARY_PROBES: Mapping[str, Callable[[], None]] = {
     "django": django.install,
     "django_cache": django_cache.install,
     "httpclient": httpclient.install,
@@ -51,25 +51,25 @@ OF_LIBRARIES: Mapping[str, Callable[[], None]] = {
     "urllib": urllib.install,
     "urllib3": urllib3.install,
 }
-"""Every probe of a library: name in ``AVATAR_TELEMETRY_PROBES`` -> how it is installed."""
+"""Each probe of a library: name in ``AVATAR_TELEMETRY_PROBES`` -> function that installs it."""
 
-OF_PROFILES: Mapping[str, Callable[[Profile], None]] = {
+PROFILE_PROBES: Mapping[str, Callable[[Profile], None]] = {
     "errors": errors.install,
     "generators": named.install,
 }
-"""Every probe of what a profile names, by its name."""
+"""Each probe of the callables and loggers of a profile: name -> function that installs it."""
 
 
 def install_probes(profile: Profile, off: Set[str] = frozenset()) -> None:
-    """Install the probes of libraries, and those of what the profile names.
+    """Install the probes of libraries and of the profile.
 
     Args:
-        profile: calling again with another one adds what that names.
-        off: names of the probes to leave out. What was installed before stays.
+        profile: the profile; a call with another one adds the probes of that one.
+        off: the names of the probes to leave out. Installed probes are not removed.
     """
-    for name, install in OF_LIBRARIES.items():
+    for name, install in LIBRARY_PROBES.items():
         if name not in off:
             install()
-    for name, install_for in OF_PROFILES.items():
+    for name, install_for in PROFILE_PROBES.items():
         if name not in off:
             install_for(profile)

@@ -1,6 +1,6 @@
-"""Child spans of probes: made only where the spans of the request in progress are recorded.
+"""Child spans of probes, made only where the spans of the request in progress are recorded.
 
-An exception's message may hold a key, a URL or an address, so a span of ours gets its type only.
+The message of an exception may hold a key, a URL or an address: a span has its type only.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from avatar_telemetry.http.privacy import error_type
 from avatar_telemetry.wsgi.request import AvatarRequest
 
 INSIDE: ContextVar[bool] = ContextVar("avatar_telemetry.inside", default=False)
-"""Within a step that is shown as one: what it calls to do its work is not shown again."""
+"""True within a step that has a span: the calls that it makes have none."""
 
 NOTHING: AbstractContextManager[Span] = nullcontext(INVALID_SPAN)
-"""Where no span is wanted."""
+"""The context manager of a span that is not recorded."""
 
 
 def child_span(
@@ -37,24 +37,24 @@ def child_span(
     attributes: Mapping[str, AttributeValue],
     kind: SpanKind = SpanKind.INTERNAL,
 ) -> AbstractContextManager[Span]:
-    """A span around a ``with`` block, current within it.
+    """Make a span around a ``with`` block, current within it.
 
     Args:
-        request: in progress.
-        name: from a closed set.
-        attributes: from closed sets, or of the application; never of a client.
-        kind: what the block is to others.
+        request: the request in progress.
+        name: the name, from a closed set.
+        attributes: the attributes, from closed sets or of the application; never of a client.
+        kind: the kind of the span.
 
     Returns:
-        A context manager of the span, of one that records nothing where the request's spans are
-        not recorded. It raises nothing of its own, and lets every exception of the block pass.
+        A context manager of the span, or of one that records nothing where the spans of the
+        request are not recorded. It passes every exception of the block and raises no other.
     """
     tracer = getattr(request, "tracer", None)
     if tracer is None:
         return NOTHING
     try:
         return _Child(request, tracer.start_span(name, kind=kind, attributes=attributes))
-    except Exception:  # noqa: BLE001 - a span processor of the user's may raise
+    except Exception:  # noqa: BLE001 - a span processor of the application may raise
         request.guard.failed("probes")
         return NOTHING
 
@@ -84,5 +84,5 @@ class _Child(AbstractContextManager[Span]):
                 self._span.set_attribute("error.type", error_type(error))
                 self._span.set_status(Status(StatusCode.ERROR))
             self._span.end()
-        except Exception:  # noqa: BLE001 - a span processor of the user's may raise
+        except Exception:  # noqa: BLE001 - a span processor of the application may raise
             self._request.guard.failed("probes")

@@ -1,6 +1,6 @@
-"""Spans of statements, by OpenTelemetry's instrumentation of the driver that runs them.
+"""Spans of statements, made by OpenTelemetry's instrumentation of the driver.
 
-It is imported when the first span is wanted, so that a process which records none has none of it.
+It is imported with the first span: a process that records none does not need it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from avatar_telemetry.probes.patching import Call
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import PrivateTracerProvider
 
-# MySQL's drivers say "as many as there may be" before they have read the rows.
+# MySQL's drivers report the largest possible number before they have read the rows.
 MAX_ROWS = 1 << 62
 RETURNED_ROWS = "db.response.returned_rows"
 AFFECTED_ROWS = "ivatar.db.rows_affected"
 
 
-class Shown(NamedTuple):
-    """What an instrumentation is given in place of the statement."""
+class SafeStatement(NamedTuple):
+    """The operation and the text that an instrumentation gets in place of the statement."""
 
     operation: str
     text: str
 
 
 def statement_text(system: str, text: str) -> str:
-    """What the privacy mode lets be told of a statement; empty for nothing."""
+    """Return the text of a statement that the privacy mode permits, or an empty text."""
     if POLICY.privacy == "off":
         return text
     if POLICY.privacy == "strict":
@@ -41,7 +41,7 @@ def statement_text(system: str, text: str) -> str:
 
 
 def text_of(query: Any, cursor: Any) -> str:
-    """The text of whatever a driver takes for a statement."""
+    """Return the text of any object that a driver accepts as a statement."""
     if isinstance(query, str):
         return query
     if isinstance(query, (bytes, bytearray)):
@@ -49,14 +49,14 @@ def text_of(query: Any, cursor: Any) -> str:
     return str(query.as_string(cursor))
 
 
-def note_rows(span: trace.Span, cursor: Any) -> None:
-    """Put the number of rows on a span, where the driver knows it. Never raises."""
+def record_rows(span: trace.Span, cursor: Any) -> None:
+    """Set the number of rows on a span, where the driver reports it. Never raises."""
     try:
         rows = cursor.rowcount
         if isinstance(rows, int) and 0 <= rows < MAX_ROWS:
             key = AFFECTED_ROWS if cursor.description is None else RETURNED_ROWS
             span.set_attribute(key, rows)
-    except Exception:  # noqa: BLE001 - a cursor that its own method has closed
+    except Exception:  # noqa: BLE001 - the method may have closed its cursor
         return
 
 
@@ -64,9 +64,9 @@ class CursorSpans:
     """The spans of one driver.
 
     Args:
-        system: a value of the ``system`` label.
-        instrumentation: name of OpenTelemetry's package, without its prefix.
-        attributes: where a connection has its ``database``, ``host`` and ``port``.
+        system: the value of the ``system`` label.
+        instrumentation: the name of OpenTelemetry's package, without its prefix.
+        attributes: the attribute paths of ``database``, ``host`` and ``port`` of a connection.
     """
 
     def __init__(self, system: str, instrumentation: str, attributes: dict[str, str]) -> None:
@@ -76,7 +76,7 @@ class CursorSpans:
         self._tracers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._missing = False
 
-    def run(self, cursor: Any, shown: Shown, call: Call) -> Any:
+    def run(self, cursor: Any, statement: SafeStatement, call: Call) -> Any:
         """Run a statement inside its span."""
         tracer = self._tracer(cursor)
         if tracer is None:
@@ -84,26 +84,26 @@ class CursorSpans:
 
         def counted(*args: Any) -> Any:
             result = call()
-            note_rows(trace.get_current_span(), cursor)
+            record_rows(trace.get_current_span(), cursor)
             return result
 
-        return tracer.traced_execution(cursor, counted, shown)
+        return tracer.traced_execution(cursor, counted, statement)
 
-    async def run_async(self, cursor: Any, shown: Shown, call: Call) -> Any:
-        """The same for a coroutine function."""
+    async def run_async(self, cursor: Any, statement: SafeStatement, call: Call) -> Any:
+        """Run a statement of a coroutine function inside its span."""
         tracer = self._tracer(cursor)
         if tracer is None:
             return await call()
 
         async def counted(*args: Any) -> Any:
             result = await call()
-            note_rows(trace.get_current_span(), cursor)
+            record_rows(trace.get_current_span(), cursor)
             return result
 
-        return await tracer.traced_execution_async(cursor, counted, shown)
+        return await tracer.traced_execution_async(cursor, counted, statement)
 
     def _tracer(self, cursor: Any) -> Any:
-        """The tracer of this cursor's connection, ``None`` where there is no instrumentation."""
+        """Return the tracer of the cursor's connection, or ``None`` without instrumentation."""
         if self._missing:
             return None
         try:
@@ -114,21 +114,21 @@ class CursorSpans:
             return tracer
         except ImportError as error:
             self._missing = True
-            LOGGER.info("%s; statements get no spans, but are counted: the extra databases has it",
-                        error)  # fmt: skip
-        except Exception:  # noqa: BLE001 - a connection of another kind; the statement runs
+            LOGGER.info("%s: statements are counted but have no spans;"
+                        " pip install 'avatar-telemetry[databases]'", error)  # fmt: skip
+        except Exception:  # noqa: BLE001 - an unknown kind of connection must not fail
             POLICY.guard.failed("probe_database")
         return None
 
     def _make(self, connection: Any) -> Any:
         name = f"opentelemetry.instrumentation.{self._instrumentation}"
-        theirs = import_module(name)
+        package = import_module(name)
         dbapi = import_module("opentelemetry.instrumentation.dbapi")
         integration = dbapi.DatabaseApiIntegration(
             name,
             self.system,
             connection_attributes=self._attributes,
-            version=theirs.__version__,
+            version=package.__version__,
             tracer_provider=PrivateTracerProvider(lambda text: statement_text(self.system, text)),
         )
         integration.get_connection_attributes(connection)
@@ -136,17 +136,17 @@ class CursorSpans:
 
 
 def _tracer_class() -> Any:
-    """The instrumentation's tracer of cursors, which is given what is shown, not the statement."""
+    """Return the instrumentation's cursor tracer, for :class:`SafeStatement`."""
 
     base: Any = guarded_cursor_tracer(lambda: POLICY.guard.failed("probe_span"))
 
     class Tracer(base):  # type: ignore[misc]
-        def get_operation_name(self, cursor: Any, args: tuple[Shown, ...]) -> str:
-            # Not empty, which would give the name of the database: that of SQLite is a path.
+        def get_operation_name(self, cursor: Any, args: tuple[SafeStatement, ...]) -> str:
+            # An empty name would be replaced by the database's, which is a path for SQLite.
             operation = args[0].operation
             return self._db_api_integration.database_system if operation == "other" else operation
 
-        def get_statement(self, cursor: Any, args: tuple[Shown, ...]) -> str:
+        def get_statement(self, cursor: Any, args: tuple[SafeStatement, ...]) -> str:
             return args[0].text
 
     return Tracer

@@ -1,10 +1,10 @@
-"""What the probes of databases share: one count and one span for a statement, however layers nest.
+"""The common part of the database probes: one count and one span per statement, however nested.
 
-The hooks are ours and the spans OpenTelemetry's. Its instrumentations of drivers patch ``connect``
-and return proxies: connections made before are not seen, DictConnection loses the kind of its rows,
+The hooks are ours, the spans OpenTelemetry's. Its instrumentations of drivers patch ``connect`` and
+return proxies: earlier connections are not observed, DictConnection loses the type of its rows,
 sqlite3's ``backup`` refuses the proxy, ``next(cursor)`` fails, a blank statement raises IndexError.
-Here the cursor's own methods are observed, and the instrumentation is asked only where a span is
-recorded; elsewhere a statement costs a few look-ups and its count.
+Here the methods of the cursor are patched, and the instrumentation is called only where a span is
+recorded; elsewhere a statement costs a few lookups and its count.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from types import TracebackType
 from typing import Any
 
 from avatar_telemetry.http import sql
-from avatar_telemetry.probes.cursor_spans import CursorSpans, Shown, text_of
+from avatar_telemetry.probes.cursor_spans import CursorSpans, SafeStatement, text_of
 from avatar_telemetry.probes.patching import Around, Call
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.probes.spans import span_wanted
 from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 IN_PROGRESS: ContextVar[Any] = ContextVar("avatar_telemetry.statement", default=None)
-"""The cursor of the statement that is observed: what else happens on it is part of that one."""
+"""The cursor of the statement in progress: further calls on it are part of that statement."""
 
 QUERY_NAMES = ("query", "operation", "sql", "sql_script", "procname")
-# pieces of a composed statement that are looked into, for its first word
-DEEPEST = 8
+MAX_DEPTH = 8
+"""Levels of a composed statement that are searched for its first word."""
 
 
 class Statement:
-    """One statement while it runs: ``with`` it, and it is counted.
+    """A context manager that counts one statement.
 
     Args:
-        system: a value of the ``system`` label.
-        operation: a value of the ``operation`` label.
-        cursor: that runs it.
-        request: in progress, if one is.
+        system: the value of the ``system`` label.
+        operation: the value of the ``operation`` label.
+        cursor: the cursor that runs it.
+        request: the request in progress, or ``None``.
     """
 
     __slots__ = ("_cursor", "_operation", "_request", "_started", "_system", "_token")
@@ -66,20 +66,20 @@ class Statement:
 
 
 def count(request: AvatarRequest | None, system: str, operation: str, seconds: float) -> None:
-    """Tell the request of a statement that has run. Never raises."""
+    """Report a statement that has run to the request. Never raises."""
     if request is not None:
         try:
             request.db_query(system, operation, seconds)
-        except Exception:  # noqa: BLE001 - the statement has run; the application goes on
+        except Exception:  # noqa: BLE001 - the statement has run, and must not fail
             POLICY.guard.failed("probe_database")
 
 
 def observed(spans: CursorSpans, operation: str = "") -> Around:
-    """What is put around a cursor's method that runs a statement.
+    """Return the wrapper of a cursor's method that runs a statement.
 
     Args:
-        spans: of the driver.
-        operation: where the method, not its argument, says what is done.
+        spans: the spans of the driver.
+        operation: the operation, where it depends on the method and not on its argument.
     """
 
     def around(original: Call) -> Call:
@@ -93,7 +93,7 @@ def observed(spans: CursorSpans, operation: str = "") -> Around:
                 if not wanted or done in sql.FRAMING:
                     return original(self, *args, **kwargs)
                 call = _bind(original, self, args, kwargs)
-                return spans.run(self, _shown(spans, done, self, args, kwargs), call)
+                return spans.run(self, _safe_statement(spans, done, self, args, kwargs), call)
 
         return run
 
@@ -101,7 +101,7 @@ def observed(spans: CursorSpans, operation: str = "") -> Around:
 
 
 def observed_async(spans: CursorSpans) -> Around:
-    """The same for a coroutine function."""
+    """Return the wrapper of a cursor's coroutine method that runs a statement."""
 
     def around(original: Callable[..., Awaitable[Any]]) -> Call:
         async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -114,7 +114,9 @@ def observed_async(spans: CursorSpans) -> Around:
                 if not wanted or done in sql.FRAMING:
                     return await original(self, *args, **kwargs)
                 call = _bind(original, self, args, kwargs)
-                return await spans.run_async(self, _shown(spans, done, self, args, kwargs), call)
+                return await spans.run_async(
+                    self, _safe_statement(spans, done, self, args, kwargs), call
+                )
 
         return run
 
@@ -122,22 +124,22 @@ def observed_async(spans: CursorSpans) -> Around:
 
 
 def operation_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The operation of what a cursor was called with; ``other`` where that cannot be told."""
+    """Return the operation of the arguments of a cursor's method, ``other`` where unknown."""
     query = _query(args, kwargs)
     try:
-        for _ in range(DEEPEST):
+        for _ in range(MAX_DEPTH):
             if isinstance(query, str):
                 return sql.operation(query)
             if isinstance(query, (bytes, bytearray)):
                 return sql.operation(query[: sql.READ].decode("latin-1"))
             query = _first_piece(query)
-    except Exception:  # noqa: BLE001 - the driver will say what it thinks of such a statement
+    except Exception:  # noqa: BLE001 - the driver reports an invalid statement
         return "other"
     return "other"
 
 
 def _first_piece(query: Any) -> Any:
-    """Of a composed statement: psycopg2's SQL has a string, Composed a seq, psycopg's an _obj."""
+    """Return the first piece: psycopg2's SQL has a string, Composed a seq, psycopg's an _obj."""
     for name in ("string", "seq", "_obj", "strings"):
         piece = getattr(query, name, None)
         if piece is not None:
@@ -151,17 +153,17 @@ def _query(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return next((kwargs[name] for name in QUERY_NAMES if name in kwargs), "")
 
 
-def _shown(
+def _safe_statement(
     spans: CursorSpans, done: str, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Shown:
+) -> SafeStatement:
     try:
-        return Shown(done, text_of(_query(args, kwargs), cursor))
-    except Exception:  # noqa: BLE001 - the driver will say what it thinks of such a statement
-        return Shown(done, done)
+        return SafeStatement(done, text_of(_query(args, kwargs), cursor))
+    except Exception:  # noqa: BLE001 - the driver reports an invalid statement
+        return SafeStatement(done, done)
 
 
 def _bind(original: Call, cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    def call(*shown: Any) -> Any:
+    def call(*statement: Any) -> Any:
         return original(cursor, *args, **kwargs)
 
     return call

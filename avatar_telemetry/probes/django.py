@@ -1,6 +1,6 @@
-"""Probe of Django's resolver: which URL pattern and which view a request came to.
+"""Probe of Django's resolver: the URL pattern and the view of a request.
 
-The pattern is the application's own text and names a route where the profile knows none, with no
+The pattern is text of the application and names a route that the profile does not have, with no
 middleware and no setting.
 """
 
@@ -32,7 +32,7 @@ _AFTER_GROUP = re.compile(_QUANTIFIER)
 
 
 def install() -> None:
-    """Watch the resolution of every request (Django 3.1 and later)."""
+    """Observe the resolution of every request (Django 3.1 and later)."""
     when_imported("django.core.handlers.base", _patch)
 
 
@@ -47,7 +47,7 @@ def _around_resolve(original: Call) -> Call:
         if request is not None:
             try:
                 request.resolved(route_template(match.route), match.view_name)
-            except Exception:  # noqa: BLE001 - an application may have a resolver of its own
+            except Exception:  # noqa: BLE001 - an application may replace the resolver
                 request.guard.failed("probes")
         return match
 
@@ -56,14 +56,15 @@ def _around_resolve(original: Call) -> Call:
 
 @functools.lru_cache(maxsize=1024)
 def route_template(route: str) -> str:
-    r"""What stands for a URL pattern in labels and span names.
+    r"""Return the template of a URL pattern, for labels and span names.
 
     Args:
-        route: of a ``ResolverMatch``: what ``path()`` and ``re_path()`` were given, joined, such
-            as ``users/<int:id>/`` or ``avatar/(?P<digest>\w{32})``.
+        route: the ``route`` of a ``ResolverMatch``: the joined arguments of ``path()`` and
+            ``re_path()``, such as ``users/<int:id>/`` or ``avatar/(?P<digest>\w{32})``.
 
     Returns:
-        ``/users/{id}/``, ``/avatar/{digest}``. What has no name is ``{any}``.
+        The template, such as ``/users/{id}/`` or ``/avatar/{digest}``; a group without a name is
+        ``{any}``.
     """
     pieces = []
     at = 0
@@ -84,7 +85,7 @@ def route_template(route: str) -> str:
 
 
 def _group(route: str, start: int) -> tuple[str, int]:
-    """What stands for the group that begins there, and where it ends."""
+    """Return the template of the group that begins at a position, and the position of its end."""
     end = _end_of_group(route, start)
     after = _AFTER_GROUP.match(route, end)
     end = after.end() if after else end

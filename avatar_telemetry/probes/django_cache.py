@@ -1,8 +1,7 @@
-"""Probe of Django's caches: whether a look-up found something, never what or under which key.
+"""Probe of Django's caches: hits and misses of lookups, never a key or a value.
 
-A backend is watched from the moment at which ``django.core.cache.caches`` makes one for an alias:
-only there is it known which alias an instance belongs to. So it makes no difference whose class
-that is, or when it was written. A profile calls the cache ``django:ALIAS``.
+A backend is observed from its creation by ``django.core.cache.caches``, the only place that relates
+an instance to its alias; it may be of any class. Its name in a profile is ``django:ALIAS``.
 """
 
 from __future__ import annotations
@@ -24,26 +23,26 @@ PREFIX = "django:"
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
 Found = Callable[[Any, Arguments, Keywords], bool]
-"""``(result, arguments, keyword arguments) -> whether the cache had it``."""
+"""``(result, arguments, keyword arguments) -> hit``."""
 
 
-class Known(NamedTuple):
-    """What is known of one backend object."""
+class Backend(NamedTuple):
+    """One observed backend object."""
 
-    backend: Callable[[], Any]
+    instance: Callable[[], Any]
     name: str
     attributes: dict[str, str]
 
 
-# By identity: a backend may compare equal to another, or have no hash at all.
-_KNOWN: dict[int, Known] = {}
-# A backend's methods call one another ("get_many" calls "get", a subclass its parent), so within a
-# call of one backend its other calls are not seen.
+# By identity: a backend may be equal to another, or not hashable.
+_BACKENDS: dict[int, Backend] = {}
+# The methods of a backend call one another ("get_many" calls "get", a subclass its parent): within
+# a call of one backend its other calls are not recorded.
 _INSIDE: ContextVar[object] = ContextVar("avatar_telemetry.django_cache", default=None)
 
 
 def install() -> None:
-    """Watch every backend that Django makes, and those that it has made."""
+    """Observe every backend that Django makes or has made."""
     when_imported("django.core.cache", _patch)
 
 
@@ -51,14 +50,14 @@ def _patch(module: ModuleType) -> None:
     base = module.BaseCache
     surround(module, "CacheHandler.create_connection", functools.partial(_around_create, base))
     for alias, backend in _made_before(module.caches):
-        _watch(base, backend, alias)
+        _observe(base, backend, alias)
 
 
 def _made_before(caches: Any) -> Iterator[tuple[str, Any]]:
-    # Without this, nobody has asked for a cache yet, and to ask would load Django's settings.
+    # Otherwise no cache was used yet, and access to one would load Django's settings.
     if "settings" in vars(caches):
         for alias in caches:
-            # caches[alias] would make the ones that are not there.
+            # caches[alias] would make a missing backend.
             backend = getattr(caches._connections, alias, None)
             if backend is not None:
                 yield alias, backend
@@ -67,20 +66,20 @@ def _made_before(caches: Any) -> Iterator[tuple[str, Any]]:
 def _around_create(base: type, original: Call) -> Call:
     def create_connection(self: Any, alias: str) -> Any:
         backend = original(self, alias)
-        _watch(base, backend, alias)
+        _observe(base, backend, alias)
         return backend
 
     return create_connection
 
 
-def _watch(base: type, backend: Any, alias: str) -> None:
+def _observe(base: type, backend: Any, alias: str) -> None:
     if not isinstance(backend, base):
-        return  # a factory may make anything
+        return  # a factory may return any object
     kind: Any = type(backend)
     if _patch_class(kind):
         key = id(backend)
-        _KNOWN[key] = Known(
-            ref(backend, lambda _: _KNOWN.pop(key, None)),
+        _BACKENDS[key] = Backend(
+            ref(backend, lambda _: _BACKENDS.pop(key, None)),
             PREFIX + alias,
             {"cache.name": alias, "cache.backend": kind.__name__},
         )
@@ -88,23 +87,23 @@ def _watch(base: type, backend: Any, alias: str) -> None:
 
 @functools.cache
 def _patch_class(backend: type) -> bool:
-    """Watch a class of backends, once; whether that worked."""
+    """Patch a class of backends once; return whether that was possible."""
     try:
         for name, around in _METHODS.items():
             surround(backend, name, around)
     except (AttributeError, TypeError):
-        LOGGER.warning("no probe for the cache %s: it is not as expected", backend.__qualname__,
-                       exc_info=True)  # fmt: skip
+        LOGGER.warning("no probe for the cache %s: its class cannot be patched",
+                       backend.__qualname__, exc_info=True)  # fmt: skip
         return False
     return True
 
 
-def _know(backend: Any) -> Known:
-    known = _KNOWN.get(id(backend))
-    if known is not None and known.backend() is backend:
-        return known
-    # The application made it by itself, past Django's settings.
-    return Known(lambda: backend, PREFIX, {"cache.backend": type(backend).__name__})
+def _backend_of(instance: Any) -> Backend:
+    backend = _BACKENDS.get(id(instance))
+    if backend is not None and backend.instance() is instance:
+        return backend
+    # The application made it without Django's settings.
+    return Backend(lambda: instance, PREFIX, {"cache.backend": type(instance).__name__})
 
 
 def _found_value(value: Any, args: Arguments, kwargs: Keywords) -> bool:
@@ -122,12 +121,12 @@ def _around_lookup(found: Found) -> Around:
             request = CURRENT.get()
             if request is None or _INSIDE.get() is self:
                 return original(self, *args, **kwargs)
-            known = _know(self)
+            backend = _backend_of(self)
             token = _INSIDE.set(self)
             try:
-                with child_span(request, "cache.get", known.attributes) as span:
+                with child_span(request, "cache.get", backend.attributes) as span:
                     value = original(self, *args, **kwargs)
-                    hit = _tell(request, known.name, found, value, args, kwargs)
+                    hit = _report(request, backend.name, found, value, args, kwargs)
                     if hit is not None:
                         span.set_attribute("cache.hit", hit)
             finally:
@@ -139,7 +138,7 @@ def _around_lookup(found: Found) -> Around:
     return around
 
 
-def _tell(
+def _report(
     request: AvatarRequest,
     name: str,
     found: Found,
@@ -147,11 +146,11 @@ def _tell(
     args: Arguments,
     kwargs: Keywords,
 ) -> bool | None:
-    """Tell the request of a look-up; whether it was a hit, ``None`` where that cannot be said."""
+    """Report a lookup to the request; return whether it was a hit, ``None`` where unknown."""
     try:
         hit = found(value, args, kwargs)
         request.cache_lookup(name, hit=hit)
-    except Exception:  # noqa: BLE001 - what a cache returns may refuse to be looked at
+    except Exception:  # noqa: BLE001 - a value may fail in the comparison
         request.guard.failed("probes")
         return None
     return hit
@@ -164,7 +163,7 @@ def _around_store(original: Call) -> Call:
             return original(self, *args, **kwargs)
         token = _INSIDE.set(self)
         try:
-            with child_span(request, "cache.set", _know(self).attributes):
+            with child_span(request, "cache.set", _backend_of(self).attributes):
                 return original(self, *args, **kwargs)
         finally:
             _INSIDE.reset(token)
@@ -173,7 +172,7 @@ def _around_store(original: Call) -> Call:
 
 
 def _around_other(original: Call) -> Call:
-    """What asks the cache on its way to something else is no look-up."""
+    """Return a method whose calls of other methods are not recorded as lookups."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         token = _INSIDE.set(self)

@@ -1,10 +1,10 @@
-"""Probe of the errors that an application answers with a page: what went wrong behind a 500.
+"""Probe of the exceptions that an application turns into an error page: the cause of a 500.
 
-Django turns an exception into an answer and logs it, so from outside only its log record tells.
-The record is seen on its way to the handlers, in ``Logger.handle``: no logger, handler, filter or
-format changes, ``logging.config.dictConfig`` cannot remove it, and no logger is made before the
-application makes it (one that exists too early is what ``disable_existing_loggers`` turns off).
-A logger that is off makes no record; of Django's exceptions its signal tells as well.
+Django turns an exception into a response and logs it: outside of it only the log record has it.
+The record is read in ``Logger.handle``: no logger, handler, filter or format changes,
+``logging.config.dictConfig`` cannot remove the probe, and no logger is made before the application
+makes it (``disable_existing_loggers`` disables a logger that exists too early). A disabled logger
+makes no record; Django's exceptions are also reported by its signal.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _LOGGERS = {DJANGO}
 
 
 def install(profile: Profile) -> None:
-    """Watch Django's logger and signal, and the loggers that the profile names.
+    """Observe Django's logger and signal, and the loggers that the profile names.
 
     Args:
-        profile: a logger of its ``error_loggers`` stands for those below it, too.
+        profile: the profile; a logger of its ``error_loggers`` includes those below it.
     """
     _LOGGERS.update(profile.error_loggers)
     surround(logging, "Logger.handle", _around_handle)
@@ -37,14 +37,14 @@ def install(profile: Profile) -> None:
 
 def _around_handle(original: Call) -> Call:
     def handle(self: logging.Logger, record: logging.LogRecord) -> Any:
-        if record.exc_info and record.levelno >= logging.ERROR and _is_watched(record.name):
-            _tell(record.exc_info[1])
+        if record.exc_info and record.levelno >= logging.ERROR and _is_observed(record.name):
+            _report(record.exc_info[1])
         return original(self, record)
 
     return handle
 
 
-def _is_watched(name: str) -> bool:
+def _is_observed(name: str) -> bool:
     while name:
         if name in _LOGGERS:
             return True
@@ -57,10 +57,10 @@ def _listen(module: ModuleType) -> None:
 
 
 def _on_exception(sender: object, **more: object) -> None:
-    _tell(sys.exc_info()[1])
+    _report(sys.exc_info()[1])
 
 
-def _tell(error: BaseException | None) -> None:
+def _report(error: BaseException | None) -> None:
     request = CURRENT.get()
     if request is not None and error is not None:
         request.application_error(error)

@@ -1,6 +1,6 @@
-"""Probe of ``http.client``, for who uses it alone: from the request line to the head of the answer.
+"""Probe of ``http.client`` used directly: from the request line to the head of the response.
 
-What begins and is neither answered nor closed before the connection is used again is not counted.
+A call without a response is not counted where the connection is used again before it is closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _status = status_attribute("status")
 
 
 def install() -> None:
-    """Watch a connection's requests and answers."""
+    """Observe the requests and responses of connections."""
     propagation.install()
     when_imported("http.client", _patch)
 

@@ -1,4 +1,4 @@
-"""Probe of ``httpx``: every client, asynchronous ones too; redirects within one call."""
+"""Probe of ``httpx``: every client, also asynchronous ones; redirects are part of one call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _status = status_attribute("status_code")
 
 
 def install() -> None:
-    """Watch ``send`` of both clients, and what their transports are handed."""
+    """Observe ``send`` of both clients, and the requests of their transports."""
     when_imported("httpx", _patch, SUPPORTED)
 
 
@@ -55,16 +55,16 @@ def _around_async_send(original: Call) -> Call:
 
 
 def _around_handle(original: Call) -> Call:
-    """Calls the transport, or makes its coroutine, with our headers in a copy of the request.
+    """Return a method that passes a copy of the request with our headers to the transport.
 
-    A copy, since httpx gives the headers of a request to the one that follows a redirect.
+    The copy is needed because httpx reuses the headers of a request after a redirect.
     """
 
     def handle(self: Any, request: Any) -> Any:
         if POLICY.propagate_to:
             try:
                 request = _with_context(request)
-            except Exception:  # noqa: BLE001 - the call goes on without our headers
+            except Exception:  # noqa: BLE001 - the call continues without our headers
                 POLICY.guard.failed("probe_propagation")
         return original(self, request)
 
@@ -75,7 +75,7 @@ def _with_context(request: Any) -> Any:
     headers = context_headers(request.url.host, IN_CALL.get())
     ours = {name: value for name, value in headers.items() if name not in request.headers}
     if ours:
-        # copy.copy() goes by what is pickled, which is without the stream.
+        # copy.copy() uses the pickled state, which has no stream.
         copy = object.__new__(type(request))
         vars(copy).update(vars(request), headers=request.headers.copy())
         copy.headers.update(ours)

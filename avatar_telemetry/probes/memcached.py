@@ -1,6 +1,6 @@
-"""What the probes of memcached share: a span for an operation, and hit or miss of a look-up.
+"""The common part of the memcached probes: a span per operation, and hit or miss of a lookup.
 
-Keys are URLs with digests in them, here: neither they nor values are told, in any privacy mode.
+Keys are URLs with digests: neither they nor values are recorded, in any privacy mode.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ PREFIX = "memcached."
 
 
 def no_statement(text: str) -> str:
-    """What is told of a command: its name is the span's, and the rest is keys and values."""
+    """Return an empty text: the span's name has the command, and the rest is keys and values."""
     return ""
 
 
 def found(operation: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool | None:
-    """Whether a look-up found something; ``None`` where an operation is none.
+    """Return whether a lookup was a hit; ``None`` for any other operation.
 
     Args:
-        operation: one of :data:`OPERATIONS`.
-        value: what it returned.
-        args: of the call, from the key on.
-        kwargs: of the call.
+        operation: the operation, one of :data:`OPERATIONS`.
+        value: the returned value.
+        args: the positional arguments, from the key on.
+        kwargs: the keyword arguments.
     """
     if operation in MANY:
         return bool(value)
@@ -45,8 +45,8 @@ def found(operation: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, A
     return value is not default
 
 
-def note_hit(operation: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Put hit or miss on the current span. Never raises."""
+def record_hit(operation: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Set hit or miss on the current span. Never raises."""
     try:
         hit = found(operation, value, args, kwargs)
         if hit is not None:

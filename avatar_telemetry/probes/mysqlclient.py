@@ -1,4 +1,4 @@
-"""Probe of mysqlclient (``MySQLdb``): every statement, also of connections made before."""
+"""Probe of mysqlclient (``MySQLdb``): every statement, also of earlier connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPANS = CursorSpans("mysql", "mysqlclient", {"database": "db", "host": "host", "
 
 
 def install() -> None:
-    """Watch the class that all cursors are of."""
+    """Observe the base class of all cursors."""
     when_imported("MySQLdb", _patch, SUPPORTED)
 
 

@@ -1,4 +1,4 @@
-"""Probe of the callables that a profile names: its generators, and an avatar cache of its own."""
+"""Probe of the callables that a profile names: its generators and its avatar caches."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.request import CURRENT
 
 GENERATOR = "ivatar.generator"
-"""Attribute: which generator; its name in the profile."""
+"""The attribute with the generator's name in the profile."""
 
 
 def install(profile: Profile) -> None:
-    """Watch what the profile names."""
+    """Observe the callables that the profile names."""
     for target in profile.generators:
-        _watch(target, _around_generator(target))
+        _observe(target, _around_generator(target))
     for target in profile.avatar_cache:
         if ":" in target and "." in target:
-            _watch(target, _around_lookup(target))
+            _observe(target, _around_lookup(target))
 
 
-def _watch(target: str, around: Around) -> None:
+def _observe(target: str, around: Around) -> None:
     module, _, path = target.partition(":")
-    # Who imports it from now on gets what the hook has put there before.
-    put = surround_bound if module in sys.modules else surround
+    # A later import gets the patched callable; an earlier one has to be replaced.
+    patch_name = surround_bound if module in sys.modules else surround
 
     def patch(imported: ModuleType) -> None:
-        put(imported, path, around)
+        patch_name(imported, path, around)
 
     when_imported(module, patch)
 

@@ -1,6 +1,6 @@
-"""What the probes of HTTP clients share: one count and one span for a call, however libraries nest.
+"""The common part of the HTTP client probes: one count and one span per call, however nested.
 
-Paths and queries of the services hold digests: they are told in privacy mode ``off`` alone.
+Paths and queries of the services hold digests: they are recorded in privacy mode ``off`` only.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 NOT_FOUND = (404, 410)
 IN_CALL: ContextVar[OutsideCall | None] = ContextVar("avatar_telemetry.outside", default=None)
-# Semantic conventions: the method of a span where it is none of the known ones.
+# Semantic conventions for HTTP: the method of a span where it is unknown.
 UNKNOWN_METHOD = "_OTHER"
 
 
 class Target(NamedTuple):
-    """What is called.
+    """The target of a call.
 
     Args:
-        host: without port.
-        method: of HTTP.
-        url: whole; told in privacy mode ``off`` only.
+        host: the host name, without the port.
+        method: the HTTP method.
+        url: the whole URL, recorded in privacy mode ``off`` only.
     """
 
     host: str
@@ -44,11 +44,11 @@ class Target(NamedTuple):
 
 
 Describe = Callable[..., "Target | None"]
-"""Takes the arguments of a call; ``None`` where it does not leave over HTTP."""
+"""Returns the target of a call from its arguments; ``None`` where it does not use HTTP."""
 
 
 def target(method: str, url: str) -> Target | None:
-    """What a URL calls."""
+    """Return the target of a URL, ``None`` where it is not one of HTTP."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return None
@@ -56,19 +56,19 @@ def target(method: str, url: str) -> Target | None:
 
 
 def succeeded(status: int) -> bool:
-    """Whether a service did its work. "There is no such picture" is an answer, too."""
+    """Return whether a status is a success; that of a missing picture is one, too."""
     return 0 < status < 400 or status in NOT_FOUND
 
 
 class OutsideCall:
-    """One call; ``with`` it, or open and close it. Neither raises.
+    """One call: a context manager, or an object to be closed. Never raises.
 
     Args:
-        library: whose call it is.
-        target: what is called.
-        request: in progress, if one is.
-        recorded: whether it has a span.
-        status_of: status code of an exception, 0 where there is none.
+        library: the name of the library that makes the call.
+        target: the target of the call.
+        request: the request in progress, or ``None``.
+        recorded: true where the call has a span.
+        status_of: a function that returns the status code of an exception, 0 without one.
     """
 
     __slots__ = ("_attached", "_host", "_request", "_started", "_status_of", "_token", "span",
@@ -108,7 +108,7 @@ class OutsideCall:
         self.close(error)
 
     def close(self, error: BaseException | None = None) -> None:
-        """It has answered or failed; counted at once."""
+        """Record the end of the call."""
         seconds = perf_counter() - self._started
         try:
             if error is not None:
@@ -119,7 +119,7 @@ class OutsideCall:
                 self._request.outside_call(self._host, seconds, success=success, found=found)
             if self.span is not trace.INVALID_SPAN:
                 self._end_span(error, success)
-        except Exception:  # noqa: BLE001 - the call is over; the application has its result
+        except Exception:  # noqa: BLE001 - the call has ended, and must not fail
             POLICY.guard.failed("probe_outside")
 
     def _end_span(self, error: BaseException | None, success: bool) -> None:
@@ -139,7 +139,7 @@ class OutsideCall:
 def begin(
     library: str, describe: Describe, status_of: Callable[[Any], int], *args: Any, **kwargs: Any
 ) -> OutsideCall | None:
-    """A call begins; ``None`` where nobody wants to know of it, or of which another is part."""
+    """Begin a call; return ``None`` where it is not recorded, or is part of another call."""
     request = CURRENT.get()
     recorded = span_wanted(request)
     if (request is None and not recorded) or IN_CALL.get() is not None:
@@ -147,7 +147,7 @@ def begin(
     try:
         called = describe(*args, **kwargs)
         return called and OutsideCall(library, called, request, recorded, status_of)
-    except Exception:  # noqa: BLE001 - the library will say what it thinks of such arguments
+    except Exception:  # noqa: BLE001 - the library reports invalid arguments
         return None
 
 
@@ -159,13 +159,13 @@ def call_outside(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    """Make a call and tell how it went.
+    """Make a call and record its result.
 
     Args:
-        library: whose call it is.
-        describe: what is called, from the arguments.
-        status_of: status code of a result or of an exception, 0 where there is none.
-        call: the original; its result and its exceptions pass unchanged.
+        library: the name of the library that makes the call.
+        describe: a function that returns the target from the arguments.
+        status_of: a function that returns the status code of a result or an exception, else 0.
+        call: the original function, whose result and exceptions are unchanged.
     """
     outside = begin(library, describe, status_of, *args, **kwargs)
     if outside is None:
@@ -177,7 +177,7 @@ def call_outside(
 
 
 def status_attribute(name: str) -> Callable[[Any], int]:
-    """A reader of a status code that trusts nothing."""
+    """Return a function that reads a status code, 0 where the attribute is not a number."""
 
     def read(result: Any) -> int:
         status = getattr(result, name, 0)
@@ -188,7 +188,7 @@ def status_attribute(name: str) -> Callable[[Any], int]:
 
 @lru_cache(maxsize=16)
 def tracer_of(library: str) -> trace.Tracer:
-    """The tracer of a probe that makes its spans itself."""
+    """Return the tracer of a probe that makes its own spans."""
     return trace.get_tracer(f"avatar_telemetry.probes.{library}", version("avatar-telemetry"))
 
 
@@ -203,26 +203,26 @@ def _start_span(library: str, target: Target, request: AvatarRequest | None) -> 
             kind=SpanKind.CLIENT,
             attributes=_attributes(target, method, service, listed),
         )
-    except Exception:  # noqa: BLE001 - a sampler or processor of somebody's; the call goes on
+    except Exception:  # noqa: BLE001 - a sampler or processor of the application may raise
         POLICY.guard.failed("probe_span")
         return trace.INVALID_SPAN
 
 
 def _attributes(target: Target, method: str, service: str, listed: str) -> dict[str, str]:
     full = POLICY.privacy == "off"
-    told = {
+    recorded = {
         ("http.method", "http.request.method"): UNKNOWN_METHOD if method == "other" else method,
         ("net.peer.name", "server.address"): target.host if full else listed or labels.OTHER,
     }
     if full:
-        told["http.url", "url.full"] = _without_credentials(target.url)
-    attributes = {key: value for both, value in told.items() for key in _keys(*both)}
-    return {**attributes, "server.address": told["net.peer.name", "server.address"],
+        recorded["http.url", "url.full"] = _without_credentials(target.url)
+    attributes = {key: value for both, value in recorded.items() for key in _keys(*both)}
+    return {**attributes, "server.address": recorded["net.peer.name", "server.address"],
             "ivatar.external.service": service}  # fmt: skip
 
 
 def _keys(old: str, new: str) -> tuple[str, ...]:
-    """Names of an attribute under ``OTEL_SEMCONV_STABILITY_OPT_IN``."""
+    """Return the names of an attribute under ``OTEL_SEMCONV_STABILITY_OPT_IN``."""
     return {"old": (old,), "stable": (new,), "both": (old, new)}[POLICY.semconv]
 
 

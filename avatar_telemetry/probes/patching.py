@@ -1,7 +1,7 @@
-"""How a probe gets between a library and its caller.
+"""Patches of functions, methods and classes of libraries.
 
-A plain function around the original: the cheapest thing that Python can call, and pickling,
-signatures and documentation stay those of the original.
+A patch is a plain function around the original: the cheapest callable of Python, with the pickling,
+signature and documentation of the original.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ MARK = "_avatar_telemetry_probe"
 
 Call = Callable[..., Any]
 Around = Callable[[Call], Call]
-"""Takes the original, gives what is called instead."""
+"""Returns the function to be called instead of the original."""
 
 
 class Versions(NamedTuple):
-    """The versions of a library that a probe was tried with.
+    """The versions of a library that a probe supports.
 
     Args:
-        first: major and minor of the oldest.
-        beyond: major and minor of the first that is too new.
-        attribute: of the module, where it says its version, as a text or as numbers.
+        first: the major and minor number of the oldest.
+        end: the major and minor number of the first unsupported one.
+        attribute: the attribute of the module with its version, as a text or as numbers.
     """
 
     first: tuple[int, int]
-    beyond: tuple[int, int]
+    end: tuple[int, int]
     attribute: str = "__version__"
 
     def of(self, module: ModuleType) -> str:
-        """The version that a module says it has."""
-        said = getattr(module, self.attribute, "")
-        return ".".join(map(str, said)) if isinstance(said, tuple) else str(said)
+        """Return the version of a module."""
+        version = getattr(module, self.attribute, "")
+        return ".".join(map(str, version)) if isinstance(version, tuple) else str(version)
 
     def include(self, version: str) -> bool:
-        """Whether a version is among them."""
+        """Return whether a version is supported."""
         found = re.match(r"(\d+)\.(\d+)", version)
-        return found is not None and self.first <= (int(found[1]), int(found[2])) < self.beyond
+        return found is not None and self.first <= (int(found[1]), int(found[2])) < self.end
 
 
 def when_imported(
     module: str, patch: Callable[[ModuleType], None], versions: Versions | None = None
 ) -> None:
-    """Patch a module: now where it is imported already, else when it is.
+    """Patch a module: at once where it is imported, else with its import.
 
-    A module that is not as expected is left alone, with one log record.
+    A module that cannot be patched stays as it is, with one log record.
 
     Args:
-        module: dotted name.
-        patch: called with the module.
-        versions: those supported, where that matters.
+        module: the dotted name of the module.
+        patch: the function that patches the module.
+        versions: the supported versions, or ``None`` for all.
     """
 
     def hook(imported: ModuleType) -> None:
@@ -69,22 +69,22 @@ def when_imported(
             return
         try:
             patch(imported)
-        except Exception:  # noqa: BLE001 - a library that is not as expected is left alone
-            LOGGER.warning("no probe for %s: it is not as expected", module, exc_info=True)
+        except Exception:  # noqa: BLE001 - any fault of an unexpected version of a library
+            LOGGER.warning("no probe for %s: it cannot be patched", module, exc_info=True)
 
     wrapt.register_post_import_hook(hook, module)
 
 
 def surround(owner: Any, path: str, around: Around) -> None:
-    """Put a function around a function, a method, or the construction of a class.
+    """Wrap a function, a method, or the construction of a class.
 
     Args:
-        owner: a module or class.
-        path: attribute path below it, such as ``Client.get``.
-        around: see :data:`Around`. Where one stands already, nothing is done.
+        owner: the module or class.
+        path: the attribute path below it, such as ``Client.get``.
+        around: the wrapper; see :data:`Around`. A wrapped function is not wrapped again.
 
     Raises:
-        AttributeError: there is no such attribute.
+        AttributeError: the attribute does not exist.
     """
     *parents, name = path.split(".")
     for parent in parents:
@@ -102,18 +102,18 @@ def surround(owner: Any, path: str, around: Around) -> None:
 
 
 def surround_bound(module: ModuleType, path: str, around: Around) -> None:
-    """Surround what others may have imported by name already, and give them the surrounded one.
+    """Wrap a function, and replace it in the modules that have imported it by name.
 
-    ``from library import draw`` before the probe leaves the original in the globals of who did so.
-    A method or a class needs none of this: it is changed where it is.
+    ``from library import draw`` before the probe leaves the original in the importing module. A
+    method or a class does not need this: it is changed in place.
 
     Args:
-        module: that has been imported some time ago.
-        path: see :func:`surround`.
-        around: see :func:`surround`.
+        module: the module, imported before.
+        path: the attribute path; see :func:`surround`.
+        around: the wrapper; see :data:`Around`.
 
     Raises:
-        AttributeError: there is no such attribute.
+        AttributeError: the attribute does not exist.
     """
     original = vars(module).get(path)
     surround(module, path, around)
@@ -122,10 +122,10 @@ def surround_bound(module: ModuleType, path: str, around: Around) -> None:
 
 
 def _replace(original: object, wrapper: object) -> None:
-    """One pass over the globals of all modules; only the very same object is replaced."""
+    """Replace an object in the globals of all modules, by identity."""
     for module in list(sys.modules.values()):
         if isinstance(module, ModuleType):
-            # Not vars(): a lazy module would be loaded by the question.
+            # Not vars(), which would load a lazy module.
             names = object.__getattribute__(module, "__dict__")
             for name, value in list(names.items()):
                 if value is original:

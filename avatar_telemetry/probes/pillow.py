@@ -1,7 +1,7 @@
-"""Probe of Pillow: where the time of an avatar goes, and that a photo was opened and saved.
+"""Probe of Pillow: spans of the steps of an image.
 
-Pillow decodes late: a photo is read when it is first scaled or saved, not when it is opened. What
-a generator does to draw is not shown beside the generator.
+Pillow decodes late: a photo is read when it is first scaled or saved, not when it is opened. The
+steps of a generator have no spans, because the generator has one.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from avatar_telemetry.probes.patching import (
 from avatar_telemetry.wsgi.request import CURRENT, AvatarRequest
 
 MAX_SPANS = 32
-"""Of one request: an animation may have hundreds of frames, each scaled for itself."""
+"""Spans of one request: an animation may have hundreds of frames, each scaled."""
 
 _FORMATS = {form.upper(): form for form in ("png", "gif", "webp", "avif")} | {"JPEG": "jpg"}
 
 
 def install() -> None:
-    """Watch ``Image.open``, and ``resize``, ``thumbnail`` and ``save`` of every image."""
+    """Observe ``Image.open``, and ``resize``, ``thumbnail`` and ``save`` of every image."""
     imported_before = "PIL.Image" in sys.modules
 
     def patch(module: ModuleType) -> None:
-        put = surround_bound if imported_before else surround
-        put(module, "open", _around("open"))
+        patch_name = surround_bound if imported_before else surround
+        patch_name(module, "open", _around("open"))
         for step in ("resize", "thumbnail", "save"):
             surround(module, f"Image.{step}", _around(step))
 
@@ -50,14 +50,14 @@ def _around(step: str) -> Around:
             request = CURRENT.get()
             if request is None or INSIDE.get():
                 return original(*args, **kwargs)
-            shown = request.image_steps < MAX_SPANS
+            has_span = request.image_steps < MAX_SPANS
             token = INSIDE.set(True)
             try:
-                with child_span(request, name, {}) if shown else NOTHING as span:
+                with child_span(request, name, {}) if has_span else NOTHING as span:
                     result = original(*args, **kwargs)
                     if span.is_recording():
                         image = args[0] if result is None else result
-                        _describe(request, span, image, _wanted_format(args, kwargs))
+                        _describe(request, span, image, _requested_format(args, kwargs))
             finally:
                 INSIDE.reset(token)
             request.image_step(step)
@@ -68,18 +68,18 @@ def _around(step: str) -> Around:
     return around
 
 
-def _wanted_format(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What ``save(file, format)`` was asked for; other calls have no such argument there."""
+def _requested_format(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the format argument of ``save(file, format)``, ``None`` for other calls."""
     return kwargs.get("format") or (args[2] if len(args) > 2 else None)
 
 
-def _describe(request: AvatarRequest, span: Span, image: Any, wanted: Any) -> None:
-    """Tell the size of what came of a step; its format where it has one, as in a file it has."""
+def _describe(request: AvatarRequest, span: Span, image: Any, requested: Any) -> None:
+    """Set the size of the resulting image, and its format where it has one."""
     try:
         width, height = image.size
         span.set_attributes({"image.width": width, "image.height": height})
-        form = wanted if isinstance(wanted, str) else image.format
+        form = requested if isinstance(requested, str) else image.format
         if form is not None:
             span.set_attribute("image.format", _FORMATS.get(form.upper(), OTHER))
-    except Exception:  # noqa: BLE001 - an application may have an image class of its own
+    except Exception:  # noqa: BLE001 - an image class of the application may raise
         request.guard.failed("probes")

@@ -1,6 +1,7 @@
-"""What all probes of a process have to keep to.
+"""The settings of all probes of a process.
 
-One value, since a library is patched once for a process: probes read it at each call.
+They are one global value, because a library is patched once per process: probes read it at each
+call.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from avatar_telemetry.config.settings import Privacy, Semconv
 
 
 class Policy:
-    """What may be told, and to whom.
+    """The data that probes may record, and the hosts that get the trace context.
 
     Args:
-        privacy: ``AVATAR_TELEMETRY_PRIVACY``.
-        propagate_to: host names in lower case (their subdomains count) that get our trace context;
-            ``*`` is any.
-        semconv: which HTTP attributes a span bears.
-        guard: told of the probes' own failures.
+        privacy: the privacy mode (``AVATAR_TELEMETRY_PRIVACY``).
+        propagate_to: the host names, in lower case and including their subdomains, that get the
+            trace context; ``*`` is any.
+        semconv: the version of the HTTP attributes.
+        guard: the guard that counts failures of the probes.
     """
 
     __slots__ = ("guard", "privacy", "propagate_to", "semconv")
@@ -38,14 +39,14 @@ class Policy:
         semconv: Semconv = "old",
         guard: Guard | None = None,
     ) -> None:
-        """Take other rules from now on."""
+        """Replace all values."""
         self.privacy: Privacy = privacy
         self.propagate_to = propagate_to
         self.semconv: Semconv = semconv
         self.guard = guard or Guard()
 
     def propagates_to(self, host: str) -> bool:
-        """Whether a host gets our trace context."""
+        """Return whether a host gets the trace context."""
         name = host.lower().removesuffix(".")
         return any(
             listed == "*" or name == listed or name.endswith("." + listed)

@@ -1,7 +1,7 @@
-"""Our trace context in the headers of calls: only to hosts that the operator names.
+"""Trace context in the headers of calls, only to hosts that the operator names.
 
-It is written where a library hands its headers over, so that every hop of a redirect is asked about
-by its own host, and a third party never gets what a friend was sent.
+It is added where a library passes its headers on: each hop of a redirect is checked by its own
+host, so that no other host gets the context.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from avatar_telemetry.probes.patching import Call, surround, when_imported
 from avatar_telemetry.probes.policy import POLICY
 
 CALL = "_avatar_telemetry_call"
-"""Where a connection of ``http.client`` keeps the call that was begun on it."""
+"""The attribute of an ``http.client`` connection with the call in progress."""
 
 
 def context_headers(host: str, call: OutsideCall | None) -> dict[str, str]:
-    """The headers that carry the trace context to a host; none where it is not named.
+    """Return the headers with the trace context for a host; none where it is not named.
 
     Args:
-        host: that gets them.
-        call: in whose span it answers.
+        host: the host name.
+        call: the call whose span is the parent, or ``None`` for the current span.
     """
     carrier: dict[str, str] = {}
     if POLICY.propagate_to and POLICY.propagates_to(host):
         context = None
         if call is not None and call.span is not trace.INVALID_SPAN:
             context = trace.set_span_in_context(call.span)
-        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would tell.
+        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises for an unknown name.
         from opentelemetry import propagate
 
         propagate.inject(carrier, context)
@@ -40,7 +40,7 @@ def context_headers(host: str, call: OutsideCall | None) -> dict[str, str]:
 
 
 def install() -> None:
-    """Watch the end of the headers in ``http.client``, below urllib, requests and urllib3."""
+    """Observe the end of the headers in ``http.client``, below urllib, requests and urllib3."""
     when_imported("http.client", _patch)
 
 
@@ -53,7 +53,7 @@ def _around_endheaders(original: Call) -> Call:
         if POLICY.propagate_to:
             try:
                 _put_headers(self)
-            except Exception:  # noqa: BLE001 - the call goes on without our headers
+            except Exception:  # noqa: BLE001 - the call continues without our headers
                 POLICY.guard.failed("probe_propagation")
         return original(self, *args, **kwargs)
 
@@ -70,7 +70,7 @@ def _put_headers(connection: Any) -> None:
 
 
 def _host(connection: Any, line: bytes) -> str:
-    """Who reads the headers in the end: behind a proxy, not who is connected to."""
+    """Return the host that receives the headers: behind a proxy, not the connected one."""
     url = line.split(b" ")[1].decode("latin-1")
     whole = urlsplit(url).hostname if url.startswith(("http:", "https:")) else None
     return str(whole or getattr(connection, "_tunnel_host", None) or connection.host)

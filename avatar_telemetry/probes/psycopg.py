@@ -1,4 +1,4 @@
-"""Probe of psycopg (3): every statement of every cursor, also of connections made before."""
+"""Probe of psycopg (3): every statement of every cursor, also of earlier connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPANS = CursorSpans(
 
 
 def install() -> None:
-    """Watch the cursors of the client and of the server, and the asynchronous ones."""
+    """Observe client-side and server-side cursors, and the asynchronous ones."""
     when_imported("psycopg", _patch, SUPPORTED)
 
 

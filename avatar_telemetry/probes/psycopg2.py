@@ -1,4 +1,4 @@
-"""Probe of psycopg2: every statement of connections that are opened from now on."""
+"""Probe of psycopg2: every statement of connections opened after its installation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SPANS = CursorSpans(
 
 
 def install() -> None:
-    """Have connections made whose cursors are observed.
+    """Make ``_connect`` return connections whose cursors are observed.
 
-    ``psycopg2.connect`` is a function of Python around ``_connect``: there it is seen, too, by who
-    had imported ``connect`` by name.
+    ``psycopg2.connect`` calls ``_connect``: so a ``connect`` that was imported by name is observed,
+    too.
     """
     when_imported("psycopg2", _patch, SUPPORTED)
 

@@ -1,7 +1,7 @@
-"""Probe of pylibmc: whether a look-up found something, and a span for each operation.
+"""Probe of pylibmc: hit or miss of a lookup, and a span for each operation.
 
-There is no instrumentation of OpenTelemetry's for it. A span bears what that of pymemcache does,
-but no server: libmemcached chooses one, and does not say which.
+OpenTelemetry has no instrumentation for it. A span has the attributes of pymemcache's, but no
+server: libmemcached selects one and does not report it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind
 
-from avatar_telemetry.probes.memcached import OPERATIONS, PREFIX, found, no_statement, note_hit
+from avatar_telemetry.probes.memcached import OPERATIONS, PREFIX, found, no_statement, record_hit
 from avatar_telemetry.probes.outside import tracer_of
 from avatar_telemetry.probes.patching import Around, Call, Versions, surround, when_imported
 from avatar_telemetry.probes.spans import PrivateTracer, span_wanted
 from avatar_telemetry.wsgi.request import CURRENT
 
 NAME = "pylibmc"
-"""What a profile calls this cache."""
+"""The name of this cache in a profile."""
 SUPPORTED = Versions((1, 6), (2, 0))
 SYSTEM = {"db.system": "memcached"}
 
 
 def install() -> None:
-    """Watch the client."""
+    """Observe the client."""
     when_imported("pylibmc", _patch, SUPPORTED)
 
 
@@ -59,5 +59,5 @@ def _traced(
     tracer = PrivateTracer(tracer_of(NAME), no_statement, PREFIX)
     with tracer.start_as_current_span(operation, kind=SpanKind.CLIENT, attributes=SYSTEM):
         value = original(client, *args, **kwargs)
-        note_hit(operation, value, args, kwargs)
+        record_hit(operation, value, args, kwargs)
         return value

@@ -1,9 +1,9 @@
-"""Probe of pymemcache: whether a look-up found something, and a span for each operation.
+"""Probe of pymemcache: hit or miss of a lookup, and a span for each operation.
 
-Covers ``Client``, ``PooledClient`` and ``HashClient``, which call one another: the request counts
-the first look-up only, and all of them see the same answer. Spans are those of ``Client``, whoever
-called it: a look-up of a ``HashClient`` at three servers is three. They are made by OpenTelemetry's
-instrumentation, which is asked where one is recorded only, and has keys and values taken away.
+It covers ``Client``, ``PooledClient`` and ``HashClient``, which call one another: the request
+counts the first lookup only, and all of them have the same result. Spans are made for ``Client``: a
+lookup of a ``HashClient`` at three servers has three. OpenTelemetry's instrumentation makes them,
+only where they are recorded, and without keys and values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from avatar_telemetry.probes.memcached import (
     PREFIX,
     found,
     no_statement,
-    note_hit,
+    record_hit,
 )
 from avatar_telemetry.probes.patching import (
     Around,
@@ -35,13 +35,13 @@ from avatar_telemetry.probes.spans import PrivateTracerProvider, span_wanted
 from avatar_telemetry.wsgi.request import CURRENT
 
 NAME = "pymemcache"
-"""What a profile calls this cache."""
+"""The name of this cache in a profile."""
 SUPPORTED = Versions((3, 5), (5, 0))
 INSTRUMENTATION = "opentelemetry.instrumentation.pymemcache"
 
 
 def install() -> None:
-    """Watch all three clients."""
+    """Observe all three clients."""
     when_imported("pymemcache", _patch, SUPPORTED)
 
 
@@ -57,7 +57,7 @@ def _patch(module: ModuleType) -> None:
 
 
 def _around_command(operation: str) -> Around:
-    """A command of a client that speaks to one server."""
+    """Return the wrapper of a command of a client of one server."""
     lookup = _around_lookup(operation) if operation in (*ONE, *MANY) else None
 
     def around(original: Call) -> Call:
@@ -77,7 +77,7 @@ def _around_lookup(operation: str) -> Around:
             value = original(self, *args, **kwargs)
             request = CURRENT.get()
             if request is not None:
-                _tell(request, found(operation, value, args, kwargs))
+                _report(request, found(operation, value, args, kwargs))
             return value
 
         return look_up
@@ -85,13 +85,13 @@ def _around_lookup(operation: str) -> Around:
     return around
 
 
-def _tell(request: Any, hit: bool | None) -> None:
+def _report(request: Any, hit: bool | None) -> None:
     if hit is not None:
         request.cache_lookup(NAME, hit=hit)
 
 
 class _Spans:
-    """The wrappers of OpenTelemetry's instrumentation, one for each command, made when needed."""
+    """The wrappers of OpenTelemetry's instrumentation, one for each command, made on first use."""
 
     def __init__(self) -> None:
         self._wrappers: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class _Spans:
 
         def command(*args: Any, **kwargs: Any) -> Any:
             value = original(client, *args, **kwargs)
-            note_hit(operation, value, args, kwargs)
+            record_hit(operation, value, args, kwargs)
             return value
 
         wrapper = self._wrapper(operation)
@@ -121,15 +121,15 @@ class _Spans:
             except ImportError as error:
                 LOGGER.warning("no spans of pymemcache: %s", error)
                 self._wrappers = dict.fromkeys(OPERATIONS)
-            except Exception:  # noqa: BLE001 - an instrumentation of another shape
+            except Exception:  # noqa: BLE001 - any fault of an unexpected version of the instrumentation
                 POLICY.guard.failed("probe_memcached")
                 self._wrappers[operation] = None
         return self._wrappers[operation]
 
     def _make(self, operation: str) -> Any:
-        theirs = import_module(INSTRUMENTATION)
+        package = import_module(INSTRUMENTATION)
         provider = PrivateTracerProvider(no_statement, PREFIX)
-        tracer = provider.get_tracer(INSTRUMENTATION, theirs.__version__)
+        tracer = provider.get_tracer(INSTRUMENTATION, package.__version__)
         return pymemcache_wrapper(tracer, operation)
 
 

@@ -1,4 +1,4 @@
-"""Probe of PyMySQL: every statement of every cursor, also of connections made before."""
+"""Probe of PyMySQL: every statement of every cursor, also of earlier connections."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from avatar_telemetry.probes.cursor_spans import CursorSpans
 from avatar_telemetry.probes.database import observed
 from avatar_telemetry.probes.patching import Versions, surround, when_imported
 
-SUPPORTED = Versions((1, 0), (2, 0), "VERSION")  # __version__ is what it stands in for
+SUPPORTED = Versions((1, 0), (2, 0), "VERSION")  # __version__ is that of mysqlclient
 SPANS = CursorSpans("mysql", "pymysql", {"database": "db", "host": "host", "port": "port"})
 
 
 def install() -> None:
-    """Watch the class that all cursors are of."""
+    """Observe the base class of all cursors."""
     when_imported("pymysql", _patch, SUPPORTED)
 
 

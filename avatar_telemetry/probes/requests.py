@@ -1,4 +1,4 @@
-"""Probe of ``requests``: every session, redirects within one call."""
+"""Probe of ``requests``: every session; redirects are part of one call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _status = status_attribute("status_code")
 
 
 def install() -> None:
-    """Watch ``Session.send``, which everything in requests calls."""
+    """Observe ``Session.send``, which all functions of requests call."""
     propagation.install()
     when_imported("requests", _patch, SUPPORTED)
 

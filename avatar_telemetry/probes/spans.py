@@ -1,9 +1,8 @@
-"""Spans that instrumentations make for us: only where one is wanted, and of what may be told.
+"""Spans of OpenTelemetry's instrumentations, without private data.
 
-OpenTelemetry's instrumentations are given the :class:`PrivateTracerProvider` in place of the
-global one. They name spans and attributes as everywhere; what identifies somebody stops here:
-statements go through a function, and database users, messages of exceptions (they quote values) and
-events stay.
+The instrumentations get the :class:`PrivateTracerProvider` in place of the global one. It removes
+data that may identify a person: statements are filtered by a function; database users, messages of
+exceptions (they quote values) and events are dropped.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ Text = Callable[[str], str]
 
 STATEMENTS = ("db.statement", "db.query.text")
 WITHHELD = ("db.user",)
-PLACES = ("db.name", "db.namespace", "net.peer.name", "server.address")
+LOCATIONS = ("db.name", "db.namespace", "net.peer.name", "server.address")
 """Attributes that hold a file path where the database is a file or a unix socket."""
 
 
 def span_wanted(request: AvatarRequest | None) -> bool:
-    """Whether something that begins now has a place in a trace that is recorded.
+    """Return whether a new span would be recorded.
 
     Args:
-        request: in progress, if one is.
+        request: the request in progress, or ``None``.
     """
     if getattr(request, "tracer", None) is not None:
         return True
@@ -48,16 +47,16 @@ def fail(span: Span, error: BaseException) -> None:
         message = str(error) if POLICY.privacy == "off" else None
         span.set_status(Status(StatusCode.ERROR, message))
         span.set_attribute("error.type", error_type(error))
-    except Exception:  # noqa: BLE001 - an exception that cannot be shown
+    except Exception:  # noqa: BLE001 - str() of an exception may raise
         POLICY.guard.failed("probe_span")
 
 
 class PrivateSpan(Span):
-    """A span as an instrumentation sees it.
+    """A span without private data, for an instrumentation.
 
     Args:
-        span: the real one.
-        statement: what may be told of a statement; empty for nothing.
+        span: the recorded span.
+        statement: a function that returns the permitted text of a statement, which may be empty.
     """
 
     def __init__(self, span: Span, statement: Text) -> None:
@@ -69,7 +68,7 @@ class PrivateSpan(Span):
             value = self._statement(str(value))
             if not value:
                 return
-        if key in WITHHELD or (key in PLACES and _is_path(value)):
+        if key in WITHHELD or (key in LOCATIONS and _is_path(value)):
             return
         if value is not None:
             self._span.set_attribute(key, value)
@@ -97,7 +96,7 @@ class PrivateSpan(Span):
     def add_event(
         self, name: str, attributes: types.Attributes = None, timestamp: int | None = None
     ) -> None:
-        """Events of instrumentations carry messages; none is let through."""
+        """Drop the event: events of instrumentations have messages of exceptions."""
 
     def end(self, end_time: int | None = None) -> None:
         self._span.end(end_time)
@@ -113,12 +112,12 @@ class PrivateSpan(Span):
 
 
 class PrivateTracer(trace.Tracer):
-    """Makes spans where one is wanted.
+    """A tracer that makes a span only where it is recorded.
 
     Args:
-        tracer: the real one.
+        tracer: the tracer of the global provider.
         statement: see :class:`PrivateSpan`.
-        prefix: of every name.
+        prefix: the prefix of each span name.
     """
 
     def __init__(self, tracer: trace.Tracer, statement: Text, prefix: str = "") -> None:
@@ -131,7 +130,7 @@ class PrivateTracer(trace.Tracer):
             if span_wanted(CURRENT.get()):
                 span = self._tracer.start_span(self._prefix + name, *args, **kwargs)
                 return PrivateSpan(span, self._statement)
-        except Exception:  # noqa: BLE001 - a sampler or processor of somebody's; the work goes on
+        except Exception:  # noqa: BLE001 - a sampler or processor of the application may raise
             POLICY.guard.failed("probe_span")
         return trace.INVALID_SPAN
 
@@ -165,19 +164,19 @@ def _is_path(value: types.AttributeValue) -> bool:
 
 
 def end(span: Span) -> None:
-    """End a span; what a processor raises stays here."""
+    """End a span. Never raises."""
     try:
         span.end()
-    except Exception:  # noqa: BLE001 - somebody's processor
+    except Exception:  # noqa: BLE001 - a processor of the application may raise
         POLICY.guard.failed("probe_span")
 
 
 class PrivateTracerProvider(trace.TracerProvider):
-    """Gives tracers of the global provider, each of which makes only what may be made.
+    """A provider of private tracers, on top of the global provider.
 
     Args:
         statement: see :class:`PrivateSpan`.
-        prefix: of every name.
+        prefix: the prefix of each span name.
     """
 
     def __init__(self, statement: Text, prefix: str = "") -> None:

@@ -1,7 +1,7 @@
-"""Probe of SQLAlchemy: every statement of every engine, also of engines made before.
+"""Probe of SQLAlchemy: every statement of every engine, also of earlier engines.
 
-It listens on the class, so that it sees what the drivers' probes do not: other drivers, connections
-made before. Where both see a statement it is one, and this probe's.
+It listens on the class and so observes other drivers and earlier connections, which the probes of
+drivers do not. A statement that both observe is counted once, by this probe.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from opentelemetry import trace
 from avatar_telemetry._base import otel_private
 from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.http import sql
-from avatar_telemetry.probes.cursor_spans import note_rows, statement_text
+from avatar_telemetry.probes.cursor_spans import record_rows, statement_text
 from avatar_telemetry.probes.database import IN_PROGRESS, count
 from avatar_telemetry.probes.patching import MARK, Versions, when_imported
 from avatar_telemetry.probes.policy import POLICY
@@ -44,9 +44,10 @@ def _patch(module: ModuleType) -> None:
 
 
 class _Running:
-    """A statement between the two events that an engine has for it."""
+    """A statement between the two events of its engine."""
 
-    __slots__ = ("cursor", "operation", "outer", "place", "request", "span", "started", "system")
+    __slots__ = ("cursor", "execution", "operation", "outer", "request", "span", "started",
+                 "system")  # fmt: skip
 
     def __init__(
         self,
@@ -54,12 +55,12 @@ class _Running:
         operation: str,
         cursor: Any,
         request: AvatarRequest | None,
-        place: tuple[Any, Any],
+        execution: tuple[Any, Any],
     ) -> None:
         self.system = system
         self.operation = operation
         self.cursor = cursor
-        self.place = place
+        self.execution = execution
         self.request = request
         self.span: trace.Span = trace.INVALID_SPAN
         self.outer = (_RUNNING.get(), IN_PROGRESS.get())
@@ -68,7 +69,7 @@ class _Running:
         IN_PROGRESS.set(cursor)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """It has run. Never raises."""
+        """Record the end of the statement. Never raises."""
         seconds = perf_counter() - self.started
         _RUNNING.set(self.outer[0])
         IN_PROGRESS.set(self.outer[1])
@@ -76,7 +77,7 @@ class _Running:
         if error is not None:
             fail(self.span, error)
         else:
-            note_rows(self.span, self.cursor)
+            record_rows(self.span, self.cursor)
         end(self.span)
 
 
@@ -94,7 +95,7 @@ def _before(conn: Any, cursor: Any, statement: Any, params: Any, context: Any, m
         running = _Running(system, operation, cursor, request, (conn, context))
         if wanted and operation not in sql.FRAMING:
             running.span = ENGINES.start(conn, cursor, statement)
-    except Exception:  # noqa: BLE001 - the statement is yet to run
+    except Exception:  # noqa: BLE001 - the statement must run
         POLICY.guard.failed("probe_database")
 
 
@@ -105,21 +106,22 @@ def _after(conn: Any, cursor: Any, statement: Any, params: Any, context: Any, ma
 
 
 def _failed(context: Any) -> None:
-    """Any error on a connection; it is the statement's where the statement is still running."""
+    """Record an error on a connection, where its statement is still running."""
     running = _RUNNING.get()
-    if running is not None and running.place == (context.connection, context.execution_context):
+    execution = (context.connection, context.execution_context)
+    if running is not None and running.execution == execution:
         running.finish(context.original_exception)
 
 
 class _Engines:
-    """OpenTelemetry's tracer of each engine, without the listeners it would add."""
+    """OpenTelemetry's tracer of each engine, without its listeners."""
 
     def __init__(self) -> None:
         self._tracers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         self._missing = False
 
     def start(self, conn: Any, cursor: Any, statement: Any) -> trace.Span:
-        """The span of a statement."""
+        """Start the span of a statement."""
         if self._missing:
             return trace.INVALID_SPAN
         tracer = self._tracers.get(conn.engine)
@@ -142,7 +144,7 @@ def _engine_tracer(engine: Any) -> Any:
     tracer = provider.get_tracer(INSTRUMENTATION, import_module(INSTRUMENTATION).__version__)
 
     def span_name(statement: Any) -> str:
-        # Not with the database: that of SQLite is the path of a file.
+        # Without the database's name, which is a path for SQLite.
         operation = sql.operation(statement)
         return system if operation == "other" else operation
 

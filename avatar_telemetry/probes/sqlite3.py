@@ -1,6 +1,7 @@
-"""Probe of sqlite3: every statement of connections that are opened from now on.
+"""Probe of sqlite3: every statement of connections opened after its installation.
 
-What has imported ``connect`` by name before, or makes ``sqlite3.Connection`` itself, is not seen.
+A ``connect`` that was imported by name before, or a ``sqlite3.Connection`` that the application
+makes itself, is not observed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from avatar_telemetry.probes.subclasses import observed_class
 
 SPANS = CursorSpans("sqlite", "sqlite3", {})
 FACTORY = 5
-"""Position of ``factory`` among the arguments of ``connect``."""
+"""The position of ``factory`` in the arguments of ``connect``."""
 
 
 def install() -> None:
-    """Have ``connect`` make connections whose cursors are observed."""
+    """Make ``connect`` return connections whose cursors are observed."""
     when_imported("sqlite3", _patch)
 
 
@@ -42,7 +43,7 @@ def _connection_class(module: ModuleType) -> type:
         def cursor(self, factory: Any = base) -> Any:
             return super().cursor(observed_class(factory, base, ObservedCursor))
 
-        # In C, the shortcuts make a plain cursor of their own.
+        # The shortcuts, in C, would make a plain cursor.
 
         def execute(self, *args: Any, **kwargs: Any) -> Any:
             return super().cursor(ObservedCursor).execute(*args, **kwargs)

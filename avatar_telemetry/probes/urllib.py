@@ -1,4 +1,4 @@
-"""Probe of ``urllib.request``: every opener, redirects within one call."""
+"""Probe of ``urllib.request``: every opener; redirects are part of one call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _status = status_attribute("code")
 
 
 def install() -> None:
-    """Watch ``OpenerDirector.open``, which ``urlopen`` calls."""
+    """Observe ``OpenerDirector.open``, which ``urlopen`` calls."""
     propagation.install()
     when_imported("urllib.request", _patch)
 

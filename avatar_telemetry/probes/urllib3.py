@@ -1,4 +1,4 @@
-"""Probe of ``urllib3``: pool managers and single pools, redirects and retries within one call."""
+"""Probe of ``urllib3``: pool managers and pools; redirects and retries are part of one call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _status = status_attribute("status")
 
 
 def install() -> None:
-    """Watch ``PoolManager.urlopen`` and, for who uses pools alone, the pool's own."""
+    """Observe ``PoolManager.urlopen`` and, for pools without a manager, the pool's own."""
     propagation.install()
     when_imported("urllib3", _patch, SUPPORTED)
 

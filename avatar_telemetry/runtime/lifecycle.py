@@ -44,10 +44,10 @@ from avatar_telemetry.metrics.exposition import MetricsPage, load_parser
 from avatar_telemetry.metrics.family import Family
 from avatar_telemetry.metrics.folder import (
     ONCE,
-    RuntimeFolder,
+    RuntimeDir,
     is_private_name,
     living_masters,
-    open_folder,
+    open_runtime_dir,
 )
 from avatar_telemetry.metrics.mapped import Book, value_class
 from avatar_telemetry.metrics.metrics import Metrics
@@ -146,7 +146,7 @@ class Runtime:
         self._was_off = False
         self._environ = environ
         self._settings: Settings | None = None
-        self._folder: RuntimeFolder | None = None
+        self._folder: RuntimeDir | None = None
         self._folder_owner = 0
         self._slot: Slot | None = None
         self._user = (os.geteuid(), os.getegid())
@@ -460,7 +460,7 @@ class Runtime:
                 )
             self._supervise(settings, self._folder)
 
-    def _record_api_metrics(self, settings: Settings, folder: RuntimeFolder) -> None:
+    def _record_api_metrics(self, settings: Settings, folder: RuntimeDir) -> None:
         """Record what is made with the OpenTelemetry API, once anything imports it."""
 
         def start(_: object) -> None:
@@ -471,7 +471,7 @@ class Runtime:
 
         when_imported(API_METRICS, start)
 
-    def _open_page(self, settings: Settings, folder: RuntimeFolder) -> None:
+    def _open_page(self, settings: Settings, folder: RuntimeDir) -> None:
         registry = None if self.managed else prometheus_client.REGISTRY
         collectors: list[Collector] = []
 
@@ -483,7 +483,7 @@ class Runtime:
 
         self._page = RelayedPage(folder.path, MetricsPage(collect, self.guard))
 
-    def _supervise(self, settings: Settings, folder: RuntimeFolder) -> None:
+    def _supervise(self, settings: Settings, folder: RuntimeDir) -> None:
         wanted = sends(settings) or self._shares_page
         if settings.exporter == "none" or not wanted or not (self.managed or has_threads()):
             if read_record(folder.path) is not None:
@@ -519,8 +519,8 @@ class Runtime:
 
     def _take_folder(
         self, named: str, upgrades: int, uid: int, gid: int, *, shared: bool = False
-    ) -> RuntimeFolder:
-        folder = self._folder = open_folder(named, upgrades, uid, gid, shared=shared)
+    ) -> RuntimeDir:
+        folder = self._folder = open_runtime_dir(named, upgrades, uid, gid, shared=shared)
         self._folder_owner = os.getpid()
         atexit.register(self.release)  # on_exit does not come where the start itself fails
         return folder
@@ -557,14 +557,14 @@ class Runtime:
     def _is_worker(self) -> bool:
         return not (self.managed and self._forked)
 
-    def _renew_folder(self, folder: RuntimeFolder) -> None:
+    def _renew_folder(self, folder: RuntimeDir) -> None:
         if folder.renew():
             self.guard.warn(FOLDER_GONE, folder.path)
 
-    def _tend_master(self, folder: RuntimeFolder) -> None:
+    def _tend_master(self, folder: RuntimeDir) -> None:
         """In the master: see that it still writes into files that are on the page."""
         self._renew_folder(folder)
-        if not self.book.is_whole:
+        if not self.book.is_intact:
             self.book.move(folder.path, MASTER_IDENTIFIER)
 
     def _tend(self) -> None:
@@ -576,7 +576,7 @@ class Runtime:
             if self._slot is None:
                 self._take_slot()
                 metrics.renew()
-            elif not (folder.is_locked and self._slot.is_safe(folder.path) and self.book.is_whole):
+            elif not (folder.is_locked and self._slot.is_safe(folder.path) and self.book.is_intact):
                 self._go_on(folder, self._slot)
                 metrics.renew()
             elif self.book.short and self.book.recover():
@@ -584,7 +584,7 @@ class Runtime:
             now = time.monotonic()
             if now >= self._keep_young_at:
                 self._keep_young_at = now + KEEP_YOUNG_INTERVAL
-                folder.keep_young()
+                folder.renew_times()
         with self.guard.at("ring"):
             if self._recording is not None:
                 self._recording.check()
@@ -592,14 +592,14 @@ class Runtime:
             if self._supervisor is not None:
                 self._supervisor.check()
 
-    def _go_on(self, folder: RuntimeFolder, slot: Slot) -> None:
+    def _go_on(self, folder: RuntimeDir, slot: Slot) -> None:
         """The folder, or files of it, were removed: build them anew with the values of before."""
         with acting_as(*self._user):
             self._renew_folder(folder)
             if slot.has_data(folder.path):
                 if not slot.is_safe(folder.path):
                     self._slot = claim_again(folder.path, slot, worker=self._is_worker()) or slot
-                if not self.book.is_whole:
+                if not self.book.is_intact:
                     self.book.move(folder.path, slot.identifier)
                 return
             self._slot = self._claim(folder.path)

@@ -19,7 +19,7 @@ from avatar_telemetry.config.resource import resource_attributes, worker_attribu
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.ring import LOGS, RingWriter
 from avatar_telemetry.exporter.wake import Waker
-from avatar_telemetry.metrics.folder import RuntimeFolder
+from avatar_telemetry.metrics.folder import RuntimeDir
 from avatar_telemetry.metrics.instruments import LOG_RECORDS, SPANS, Instrument
 from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.model import Profile
@@ -124,7 +124,7 @@ class Recording:
     def __init__(
         self,
         settings: Settings,
-        folder: RuntimeFolder,
+        folder: RuntimeDir,
         claim: Callable[[], int],
         metrics: Callable[[], Metrics | None],
         guard: Guard,

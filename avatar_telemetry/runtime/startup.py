@@ -268,7 +268,7 @@ def check_space(folder: Path, settings: Settings) -> None:
             f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: no space for the {size >> 10} KiB of a"
             f" worker's files: {error.strerror or error}; make room there (a container's /dev/shm:"
             " --shm-size=256m) or name another folder",
-            what="the runtime folder cannot be used",
+            what="the runtime directory cannot be used",
         ) from error
 
 

@@ -167,7 +167,9 @@ def test_named_folder_in_use(prepare: Serve, serve: Serve, tmp_path: Path) -> No
     first = serve(name="first", env=named)
     first.get("/avatar/abc")
     second = prepare(name="second", env=named, pidfile=str(tmp_path / "pid"))
-    assert_refused(second, "the runtime folder is in use", str(tmp_path / "named"), f"{first.pid}")
+    assert_refused(
+        second, "the runtime directory is in use", str(tmp_path / "named"), f"{first.pid}"
+    )
     assert not (tmp_path / "pid").exists()
     first.get("/avatar/abc")
     first.await_requests(2)

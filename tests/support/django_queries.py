@@ -10,7 +10,7 @@ from django.conf import settings
 from opentelemetry import trace
 
 from avatar_telemetry.http.sql import FRAMING, OPERATIONS
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from tests.support.recorder import Recorder
 from tests.support.spans import EXPORTER, PROVIDER
 from tests.support.wsgi_client import call
@@ -28,7 +28,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 
 trace.set_tracer_provider(PROVIDER)
-OF_LIBRARIES[probe]()
+LIBRARY_PROBES[probe]()
 call_command("migrate", verbosity=0)
 recorder = Recorder(Path(tempfile.mkdtemp()))
 

@@ -51,7 +51,7 @@ STORE = (
     Fault(
         "meters-gone-stay", "metrics/api_instruments.py",
         "an attribute set that is reported no longer keeps its value",
-        "                series.values[0].set(self.gone, time.time())\n", "                pass\n",
+        "                series.values[0].set(self.missing_value, time.time())\n", "                pass\n",
         ("metrics/api_observers",),
     ),
     Fault(
@@ -73,7 +73,7 @@ STORE = (
     Fault(
         "mapped-length-first", "metrics/mapped.py", "a kill during an append corrupts the file",
         """        self._bytes[self._used : end] = entry
-        # The entry stands before the length says so: a kill in between loses nothing.
+        # The entry is stored before the length includes it: a kill in between loses nothing.
         self._bytes[0:4] = _length.pack(end)
 """,
         """        self._bytes[0:4] = _length.pack(end)
@@ -139,11 +139,11 @@ STORE = (
     ),
     Fault(
         "folder-since-anew", "metrics/folder.py", "an upgrade in place begins to count anew",
-        "since, key = _begun(lock, since, key)", "_, key = _begun(lock, since, key)",
+        "since, key = _recorded(lock, since, key)", "_, key = _recorded(lock, since, key)",
     ),
     Fault(
         "folder-key-anew", "metrics/folder.py", "an upgrade in place changes all hashes",
-        "since, key = _begun(lock, since, key)", "since, _ = _begun(lock, since, key)",
+        "since, key = _recorded(lock, since, key)", "since, _ = _recorded(lock, since, key)",
     ),
     Fault(
         "folder-unlocked", "metrics/folder.py", "a second server takes a named folder in use",
@@ -373,7 +373,7 @@ STORE = (
     ),
     Fault(
         "mapped-bounds-kept", "metrics/mapped.py", "values of other bounds fall into new buckets",
-        "                    _forget_other_bounds(file, key, self._opened_at)\n",
+        "                    _reset_other_bounds(file, key, self._opened_at)\n",
         "                    pass\n", ("metrics/declarations",),
     ),
     Fault(
@@ -504,7 +504,7 @@ STORE = (
     ),
     Fault(
         "metrics-tends-always", "metrics/metrics.py", "each request looks at the files",
-        "            self._tend_at = now + TEND_INTERVAL\n", "",
+        "            self._check_at = now + CHECK_INTERVAL\n", "",
     ),
     Fault(
         "labels-subdomain", "http/labels.py", "a host with the same end is a service",
@@ -1003,11 +1003,11 @@ EXPORT = (
     ),
     Fault(
         "continuity-folder-gone", "exporter/continuity.py", "no push after the folder was removed",
-        "        except FileNotFoundError:  # the folder", "        except KeyError:  # the folder",
+        "        except FileNotFoundError:  # the directory", "        except KeyError:  # the directory",
     ),
     Fault(
         "continuity-grows", "exporter/continuity.py", "the state file grows without end",
-        "if self._size > MAX_GROWTH + 4 * self._size_when_new:", "if self._size < 0:",
+        "if self._size > MAX_GROWTH + 4 * self._size_after_rewrite:", "if self._size < 0:",
     ),
     Fault(
         "foreign-part", "exporter/foreign.py", "a part of a secret is logged",
@@ -1087,7 +1087,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-file-removed", "runtime/lifecycle.py", "what goes into a removed file is lost",
-        " and self.book.is_whole):", "):",
+        " and self.book.is_intact):", "):",
     ),
     Fault(
         "runtime-slot-removed", "runtime/lifecycle.py", "two workers share a slot whose lock was removed",
@@ -1095,7 +1095,7 @@ PROCESS = (
     ),
     Fault(
         "runtime-never-young", "runtime/lifecycle.py", "a cleaner removes the files of a quiet server",
-        "                folder.keep_young()\n", "                pass\n",
+        "                folder.renew_times()\n", "                pass\n",
     ),
     Fault(
         "runtime-moved-twice", "runtime/lifecycle.py", "a slot that was lost keeps its descriptors",
@@ -1232,7 +1232,7 @@ SCRAPE = (
     ),
     Fault(
         "exposition-proxy", "metrics/exposition.py", "the whole internet reads the page by a proxy",
-        "not any(map(_tells_of_proxy, environ))\n            and self", "self",
+        "not any(map(_is_forwarding, environ)) and self", "self",
     ),
     Fault(
         "exposition-empty-token", "metrics/exposition.py", "an empty token opens the page",
@@ -1264,7 +1264,7 @@ SCRAPE = (
     ),
     Fault(
         "collector-folder-gone", "metrics/collector.py", "a scrape fails when the folder is removed",
-        "        except OSError:\n            return []  # the folder", "        except KeyError:\n            return []  # the folder",
+        "        except OSError:\n            return []  # the directory", "        except KeyError:\n            return []  # the directory",
     ),
     Fault(
         "collector-children-workers", "metrics/collector.py", "children count as idle workers",
@@ -1589,7 +1589,7 @@ RING = (
     ),
     Fault(
         "ring-padding-alone", "exporter/ring_writer.py", "a frame is stored over its padding",
-        "            self._words[WRITTEN] = position + room << COUNT_BITS | written & MAX_ITEMS\n", "",
+        "            self._words[WRITTEN] = position + space << COUNT_BITS | written & MAX_ITEMS\n", "",
         RINGS,
     ),
     Fault(
@@ -1636,7 +1636,7 @@ RING = (
     ),
     Fault(
         "ring-named-early", "exporter/ring_file.py", "a reader meets a ring that is being made",
-        'path_made = path.with_name(f"{path.name}.new")', "path_made = path", RINGS,
+        'draft = path.with_name(f"{path.name}.new")', "draft = path", RINGS,
     ),
     Fault(
         "ring-counts-forgotten", "exporter/ring_file.py", "counters of dropped spans go back",
@@ -1671,13 +1671,13 @@ RING = (
         "ring-advanced-first", "exporter/ring_reader.py",
         "a reader that is killed leaves spans without their resource",
         """        if self._passed is not None:
-            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+            self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
         self._words[TORN] += self._torn
         self._words[READ] = end
 """,
         """        self._words[READ] = end
         if self._passed is not None:
-            self._file.keep_resource(self._start >> COUNT_BITS, *self._passed)
+            self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
         self._words[TORN] += self._torn
 """,
         RINGS,
@@ -1717,8 +1717,8 @@ EXPORTER = (
     ),
     Fault(
         "clients-certificate", "exporter/clients.py", "a certificate that is replaced stops the export",
-        "        except (OSError, ValueError) as error:\n            # Of requests",
-        "        except ValueError as error:\n            # Of requests",
+        "        except (OSError, ValueError) as error:\n            # An error of requests",
+        "        except ValueError as error:\n            # An error of requests",
     ),
     Fault(
         "clients-retries-400", "exporter/clients.py", "a refused batch blocks all others",
@@ -1766,7 +1766,7 @@ EXPORTER = (
     ),
     Fault(
         "rings-one-stops-all", "exporter/rings.py", "a ring that cannot be opened stops all exports",
-        "                except (OSError, ValueError):  # the others must not wait for this one\n",
+        "                except (OSError, ValueError):  # it must not delay the others\n",
         "                except KeyError:\n",
     ),
     Fault(
@@ -1783,8 +1783,8 @@ EXPORTER = (
     ),
     Fault(
         "record-written-through", "exporter/record.py", "a planted link is written through",
-        "    new.unlink(missing_ok=True)\n    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)",
-        "    try:\n        with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)",
+        "    draft.unlink(missing_ok=True)\n    try:\n        with open(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)",
+        "    try:\n        with open(open_own(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)",
     ),
     Fault(
         "record-old-worker", "exporter/record.py", "a worker of before a reload puts its settings back",
@@ -1806,7 +1806,7 @@ EXPORTER = (
     ),
     Fault(
         "page-cut-off", "exporter/page.py", "a page that was cut off is served",
-        '        raise ValueError("the page was cut off")\n', "        pass\n",
+        '        raise ValueError("the page is incomplete")\n', "        pass\n",
     ),
     Fault(
         "wake-file-written", "exporter/wake.py", "the wake-up is written into a file",

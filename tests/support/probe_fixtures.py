@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from avatar_telemetry.probes import OF_LIBRARIES, POLICY
+from avatar_telemetry.probes import LIBRARY_PROBES, POLICY
 from tests.support.recorder import Recorder
 from tests.support.spans import EXPORTER, PROVIDER, Spans
 from tests.support.wsgi_client import call
@@ -56,7 +56,7 @@ def within(recorder: Recorder, policy: Callable[..., None]) -> Callable[..., Any
 def cached(tmp_path: Path) -> Iterator[Recorder]:
     """A recorder whose profile has its avatar cache in memcached."""
     recorder = Recorder(tmp_path).using(avatar_cache=("pymemcache",))
-    OF_LIBRARIES["pymemcache"]()
+    LIBRARY_PROBES["pymemcache"]()
     yield recorder
     assert recorder.value("avatar_telemetry_internal_errors_total") == 0
     recorder.book.detach()

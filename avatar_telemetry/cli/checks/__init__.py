@@ -1,1 +1,1 @@
-"""The checks of the doctor, one module for each area; their results are findings."""
+"""The checks of the doctor, one module per area, which return findings."""

@@ -44,8 +44,8 @@ class Destination:
     """The collector of one signal.
 
     Args:
-        otlp: where and how, with the protocol settled.
-        timeout: seconds for each step.
+        otlp: the settings of the endpoint, with its effective protocol.
+        timeout: the seconds for each step.
     """
 
     def __init__(self, otlp: Otlp, timeout: float) -> None:
@@ -69,8 +69,8 @@ class Destination:
 
 
 def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterator[Finding]:
-    """Check every collector of the settings, and send test items; each step takes at most a number
-    of seconds."""
+    """Check all collectors of the settings, and send test items, with a timeout in seconds for each
+    step."""
     usable: dict[object, bool] = {}
     for signal in otlp_signals(settings):
         otlp, rule = resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())
@@ -86,7 +86,7 @@ def check_collector(settings: Settings, *, send: bool, timeout: float) -> Iterat
             seconds = min(timeout, otlp.timeout)
             outcome = send_test(settings, signal, otlp, seconds)
             usable[key] = has_response(outcome)
-            found = _confusion(destination, signal, outcome)
+            found = _other_protocol(destination, signal, outcome)
             yield found or explain(signal, otlp, outcome, seconds)
 
 
@@ -156,11 +156,11 @@ def _check_tls(destination: Destination) -> Iterator[Finding]:
         yield handshake_fault(destination.address, destination.otlp, fault)
 
 
-def _confusion(destination: Destination, signal: Signal, outcome: Outcome) -> Finding | None:
-    """Find out whether the port uses TLS or the other protocol, where the client met neither.
+def _other_protocol(destination: Destination, signal: Signal, outcome: Outcome) -> Finding | None:
+    """Detect TLS or the other protocol on the port, where the client uses neither.
 
     Returns:
-        ``None`` where the outcome itself is the explanation.
+        The finding, or ``None`` where the outcome itself explains the fault.
     """
     otlp, address, secure = destination.otlp, destination.address, destination.secure
     responded = has_response(outcome)
@@ -170,20 +170,22 @@ def _confusion(destination: Destination, signal: Signal, outcome: Outcome) -> Fi
     if destination.proxy or is_explained or is_timeout(outcome):
         return None
     if not secure and _uses_tls(destination):
-        return error("collector.tls_wanted", f"{address} uses TLS", "Use https:// in the endpoint.")
+        return error(
+            "collector.tls_required", f"{address} uses TLS", "Use https:// in the endpoint."
+        )
     if otlp.protocol == GRPC and _responds_to_http(signal, destination):
         return error(
-            "collector.speaks_http", f"{address} is a port for HTTP/1.1, but gRPC is sent to it",
+            "collector.http_port", f"{address} is a port for HTTP/1.1, but gRPC is sent to it",
             f"Use its port for gRPC (by default {GRPC_PORT}), or set {PROTOCOL}={HTTP}.",
         )  # fmt: skip
     return None if responded else _first_bytes(destination)
 
 
 def _first_bytes(destination: Destination) -> Finding | None:
-    """Find out how the server begins without any request.
+    """Read the first bytes of the server without a request.
 
     A server of gRPC sends its SETTINGS frame at once (RFC 9113, section 3.4). With TLS 1.3 a server
-    examines the client certificate after the client's handshake; its alert may be lost when the
+    checks the client certificate after the client's handshake; its alert may be lost when the
     client sends a request immediately (RFC 8446, appendix E.8).
     """
     otlp, address = destination.otlp, destination.address
@@ -203,7 +205,7 @@ def _first_bytes(destination: Destination) -> Finding | None:
     is_grpc = first[3:4] == SETTINGS_FRAME or (ended and _selects_h2(destination))
     if otlp.protocol == HTTP and is_grpc:
         return error(
-            "collector.speaks_grpc", f"{address} is a port for gRPC, but HTTP/1.1 is sent to it",
+            "collector.grpc_port", f"{address} is a port for gRPC, but HTTP/1.1 is sent to it",
             f"Use its port for HTTP (by default {HTTP_PORT}), or set {PROTOCOL}={GRPC} with pip"
             " install 'avatar-telemetry[grpc]'.",
         )  # fmt: skip

@@ -18,10 +18,10 @@ class Finding:
     """One observed fact.
 
     Args:
-        check: its stable name, ``area.detail``.
+        check: the stable name, ``area.detail``.
         message: the fact.
-        advice: how to fix it; empty where nothing needs fixing.
-        level: its severity.
+        advice: the fix; empty where none is needed.
+        level: the severity.
     """
 
     check: str
@@ -30,7 +30,7 @@ class Finding:
     level: Level = "good"
 
     def __post_init__(self) -> None:
-        # A certificate, a server or a page may supply part of it; terminals obey escape sequences.
+        # Parts may be from a certificate, a server or a page, with escape sequences for a terminal.
         object.__setattr__(self, "message", one_line(self.message))
         object.__setattr__(self, "advice", one_line(self.advice))
 
@@ -47,7 +47,7 @@ def select(*rules: tuple[object, Level, str, str, str]) -> Iterator[Finding]:
     """Yield a finding for every rule that applies.
 
     Args:
-        rules: condition, level, check, message and advice of each.
+        rules: the condition, level, check, message and advice of each rule.
     """
     for applies, level, check, message, advice in rules:
         if applies:

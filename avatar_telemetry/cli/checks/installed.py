@@ -24,18 +24,18 @@ PATCHED = {
     "requests": "requests", "sqlalchemy": "sqlalchemy", "sqlite3": "sqlite3",
     "urllib": "urllib.request", "urllib3": "urllib3",
 }  # fmt: skip
-"""The module that each probe of a library patches."""
+"""The module that the probe of each library patches."""
 DRIVERS = ("mysqlclient", "psycopg", "psycopg2", "pymysql")
-"""Database drivers; sqlite3 is part of Python and seldom the database of the application."""
+"""Database drivers without sqlite3, which is part of Python and seldom used by the application."""
 
 
 def check_installed(settings: Settings | None, profile: Profile | None) -> Iterator[Finding]:
-    """Check the installation; without settings or a profile, as far as possible."""
+    """Check the installation, also without settings and a profile."""
     python, off = platform.python_version(), settings.probes_off if settings else frozenset()
     on = [name for name in PATCHED if name not in off]
     active = [name for name in on if _is_installed(PATCHED[name])]
     idle = [name for name in on if name not in active]
-    # The spans of SQL statements are made by packages of OpenTelemetry, which are an extra.
+    # The spans of SQL statements need packages of OpenTelemetry, which are an extra.
     without_spans = [
         name for name in DRIVERS
         if name in active and not _is_installed(f"opentelemetry.instrumentation.{name}")
@@ -48,11 +48,11 @@ def check_installed(settings: Settings | None, profile: Profile | None) -> Itera
         (not OLDEST <= sys.version_info[:2] <= NEWEST, "warning", "packages.python",
          f"Python {python} is not a tested version",
          f"Use Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}."),
-        (True, "good", "packages.probes", f"probes that apply: {', '.join(active) or 'none'}", ""),
+        (True, "good", "packages.probes", f"active probes: {', '.join(active) or 'none'}", ""),
         (idle, "note", "packages.probes_idle", f"probes without their library: {', '.join(idle)}",
          ""),
         (off, "note", "packages.probes_off", f"probes that are off: {', '.join(sorted(off))}",
-         "AVATAR_TELEMETRY_PROBES excludes them; no metric has their counts."),
+         "AVATAR_TELEMETRY_PROBES excludes them; their counts are missing in the metrics."),
         (settings and settings.export_enabled and without_spans, "note", "packages.statements",
          f"SQL statements of {', '.join(without_spans)} have no spans",
          "pip install 'avatar-telemetry[databases]' for spans; counts need no package."),

@@ -1,4 +1,4 @@
-"""The metrics page of a running server: what it lacks, and the cause."""
+"""The metrics page of a running server: missing data, and the cause."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from avatar_telemetry.exporter.port import CHALLENGE
 from avatar_telemetry.profiles.model import Profile
 
 MAX_MEMORY = 512 << 20
-LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - asked, not bound
-"""Where a server that listens on all addresses is asked."""
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - requested, not bound
+"""The address for requests to a server that listens on all addresses."""
 MIN_REQUESTS = 20
-"""Requests after which the absence of something is reported."""
+"""The number of requests from which on missing data is reported."""
 REQUESTS, SPANS = "ivatar_requests_total", "avatar_telemetry_spans_total"
 PUSHES = "avatar_telemetry_metric_pushes_total"
 UP = "avatar_telemetry_exporter_up"
@@ -27,13 +27,13 @@ UP = "avatar_telemetry_exporter_up"
 def check_page(
     settings: Settings, profile: Profile, url: str, token: str, timeout: float
 ) -> Iterator[Finding]:
-    """Read the page of a server, whose URL may have its path, and compare it with the settings and
-    the profile; each step takes at most a number of seconds."""
+    """Read the page of a server and compare it with the settings and the profile, with a timeout in
+    seconds for each step; the URL is that of the server or of its page."""
     path = settings.metrics_path or "/metrics"
     try:
         url, response, samples = fetch(url, token, path=path, timeout=timeout)
     except WebError as fault:
-        yield error("metrics_page.no_answer", str(fault), "Start the server, or correct --url.")
+        yield error("metrics_page.no_response", str(fault), "Start the server, or correct --url.")
         return
     if samples is None:
         yield _not_shown(url, response, settings, token)
@@ -61,12 +61,12 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
         )  # fmt: skip
         return
     if samples:
-        yield good("metrics_port.read", f"{url} shows the metrics")
+        yield good("metrics_port.read", f"{url} has the metrics")
     elif response.status == 401 and response.headers.get("www-authenticate") == CHALLENGE:
         yield warning("metrics_port.token", f"{url} requires the token", "Give --token to read it.")
     else:
         yield warning(
-            "metrics_port.somebody_elses",
+            "metrics_port.other_program",
             f"{url} is served by another program ({response.status})",
             "Choose another port in OTEL_PROMETHEUS_ENDPOINT.",
         )  # fmt: skip
@@ -75,7 +75,8 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
 def _not_shown(url: str, response: Response, settings: Settings, token: str) -> Finding:
     if response.status == 503:
         return error("metrics_page.failed", f"{url} responds with 503: the page cannot be made",
-                     "See the server's log, and check that its runtime folder exists.")  # fmt: skip
+                     "See the server's log, and check that the runtime directory exists.",
+                     )  # fmt: skip
     if not settings.metrics_path:
         return error(
             "metrics_page.off", "AVATAR_TELEMETRY_METRICS_PATH is empty: there is no page",
@@ -84,7 +85,7 @@ def _not_shown(url: str, response: Response, settings: Settings, token: str) -> 
     if 300 <= response.status < 400:
         target = response.headers.get("location", "nowhere")
         return error("metrics_page.redirect", f"{url} redirects to {target}",
-                     "Give the URL of the target, best gunicorn's own address.")  # fmt: skip
+                     "Use the URL of the target, or better gunicorn's own address.")  # fmt: skip
     access = (
         "Check that --token is AVATAR_TELEMETRY_METRICS_TOKEN of the server."
         if token
@@ -93,7 +94,7 @@ def _not_shown(url: str, response: Response, settings: Settings, token: str) -> 
     )
     return error(
         "metrics_page.not_shown",
-        f"{url} has a response of the application ({response.status}), not the metrics",
+        f"{url} has a response of the application ({response.status}) instead of the metrics",
         f"{access} Else the application is not wrapped (instrument() in wsgi.py),"
         " or the server has OTEL_SDK_DISABLED=true.",
     )  # fmt: skip
@@ -168,7 +169,7 @@ def _requests(samples: Samples, profile: Profile) -> Iterator[Finding]:
          f"Profile {profile.name} expects it in {', '.join(profile.avatar_cache) or 'no cache'};"
          " check that the application uses it, and that its probe is on."),
         (served and lookups and not made, "note", "metrics_page.none_made",
-         "no avatar was made: all came from the cache, or the profile does not name the generators"
+         "no avatar was generated: all were cached, or the profile does not name the generators"
          " in use", ""),
     )  # fmt: skip
 
@@ -220,6 +221,6 @@ def _failures(samples: Samples) -> Iterator[Finding]:
          f"{refused:.0f} new series were refused",
          "Raise AVATAR_TELEMETRY_MAX_SERIES, or list fewer AVATAR_TELEMETRY_SIZES."),
         (unreadable, "warning", "metrics_page.unreadable",
-         f"{unreadable:.0f} files of the runtime folder are unreadable",
+         f"{unreadable:.0f} files of the runtime directory are unreadable",
          "Check that no other program uses PROMETHEUS_MULTIPROC_DIR."),
     )  # fmt: skip

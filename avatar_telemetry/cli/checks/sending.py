@@ -1,4 +1,4 @@
-"""One test span, metric or log record, sent with a client of the exporter, and the response."""
+"""One test span, metric or log record, sent with a client of the exporter, and its response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from avatar_telemetry.exporter.clients import (
 from avatar_telemetry.exporter.foreign import Secrets, one_line
 
 NAME = "avatar-telemetry doctor"
-"""Of the span, and the text of the log record."""
+"""The name of the span, and the text of the log record."""
 METRIC_NAME = "avatar_telemetry_doctor"
 MAX_TEXT = 120
 """Characters of a collector's text that are shown."""
@@ -72,14 +72,14 @@ MEANINGS: dict[int | str, tuple[str, str]] = {
     "INVALID_ARGUMENT": _MALFORMED,
     "INTERNAL": _INTERNAL,
 }  # fmt: skip
-"""Fact and fix by status of HTTP (RFC 9110) and of gRPC (statuscodes.md)."""
+"""The fact and the fix by status of HTTP (RFC 9110) and of gRPC (statuscodes.md)."""
 RETRIED = RETRYABLE | RETRYABLE_CODES - {"DEADLINE_EXCEEDED"}
 NOT_CONNECTED = ("failed to connect", "Socket closed", "recvmsg")
-"""Details of UNAVAILABLE where no server has responded at all."""
+"""Details of UNAVAILABLE without any response of a server."""
 
 
 def send_test(settings: Settings, signal: Signal, otlp: Otlp, timeout: float) -> Outcome:
-    """Send one item once, within a number of seconds, with the client of the exporter."""
+    """Send one item once with the client of the exporter, with a timeout in seconds."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its output is part of the finding
     client = (GrpcClient if otlp.protocol == GRPC else HttpClient)(signal, otlp)
     try:
@@ -93,7 +93,7 @@ def has_response(outcome: Outcome) -> bool:
     response = outcome.response
     if code := _grpc_code(response):
         return code != "UNCONNECTED"
-    # Only a response that is refused (a redirect, a long one) is neither kept nor retried.
+    # Only for a refused response (a redirect, a long one) there is neither a response nor a retry.
     return outcome.accepted or response is not None or not outcome.retry
 
 
@@ -115,7 +115,7 @@ def explain(signal: Signal, otlp: Otlp, outcome: Outcome, timeout: float) -> Fin
     text = one_line(redact(outcome.error), MAX_TEXT)
     if has_response(outcome):
         return error(
-            f"{signal}.answer", f"{otlp.place} responds with {text}",
+            f"{signal}.refused_response", f"{otlp.place} responds with {text}",
             "Use the address of the collector itself; redirects and long responses are refused.",
         )  # fmt: skip
     if is_timeout(outcome):
@@ -166,8 +166,8 @@ def _status(signal: Signal, otlp: Otlp, code: int | str, text: str) -> Finding:
             f"/v1/{signal} is appended to an endpoint for all signals, {own} is used unchanged. A"
             f" collector without a pipeline for {signal} responds the same."
         )
-    words = " ".join(text.split())
-    shown = f": {words[:MAX_TEXT]}" if words and words.isprintable() else ""
+    line = " ".join(text.split())
+    shown = f": {line[:MAX_TEXT]}" if line and line.isprintable() else ""
     level = warning if code in RETRIED else error
     name = f"{signal}.{protocol}_{str(code).lower()}"
     return level(name, f"{otlp.place} {meaning} ({code}{shown})", advice)

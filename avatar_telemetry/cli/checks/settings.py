@@ -1,4 +1,4 @@
-"""The settings: faults that stop the start, and values that are allowed but improbable."""
+"""The settings: faults that stop the start, and values that are allowed but seldom intended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
     """Read the settings as the server does.
 
     Returns:
-        The settings, ``None`` where they cannot be used; and the findings.
+        The settings, or ``None`` where they cannot be used, and the findings.
     """
     settings, faults = Settings.read(environ)
     faults += faults_of(lambda: load_chosen_profile(settings), lambda: check_exporters(settings))
@@ -38,10 +38,10 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."
         return None, [*(error("settings.fault", each, advice) for each in faults), *suspect]
     read = good(
-        "settings.read", f"all can be used; profile {load_chosen_profile(settings).name}"
+        "settings.read", f"all are valid; profile {load_chosen_profile(settings).name}"
         f"{DEMO_SERVED if is_demo(settings) else ''}, {settings.privacy} privacy",
     )  # fmt: skip
-    return settings, [read, *suspect, *_enabled(settings, environ), *_improbable(settings)]
+    return settings, [read, *suspect, *_enabled(settings, environ), *_unlikely(settings)]
 
 
 def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -72,8 +72,8 @@ def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding
     )  # fmt: skip
 
 
-def _improbable(settings: Settings) -> Iterator[Finding]:
-    """Check the values that are allowed and seldom intended."""
+def _unlikely(settings: Settings) -> Iterator[Finding]:
+    """Check the values that are allowed but seldom intended."""
     on, instance = settings.export_enabled, resource_attributes(settings)["service.instance.id"]
     open_to = ", ".join(str(each) for each in settings.metrics_allow.networks if not each.prefixlen)
     in_clear = ", ".join(sorted({

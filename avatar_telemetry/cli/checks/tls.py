@@ -17,8 +17,8 @@ TRUST = PREFIX + "CERTIFICATE"
 CLIENT, KEY = PREFIX + "CLIENT_CERTIFICATE", PREFIX + "CLIENT_KEY"
 # requests prefers these to its own bundle.
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-SOON = 7 * 86_400
-"""Seconds; automatic renewal takes place earlier than that before the expiry."""
+MIN_VALIDITY = 7 * 86_400
+"""Seconds before the expiry, when an automatic renewal should have happened."""
 
 # X509_V_ERR_* of OpenSSL (x509_vfy.h).
 VERIFICATION = {
@@ -32,7 +32,7 @@ VERIFICATION = {
     62: ("wrong_host", "is for another host", "Use its host name in the endpoint."),
     64: ("wrong_host", "is for another IP address", "Use its address in the endpoint."),
 }  # fmt: skip
-# Reasons of ssl.SSLError: what the peer sends is not TLS, or is an alert (RFC 8446, section 6.2).
+# Reasons of ssl.SSLError: the peer does not send TLS, or sends an alert (RFC 8446, section 6.2).
 NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 CLIENT_ALERTS = (
     "CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "ALERT_BAD_CERTIFICATE", "UNKNOWN_CA",
@@ -48,9 +48,9 @@ def make_context(otlp: Otlp) -> ssl.SSLContext:
     """
     bundle = next((os.environ[name] for name in BUNDLES if os.environ.get(name)), "")
     trusted = otlp.certificate or bundle or DEFAULT_CA_BUNDLE_PATH
-    folder = os.path.isdir(trusted)
+    is_directory = os.path.isdir(trusted)
     context = ssl.create_default_context(
-        cafile=None if folder else trusted, capath=trusted if folder else None
+        cafile=None if is_directory else trusted, capath=trusted if is_directory else None
     )
     context.set_alpn_protocols(["h2" if otlp.protocol == GRPC else "http/1.1"])
     if otlp.client_certificate:
@@ -61,7 +61,7 @@ def make_context(otlp: Otlp) -> ssl.SSLContext:
 
 def file_fault(otlp: Otlp, fault: OSError) -> Finding:
     """Return the finding for a certificate or key file that cannot be used."""
-    reason = _words(fault)
+    reason = _reason(fault)
     if "values mismatch" in reason:
         advice = f"{KEY} must be the key of {CLIENT}."
     elif otlp.client_certificate and "crl" not in reason:
@@ -80,16 +80,16 @@ def handshake_fault(address: str, otlp: Otlp, fault: OSError) -> Finding:
         )
         return error(f"collector.tls_{name}", f"the certificate of {address} {message}", advice)
     reason = getattr(fault, "reason", "") or ""
-    if any(word in reason for word in NO_TLS):
-        return error("collector.tls_not_spoken", f"{address} does not use TLS",
+    if any(each in reason for each in NO_TLS):
+        return error("collector.tls_not_used", f"{address} does not use TLS",
                      "Use http:// in the endpoint, or enable TLS at the collector.")  # fmt: skip
-    if any(word in reason for word in CLIENT_ALERTS):
+    if any(each in reason for each in CLIENT_ALERTS):
         return client_fault(address, otlp)
     if "NO_APPLICATION_PROTOCOL" in reason:
         return error("collector.tls_protocol", f"{address} does not support {otlp.protocol}",
                      f"Use its other port, or another {PROTOCOL}.")  # fmt: skip
     return error(
-        "collector.tls", f"the TLS handshake with {address} failed: {_words(fault)}",
+        "collector.tls", f"the TLS handshake with {address} failed: {_reason(fault)}",
         "Check that it uses TLS 1.2 or 1.3; without TLS, use http:// in the endpoint.",
     )  # fmt: skip
 
@@ -101,18 +101,18 @@ def client_fault(address: str, otlp: Otlp) -> Finding:
             "collector.tls_client_refused", f"{address} refuses the client certificate",
             f"Check that {CLIENT} is valid and issued by a CA that the collector trusts.",
         )  # fmt: skip
-    return error("collector.tls_client_wanted", f"{address} requires a client certificate",
+    return error("collector.tls_client_required", f"{address} requires a client certificate",
                  f"Set {CLIENT} and {KEY}.")  # fmt: skip
 
 
 def check_certificate(address: str, connection: Any) -> Iterator[Finding]:
-    """Check how long the certificate of a TLS connection's server is valid."""
+    """Check the expiry of the server certificate of a TLS connection."""
     certificate = connection.getpeercert()
     if not certificate or "notAfter" not in certificate:
         return
     left = ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
     yield good("collector.tls_good", f"the certificate of {address} is accepted")
-    if left < SOON:
+    if left < MIN_VALIDITY:
         yield warning(
             "collector.tls_expires",
             f"the certificate of {address} expires in {left / 86_400:.0f} days",
@@ -120,5 +120,5 @@ def check_certificate(address: str, connection: Any) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _words(fault: OSError) -> str:
+def _reason(fault: OSError) -> str:
     return (getattr(fault, "reason", "") or str(fault)).replace("_", " ").lower()

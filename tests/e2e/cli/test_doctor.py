@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from avatar_telemetry.cli.checks.runtime_folder import check_folder
+from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
 from avatar_telemetry.config.settings import Settings
 from tests.support.otlp_sink import OtlpSink
 from tests.support.running import DemoServer, invoke, simulate
@@ -13,7 +13,7 @@ from tests.support.running import DemoServer, invoke, simulate
 def test_a_folder_in_use_is_told(demo_server: DemoServer) -> None:
     """Of a running server master, workers and slots are shown."""
     env = {"PROMETHEUS_MULTIPROC_DIR": str(demo_server.runtime)}
-    found = list(check_folder(Settings.from_env(env)))
+    found = list(check_runtime_dir(Settings.from_env(env)))
     assert {each.level for each in found} == {"good"}
     assert "2 workers in slots 0, 1" in found[-1].message
 
@@ -23,7 +23,7 @@ def test_a_healthy_server_is_well(demo_server: DemoServer) -> None:
     simulate(demo_server.url, "-n", 60, "--random-state", 61)
     ran = invoke("doctor", "--url", demo_server.url, **demo_server.env)
     assert ran.status == 0, ran.out
-    assert "All is well." in ran.out
+    assert "No errors and no warnings." in ran.out
     assert "2 workers, 2 slots in use" in ran.out
 
 

@@ -24,8 +24,8 @@ def test_both_ports_are_told_apart(running_collector: Collector) -> None:
     http, grpc = running_collector.otlp_http, running_collector.otlp_grpc
     assert bad(examine(http)) == {}
     assert bad(examine(grpc, **GRPC_PROTOCOL)) == {}
-    assert bad(examine(grpc)) == {"collector.speaks_grpc": "error"}
-    assert bad(examine(http, **GRPC_PROTOCOL)) == {"collector.speaks_http": "error"}
+    assert bad(examine(grpc)) == {"collector.grpc_port": "error"}
+    assert bad(examine(http, **GRPC_PROTOCOL)) == {"collector.http_port": "error"}
     names = [span.name for span in running_collector.await_spans(2)]
     assert names == ["avatar-telemetry doctor"] * 2
 
@@ -62,10 +62,10 @@ def test_tls_of_both_ports(secured: Collector, authority: Authority) -> None:
     assert bad(examine(http, **good)) == EXPIRES
     assert bad(examine(grpc, **good, **GRPC_PROTOCOL)) == EXPIRES
     bare = tls_settings(authority, TRUSTED)
-    wanted = {**EXPIRES, "collector.tls_client_wanted": "error"}
+    wanted = {**EXPIRES, "collector.tls_client_required": "error"}
     assert bad(examine(http, **bare)) == wanted
     assert bad(examine(grpc, **bare, **GRPC_PROTOCOL)) == wanted
     assert bad(examine(http)) == {"collector.tls_unknown_authority": "error"}
-    assert bad(examine(secured.otlp_http)) == {"collector.tls_wanted": "error"}
+    assert bad(examine(secured.otlp_http)) == {"collector.tls_required": "error"}
     wrong = bad(examine(grpc, **good))
-    assert {*wrong} & {"collector.tls_protocol", "collector.speaks_grpc"}
+    assert {*wrong} & {"collector.tls_protocol", "collector.grpc_port"}

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import StatusCode
 
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from tests.support import drivers, real_servers
 from tests.support.drivers import Driver, Servers
 from tests.support.paths import REPOSITORY
@@ -31,7 +31,7 @@ COUNT = "ivatar_db_queries_total"
 @pytest.fixture
 def psycopg2(servers: Servers) -> Driver:
     driver = servers.driver("psycopg2")
-    OF_LIBRARIES["psycopg2"]()
+    LIBRARY_PROBES["psycopg2"]()
     return driver
 
 
@@ -110,7 +110,7 @@ def test_psycopg2_extras(recorder: Recorder, within, psycopg2) -> None:
 def test_composed_statements(spans: Spans, policy, servers: Servers, name) -> None:
     """The text of a composed statement is told without its literals."""
     driver = servers.driver(name)
-    OF_LIBRARIES[name]()
+    LIBRARY_PROBES[name]()
     sql = __import__(f"{name}.sql", fromlist=["sql"])
     connection = driver.connect()
     with spans.recording():
@@ -129,7 +129,7 @@ def test_psycopg_server_cursors_and_shortcuts(
     from psycopg.rows import dict_row
 
     driver = servers.driver("psycopg")
-    OF_LIBRARIES["psycopg"]()
+    LIBRARY_PROBES["psycopg"]()
     connection = driver.connect(row_factory=dict_row)
 
     def work() -> None:
@@ -152,7 +152,7 @@ def test_psycopg_asynchronous(spans: Spans, policy, servers: Servers) -> None:
     import asyncio
 
     driver = servers.driver("psycopg")
-    OF_LIBRARIES["psycopg"]()
+    LIBRARY_PROBES["psycopg"]()
 
     async def work() -> Any:
         connection = await driver.module.AsyncConnection.connect(**driver.arguments)
@@ -167,7 +167,7 @@ def test_psycopg_asynchronous(spans: Spans, policy, servers: Servers) -> None:
 
 def test_sqlite3_in_its_ways(recorder: Recorder, spans: Spans, within, tmp_path: Path) -> None:
     """Backup, factories, row factories, scripts and the shortcuts of a connection work."""
-    OF_LIBRARIES["sqlite3"]()
+    LIBRARY_PROBES["sqlite3"]()
 
     class Mine(sqlite3.Connection):
         pass
@@ -207,8 +207,8 @@ name, module, order, url = sys.argv[1:]
 def imports():
     return __import__(module, fromlist=["connect"]).connect
 def probe():
-    from avatar_telemetry.probes import OF_LIBRARIES
-    OF_LIBRARIES[name]()
+    from avatar_telemetry.probes import LIBRARY_PROBES
+    LIBRARY_PROBES[name]()
 connection = None
 if order == "before":
     connect = imports()
@@ -259,7 +259,7 @@ def test_imported_before_the_probe_or_after(servers: Servers, name, order) -> No
 def test_the_server_dies_in_mid_request(recorder: Recorder, spans: Spans, within, name) -> None:
     """The application gets the driver's own exception; count and span say what happened."""
     module = drivers.load(name)
-    OF_LIBRARIES[name]()
+    LIBRARY_PROBES[name]()
     system = drivers.SYSTEMS[name]
     start = real_servers.postgresql if system == "postgresql" else real_servers.mariadb
     ending = signal.SIGQUIT if system == "postgresql" else signal.SIGKILL

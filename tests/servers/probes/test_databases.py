@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import StatusCode
 
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support import drivers
 from tests.support.drivers import Driver, Servers
@@ -24,7 +24,7 @@ LOUD = SECRET.upper()
 @pytest.fixture(params=drivers.NAMES)
 def driver(request: pytest.FixtureRequest, servers: Servers) -> Driver:
     found = servers.driver(request.param)
-    OF_LIBRARIES[request.param]()
+    LIBRARY_PROBES[request.param]()
     return found
 
 
@@ -201,7 +201,7 @@ def test_only_in_a_trace_or_a_request(spans: Spans, policy, driver: Driver, conn
 def test_procedures(recorder: Recorder, spans: Spans, within, servers: Servers, name) -> None:
     """callproc is a CALL, once. (psycopg has none.)"""
     driver = servers.driver(name)
-    OF_LIBRARIES[name]()
+    LIBRARY_PROBES[name]()
 
     def work() -> Any:
         with closing(driver.connect()) as connection, connection.cursor() as cursor:
@@ -222,7 +222,7 @@ def test_a_failure_of_ours(
 ) -> None:
     """A count that fails is told to the guard; the statement goes on."""
     driver = servers.driver("sqlite3")
-    OF_LIBRARIES["sqlite3"]()
+    LIBRARY_PROBES["sqlite3"]()
     connection = driver.connect()
     failures: list[str] = []
     monkeypatch.setattr(recorder.guard, "failed", failures.append)

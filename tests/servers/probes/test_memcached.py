@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pymemcache.client.base import Client, PooledClient
 from pymemcache.client.hash import HashClient
 
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from tests.support import real_servers
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.requirements import require
@@ -38,7 +38,7 @@ def split(text: str) -> Address:
 @pytest.fixture(scope="module", autouse=True)
 def probes() -> None:
     for name in ("pymemcache", "pylibmc") * 2:
-        OF_LIBRARIES[name]()
+        LIBRARY_PROBES[name]()
 
 
 def pylibmc(address: Address) -> Any:

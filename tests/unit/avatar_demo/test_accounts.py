@@ -68,7 +68,7 @@ def test_login_fails(application, member, new_browser, username, password):
     browser = new_browser(application)
     response = browser.log_in(username, password)
     assert response.status_int == 200
-    assert "do not fit together" in response.text
+    assert "is wrong" in response.text
     assert "sessionid" not in browser.cookies
 
 

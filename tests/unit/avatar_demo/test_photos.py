@@ -30,9 +30,11 @@ def test_success(member, photo, name):
     ("make", "message"),
     [
         pytest.param(lambda photo: b"no image", "Invalid format", id="invalid format"),
-        pytest.param(lambda photo: b"x" * 50_001, "Image too big", id="too big"),
-        pytest.param(lambda photo: b"x" * 2_000_000, "Image too big", id="much too big"),
-        pytest.param(lambda photo: photo("PNG", (300, 300)), "dimensions", id="too many pixels"),
+        pytest.param(lambda photo: b"x" * 50_001, "image is too large", id="too big"),
+        pytest.param(lambda photo: b"x" * 2_000_000, "image is too large", id="much too big"),
+        pytest.param(
+            lambda photo: photo("PNG", (300, 300)), "too many pixels", id="too many pixels"
+        ),
     ],
 )
 def test_failure(member, photo, make, message):

@@ -16,7 +16,7 @@ from urllib3 import HTTPResponse
 
 from avatar_demo.simulate import (
     LOGIN,
-    MAX_UNANSWERED,
+    MAX_FAILED,
     NEW,
     PASSWORD,
     TOKEN,
@@ -142,7 +142,7 @@ def test_no_response_is_counted() -> None:
         raise requests.ConnectionError("gone")
 
     _, actions = visit(fail)
-    assert actions.total() == MAX_UNANSWERED
+    assert actions.total() == MAX_FAILED
 
 
 def test_outside_services_only_on_demand() -> None:
@@ -180,7 +180,7 @@ def test_the_same_random_state_sends_the_same() -> None:
         pytest.param(["127.0.0.1:8000"], "http or https URL", id="no scheme"),
         pytest.param(["http://a:b@127.0.0.1:1"], "without user name", id="user"),
         pytest.param(["http://[::1"], "invalid _url value", id="bracket"),
-        pytest.param(["http://127.0.0.1:1"], "is the server running", id="nobody"),
+        pytest.param(["http://127.0.0.1:1"], "check that the server runs", id="refused"),
         pytest.param(["http://127.0.0.1:1", "-n", "0"], "not a positive number", id="number"),
     ],
 )
@@ -210,13 +210,13 @@ def test_rows_by_action() -> None:
 def test_a_server_without_responses_stops_all() -> None:
     """Only requests without a response in a row end the simulation, and that for good."""
     tally = Tally()
-    for status in [*[0] * (MAX_UNANSWERED - 1), 500, *[0] * (MAX_UNANSWERED - 1)]:
+    for status in [*[0] * (MAX_FAILED - 1), 500, *[0] * (MAX_FAILED - 1)]:
         tally.add("page", status, 0.0)
         assert not tally.stopped.is_set()
     for status in (0, 200):
         tally.add("avatar", status, 0.0)
         assert tally.stopped.is_set()
-    assert tally.unanswered == MAX_UNANSWERED
+    assert tally.failed == MAX_FAILED
 
 
 @pytest.mark.parametrize(("total", "visitors"), [(0, 1), (1, 4), (4, 4), (10, 3), (1000, 64)])

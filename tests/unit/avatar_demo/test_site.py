@@ -7,13 +7,13 @@ import pytest
 
 from avatar_demo.cache import MemoryCache
 from avatar_demo.settings import DemoSettingsError, Settings
-from avatar_demo.site import Site, load_secret, prepare_folder
+from avatar_demo.site import Site, load_secret, prepare_directory
 
 
 @pytest.fixture
 def settings(tmp_path):
     settings = Settings.from_environ({"DEMO_DATA": str(tmp_path / "data")})
-    prepare_folder(settings.data)
+    prepare_directory(settings.data)
     return settings
 
 
@@ -49,7 +49,7 @@ def test_no_folder(tmp_path):
     """A data folder that cannot be made is an error that names its variable."""
     (tmp_path / "file").write_text("")
     with pytest.raises(DemoSettingsError, match="DEMO_DATA"):
-        prepare_folder(tmp_path / "file")
+        prepare_directory(tmp_path / "file")
 
 
 def test_signed_values(settings):

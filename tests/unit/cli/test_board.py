@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from avatar_telemetry.cli.board import MAX_ROUTES, draw
-from avatar_telemetry.cli.rates import look
+from avatar_telemetry.cli.rates import derive_state
 from avatar_telemetry.cli.samples import Samples
 
 NOTHING = (None, None, None)
 EMPTY: dict[str, Any] = {
-    **look(Samples({}), Samples({}), 2.0), "percentiles": NOTHING,
+    **derive_state(Samples({}), Samples({}), 2.0), "percentiles": NOTHING,
 }  # fmt: skip
 RED = "\x1b[31m"
 

@@ -87,7 +87,7 @@ def test_all_faults_are_named_at_once() -> None:
         "AVATAR_TELEMETRY_PRIVACY": "some",
     }  # fmt: skip
     text = run("check-config", **env)
-    faults = [line.strip() for line in text.err.splitlines() if "='" in line or "folder" in line]
+    faults = [line.strip() for line in text.err.splitlines() if "='" in line or "directory" in line]
     for variable in ("_PRIVACY=", "_PROFILE=", "_APP=", "_MULTIPROC_DIR="):
         assert variable in text.err
     assert "Is OTEL_TRACES_SAMPLER meant?" in text.err

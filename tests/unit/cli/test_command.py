@@ -140,7 +140,7 @@ def test_without_the_extra_the_command_names_it(package: str) -> None:
     ended = without(package, "check-config")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        f"avatar-telemetry: {package} not installed: pip install 'avatar-telemetry[cli]'\n"
+        f"avatar-telemetry: {package} not installed; pip install 'avatar-telemetry[cli]'\n"
     )
 
 

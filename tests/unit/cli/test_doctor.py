@@ -15,11 +15,11 @@ from avatar_telemetry.cli.checks import installed
 from avatar_telemetry.cli.checks.finding import Finding
 from avatar_telemetry.cli.checks.installed import check_installed
 from avatar_telemetry.cli.checks.page import check_page, check_port
-from avatar_telemetry.cli.checks.runtime_folder import check_folder
+from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.port import CHALLENGE
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from avatar_telemetry.profiles.ivatar import PROFILE
 from tests.support.real_servers import hold_port
 from tests.support.running import PageServer, invoke
@@ -140,14 +140,14 @@ def test_probes_that_are_off() -> None:
 
 def test_every_probe_has_its_module() -> None:
     """Each probe of a library is known to the doctor."""
-    assert set(installed.PATCHED) == set(OF_LIBRARIES)
+    assert set(installed.PATCHED) == set(LIBRARY_PROBES)
 
 
 # Runtime folder
 
 
 def folder(path: object) -> list[Finding]:
-    return list(check_folder(Settings.from_env({"PROMETHEUS_MULTIPROC_DIR": str(path)})))
+    return list(check_runtime_dir(Settings.from_env({"PROMETHEUS_MULTIPROC_DIR": str(path)})))
 
 
 def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
@@ -159,16 +159,16 @@ def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "found"),
     [
-        pytest.param(lambda path: None, "note folder.unused", id="empty"),
+        pytest.param(lambda path: None, "note directory.unused", id="empty"),
         pytest.param(
-            lambda path: path.chmod(0o777), "error folder.open, note folder.unused", id="open"
+            lambda path: path.chmod(0o777), "error directory.open, note directory.unused", id="open"
         ),
         pytest.param(
             lambda path: (path / "notes.txt").touch(),
-            "warning folder.shared, note folder.unused", id="shared",
+            "warning directory.shared, note directory.unused", id="shared",
         ),
         pytest.param(
-            lambda path: (path.rmdir(), path.touch()), "error folder.no_folder", id="file"
+            lambda path: (path.rmdir(), path.touch()), "error directory.no_directory", id="file"
         ),
     ],
 )  # fmt: skip
@@ -185,17 +185,17 @@ def test_rights_are_those_of_the_user(tmp_path: Path) -> None:
     root = os.geteuid() == 0
     tmp_path.chmod(0o700 if root else 0o100)
     program = (
-        "import os, sys; from avatar_telemetry.cli.checks.runtime_folder import check_folder;"
+        "import os, sys; from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir;"
         "from avatar_telemetry.config.settings import Settings; from pathlib import Path;"
         f"os.seteuid({65534 if root else os.geteuid()});"
         "print([each.check for name in sys.argv[1:] for each in"
-        " check_folder(Settings.from_env({'PROMETHEUS_MULTIPROC_DIR': name}))])"
+        " check_runtime_dir(Settings.from_env({'PROMETHEUS_MULTIPROC_DIR': name}))])"
     )
     # Of its parents nobody else can see into, so both are looked at from inside.
     looked = subprocess.run(
         [sys.executable, "-c", program, ".", "new"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert looked.stdout.strip() == "['folder.rights', 'folder.rights']", looked.stderr
+    assert looked.stdout.strip() == "['directory.rights', 'directory.rights']", looked.stderr
 
 
 # The page of a server
@@ -283,8 +283,8 @@ def test_no_page(page: str, status: int, given: str, check: str) -> None:
     [
         (GOOD, 200, "", ""),
         ("", 401, CHALLENGE, "warning metrics_port.token"),
-        ("", 401, "Basic", "warning metrics_port.somebody_elses"),
-        ("Hello", 200, "", "warning metrics_port.somebody_elses"),
+        ("", 401, "Basic", "warning metrics_port.other_program"),
+        ("Hello", 200, "", "warning metrics_port.other_program"),
     ],
 )
 def test_the_separate_port(page: str, status: int, challenge: str, found: str) -> None:
@@ -308,7 +308,7 @@ def test_the_separate_port_is_closed() -> None:
 def test_a_server_that_is_away() -> None:
     """A server that does not answer is an error."""
     found = list(check_page(Settings.from_env({}), PROFILE, "http://127.0.0.1:1", "", 5.0))
-    assert levels(found) == {"metrics_page.no_answer": "error"}
+    assert levels(found) == {"metrics_page.no_response": "error"}
 
 
 # Everything together

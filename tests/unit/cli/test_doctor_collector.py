@@ -131,7 +131,7 @@ def test_status_of_grpc(grpc_sink: GrpcSink, status: str, level: str) -> None:
         (Fault.GARBAGE, {"traces.failed": "error"}),
         (Fault.WRONG_PROTOBUF, both("no_otlp", "warning")),
         (Fault.PARTIAL_SUCCESS, both("rejected")),
-        (Fault.REDIRECT, both("answer")),
+        (Fault.REDIRECT, both("refused_response")),
     ],
 )
 def test_fault_of_a_collector(sink: OtlpSink, fault: Fault, expected: dict[str, str]) -> None:
@@ -144,14 +144,14 @@ def test_fault_of_a_collector(sink: OtlpSink, fault: Fault, expected: dict[str, 
 @pytest.mark.parametrize(
     ("kind", "tls", "scheme", "protocol", "check"),
     [
-        (GrpcSink, False, "http:", "http/protobuf", "speaks_grpc"),
-        (GrpcSink, True, "https:", "http/protobuf", "speaks_grpc"),
-        (OtlpSink, False, "http:", "grpc", "speaks_http"),
-        (OtlpSink, True, "https:", "grpc", "speaks_http"),
-        (OtlpSink, False, "https:", "http/protobuf", "tls_not_spoken"),
-        (GrpcSink, False, "https:", "grpc", "tls_not_spoken"),
-        (OtlpSink, True, "http:", "http/protobuf", "tls_wanted"),
-        (GrpcSink, True, "http:", "grpc", "tls_wanted"),
+        (GrpcSink, False, "http:", "http/protobuf", "grpc_port"),
+        (GrpcSink, True, "https:", "http/protobuf", "grpc_port"),
+        (OtlpSink, False, "http:", "grpc", "http_port"),
+        (OtlpSink, True, "https:", "grpc", "http_port"),
+        (OtlpSink, False, "https:", "http/protobuf", "tls_not_used"),
+        (GrpcSink, False, "https:", "grpc", "tls_not_used"),
+        (OtlpSink, True, "http:", "http/protobuf", "tls_required"),
+        (GrpcSink, True, "http:", "grpc", "tls_required"),
     ],
 )
 def test_confusion_of_ports(
@@ -213,7 +213,7 @@ def test_no_proxy_of_the_environment(sink: OtlpSink, monkeypatch: pytest.MonkeyP
 
 
 REFUSED = {**EXPIRES, "collector.tls_client_refused": "error"}
-WANTED = {**EXPIRES, "collector.tls_client_wanted": "error"}
+WANTED = {**EXPIRES, "collector.tls_client_required": "error"}
 UNKNOWN = {"collector.tls_unknown_authority": "error"}
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from avatar_telemetry.cli.output import say_json, say_table
+from avatar_telemetry.cli.output import print_json, print_table
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,14 @@ def test_table(
     rows: list[tuple[str, ...]], output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each column is as wide as its widest cell, and no line ends with a space."""
-    say_table(rows)
+    print_table(rows)
     assert capsys.readouterr().out == output
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     """A value is preserved, and letters beyond ASCII stay readable."""
     value = {"a": ["é", None, 1.5]}
-    say_json(value)
+    print_json(value)
     out = capsys.readouterr().out
     assert json.loads(out) == value
     assert "é" in out

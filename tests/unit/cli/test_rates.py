@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatar_telemetry.cli.rates import INFINITE, age, look, quantile
+from avatar_telemetry.cli.rates import INFINITE, age, derive_state, quantile
 from avatar_telemetry.cli.samples import EMPTY, Samples, read_samples
 
 PAGE = """\
@@ -38,7 +38,7 @@ def read(page: str) -> Samples:
 def test_a_look_is_put_together() -> None:
     """Rates are a second's, shares are of what was added, the slowest route comes first."""
     page = read(PAGE)
-    seen = look(page.minus(EMPTY), page, 10.0)
+    seen = derive_state(page.minus(EMPTY), page, 10.0)
     assert seen == {**seen, "requests": 10.0, "errors": 0.1, "cache": 0.75}
     assert [route["path"] for route in seen["routes"]] == ["/stats/", "/"]
     assert seen["routes"][0]["errors"] == 1.0
@@ -49,7 +49,7 @@ def test_a_look_is_put_together() -> None:
 def test_nothing_added_is_shown_as_nothing() -> None:
     """Where nothing happened there are no percentiles, no cache ratio and no routes."""
     page = read(PAGE)
-    seen = look(page.minus(page), page, 1.0)
+    seen = derive_state(page.minus(page), page, 1.0)
     assert (seen["requests"], seen["errors"], seen["cache"], seen["routes"]) == (0.0, 0.0, None, [])
     assert seen["percentiles"] == (None, None, None)
 
@@ -98,11 +98,11 @@ def test_numbers_of_a_look() -> None:
         "ivatar_external_avatar_requests_total 10.0\nivatar_file_uploads_total 50.0\n"
         "ivatar_auth_attempts_total 60.0\n"
     )
-    seen = look(page.minus(EMPTY), page, 10.0)
+    seen = derive_state(page.minus(EMPTY), page, 10.0)
     assert seen == {
         **seen, "busy": 3.0, "idle": 5.0, "backlog": 7.0, "in_progress": 4.0, "avatars": 4.0,
         "made": 3.0, "outside": 1.0, "uploads": 5.0, "attempts": 6.0, "cpu": 1.5,
         "spans": {"dropped": 0.0, "exported": 2.0},
     }  # fmt: skip
-    later = look(page.minus(page), page, 10.0)
+    later = derive_state(page.minus(page), page, 10.0)
     assert later == {**later, "cpu": 0.0, "busy": 3.0, "in_progress": 4.0}

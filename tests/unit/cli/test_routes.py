@@ -101,8 +101,8 @@ def test_urls_are_shown() -> None:
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        ("ivatar", "the profile ivatar has no such generator, but monsterid.id:build_monster, "),
-        ("generic", "the profile generic has none"),
+        ("ivatar", "the profile ivatar has only the generators monsterid.id:build_monster, "),
+        ("generic", "the profile generic has no generators"),
     ],
 )
 def test_a_generator_must_be_the_profiles(profile: str, message: str) -> None:

@@ -14,7 +14,7 @@ def test_an_empty_folder_has_no_page(tmp_path: Path) -> None:
     """Where no server runs and none has left metrics, no zeros are shown, and nothing is made."""
     ran = invoke("metrics", tmp_path, OTEL_EXPORT_ENABLED="true")
     assert (ran.status, ran.out) == (2, "")
-    assert f"no server runs in {tmp_path}, and its metrics are gone" in ran.err
+    assert f"no server uses {tmp_path}, and it has no metrics" in ran.err
     assert list(tmp_path.iterdir()) == []
 
 

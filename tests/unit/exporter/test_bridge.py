@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.resources import Resource
 
-from avatar_telemetry.exporter.bridge import POINTS, Bridge
+from avatar_telemetry.exporter.bridge import MAX_POINTS, Bridge
 from avatar_telemetry.exporter.continuity import Continuity
 from avatar_telemetry.metrics.family import Family, Labels, family, format_bound
 
@@ -89,7 +89,7 @@ def encoded(bridge: Bridge, some: Sequence[Family], now: int) -> Iterator[tuple[
     """Metric, point and kind as they are on the wire."""
     for batch in bridge.batches(some, now):
         request = encode_metrics(batch.data)
-        assert sum(1 for _ in points(request)) == len(batch.values) <= POINTS
+        assert sum(1 for _ in points(request)) == len(batch.values) <= MAX_POINTS
         yield from points(request)
 
 

@@ -20,7 +20,7 @@ from avatar_telemetry.exporter.launch import (
     is_python,
     spawn,
 )
-from avatar_telemetry.exporter.record import early_ends, note_start, read_record, write_record
+from avatar_telemetry.exporter.record import early_ends, read_record, record_start, write_record
 from avatar_telemetry.exporter.service import Exporter
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
@@ -230,7 +230,7 @@ def test_without_an_interpreter(
     assert host.is_free() is (kind == "process")
     lines = [each for each in caplog.messages if "AVATAR_TELEMETRY_EXPORTER" in each]
     assert len(lines) == (1 if kind == "auto" else 0)
-    with pytest.raises(OSError, match="no Python"):
+    with pytest.raises(OSError, match="not a Python interpreter"):
         spawn(host.folder, 0, {}, *USER)
 
 
@@ -283,7 +283,7 @@ def test_odd_content_of_the_lock(launcher: Launcher, content: bytes) -> None:
     ends, age = early_ends(lock)
     assert 0 <= ends <= 99
     assert age >= 0
-    note_start(lock, 7)
+    record_start(lock, 7)
     assert early_ends(lock)[0] == 7
     os.close(lock)
     (launcher.host.folder / EXPORTER_LOCK).write_bytes(content)
@@ -294,7 +294,7 @@ def test_odd_content_of_the_lock(launcher: Launcher, content: bytes) -> None:
 def test_clock_that_was_set_back(launcher: Launcher) -> None:
     """The next start does not wait until the clock shows the time of the last one again."""
     lock = launcher.host.lock()
-    note_start(lock, 2)
+    record_start(lock, 2)
     later = time.time() + 3600
     os.utime(lock, (later, later))
     _, age = early_ends(lock)

@@ -19,7 +19,7 @@ import pytest
 from avatar_telemetry.exporter import service as service_module
 from avatar_telemetry.exporter.counts import IDENTIFIER
 from avatar_telemetry.exporter.page import fetch
-from avatar_telemetry.exporter.record import Record, early_ends, note_start, write_record
+from avatar_telemetry.exporter.record import Record, early_ends, record_start, write_record
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
 from avatar_telemetry.exporter.signals import SignalExporter
 from avatar_telemetry.exporter.wake import wake
@@ -210,7 +210,7 @@ def test_it_ends_with_its_server(start: Start, sink: OtlpSink) -> None:
 
 def test_idle_time_is_for_reloads(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any worker it goes on for some time: a reload may replace all of them."""
-    monkeypatch.setattr(service_module, "IDLE", 0.2)
+    monkeypatch.setattr(service_module, "MAX_IDLE", 0.2)
     running = start()
     eventually(lambda: serves_page(running), "the page")
     running.host.end_worker()
@@ -316,7 +316,7 @@ def test_things_in_the_place_of_its_files(start: Start, tmp_path: Path, sink: Ot
 def test_start_that_succeeds_ends_the_count_of_early_ends(start: Start, tmp_path: Path) -> None:
     """The next start of an exporter that ran waits for nothing."""
     host_lock = os.open(tmp_path / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    note_start(host_lock, 2)
+    record_start(host_lock, 2)
     assert early_ends(host_lock)[0] == 2
     running = start()
     eventually(lambda: early_ends(host_lock)[0] == 0, "the success")
@@ -331,7 +331,7 @@ def test_full_file_system_ends_no_exporter(
     lock = os.open(tmp_path / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     sizes = []
     for ends in (1, 12, 0):
-        note_start(lock, ends)
+        record_start(lock, ends)
         sizes.append(os.fstat(lock).st_size)
         assert early_ends(lock)[0] == ends
     os.close(lock)
@@ -340,7 +340,7 @@ def test_full_file_system_ends_no_exporter(
     def fail(lock: int, starts: int) -> None:
         raise OSError("no space")
 
-    monkeypatch.setattr(service_module, "note_start", fail)
+    monkeypatch.setattr(service_module, "record_start", fail)
     running = start()
     eventually(lambda: serves_page(running), "the page")
     errors = "avatar_telemetry_internal_errors_total"

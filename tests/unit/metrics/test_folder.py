@@ -19,11 +19,11 @@ from avatar_telemetry.metrics.folder import (
     KEY_BYTES,
     LAYOUT,
     PREFIX,
-    RuntimeFolder,
-    base_folder,
+    RuntimeDir,
+    base_dir,
     living_masters,
-    open_folder,
-    served_folders,
+    open_runtime_dir,
+    served_dirs,
 )
 from avatar_telemetry.metrics.mapped import MappedFile
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK, claim_slot, clear_dead_gauges, holders
@@ -34,12 +34,12 @@ from tests.support.forked import in_child
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Private folders are made here."""
-    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+    monkeypatch.setattr(folder_module, "base_dir", lambda: tmp_path)
     return tmp_path
 
 
 def open_here(named: str = "", upgrades: int = 0):
-    return open_folder(named, upgrades, os.geteuid(), os.getegid())
+    return open_runtime_dir(named, upgrades, os.geteuid(), os.getegid())
 
 
 def test_a_private_folder_comes_and_goes(base: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_named_folder_is_one_servers(base: Path) -> None:
     runtime = open_here(str(base / "named"))
 
     def join() -> None:
-        with pytest.raises(SettingsError, match="the runtime folder is in use"):
+        with pytest.raises(SettingsError, match="the runtime directory is in use"):
             open_here(str(base / "named"))
         open_here(str(base / "named"), os.getppid())  # an upgrade
 
@@ -141,7 +141,7 @@ def test_an_upgrade_joins_no_folder_of_another_layout(base: Path) -> None:
 
 
 def test_the_last_to_leave_removes_the_folder(base: Path) -> None:
-    """While another server uses the folder, its files stay."""
+    """While another server uses the directory, its files stay."""
     first = open_here()
     second = open_here("", os.getpid())
     (first.path / "counter_0.db").touch()
@@ -173,11 +173,11 @@ def test_folders_in_use_are_found(base: Path) -> None:
     """A command finds the folders of servers that run, with the pids of their masters."""
     runtime = open_here()
     (base / f"{PREFIX}empty").mkdir()
-    assert list(served_folders()) == [runtime.path]
+    assert list(served_dirs()) == [runtime.path]
     assert living_masters(runtime.path) == [os.getpid()]
     assert living_masters(base / "nowhere") == []
     runtime.release()
-    assert list(served_folders()) == []
+    assert list(served_dirs()) == []
 
 
 def test_the_key_is_not_shown(base: Path) -> None:
@@ -194,7 +194,7 @@ def test_private_folders_are_in_memory_if_they_can_be(
     """Where /dev/shm cannot be written, they are with the temporary files."""
     monkeypatch.setattr(folder_module.os, "access", lambda path, mode: False)
     monkeypatch.setattr(folder_module.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert base_folder() == tmp_path
+    assert base_dir() == tmp_path
 
 
 def test_the_folder_of_a_dead_server_is_removed_by_the_next(base: Path) -> None:
@@ -254,8 +254,8 @@ def stranger(base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
     return make
 
 
-def open_as_root(upgrades: int = 0) -> RuntimeFolder:
-    return open_folder("", upgrades, 0, os.getegid())
+def open_as_root(upgrades: int = 0) -> RuntimeDir:
+    return open_runtime_dir("", upgrades, 0, os.getegid())
 
 
 def test_an_upgrade_joins_no_folder_of_a_stranger(base: Path, stranger) -> None:
@@ -276,7 +276,7 @@ def test_a_dead_folder_of_a_stranger_is_left_alone(base: Path, stranger) -> None
 def test_a_dead_folder_of_the_workers_user_is_removed(base: Path, stranger) -> None:
     """The folder that a master of root has given to its workers goes, if that server is dead."""
     path = stranger(masters=DEAD, since=0, key="")
-    open_folder("", 0, path.stat().st_uid, os.getegid()).release()
+    open_runtime_dir("", 0, path.stat().st_uid, os.getegid()).release()
     assert not path.exists()
 
 
@@ -408,9 +408,9 @@ def test_the_folder_of_a_newer_server_is_not_taken_back(base: Path) -> None:
     lock.unlink()
     second = open_here(str(base / "named"))
     record = lock.read_bytes()
-    with pytest.raises(OSError, match="another server uses the folder"):
+    with pytest.raises(OSError, match="another server uses the directory"):
         first.renew()
-    with pytest.raises(OSError, match="another server uses the folder"):
+    with pytest.raises(OSError, match="another server uses the directory"):
         first.release()
     assert second.is_locked
     assert lock.read_bytes() == record
@@ -446,7 +446,7 @@ def test_files_look_young_without_a_change_of_their_content(base: Path) -> None:
     path = runtime.path / "pushed.state"
     path.touch()
     os.utime(path, (1000, 1000))
-    runtime.keep_young()
+    runtime.renew_times()
     status = path.stat()
     assert status.st_atime > status.st_mtime == 1000
     runtime.release()

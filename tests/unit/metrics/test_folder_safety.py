@@ -15,7 +15,7 @@ import pytest
 
 from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.metrics import folder as folder_module
-from avatar_telemetry.metrics.folder import PREFIX, RuntimeFolder, open_folder, served_folders
+from avatar_telemetry.metrics.folder import PREFIX, RuntimeDir, open_runtime_dir, served_dirs
 from tests.support.paths import REPOSITORY
 from tests.support.requirements import unavailable
 
@@ -25,9 +25,9 @@ SECOND_SERVER = """
 import os, sys
 from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.metrics import folder
-folder.LOCK_WAIT = 0.2
+folder.MAX_LOCK_WAIT = 0.2
 try:
-    folder.open_folder(sys.argv[1], 0, os.geteuid(), os.getegid())
+    folder.open_runtime_dir(sys.argv[1], 0, os.geteuid(), os.getegid())
 except SettingsError as error:
     print(os.getpid(), error)
 """
@@ -36,8 +36,8 @@ except SettingsError as error:
 @pytest.fixture(autouse=True)
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Private folders are made here, and locks are not waited for."""
-    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
-    monkeypatch.setattr(folder_module, "LOCK_WAIT", 0.1)
+    monkeypatch.setattr(folder_module, "base_dir", lambda: tmp_path)
+    monkeypatch.setattr(folder_module, "MAX_LOCK_WAIT", 0.1)
     return tmp_path
 
 
@@ -59,8 +59,8 @@ def victim(tmp_path: Path) -> Path:
     return path
 
 
-def open_named(path: Path, uid: int = WORKER) -> RuntimeFolder:
-    return open_folder(str(path), 0, uid, uid)
+def open_named(path: Path, uid: int = WORKER) -> RuntimeDir:
+    return open_runtime_dir(str(path), 0, uid, uid)
 
 
 def assert_untouched(victim: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_lock_that_is_released_in_time_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The workers of a killed master may take a moment to end."""
-    monkeypatch.setattr(folder_module, "LOCK_WAIT", 60.0)
+    monkeypatch.setattr(folder_module, "MAX_LOCK_WAIT", 60.0)
     named = tmp_path / "named"
     named.mkdir()
     lock = os.open(named / "folder.lock", os.O_RDWR | os.O_CREAT)
@@ -220,8 +220,8 @@ def test_a_private_folder_that_vanishes_costs_nothing(
         return found
 
     monkeypatch.setattr(Path, "glob", list_and_lose)
-    assert list(served_folders()) == []
-    runtime = open_folder("", 0, os.geteuid(), os.getegid())
+    assert list(served_dirs()) == []
+    runtime = open_runtime_dir("", 0, os.geteuid(), os.getegid())
     monkeypatch.undo()
     runtime.release()
 
@@ -234,7 +234,7 @@ def test_a_removed_folder_that_a_stranger_made_anew_gets_no_record(
     owner: int, mode: int, tmp_path: Path
 ) -> None:
     """The record has the key of the hashes."""
-    folder = open_folder("", 0, os.geteuid(), os.getegid())
+    folder = open_runtime_dir("", 0, os.geteuid(), os.getegid())
     shutil.rmtree(folder.path)
     folder.path.mkdir()
     folder.path.chmod(mode)

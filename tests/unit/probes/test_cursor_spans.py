@@ -14,8 +14,8 @@ from avatar_telemetry.probes.cursor_spans import (
     AFFECTED_ROWS,
     RETURNED_ROWS,
     CursorSpans,
-    Shown,
-    note_rows,
+    SafeStatement,
+    record_rows,
     statement_text,
     text_of,
 )
@@ -23,7 +23,7 @@ from avatar_telemetry.probes.policy import POLICY
 from tests.support.spans import Spans
 
 ATTRIBUTES = {"database": "database", "host": "host", "port": "port"}
-SELECT = Shown("SELECT", "SELECT ?")
+SELECT = SafeStatement("SELECT", "SELECT ?")
 
 
 class Cursor:
@@ -75,7 +75,7 @@ def cursor() -> Iterator[Any]:
 def test_number_of_rows(spans: Spans, cursor: Any, attributes: dict[str, int]) -> None:
     """Rows are noted where the driver knows how many."""
     with spans.recording() as root:
-        note_rows(root, cursor)
+        record_rows(root, cursor)
         assert dict(root.attributes or {}) == attributes  # type: ignore[attr-defined]
 
 
@@ -123,7 +123,7 @@ def test_without_instrumentation(
             assert of_driver.run(cursor, SELECT, lambda: "result") == "result"
     assert spans.all() == []
     (record,) = caplog.records
-    assert "the extra databases" in record.getMessage()
+    assert "avatar-telemetry[databases]" in record.getMessage()
 
 
 def test_connection_of_another_kind(

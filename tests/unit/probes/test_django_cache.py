@@ -321,11 +321,11 @@ def test_nothing_is_kept_of_a_backend_that_is_gone() -> None:
 
     def use() -> None:
         handler = caches_of("Plain", "")
-        assert id(handler[ALIAS]) in django_cache._KNOWN
+        assert id(handler[ALIAS]) in django_cache._BACKENDS
         assert handler[ALIAS].get("x") is None
 
     gc.collect()
-    before = set(django_cache._KNOWN)
+    before = set(django_cache._BACKENDS)
     contextvars.copy_context().run(use)
     gc.collect()
-    assert set(django_cache._KNOWN) <= before
+    assert set(django_cache._BACKENDS) <= before

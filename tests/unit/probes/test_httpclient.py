@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from avatar_telemetry.probes import OF_LIBRARIES, propagation
+from avatar_telemetry.probes import LIBRARY_PROBES, propagation
 from avatar_telemetry.probes.policy import POLICY
 from tests.support.recorder import Recorder
 from tests.support.spans import Spans
@@ -57,7 +57,7 @@ class Connection(http.client.HTTPConnection):
 
 @pytest.fixture(autouse=True)
 def probe() -> None:
-    OF_LIBRARIES["httpclient"]()
+    LIBRARY_PROBES["httpclient"]()
 
 
 def get(connection: http.client.HTTPConnection) -> int:

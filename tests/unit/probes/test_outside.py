@@ -16,7 +16,7 @@ import requests
 import urllib3
 from opentelemetry.trace import SpanKind, StatusCode
 
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from avatar_telemetry.probes.outside import succeeded
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.recorder import Recorder
@@ -121,7 +121,7 @@ PROBES = ("httpclient", "httpx", "requests", "urllib", "urllib3")
 @pytest.fixture(scope="module", autouse=True)
 def probes() -> None:
     for name in PROBES * 2:
-        OF_LIBRARIES[name]()
+        LIBRARY_PROBES[name]()
 
 
 def inside(recorder: Recorder, function: Callable[[], object]) -> None:

@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 from avatar_telemetry.config.settings import PROBES
-from avatar_telemetry.probes import OF_LIBRARIES, OF_PROFILES
+from avatar_telemetry.probes import LIBRARY_PROBES, PROFILE_PROBES
 
 
 def test_every_probe_can_be_turned_off() -> None:
     """What is installed has a name that ``AVATAR_TELEMETRY_PROBES`` knows."""
-    assert {*OF_LIBRARIES, *OF_PROFILES} == set(PROBES)
+    assert {*LIBRARY_PROBES, *PROFILE_PROBES} == set(PROBES)
 
 
 def run(program: str) -> str:

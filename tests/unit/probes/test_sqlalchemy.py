@@ -14,7 +14,7 @@ from opentelemetry.trace import StatusCode
 from sqlalchemy import text
 from sqlalchemy.pool import StaticPool
 
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from tests.support.drivers import Driver
 from tests.support.recorder import Recorder
 from tests.support.spans import Spans
@@ -34,14 +34,14 @@ def probes() -> Iterator[None]:
     with EARLY.connect() as connection:
         connection.execute(text("SELECT 1"))
     for _ in range(2):
-        OF_LIBRARIES["sqlalchemy"]()
+        LIBRARY_PROBES["sqlalchemy"]()
     yield
     EARLY.dispose()
 
 
 def test_one_statement_is_one(recorder: Recorder, spans: Spans, within, driver: Driver) -> None:
     """What SQLAlchemy and its driver see has one count, and one span: SQLAlchemy's."""
-    OF_LIBRARIES[driver.name]()
+    LIBRARY_PROBES[driver.name]()
     engine = sqlalchemy.create_engine(driver.url)
     with engine.connect():
         pass  # the first one asks for versions
@@ -133,7 +133,7 @@ def test_no_path_of_a_database_file(
 ) -> None:
     """The path of a SQLite file is in no name and no attribute, whatever the privacy mode."""
     policy(privacy=privacy)
-    OF_LIBRARIES["sqlite3"]()
+    LIBRARY_PROBES["sqlite3"]()
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/secret-place.sqlite3")
     with spans.recording(), engine.connect() as connection:
         connection.execute(text("SELECT 1"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from avatar_telemetry.probes import OF_LIBRARIES
+from avatar_telemetry.probes import LIBRARY_PROBES
 from tests.support.recorder import Recorder
 from tests.support.spans import Spans
 
@@ -43,7 +43,7 @@ def test_method(
     recorder: Recorder, spans: Spans, within: Any, url: Any, data: bytes | None, method: str
 ) -> None:
     """The span has the method with which the request is sent."""
-    OF_LIBRARIES["urllib"]()
+    LIBRARY_PROBES["urllib"]()
     opener = urllib.request.build_opener(Handler())
 
     def work() -> bytes:

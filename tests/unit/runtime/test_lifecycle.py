@@ -220,7 +220,7 @@ def test_a_private_folder_is_named_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """prometheus_client finds it there, in the hooks of the master too."""
-    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+    monkeypatch.setattr(folder_module, "base_dir", lambda: tmp_path)
 
     def work() -> Any:
         environ: Environ = {}
@@ -600,7 +600,7 @@ def test_an_upgrade_does_not_take_a_private_folder_for_a_named_one(
     environ: Environ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old master has set the variable for itself; one that an operator has set stays."""
-    monkeypatch.setattr(folder_module, "base_folder", lambda: tmp_path)
+    monkeypatch.setattr(folder_module, "base_dir", lambda: tmp_path)
 
     def work(folder: str) -> str | None:
         inherited = {"GUNICORN_PID": "1", "PROMETHEUS_MULTIPROC_DIR": folder}

@@ -18,7 +18,7 @@ from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter.ring import LOGS, SPANS, RingWriter, ring_path
 from avatar_telemetry.exporter.rings import Rings, encode_request
 from avatar_telemetry.exporter.wake import Wakeup
-from avatar_telemetry.metrics.folder import RuntimeFolder
+from avatar_telemetry.metrics.folder import RuntimeDir
 from avatar_telemetry.metrics.instruments import Instrument
 from avatar_telemetry.profiles.generic import PROFILE
 from avatar_telemetry.runtime import recording as recording_module
@@ -39,7 +39,7 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
-        self.folder = RuntimeFolder(folder, False, -1, 1_000.0, b"key")
+        self.folder = RuntimeDir(folder, False, -1, 1_000.0, b"key")
         self.failures: list[str] = []
         self.guard = Guard(self.failures.append)
         self.dropped: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The runtime folder: its place, its rights, its free space, and the servers that use it."""
+"""The runtime directory: its rights, its free space, and the servers that use it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.metrics.folder import OUR_FILES, base_folder, living_masters, served_folders
+from avatar_telemetry.metrics.folder import OUR_FILES, base_dir, living_masters, served_dirs
 from avatar_telemetry.metrics.merged import MergedStore
 from avatar_telemetry.metrics.procfs import read_stat, start_time
 from avatar_telemetry.metrics.slots import holders
 
 # A worker's files have about 100 KB; with the maximum number of series some MB.
 MIN_FREE = 16 << 20
-START = 30.0
-"""Seconds in which the workers of a new server start."""
+MAX_START_TIME = 30.0
+"""Seconds that the workers of a new server need to start."""
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def check_folder(settings: Settings) -> Iterator[Finding]:
-    """Check the runtime folder without changing it."""
+def check_runtime_dir(settings: Settings) -> Iterator[Finding]:
+    """Check the runtime directory without changing it."""
     path = Path(settings.multiproc_dir)
     if not settings.multiproc_dir:
         yield from _check_private()
@@ -32,50 +32,57 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
     else:
         parent = next((each for each in path.absolute().parents if os.path.exists(each)), Path("/"))
         if _may(parent, os.W_OK | os.X_OK):
-            yield good("folder.to_be_made", f"{path} is made at the start")
+            yield good("directory.missing", f"{path} is made at the start")
             yield from _check_space(parent)
         else:
-            yield error("folder.rights", f"user {os.geteuid()} cannot make {path} in {parent}",
+            yield error("directory.rights", f"user {os.geteuid()} cannot make {path} in {parent}",
                         "Make it and chown it to the workers' user.")  # fmt: skip
 
 
 def _check_named(path: Path) -> Iterator[Finding]:
     if not path.is_dir():
-        yield error("folder.no_folder", f"{VARIABLE}={path} is not a folder", "Name a folder.")
+        yield error(
+            "directory.no_directory", f"{VARIABLE}={path} is not a directory", "Name a directory."
+        )
         return
     if not _may(path, os.R_OK | os.W_OK | os.X_OK):
         yield error(
-            "folder.rights", f"user {os.geteuid()} cannot read and write {path}",
+            "directory.rights", f"user {os.geteuid()} cannot read and write {path}",
             "chown it to the workers' user, or run the doctor as that user (sudo -u).",
         )  # fmt: skip
         return
     if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        yield error("folder.open", f"other users can write to {path}", f"chmod 700 {path}.")
+        yield error("directory.open", f"other users can write to {path}", f"chmod 700 {path}.")
     foreign = [each.name for each in path.iterdir() if not OUR_FILES.fullmatch(each.name)]
     if foreign:
-        yield warning("folder.shared", f"{path} has files of other programs, such as {foreign[0]}",
-                      f"Give {VARIABLE} a folder of its own.")  # fmt: skip
+        yield warning(
+            "directory.shared", f"{path} has files of other programs, such as {foreign[0]}",
+            f"Set {VARIABLE} to a directory of its own.",
+        )  # fmt: skip
     yield from _check_space(path)
     yield from _check_use(path)
 
 
 def _check_private() -> Iterator[Finding]:
-    base = base_folder()
+    base = base_dir()
     if not _may(base, os.W_OK | os.X_OK):
-        yield error("folder.rights", f"user {os.geteuid()} cannot write to {base}",
-                    f"Set {VARIABLE} to a folder of the workers' user.")  # fmt: skip
+        yield error("directory.rights", f"user {os.geteuid()} cannot write to {base}",
+                    f"Set {VARIABLE} to a directory of the workers' user.")  # fmt: skip
         return
     if base != Path("/dev/shm"):  # noqa: S108 - compared, not used
         yield warning(
-            "folder.on_disk", f"metrics are kept in {base}: there is no writable /dev/shm",
-            f"Mount one, or set {VARIABLE} to a folder in memory (tmpfs).",
+            "directory.on_disk", f"metrics are kept in {base}: there is no writable /dev/shm",
+            f"Mount one, or set {VARIABLE} to a directory in memory (tmpfs).",
         )  # fmt: skip
     yield from _check_space(base)
-    served = list(served_folders())
+    served = list(served_dirs())
     for path in served:
         yield from _check_use(path)
     if not served:
-        yield note("folder.no_server", f"no server of this user runs; one makes a folder in {base}")
+        yield note(
+            "directory.no_server",
+            f"no server of this user runs; a start makes a directory in {base}",
+        )
 
 
 def _check_space(path: Path) -> Iterator[Finding]:
@@ -83,7 +90,8 @@ def _check_space(path: Path) -> Iterator[Finding]:
     free = status.f_bavail * status.f_frsize
     if free < MIN_FREE or (status.f_files and not status.f_favail):
         yield warning(
-            "folder.room", f"{free >> 20} MiB are free in {path}; without space nothing is counted",
+            "directory.space",
+            f"{free >> 20} MiB are free in {path}; without space nothing is counted",
             "Free some space (a container's /dev/shm: --shm-size=256m).",
         )  # fmt: skip
 
@@ -91,23 +99,23 @@ def _check_space(path: Path) -> Iterator[Finding]:
 def _check_use(path: Path) -> Iterator[Finding]:
     masters = living_masters(path)
     if not masters:
-        yield note("folder.unused", f"no server uses {path} now")
+        yield note("directory.unused", f"no server uses {path} now")
         return
     held = holders(path)
     store = MergedStore(path)
     store.read(holder.identifier for holder in held)
     slots = [str(holder.slot) for holder in held if holder.worker]
     status = read_stat(masters[-1])
-    started = status is not None and time.time() - start_time(status) > START
+    started = status is not None and time.time() - start_time(status) > MAX_START_TIME
     yield from select(
-        (True, "good", "folder.used", f"{path}: master {', '.join(map(str, masters))},"
+        (True, "good", "directory.used", f"{path}: master {', '.join(map(str, masters))},"
          f" {len(slots)} workers in slots {', '.join(slots) or 'none'}", ""),
-        (not slots and started, "warning", "folder.no_slot",
+        (not slots and started, "warning", "directory.no_slot",
          f"no worker of master {masters[-1]} holds a slot",
          "Check that gunicorn.conf.py imports all five hooks, and that its workers start."),
-        (store.unreadable, "warning", "folder.unreadable",
-         f"{store.unreadable} files of {path} cannot be read, their counts are missing",
-         "Check that no other program uses the folder."),
+        (store.unreadable, "warning", "directory.unreadable",
+         f"{store.unreadable} files of {path} are unreadable: their counts are missing",
+         "Check that no other program uses the directory."),
     )  # fmt: skip
 
 
