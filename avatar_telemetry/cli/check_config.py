@@ -22,8 +22,8 @@ from avatar_telemetry.runtime.startup import (
     check_endpoint,
     faults_of,
     load_profile,
-    warn_of_doubts,
     warn_of_ignored,
+    warn_of_typos,
 )
 
 HIDDEN = "(set, not shown)"
@@ -58,7 +58,7 @@ def check_config(everything: bool, as_json: bool) -> int:
     settings, faults = Settings.read(os.environ)
     find_modules()
     warn_of_ignored(settings)
-    warn_of_doubts(os.environ)
+    warn_of_typos(os.environ)
     faults = list(dict.fromkeys(faults + _faults(settings, os.environ)))
     rows = [row for row in _effective(os.environ) if everything or row[2] != "default"]
     if as_json:

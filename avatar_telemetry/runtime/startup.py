@@ -17,8 +17,8 @@ from avatar_telemetry._base.errors import ProfileError, SettingsError
 from avatar_telemetry._base.files import reserve
 from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.config.destinations import destinations, ring_signals
-from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.config.typos import typos
 from avatar_telemetry.exporter.port import open_server
 from avatar_telemetry.metrics.folder import living_masters
 from avatar_telemetry.metrics.mapped import SLOT_SIZE
@@ -151,9 +151,9 @@ def correct_environment(environ: MutableMapping[str, str], settings: Settings) -
             environ.pop(variable, None)
 
 
-def warn_of_doubts(environ: Mapping[str, str]) -> None:
+def warn_of_typos(environ: Mapping[str, str]) -> None:
     """Log each variable that is perhaps misspelt."""
-    for _, message, advice in doubts(environ):
+    for _, message, advice in typos(environ):
         LOGGER.warning("%s. %s", message, advice)
 
 

@@ -27,8 +27,8 @@ from avatar_telemetry.runtime.startup import (
     load_app,
     load_profile,
     log_started,
-    warn_of_doubts,
     warn_of_interpreter,
+    warn_of_typos,
 )
 from tests.support.forked import in_child
 from tests.support.real_servers import hold_port
@@ -79,7 +79,7 @@ def test_a_profile_that_cannot_be_loaded(modules: Path, check, reference: str, f
     with pytest.raises(SettingsError) as raised:
         check(reference)
     (line,) = raised.value.faults
-    assert line.startswith(f"AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME")
+    assert line.startswith(f"AVATAR_TELEMETRY_PROFILE={reference!r}: must be module:NAME")
     assert fault in line
 
 
@@ -200,10 +200,10 @@ def test_a_port_in_use_is_named(exporter: bool) -> None:
 
 def test_probable_typing_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """A variable that is nearly one of ours is allowed, and is worth a warning."""
-    warn_of_doubts({"OTEL_TRACE_SAMPLER": "always_on"})
+    warn_of_typos({"OTEL_TRACE_SAMPLER": "always_on"})
     assert "OTEL_TRACE_SAMPLER" in caplog.text
     caplog.clear()
-    warn_of_doubts({"OTEL_TRACES_SAMPLER": "always_on"})
+    warn_of_typos({"OTEL_TRACES_SAMPLER": "always_on"})
     assert caplog.text == ""
 
 
