@@ -101,7 +101,7 @@ class AvatarMetrics:
         request = _request("avatar")
         if request is not None and request.report_source(source):
             return
-        form = labels.told_format(str(format))
+        form = labels.reported_format(str(format))
         _count(GENERATED, _size(size), form, source)
         _observe(GENERATION, seconds, form, source)
 
@@ -196,7 +196,7 @@ def _looked_up(found: Literal["hit", "miss"], size: int | str, format: str) -> N
     if request is not None and request.report_lookup(found):
         return
     instrument = CACHE_HITS if found == "hit" else CACHE_MISSES
-    _count(instrument, _size(size), labels.told_format(str(format)))
+    _count(instrument, _size(size), labels.reported_format(str(format)))
 
 
 def _told_before(kind: Kind, success: bool, file: tuple[str, int] | None = None) -> bool:

@@ -1116,14 +1116,14 @@ CONFIG = (
     Fault(
         "parsing-least-number", "config/parsing.py",
         "the least number that is allowed is refused",
-        "        value = float(text)\n        if not least <= value <= most:",
-        "        value = float(text)\n        if not least < value <= most:",
+        "        value = float(text)\n        if not minimum <= value <= maximum:",
+        "        value = float(text)\n        if not minimum < value <= maximum:",
     ),
     Fault(
         "parsing-largest-count", "config/parsing.py",
         "the largest count that is allowed is refused",
-        "        value = int(text)\n        if not least <= value <= most:",
-        "        value = int(text)\n        if not least <= value < most:",
+        "        value = int(text)\n        if not minimum <= value <= maximum:",
+        "        value = int(text)\n        if not minimum <= value < maximum:",
     ),
     Fault(
         "parsing-header-split", "config/parsing.py",
@@ -1454,7 +1454,7 @@ CLIENT = (
     ),
     Fault(
         "forwarded-any-scheme", "http/forwarded.py", "a proxy's scheme may be any text",
-        'return word if word in ("http", "https") else None', "return word or None",
+        'return scheme if scheme in ("http", "https") else None', "return scheme or None",
     ),
     Fault(
         "authority-own-port", "http/authority.py", "a host behind a proxy has the server's port",
