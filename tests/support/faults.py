@@ -477,8 +477,8 @@ STORE = (
         "if alone and not plan.shared else", "if not plan.shared else", ("wsgi/request",),
     ),
     Fault(
-        "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with conclusions",
-        "if len(self.known) >= MAX_CONCLUSIONS:", "if len(self.known) < 0:",
+        "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with outcomes",
+        "if len(self.known) >= MAX_OUTCOMES:", "if len(self.known) < 0:",
     ),
     Fault(
         "metrics-failure-folded", "metrics/metrics.py", "failures beyond the ceiling are not seen",
@@ -567,8 +567,8 @@ WSGI = (
     ),
     Fault(
         "outcome-answer-of-another", "wsgi/telemetry.py", "two applications share size labels",
-        "        object.__setattr__(self, \"conclusions\", Conclusions(self.metrics))",
-        "        if not hasattr(self.metrics, 'shared'):\n            self.metrics.shared = Conclusions(self.metrics)\n        object.__setattr__(self, 'conclusions', self.metrics.shared)",
+        "        object.__setattr__(self, \"outcomes\", Outcomes(self.metrics))",
+        "        if not hasattr(self.metrics, 'shared'):\n            self.metrics.shared = Outcomes(self.metrics)\n        object.__setattr__(self, 'outcomes', self.metrics.shared)",
         ("wsgi/request",),
     ),
     Fault(
@@ -581,7 +581,7 @@ WSGI = (
     ),
     Fault(
         "request-error-kept", "wsgi/request.py", "the frames of failed requests stay in memory",
-        "        self.error = None  # its traceback holds the frames that hold this request\n", "",
+        "        self.error = None  # its traceback refers to frames that refer to this request\n", "",
         ("wsgi/middleware",),
     ),
     Fault(
@@ -647,7 +647,7 @@ WSGI = (
     ),
     Fault(
         "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",
-        "conclusion if success is None else (conclusion, success)", "conclusion",
+        "outcome if success is None else (outcome, success)", "outcome",
         ("wsgi/joined_spans",),
     ),
     Fault(
@@ -1913,7 +1913,7 @@ EXPORTER = (
     ),
     Fault(
         "export-of-exports", "logs/export.py", "a failed export exports its own failure",
-        "            if not _comes_of_export(record):\n", "            if True:\n",
+        "            if not _is_caused_by_export(record):\n", "            if True:\n",
     ),
     Fault(
         "log-encoder-span", "logs/encoder.py", "a log record does not belong to its span",
