@@ -103,7 +103,7 @@ class Encoder:
         self._privacy = privacy
 
     def encode(self, record: logging.LogRecord) -> bytes:
-        """Return the payload of a frame, with the current trace, without the fields of ``extra``."""
+        """Return the payload of a frame, with the current trace and without ``extra`` fields."""
         _, text, number = next(
             (each for each in _SEVERITIES if record.levelno >= each[0]), _SEVERITIES[-1]
         )

@@ -792,11 +792,11 @@ WSGI = (
 TRACING = (
     Fault(
         "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
-        "if whole and length <= MAX_KEPT_LENGTH:", "if whole:",
+        "if whole and length <= MAX_CACHED_LENGTH:", "if whole:",
     ),
     Fault(
         "encoder-heads-unbounded", "tracing/encoder.py", "attributes of any name fill the memory",
-        "if len(_ATTRIBUTE_HEADS) >= KEPT:", "if len(_ATTRIBUTE_HEADS) < 0:",
+        "if len(_ATTRIBUTE_HEADS) >= MAX_CACHED:", "if len(_ATTRIBUTE_HEADS) < 0:",
     ),
     Fault(
         "encoder-number-is-text", "tracing/encoder.py", "5 is sent as a text after a text",
@@ -833,7 +833,7 @@ TRACING = (
     ),
     Fault(
         "span-attribute-limit", "tracing/span.py", "a span has one attribute more than the limit",
-        "len(extra) >= most", "len(extra) > most",
+        "len(extra) >= limit", "len(extra) > limit",
     ),
     Fault(
         "span-ends-twice", "tracing/span.py", "a span that is ended twice is exported twice",
@@ -887,7 +887,7 @@ TRACING = (
     ),
     Fault(
         "incoming-linked-state", "tracing/incoming.py", "a link carries the caller's tracestate",
-        "_bare(valid) if valid else None", "valid",
+        "_without_tracestate(valid) if valid else None", "valid",
     ),
     Fault(
         "provider-state-lost", "tracing/provider.py", "children lose the tracestate",
@@ -1062,7 +1062,7 @@ PROCESS = (
     ),
     Fault(
         "startup-exit-is-good", "runtime/startup.py", "a profile that ends the process counts as usable",
-        "IS_GOOD = 42", "IS_GOOD = 0",
+        "EXIT_PASSED = 42", "EXIT_PASSED = 0",
     ),
     Fault(
         "startup-root-stays", "runtime/startup.py", "the master goes on as the workers' user",

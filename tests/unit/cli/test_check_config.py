@@ -68,7 +68,7 @@ def test_all_settings_are_shown_on_demand() -> None:
         ("OTEL_PROMETHEUS_ENDPOINT", "192.0.2.1:9464", "OTEL_PROMETHEUS_ENDPOINT='192.0.2.1:9464'"),
         ("AVATAR_TELEMETRY_PROFILE", "no.such:P", "No module named"),
         ("AVATAR_TELEMETRY_APP", "no_such:app", "_APP='no_such:app': ModuleNotFoundError"),
-        ("AVATAR_TELEMETRY_APP", "os:sep", "no WSGI application"),
+        ("AVATAR_TELEMETRY_APP", "os:sep", "not a WSGI application"),
         ("PROMETHEUS_MULTIPROC_DIR", __file__, f"PROMETHEUS_MULTIPROC_DIR={__file__}"),
     ],
 )  # fmt: skip

@@ -122,10 +122,10 @@ def test_all_faults_of_a_check_come_back() -> None:
     ("reference", "fault"),
     [
         pytest.param("nowhere:application", "ModuleNotFoundError", id="no module"),
-        pytest.param("os:sep", "TypeError: no WSGI application", id="not callable"),
+        pytest.param("os:sep", "TypeError: not a WSGI application", id="not callable"),
         pytest.param("os:missing", "AttributeError", id="no attribute"),
         pytest.param(
-            "os:getcwd()", "TypeError: no WSGI application", id="factory of no application"
+            "os:getcwd()", "TypeError: not a WSGI application", id="factory of no application"
         ),
         pytest.param("os:getcwd(1)", "TypeError: ", id="factory with other arguments"),
     ],
@@ -249,7 +249,7 @@ def test_a_folder_that_the_workers_cannot_use_is_named(
 
     check_writable(tmp_path)
     monkeypatch.setattr(os, "access", access)
-    with pytest.raises(SettingsError, match=f"a folder that user id {os.geteuid()} can"):
+    with pytest.raises(SettingsError, match=f"a directory that user id {os.geteuid()} can"):
         check_writable(tmp_path)
     assert asked == [(tmp_path, os.R_OK | os.W_OK | os.X_OK, True)]
 
