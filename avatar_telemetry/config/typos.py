@@ -20,7 +20,7 @@ _HEADERS = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
 SIMILAR_NAMES = frozenset(
     {"OTEL_PYTHON_ASGI_EXCLUDED_URLS", _HEADERS + "CLIENT_REQUEST", _HEADERS + "CLIENT_RESPONSE"}
 )
-"""Variables of other instrumentations whose names are as similar to one of ours."""
+"""Variables of other instrumentations whose names are similar to a variable of this package."""
 UNUSED: Mapping[str, str] = {
     **dict.fromkeys(
         ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"),

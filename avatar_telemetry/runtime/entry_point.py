@@ -79,7 +79,7 @@ def _import(reference: str, name: str) -> Any:
     """
     try:
         return load_app(name)
-    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
+    except Exception as error:  # noqa: BLE001 - the import may raise any exception
         named = name.partition("(")[0].replace(":", ".").split(".")
         missing = getattr(error, "name", None) in named
         fault = str(error) if missing else f"{type(error).__name__}: {error}"

@@ -336,7 +336,7 @@ class LightTracerProvider(sdk.TracerProvider):
 
     @property
     def narrow(self) -> bool:
-        """Whether the limits can affect the attributes that this package sets."""
+        """Return whether the limits can affect the attributes that this package sets."""
         limit = self.limits.max_span_attributes
         return self.limits.max_span_attribute_length is not None or (
             limit is not None and limit < MAX_KNOWN

@@ -22,7 +22,7 @@ EVERY = b"\xff" * 9
 
 @dataclass(frozen=True)
 class Sampling:
-    """A sampler, and its decisions where they depend on trace id and parent alone.
+    """A sampler, and the rule of its decisions if they depend only on trace id and parent.
 
     Args:
         sampler: the sampler of the SDK.

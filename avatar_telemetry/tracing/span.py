@@ -62,7 +62,7 @@ class LightSpan(trace_api.Span):
         return int.from_bytes(self._trace_id, "big")
 
     def get_span_context(self) -> SpanContext:
-        """Its immutable identity."""
+        """Return the immutable identity of the span."""
         made = self._made_context
         if made is None:
             made = self._made_context = SpanContext(
@@ -172,7 +172,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
         self._start_time: int = start_time
         self._trace_state = None
         self.joinable = True
-        """Whether the span is unchanged and can be joined from the blocks of its request."""
+        """True while the span is unchanged, so that it can be joined from encoded blocks."""
 
     # The interface for exporters
 
@@ -623,7 +623,7 @@ class SpanSink(Protocol):
 
 
 def _description_of(error: BaseException) -> str:
-    """Return the SDK's description of an exception, or its type where that fails."""
+    """Return the SDK's description of an exception, or its type if that raises."""
     name = type(error).__name__
     try:
         return f"{name}: {error}"

@@ -58,8 +58,8 @@ class Ending:
     """The end of the spans of a request.
 
     Args:
-        server: of the server span.
-        operation: of the span inside, if this kind of request has one.
+        server: the end of the server span.
+        operation: the end of the operation span, if the request has one.
         is_sized: whether the Content-Length of the response is the size of its body.
     """
 

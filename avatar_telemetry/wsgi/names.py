@@ -94,5 +94,5 @@ def _only_shows(method: str, success: bool | None) -> bool:
 
 
 def status_code(status: str) -> int | None:
-    """Return the status as a number, ``None`` where it is not one."""
+    """Return a status as a number; ``None`` if it is not one."""
     return _CODES.get(status)
