@@ -98,5 +98,5 @@ class Guard:
         """Report an exception of the block instead of raising it: ``with guard.at("scrape"):``."""
         try:
             yield
-        except Exception:  # noqa: BLE001 - the one place for it
+        except Exception:  # noqa: BLE001 - the only place for that
             self.failed(where)

@@ -124,7 +124,7 @@ def guarded_cursor_tracer(failed: Callable[[], None]) -> Any:
         def _populate_span(self, *args: Any, **kwargs: Any) -> None:
             try:
                 super()._populate_span(*args, **kwargs)
-            except Exception:  # noqa: BLE001 - the statement is yet to run
+            except Exception:  # noqa: BLE001 - the statement must still run
                 failed()
 
     return CursorTracer

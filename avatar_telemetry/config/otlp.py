@@ -69,7 +69,7 @@ _KINDS: Mapping[str, tuple[Any, str, str, str]] = {
     "certificate": (parsing.file, "", "a readable file", "trusted certificates (PEM)"),
     "insecure": (
         parsing.truth, "false", "true or false",
-        "whether an endpoint without http:// or https:// is reached without TLS (gRPC alone)",
+        "no TLS for an endpoint without http:// or https:// (gRPC)",
     ),
     "client_key": (parsing.file, "", "a readable file", "key of the client's certificate (PEM)"),
     "client_certificate": (parsing.file, "", "a readable file", "client's certificate (PEM)"),
@@ -82,7 +82,7 @@ def _setting(kind: str, signal: Signal | None) -> Setting:
     return Setting(
         f"{PREFIX}{signal.upper()}_{kind.upper()}" if signal else shared,
         parse, default, allowed,
-        f"OTLP: {meaning}" + (f", for {signal} alone." if signal else "."),
+        f"OTLP: {meaning}" + (f", for {signal} only." if signal else "."),
         alias=shared if signal else "",
         secret=kind == "headers",
         lenient=kind in ("protocol", "timeout", "compression", "insecure"),

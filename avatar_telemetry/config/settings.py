@@ -79,7 +79,7 @@ class Settings:
     )
     sdk_disabled: bool = _setting(
         "OTEL_SDK_DISABLED", parsing.truth, "false", "true or false",
-        "Leave the application untouched: no spans, no metrics, no /metrics.", lenient=True
+        "Do not wrap the application: no spans, no metrics, no /metrics.", lenient=True
     )
     service_name: str = _setting(
         "OTEL_SERVICE_NAME", parsing.text, "ivatar", "printable text", "Name of the service."
@@ -160,14 +160,14 @@ class Settings:
     )
     flush_timeout: float = _setting(
         OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
-        "Maximum time the end of the server waits until everything is sent, and a worker's exit"
-        " for span processors of the application."
+        "Maximum time that the end of the server waits until everything is sent, and a worker's"
+        " exit for span processors of the application."
     )
     exporter: ExporterHost = _setting(
         OWN_PREFIX + "EXPORTER", parsing.one_of("auto", "process", "thread", "none"), "auto",
         "auto, process, thread or none",
-        "Where the exporter runs: a process of its own, a thread of one worker, or not at all;"
-        " auto: a process under gunicorn, else a thread."
+        "Host of the exporter: a process of its own, a thread of one worker, or none; auto: a"
+        " process under gunicorn, else a thread."
     )
     max_series: int = _count(
         OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
@@ -191,7 +191,7 @@ class Settings:
     logs_exporters: tuple[str, ...] = _setting(
         "OTEL_LOGS_EXPORTER", parsing.name_list("otlp", "console", "none"), "none",
         "otlp, console, none, comma-separated",
-        "Exporters of log records of level WARNING and above that workers make.", lenient=True
+        "Exporters of the workers' log records of level WARNING and above.", lenient=True
     )
     sampler: str = _setting(
         "OTEL_TRACES_SAMPLER", parsing.sampler, "parentbased_always_on",
@@ -210,7 +210,7 @@ class Settings:
     trust_incoming: TrustIncoming = _setting(
         OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "link",
         "continue, link or ignore",
-        "How a caller's trace context is used: as the parent, as a link, or not at all."
+        "Use of a caller's trace context: as the parent, as a link, or none."
     )
     propagate_to: tuple[str, ...] = _setting(
         OWN_PREFIX + "PROPAGATE_TO", parsing.hosts, "", "host names, comma-separated, or *",
@@ -291,7 +291,7 @@ class Settings:
     temporality: Temporality = _setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         parsing.one_of("cumulative", "delta", "lowmemory"), "cumulative",
-        "cumulative, delta or lowmemory", "Whether counters are sent as totals or as increments.",
+        "cumulative, delta or lowmemory", "Temporality of counters: totals or increments.",
         lenient=True
     )
     max_attributes: int = _limit(
@@ -326,12 +326,12 @@ class Settings:
     probes_off: frozenset[str] = _setting(
         OWN_PREFIX + "PROBES", parsing.switched_off(*PROBES), "all",
         "all, none, or -NAME, comma-separated, of " + ", ".join(PROBES),
-        "Probes to install, or to leave out."
+        "Probes to install or to disable."
     )
     disabled_instrumentations: frozenset[str] = _setting(
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", parsing.named_of(*PROBES), "",
         "names of instrumentations, comma-separated, or *",
-        "Probes of the same names to leave out; other names are ignored."
+        "Probes of the same names to disable; other names are ignored."
     )
     server_timing: bool = _setting(
         OWN_PREFIX + "SERVER_TIMING", parsing.boolean, "false", _TRUTH,

@@ -148,7 +148,7 @@ class Privacy:
                 return error_type(error), None
             frames = deque(traceback.walk_tb(error.__traceback__), MAX_FRAMES)
             return error_type(error), self.message(str(error), [f.f_code for f, _ in frames])
-        except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
+        except Exception:  # noqa: BLE001 - it calls methods of the application's exception
             return error_type(error), None
 
     def message(self, text: str, codes: Iterable[CodeType] = ()) -> str | None:

@@ -129,7 +129,7 @@ def _encoded(fields: dict[str, Any]) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    # The text of a longer number is limited (sys.set_int_max_str_digits).
+    # str() of a very long number raises (sys.set_int_max_str_digits).
     number = isinstance(value, int) and -MAX_NUMBER < value < MAX_NUMBER
     return number or value is None or isinstance(value, str)
 

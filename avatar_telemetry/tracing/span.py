@@ -627,7 +627,7 @@ def _description_of(error: BaseException) -> str:
     name = type(error).__name__
     try:
         return f"{name}: {error}"
-    except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
+    except Exception:  # noqa: BLE001 - it calls methods of the application's exception
         return name
 
 

@@ -75,7 +75,7 @@ class SpanWriter:
             except Exception:  # noqa: BLE001 - the other spans of the request must be written
                 debug("a span cannot be encoded")
                 continue
-            if items and len(encoded) >= MAX_PART_BYTES:  # its frame may be dropped alone
+            if items and len(encoded) >= MAX_PART_BYTES:  # dropped without the others if too large
                 self.target.put(SPANS, items, self._payload(frame.items()))
                 frame, items, size = {}, 0, 0
             frame.setdefault(span.origin, []).append(encoded)

@@ -77,7 +77,7 @@ class Body:
             self._request.finish()
 
     def __del__(self) -> None:
-        # A server that neither exhausts nor closes a body violates PEP 3333.
+        # A server that neither exhausts nor closes a body violates PEP 3333; its request counts.
         self._request.finish()
 
     def _repeat(self, iterator: Iterator[bytes]) -> Iterator[bytes]:

@@ -51,7 +51,7 @@ class Layer:
     ) -> AvatarRequest | None:
         """Begin to record a request; ``None`` if it is recorded already, or cannot be."""
         if ENVIRON_KEY in environ and _is_inside(environ[ENVIRON_KEY]):
-            return None  # wrapped twice, with something in between
+            return None  # wrapped twice, with another middleware in between
         telemetry = self.telemetry
         try:
             path = environ.get("PATH_INFO", "")
