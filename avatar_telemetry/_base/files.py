@@ -84,10 +84,10 @@ def lock_own(
     return None
 
 
-def give_to_owner(descriptor: int, folder: Path) -> None:
+def give_to_owner(descriptor: int, directory: Path) -> None:
     """Change the owner of a file that root has created to the owner of its directory."""
     if os.geteuid() == 0:
-        owner = folder.stat()
+        owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 

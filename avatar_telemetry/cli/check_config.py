@@ -17,9 +17,9 @@ from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.variable import raw_texts
 from avatar_telemetry.runtime.startup import (
     app_fault,
-    check_apart,
     check_app,
     check_endpoint,
+    check_in_child,
     faults_of,
     load_profile,
     warn_of_ignored,
@@ -82,7 +82,7 @@ def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     ]
     if environ.get("AVATAR_TELEMETRY_APP"):
         silent = app_fault(settings.app, "its import ends the process")
-        checks.append(lambda: check_apart(lambda: check_app(settings.app), silent))
+        checks.append(lambda: check_in_child(lambda: check_app(settings.app), silent))
     if not settings.sdk_disabled:
         checks += [lambda: _check_folder(settings), lambda: _check_port(settings)]
     return faults_of(*checks)

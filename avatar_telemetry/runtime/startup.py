@@ -64,7 +64,7 @@ def check_profile(reference: str) -> None:
         load_profile(reference)
         return
     silent = _profile_fault(reference, "its import ends the process")
-    check_apart(lambda: load_profile(reference), silent)
+    check_in_child(lambda: load_profile(reference), silent)
 
 
 def faults_of(*checks: Callable[[], object]) -> list[str]:
@@ -156,7 +156,7 @@ def warn_of_typos(environ: Mapping[str, str]) -> None:
         LOGGER.warning("%s. %s", message, advice)
 
 
-def check_apart(check: Callable[[], object], silent: str) -> None:
+def check_in_child(check: Callable[[], object], silent: str) -> None:
     """Run a check in a child process, so that this process keeps no module that it imports.
 
     The modules may belong to the application, which workers import again after a reload (HUP).

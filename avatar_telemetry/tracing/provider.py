@@ -73,11 +73,11 @@ class LightTracer(sdk.Tracer):
         )  # fmt: skip
         self.origin = Origin(provider.resource, scope)
         self.limits = provider.limits
-        self.narrow = provider.narrow
+        self.has_low_limits = provider.has_low_limits
         self.lock = provider.lock
         self.describe = provider.describe
         self.scrub = provider.scrub
-        self.watched = False
+        self.has_processors = False
         self._provider = provider
         self._sampling = provider.sampling
         self.sink = provider.sink
@@ -113,7 +113,7 @@ class LightTracer(sdk.Tracer):
                 span._record_exception = False
             if not set_status_on_exception:
                 span._set_status_on_exception = False
-            if self.watched:
+            if self.has_processors:
                 self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
@@ -137,7 +137,7 @@ class LightTracer(sdk.Tracer):
         span = self._start_first(RootSpan, name, kind, start_time, remote)
         if type(span) is RootSpan:  # isinstance() with an abstract class is slow
             span.open(self.sink.process)
-            if self.watched:
+            if self.has_processors:
                 self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
@@ -160,7 +160,7 @@ class LightTracer(sdk.Tracer):
             The innermost span.
         """
         bound = self._sampling.bound
-        if remote is not None or bound is None or self.watched:
+        if remote is not None or bound is None or self.has_processors:
             return self._start_objects(names, start_time, remote, context)
         ids = next(self._ids.stock, None) or self._ids.refill()
         if bound is not EVERY and ids[0][8:] >= bound:
@@ -189,7 +189,7 @@ class LightTracer(sdk.Tracer):
         ids = server._trace_id, server._span_id, self._ids.draw()[1]
         operation = OperationSpan(self, names, ids, start_time)
         operation.adopt(server)
-        if self.watched:
+        if self.has_processors:
             above = trace_api.set_span_in_context(server, context)
             self._active.on_start(cast(sdk.Span, operation), parent_context=above)
         return operation
@@ -232,7 +232,7 @@ class LightTracer(sdk.Tracer):
                 self.sink.write((span,))
             else:
                 root.add(span, self.sink)
-        if self.watched:
+        if self.has_processors:
             self._active.on_end(span)
 
     @property
@@ -332,10 +332,10 @@ class LightTracerProvider(sdk.TracerProvider):
         self.describe = describe
         self.scrub = scrub
         self._light_tracers: dict[InstrumentationScope, LightTracer] = {}
-        self._watched = False
+        self._has_processors = False
 
     @property
-    def narrow(self) -> bool:
+    def has_low_limits(self) -> bool:
         """Return whether the limits can affect the attributes that this package sets."""
         limit = self.limits.max_span_attributes
         return self.limits.max_span_attribute_length is not None or (
@@ -359,16 +359,16 @@ class LightTracerProvider(sdk.TracerProvider):
                     warnings.simplefilter("ignore", DeprecationWarning)
                     info = InstrumentationInfo(name, version, schema_url)
                 tracer = self._light_tracers[scope] = LightTracer(self, scope, info)
-                tracer.watched = self._watched
+                tracer.has_processors = self._has_processors
             return tracer
 
     def add_span_processor(self, span_processor: sdk.SpanProcessor) -> None:
         """Add a processor of the user; it is notified of every recorded span."""
         super().add_span_processor(GuardedProcessor(span_processor, self._guard))
         with self.lock:
-            self._watched = True
+            self._has_processors = True
             for tracer in self._light_tracers.values():
-                tracer.watched = True
+                tracer.has_processors = True
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send the written spans, and flush the user's processors.
@@ -383,7 +383,7 @@ class LightTracerProvider(sdk.TracerProvider):
 
     def stop(self, deadline: float) -> None:
         """Shut down the user's processors, and return by a time of ``time.monotonic()``."""
-        if self._watched:
+        if self._has_processors:
             run_until(self.shutdown, deadline)
 
     def renew(self) -> None:

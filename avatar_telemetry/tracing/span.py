@@ -266,7 +266,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
         Args:
             blocks: the blocks, without duplicate keys.
         """
-        if self._tracer.narrow or (self._extra is not None and self._exceeds_limit(blocks)):
+        if self._tracer.has_low_limits or (self._extra is not None and self._exceeds_limit(blocks)):
             for block in blocks:
                 for key, value in zip(block.keys, block.values, strict=True):
                     if value is not None:
@@ -285,7 +285,12 @@ class RecordedSpan(LightSpan, ReadableSpan):
             extra = self._extra
             if extra is None:
                 extra = self._extra = {}
-            if type(value) not in PLAIN or type(key) is not str or not key or self._tracer.narrow:
+            if (
+                type(value) not in PLAIN
+                or type(key) is not str
+                or not key
+                or self._tracer.has_low_limits
+            ):
                 cleaned = BoundedAttributes(1, None, False, limits.max_span_attribute_length)
                 cleaned[key] = value
                 if not cleaned:
@@ -387,7 +392,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
         """
         self._name = name
         tracer = self._tracer
-        if tracer.narrow or tracer.watched or self._end_time is not None:
+        if tracer.has_low_limits or tracer.has_processors or self._end_time is not None:
             self.set_known(*blocks)
             self.end(end_time)
             return
@@ -401,7 +406,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
         with self._tracer.lock:
             first = self._end_time is None
             if first:
-                if self._tracer.watched:
+                if self._tracer.has_processors:
                     self._tracer.ending(self)
                 self._end_time = end_time if end_time is not None else time_ns()
         if first:

@@ -121,7 +121,11 @@ class RequestTracing:
         self._span_key = span_key()
         self._writer: SpanWriter | None = None
         """The writer of spans that are joined from blocks."""
-        if isinstance(sink, SpanWriter) and not tracer.narrow and not self._captures_response:
+        if (
+            isinstance(sink, SpanWriter)
+            and not tracer.has_low_limits
+            and not self._captures_response
+        ):
             self._writer = sink
             self._scope = sink.scope(tracer.origin)
         self._make_memos(http.mode)
@@ -212,7 +216,7 @@ class RequestTracing:
             or request.error is not None
             or request.upload is not None
             or outcome.method == OTHER
-            or self.tracer.watched
+            or self.tracer.has_processors
         ):
             try:
                 self._end_objects(request, outcome, recorded, end_time)

@@ -642,8 +642,8 @@ WSGI = (
     ),
     Fault(
         "spans-parent-joined", "tracing/provider.py", "a trace of a trusted caller is cut off",
-        "if remote is not None or bound is None or self.watched:",
-        "if bound is None or self.watched:", ("wsgi/joined_spans",),
+        "if remote is not None or bound is None or self.has_processors:",
+        "if bound is None or self.has_processors:", ("wsgi/joined_spans",),
     ),
     Fault(
         "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",

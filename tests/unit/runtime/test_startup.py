@@ -17,10 +17,10 @@ from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.runtime import startup
 from avatar_telemetry.runtime.startup import (
     acting_as,
-    check_apart,
     check_app,
     check_endpoint,
     check_folder,
+    check_in_child,
     check_profile,
     check_writable,
     faults_of,
@@ -115,7 +115,7 @@ def test_all_faults_of_a_check_come_back() -> None:
         raise SettingsError("first", "second")
 
     with pytest.raises(SettingsError, match=r"first\n  second"):
-        check_apart(check, "silent")
+        check_in_child(check, "silent")
 
 
 @pytest.mark.parametrize(
