@@ -1,4 +1,4 @@
-"""OpenTelemetry spans and Prometheus metrics around a WSGI avatar server, without touching it."""
+"""OpenTelemetry spans and Prometheus metrics for an unmodified WSGI avatar server."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""``python -m avatar_telemetry``: the command, where its script is not on the path."""
+"""``python -m avatar_telemetry``: the command, if its script is not on the path."""
 
 from avatar_telemetry.cli import main
 

@@ -1,12 +1,12 @@
-"""gunicorn's hooks: import them in ``gunicorn.conf.py``, which is all the configuration there is.
+"""gunicorn's hooks. To configure the package, import them in ``gunicorn.conf.py``.
 
     from avatar_telemetry.gunicorn import (  # noqa: F401
         on_starting, post_fork, worker_exit, child_exit, on_exit)
 
-Importing this module makes the process one that gunicorn drives: the application's own
-prometheus_client metrics, imported later, go into the merged store.
+The import also prepares the process: prometheus_client metrics that the application creates later
+are written to the merged store.
 
-A hook of your own with the same name calls ours:
+A hook of your own with the same name calls the imported one:
 
     from avatar_telemetry import gunicorn as telemetry
 
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 
 __all__ = ["child_exit", "on_exit", "on_starting", "post_fork", "worker_exit"]
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 RUNTIME.manage()
 
 
 def on_starting(server: Arbiter) -> None:
-    """Before any worker: check the configuration, take the runtime folder.
+    """Check the configuration and prepare the runtime directory, before any worker starts.
 
     Raises:
-        SystemExit: the configuration cannot be used; the message names every fault.
+        SystemExit: the configuration cannot be used; the message lists every fault.
     """
     if server.cfg.chdir not in sys.path:
         sys.path.insert(0, server.cfg.chdir)  # as gunicorn does before it loads the application
@@ -58,19 +58,18 @@ def on_starting(server: Arbiter) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         raise SystemExit(str(error)) from None
-    if server.cfg.preload_app and not _is_green(server.worker_class):
+    if server.cfg.preload_app and not _uses_gevent(server.worker_class):
         RUNTIME.warm_up()
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
-    """In a new worker: its slot, its providers, its probes."""
+    """Set up a new worker: its slot, its providers and its probes."""
     if not worker.cfg.preload_app:
-        # A collection writes into every object that it looks at. Those of the master, which are
-        # gunicorn's and ours, would be copied page by page instead of shared. The application's
-        # own are its own matter.
+        # A garbage collection writes to every object that it visits, so the pages of the master's
+        # objects would be copied instead of shared. A preloaded application decides for itself.
         gc.freeze()
-    with _ending_by_signal():
-        _patch_as_gevent_will(worker)
+    with _deferred_termination():
+        _patch_for_gevent(worker)
         RUNTIME.start_worker(
             Server(os.getppid(), listener_inodes(worker.sockets)), worker.cfg.uid, worker.cfg.gid,
             workers=server.num_workers,
@@ -78,36 +77,39 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
-    """In a worker that ends. gunicorn calls it in the master, too, for one that was gone."""
+    """Stop the telemetry of a worker. gunicorn also calls this in the master for a dead worker."""
     if worker.pid == os.getpid():
         RUNTIME.stop_worker()
-        # The end of the interpreter collects garbage, while the next worker waits for the
-        # processor. The kernel frees all of it at once.
+        # Prevents the interpreter's last garbage collection, which takes processor time from the
+        # next worker. The kernel frees the memory.
         gc.freeze()
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
-    """In the master, when a worker has ended."""
+    """Clean up after a dead worker, in the master."""
     RUNTIME.child_exited(worker.pid)
 
 
 def on_exit(server: Arbiter) -> None:
-    """In the master, at its end."""
+    """Finish the export and release the runtime directory, at the end of the master."""
     RUNTIME.finish()
     RUNTIME.release()
 
 
 @contextmanager
-def _ending_by_signal() -> Iterator[None]:
-    """Until a worker has booted its handlers are its master's, which forget a signal to end; the
-    master would wait for this worker as long as ``graceful_timeout``. Here none is lost.
+def _deferred_termination() -> Iterator[None]:
+    """Record termination signals during the block, and exit after it.
+
+    Until a worker has booted it has the handlers of its master, which lose such a signal: the
+    master would wait for this worker for the whole ``graceful_timeout``.
 
     Raises:
-        SystemExit: one came.
+        SystemExit: a termination signal was received.
     """
     received: list[int] = []
     before = {
-        each: signal.signal(each, lambda number, frame: received.append(number)) for each in ENDING
+        each: signal.signal(each, lambda number, frame: received.append(number))
+        for each in TERMINATION_SIGNALS
     }
     try:
         yield
@@ -118,15 +120,15 @@ def _ending_by_signal() -> Iterator[None]:
         raise SystemExit(0)
 
 
-def _patch_as_gevent_will(worker: Worker) -> None:
-    """gevent's worker patches the standard library a moment later; threads of ours that start
-    before would not be its own."""
-    if _is_green(type(worker)):
+def _patch_for_gevent(worker: Worker) -> None:
+    """Patch the standard library before gevent's worker does it: threads of this package that start
+    before the patch would not be greenlets."""
+    if _uses_gevent(type(worker)):
         from gevent import monkey
 
         monkey.patch_all()
 
 
-def _is_green(worker_class: type) -> bool:
-    """Whether such workers patch the standard library after the fork."""
+def _uses_gevent(worker_class: type) -> bool:
+    """Return whether workers of this class patch the standard library after the fork."""
     return any(base.__module__ == "gunicorn.workers.ggevent" for base in worker_class.__mro__)

@@ -1,4 +1,4 @@
-"""The application that ``AVATAR_TELEMETRY_APP`` names, wrapped, for a server without any own file.
+"""The wrapped application that ``AVATAR_TELEMETRY_APP`` names, for a server without its own file.
 
     AVATAR_TELEMETRY_APP=ivatar.wsgi:application \\
         gunicorn -c python:avatar_telemetry.gunicorn avatar_telemetry.wsgi_app:application

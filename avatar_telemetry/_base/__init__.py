@@ -1,1 +1,1 @@
-"""What every folder may use: the guard, the logger, errors, files opened safely, the version."""
+"""The lowest layer: guard, logger, exceptions, safe opening of files, version."""

@@ -1,19 +1,19 @@
-"""The exceptions of the package: at the bottom of the import order, so that nothing loops."""
+"""The exceptions of the package, at the bottom of the import order to avoid import cycles."""
 
 
 class AvatarTelemetryError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of the exceptions of this package."""
 
 
 class SettingsError(AvatarTelemetryError):
     """The configuration cannot be used.
 
-    The message lists every fault found, one a line, each with the variable, its value and what is
-    allowed; it is written for the operator and needs no traceback.
+    The message has one line for each fault: the variable, its value and the permitted values. An
+    operator needs no traceback with it.
 
     Args:
-        faults: one or more.
-        what: cannot be done.
+        faults: the lines, at least one.
+        what: the first line of the message.
     """
 
     def __init__(self, *faults: str, what: str = "the configuration cannot be used") -> None:
@@ -22,4 +22,4 @@ class SettingsError(AvatarTelemetryError):
 
 
 class ProfileError(AvatarTelemetryError):
-    """A profile is not usable: what is wrong and where, in the message."""
+    """A profile cannot be used. The message lists its faults."""

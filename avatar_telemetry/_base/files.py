@@ -1,9 +1,9 @@
-"""Files of the runtime folder, opened so that a planted name leads nowhere.
+"""Open the files of the runtime directory, protected against names that another user planted.
 
-The master of a server may be root while its folder is the workers' user's, and private folders
-stand where every user may make one. So nothing is opened there but a regular file in its place: a
-link could lead to a file of root's, and a pipe would wait for a reader for ever. A file of
-a second name (hard link) is refused for the same reason.
+A server's master may be root although the directory belongs to the workers' user, and a private
+directory is created where every user may create one. Only a regular file at its path is opened: a
+link could point to a file of root, and opening a pipe could block for ever. A file with a second
+name (hard link) is refused for the same reason.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ import stat
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-ATTEMPTS = 5
-"""Attempts to take a lock whose file is replaced meanwhile."""
+MAX_ATTEMPTS = 5
+"""Attempts to lock a file that is replaced meanwhile."""
 MAX_LINKS = 40
-"""Symbolic links that are followed in one path, as many as Linux follows."""
-# To pass through a folder needs no right to read it.
+"""Symbolic links followed in one path, as in Linux."""
+# Passing through a directory does not require the permission to read it.
 DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+SAFE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def open_own(path: str | Path, flags: int, mode: int = 0o600, directory: int | None = None) -> int:
     """Open a regular file that has no other name.
 
     Args:
-        path: of the file; only its last part must not be a link.
-        flags: of ``os.open``, beside those that make it safe.
-        mode: of a file that is made.
-        directory: descriptor of the folder that a relative path starts in.
+        path: the path of the file; only its last part must not be a link.
+        flags: the flags of ``os.open``, in addition to :data:`SAFE_FLAGS`.
+        mode: the mode of a new file.
+        directory: the descriptor of the directory that a relative path starts in.
 
     Returns:
         A descriptor that is closed when a program is executed.
 
     Raises:
-        OSError: it cannot be opened, or is something else.
+        OSError: the file cannot be opened, is not regular, or has another name.
     """
-    descriptor = os.open(path, flags | SAFELY, mode, dir_fd=directory)
+    descriptor = os.open(path, flags | SAFE_FLAGS, mode, dir_fd=directory)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
@@ -48,9 +48,9 @@ def open_own(path: str | Path, flags: int, mode: int = 0o600, directory: int | N
 
 
 def is_at_path(descriptor: int, path: str | Path) -> bool:
-    """Return whether a descriptor is of the file that has this path now.
+    """Return whether a descriptor refers to the file that has this path now.
 
-    A lock on a file that a cleaner has removed excludes nobody who opens the path anew.
+    A lock on a removed file does not exclude a process that opens the path again.
     """
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
@@ -61,15 +61,15 @@ def is_at_path(descriptor: int, path: str | Path) -> bool:
 def lock_own(
     path: str | Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = 0o600
 ) -> int | None:
-    """Open a regular file and take the exclusive lock on it, without waiting.
+    """Open a regular file and take an exclusive lock on it, without waiting.
 
     Returns:
-        A descriptor of the file at this path, or ``None`` where another process has the lock.
+        A descriptor of the file at this path, or ``None`` if another process holds the lock.
 
     Raises:
         OSError: see :func:`open_own`.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         descriptor = open_own(path, flags, mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,21 +84,20 @@ def lock_own(
     return None
 
 
-def give_to_owner(descriptor: int, folder: Path) -> None:
-    """Give a file that root has just made to the owner of its folder, who will write it next."""
+def give_to_owner(descriptor: int, directory: Path) -> None:
+    """Change the owner of a file that root has created to the owner of its directory."""
     if os.geteuid() == 0:
-        owner = folder.stat()
+        owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Take space for a file.
+    """Allocate the space of a file.
 
-    A sparse file on a full file system would kill the process by SIGBUS at the first store; space
-    that is reserved cannot run out later.
+    A sparse file on a full file system would kill the process with SIGBUS at the first store.
 
     Raises:
-        OSError: there is none.
+        OSError: there is not enough space.
     """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
@@ -107,20 +106,20 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 def open_directory(path: Path, *, make: bool) -> tuple[int, bool]:
-    """Open a folder, and make those on its path that are missing.
+    """Open a directory, and create the missing directories on its path.
 
-    For root, a symbolic link on the path must be root's own: another user's may have been put there
-    to lead somewhere else. The folder itself must not be a link for anybody.
+    For root, a symbolic link on the path must belong to root: another user could have planted it.
+    The directory itself must not be a link for any user.
 
     Args:
-        path: of the folder.
-        make: whether the folder itself may be made, too, for its owner alone.
+        path: the path of the directory.
+        make: whether the directory itself may be created, too, with mode 0700.
 
     Returns:
-        A descriptor to read it with, and whether it was made.
+        A descriptor for reading, and whether the directory was created.
 
     Raises:
-        OSError: it cannot be opened, or is something else.
+        OSError: the directory cannot be opened, or is not a directory.
     """
     parent = _open_parent(path)
     made = False

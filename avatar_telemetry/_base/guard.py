@@ -1,6 +1,6 @@
-"""The one guard around our own work: what fails there is counted and logged, never raised.
+"""The guard around internal code: a failure is counted and logged, never raised.
 
-The application's exceptions do not come here; they always pass.
+Exceptions of the application do not pass through it; they reach their caller unchanged.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from functools import partial
 from avatar_telemetry._base.log import LOGGER
 
 LOG_INTERVAL = 60.0
-"""Seconds between two log records of the same place."""
+"""Seconds between two log records about the same place."""
 
 
 class Guard:
-    """Counts and logs our own failures, at most one log record a minute for each place.
+    """Count and log internal failures, with at most one log record a minute for each place.
 
     Args:
-        count: told the place of every failure.
-        clock: seconds, monotonic.
+        count: a function that is called with the place of each failure.
+        clock: a function that returns monotonic seconds.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Guard:
         self._local = threading.local()
 
     def failed(self, where: str) -> None:
-        """Tell of the exception that is being handled. Never raises.
+        """Report the exception that is being handled. Never raises.
 
         Args:
-            where: a word of a closed set; it becomes a label value.
+            where: the place of the failure, from a closed set; it becomes a label value.
         """
         self._report(partial(self._record, where, sys.exc_info()[1]))
 
@@ -48,18 +48,18 @@ class Guard:
         """Log a warning.
 
         Args:
-            message: with ``%`` places for the arguments.
-            args: of it.
+            message: the message, with a ``%`` format for each argument.
+            args: the arguments of the message.
         """
         self._report(partial(LOGGER.warning, message, *args))
 
     @contextmanager
     def holding(self, lock: AbstractContextManager[object]) -> Iterator[None]:
-        """Hold a lock, and report after its release what fails meanwhile: gevent runs other
-        greenlets while a record is written, and a lock of their own thread does not stop them.
+        """Hold a lock, and delay reports of failures until it is released: gevent runs other
+        greenlets while a record is written, and the lock does not exclude those of this thread.
 
         Args:
-            lock: reentrant.
+            lock: the lock, which is reentrant.
         """
         outer = getattr(self._local, "reports", None)
         reports: list[Callable[[], None]] = [] if outer is None else outer
@@ -88,15 +88,15 @@ class Guard:
             now = self._clock()
             if now >= self._next_record.get(where, now):
                 self._next_record[where] = now + LOG_INTERVAL
-                LOGGER.error("avatar_telemetry failed in %s; the application goes on", where,
+                LOGGER.error("internal telemetry error in %s; the request was not affected", where,
                              exc_info=error)  # fmt: skip
         except Exception:  # noqa: BLE001 - a guard that raises would be worse than none
             return
 
     @contextmanager
     def at(self, where: str) -> Iterator[None]:
-        """``with guard.at("scrape"):`` for work that is not on the path of a request."""
+        """Report an exception of the block instead of raising it: ``with guard.at("scrape"):``."""
         try:
             yield
-        except Exception:  # noqa: BLE001 - the one place for it
+        except Exception:  # noqa: BLE001 - the only place for that
             self.failed(where)

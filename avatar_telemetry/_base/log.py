@@ -1,7 +1,7 @@
-"""The logger of the package, the documented name for it, and OpenTelemetry's.
+"""The logger of the package, its documented alias, and the logger of OpenTelemetry.
 
-What goes wrong is told by :data:`LOGGER`. What is configured, sampled, exported and dropped is told
-at level DEBUG, by the first of the three that an operator has turned on.
+:data:`LOGGER` reports errors and warnings. Configuration, sampling, exports and drops are logged at
+level DEBUG, with the first of the three loggers that has it enabled.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ OPENTELEMETRY = logging.getLogger("opentelemetry")
 
 
 def debugging() -> bool:
-    """Whether anybody wants to know."""
+    """Return whether DEBUG is enabled on any of the loggers."""
     return any(logger.isEnabledFor(logging.DEBUG) for logger in (LOGGER, ALIAS, OPENTELEMETRY))
 
 
 def debug(message: str, *args: object) -> None:
-    """Tell what happens. No secret belongs here, and nothing of a client.
+    """Log at level DEBUG. Neither secrets nor client data may be logged.
 
     Args:
-        message: with ``%`` places for the arguments.
-        args: of it.
+        message: the message, with a ``%`` format for each argument.
+        args: the arguments of the message.
     """
     for logger in (LOGGER, ALIAS, OPENTELEMETRY):
         if logger.isEnabledFor(logging.DEBUG):
@@ -34,7 +34,7 @@ def debug(message: str, *args: object) -> None:
 
 
 class _Forward(logging.Handler):
-    """Pass each record to another logger, as far as its level admits it."""
+    """Pass each record to another logger, if its level is enabled there."""
 
     def __init__(self, target: logging.Logger) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class _Forward(logging.Handler):
 
 @contextmanager
 def logging_to(target: logging.Logger) -> Iterator[None]:
-    """Pass our records of level INFO and above to a server's log, unless logging is configured: by
-    default Python writes no INFO, and warnings to a standard error that may be discarded."""
+    """Pass records of level INFO and above to a server's log, unless logging is configured: by
+    default Python drops INFO, and writes warnings to a standard error that may be discarded."""
     if LOGGER.hasHandlers():
         yield
         return

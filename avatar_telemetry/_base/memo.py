@@ -1,7 +1,7 @@
-"""A bounded memo: a dictionary that computes missing values.
+"""A bounded cache: a dictionary that computes missing values.
 
 memo = Memo(lambda text: text.encode(), 1024)
-memo["key"]                                  # computed once, as long as it is kept
+memo["key"]                                  # computed at the first lookup
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ Value = TypeVar("Value")
 
 
 class Memo(dict[Key, Value], Generic[Key, Value]):
-    """Keeps the values of recently used keys.
+    """Keep the values of recently used keys.
 
-    A full memo becomes the older half, and a value that is used again moves to the newer half: the
-    least used values are dropped, and a hit costs as much as in a plain dictionary.
+    When the newer half is full, it becomes the older half, and a value that is used again moves to
+    the newer half: least recently used values are dropped, at the cost of a plain dictionary.
 
     Args:
-        make: returns the value of a key. Its exceptions pass.
-        size: values in each half.
-        keeps: returns whether the value of a key is kept.
+        make: a function that computes the value of a key. Its exceptions are not caught.
+        size: the number of values in each half.
+        keeps: a function that returns whether the value of a key is kept.
     """
 
     __slots__ = ("_keeps", "_make", "_older", "_size", "misses")
@@ -36,7 +36,7 @@ class Memo(dict[Key, Value], Generic[Key, Value]):
         self._size = size
         self._older: dict[Key, Value] = {}
         self.misses = 0
-        """Values computed so far."""
+        """The number of computed values."""
 
     def __missing__(self, key: Key) -> Value:
         older = self._older

@@ -1,7 +1,7 @@
-"""Private names of OpenTelemetry, all in one place, because any release may rename them.
+"""Private names of OpenTelemetry, in one module because any release may rename them.
 
-Nothing of OpenTelemetry is imported before a name is used: a process that exports nothing does
-without the SDK. ``PATHS`` lists every name, so that a test can report the one that is gone.
+OpenTelemetry is imported at the first use of a name: a process that exports nothing does not need
+the SDK. ``PATHS`` lists every name, so that a test can report a missing one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
 
 
 def look_up(path: str) -> Any:
-    """Import what a ``module:attribute`` path names.
+    """Import the object that a ``module:attribute`` path names.
 
     Raises:
         ImportError: the module is not installed.
@@ -68,8 +68,8 @@ def look_up(path: str) -> Any:
 def context_variable() -> ContextVar[Context]:
     """Return the variable with the current context of OpenTelemetry.
 
-    Setting it costs half of ``attach`` and ``detach``. Another implementation of the context, as
-    ``OTEL_PYTHON_CONTEXT`` names it, is called instead.
+    Setting it costs half as much as ``attach`` and ``detach``. If ``OTEL_PYTHON_CONTEXT`` selects
+    another implementation of the context, the result calls that implementation.
     """
     runtime = look_up("opentelemetry.context:_RUNTIME_CONTEXT")
     base = look_up("opentelemetry.context.contextvars_context:ContextVarsRuntimeContext")
@@ -99,7 +99,7 @@ def pymemcache_wrapper(tracer: Tracer, operation: str) -> Any:
     """Return the instrumentation's wrapper of a pymemcache command.
 
     Args:
-        tracer: makes the span.
+        tracer: the tracer that starts the span.
         operation: the name of the command.
     """
     theirs = import_module(_PYMEMCACHE)
@@ -112,11 +112,11 @@ def pymemcache_wrapper(tracer: Tracer, operation: str) -> Any:
 
 
 def guarded_cursor_tracer(failed: Callable[[], None]) -> Any:
-    """Return the class of the DB-API instrumentation's cursor tracer whose errors reach no
+    """Return a subclass of the DB-API instrumentation's cursor tracer that raises no error into a
     statement.
 
     Args:
-        failed: called in the ``except`` block when a span could not be filled.
+        failed: a function that is called in the ``except`` block if a span cannot be filled.
     """
     base: Any = look_up("opentelemetry.instrumentation.dbapi:CursorTracer")
 
@@ -124,7 +124,7 @@ def guarded_cursor_tracer(failed: Callable[[], None]) -> Any:
         def _populate_span(self, *args: Any, **kwargs: Any) -> None:
             try:
                 super()._populate_span(*args, **kwargs)
-            except Exception:  # noqa: BLE001 - the statement is yet to run
+            except Exception:  # noqa: BLE001 - the statement must still run
                 failed()
 
     return CursorTracer
@@ -134,16 +134,16 @@ def engine_tracer(tracer: Tracer, engine: Any, operation_name: Callable[[Any], s
     """Return the SQLAlchemy instrumentation's tracer of an engine, without its listeners.
 
     Args:
-        tracer: makes the spans.
+        tracer: the tracer that starts the spans.
         engine: the engine that is traced.
-        operation_name: makes the name of a span from the statement.
+        operation_name: a function that returns the name of a span for a statement.
     """
     base: Any = look_up(_ENGINE)
 
     class EngineTracer(base):  # type: ignore[misc]
         @classmethod
         def _register_event_listener(cls, *args: Any, **kwargs: Any) -> None:
-            """One listener on the class sees all engines."""
+            """Register nothing: one listener on the class sees all engines."""
 
         def _operation_name(self, db_name: str | None, statement: Any) -> str:
             return operation_name(statement)
@@ -155,7 +155,7 @@ def start_statement(tracer: Any, conn: Any, cursor: Any, statement: Any) -> ApiS
     """Start the span of a statement with an engine's tracer; ``None`` if it started none.
 
     Args:
-        tracer: of :func:`engine_tracer`.
+        tracer: the result of :func:`engine_tracer`.
         conn: the connection that runs the statement.
         cursor: the cursor that runs the statement.
         statement: the text of the statement.

@@ -1,9 +1,9 @@
-"""What an application records by hand, if it likes.
+"""Metrics that an application records itself.
 
     get_avatar_metrics().record_cache_hit(80, "png")
 
-Inside a request this says what the request is to count at its end, in place of what a probe would
-see; so nothing is counted twice, whoever sees it first. Outside of one it counts at once.
+Inside a request the value replaces the one of a probe and is counted when the request ends, so that
+nothing is counted twice. Outside of a request it is counted at once.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from avatar_telemetry.wsgi.telemetry import Telemetry
 from avatar_telemetry.wsgi.worker import WORKER
 
 P = ParamSpec("P")
-LARGEST = 1 << 63
-"""Bytes that no file has."""
+MAX_FILE_SIZE = 1 << 63
+"""Bytes; a larger size is invalid."""
 
 
 class NoRequest:
-    """Stands for the request in progress where there is none. It counts as false."""
+    """A placeholder for the request in progress if there is none. It is false."""
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def __bool__(self) -> Literal[False]:
         return False
@@ -54,16 +54,16 @@ NO_REQUEST = NoRequest()
 
 
 def current_request() -> AvatarRequest | NoRequest:
-    """The request that the calling code works for.
+    """Return the request that the calling code works for.
 
     Returns:
-        A request, or outside of one a :class:`NoRequest`, which takes the same attributes and does
+        The request, or outside of one a :class:`NoRequest`, which has the same method and does
         nothing.
     """
     return CURRENT.get() or NO_REQUEST
 
 
-def _inert(record: Callable[P, None]) -> Callable[P, None]:
+def _guarded(record: Callable[P, None]) -> Callable[P, None]:
     @wraps(record)
     def recorded(*args: P.args, **kwargs: P.kwargs) -> None:
         telemetry = WORKER.telemetry()
@@ -75,13 +75,13 @@ def _inert(record: Callable[P, None]) -> Callable[P, None]:
 
 
 class AvatarMetrics:
-    """Records by hand. No method raises for a value, and none does anything outside a worker.
+    """Methods that record metrics. None raises for a value, or does anything outside a worker.
 
-    Every value becomes one of the closed set of its label; ``seconds`` and bytes that are no
-    positive number are left out.
+    Every value is mapped to the closed set of its label. ``seconds`` and bytes are ignored unless
+    they are finite and not negative.
     """
 
-    @_inert
+    @_guarded
     def record_avatar_generated(
         self,
         size: int | str,
@@ -89,49 +89,48 @@ class AvatarMetrics:
         source: str = "generated",
         seconds: float | None = None,
     ) -> None:
-        """A picture was made.
+        """Record a generated picture. A request for an avatar only uses the source.
 
         Args:
-            size: edge in pixels.
-            format: such as ``png`` or ``image/png``.
+            size: the edge in pixels.
+            format: the format, such as ``png`` or ``image/png``.
             source: ``generated``, ``uploaded`` or ``external``.
-            seconds: that it took. A request for an avatar knows all but the source itself.
+            seconds: the duration in seconds.
         """
         source = labels.reported_source(source)
         request = _request("avatar")
         if request is not None and request.report_source(source):
             return
-        form = labels.told_format(str(format))
+        form = labels.reported_format(str(format))
         _count(GENERATED, _size(size), form, source)
         _observe(GENERATION, seconds, form, source)
 
-    @_inert
+    @_guarded
     def record_cache_hit(self, size: int | str, format: str) -> None:
-        """The avatar cache had an answer.
+        """Record a hit in the avatar cache.
 
         Args:
-            size: edge in pixels.
-            format: such as ``png`` or ``image/png``.
+            size: the edge in pixels.
+            format: the format, such as ``png`` or ``image/png``.
         """
         _looked_up("hit", size, format)
 
-    @_inert
+    @_guarded
     def record_cache_miss(self, size: int | str, format: str) -> None:
-        """The avatar cache had none. See :meth:`record_cache_hit`."""
+        """Record a miss in the avatar cache. See :meth:`record_cache_hit`."""
         _looked_up("miss", size, format)
 
-    @_inert
+    @_guarded
     def record_external_request(
         self, service: str, success: bool, seconds: float | None = None
     ) -> None:
-        """An outside service was called. A call that a probe has seen in this request is not
-        counted once more. In a request for anything but an avatar it counts in
-        ``ivatar_external_requests_total``.
+        """Record a call of an outside service, unless a probe has counted it in this request. In a
+        request for anything but an avatar it is counted in ``ivatar_external_requests_total``.
 
         Args:
-            service: its name in the profile, or its host.
-            success: whether it did its work.
-            seconds: until it answered or failed.
+            service: the name of the service in the profile, or its host.
+            success: whether the service did its work.
+            seconds: the seconds until the response or the failure.
         """
         telemetry = _telemetry()
         services = telemetry.profile.services
@@ -147,30 +146,30 @@ class AvatarMetrics:
         _count(calls, label, _truth(success))
         _observe(duration, seconds, label)
 
-    @_inert
+    @_guarded
     def record_file_upload(self, size: int, content_type: str, success: bool) -> None:
-        """A file was uploaded. Of a form that was read along, the sizes seen are counted.
+        """Record an uploaded file. If the form was observed, the observed sizes are counted.
 
         Args:
-            size: bytes.
-            content_type: of the file.
-            success: whether the application took it.
+            size: the size in bytes.
+            content_type: the Content-Type of the file.
+            success: whether the application accepted the file.
         """
-        if _told_before("upload", success, (str(content_type), _bytes(size))):
+        if _is_reported("upload", success, (str(content_type), _bytes(size))):
             return
         kind = labels.upload_type(str(content_type))
         _count(UPLOADS, kind, _truth(success))
         _observe(UPLOAD_SIZE, size, kind)
 
-    @_inert
+    @_guarded
     def record_auth(self, operation: str, success: bool) -> None:
-        """Somebody tried to authenticate.
+        """Record an authentication attempt.
 
         Args:
-            operation: such as ``login``; inside a request for one, its own counts.
-            success: whether it worked.
+            operation: the operation, such as ``login``; the route of the request takes precedence.
+            success: whether the attempt succeeded.
         """
-        if not _told_before("auth", success):
+        if not _is_reported("auth", success):
             routes = _telemetry().profile.routes
             known = {*labels.AUTH_OPERATIONS, *(route.operation for route in routes)} - {""}
             name = str(operation).removeprefix("auth.")
@@ -181,12 +180,12 @@ _METRICS = AvatarMetrics()
 
 
 def get_avatar_metrics() -> AvatarMetrics:
-    """What to record by hand with; it may be kept."""
+    """Return the object that records metrics; it is the same for the whole process."""
     return _METRICS
 
 
 def _request(kind: Kind) -> AvatarRequest | None:
-    """The request in progress, if it counts such a thing itself."""
+    """Return the request in progress, if its route is of a kind."""
     request = CURRENT.get()
     return request if request is not None and request.route.kind == kind else None
 
@@ -196,11 +195,11 @@ def _looked_up(found: Literal["hit", "miss"], size: int | str, format: str) -> N
     if request is not None and request.report_lookup(found):
         return
     instrument = CACHE_HITS if found == "hit" else CACHE_MISSES
-    _count(instrument, _size(size), labels.told_format(str(format)))
+    _count(instrument, _size(size), labels.reported_format(str(format)))
 
 
-def _told_before(kind: Kind, success: bool, file: tuple[str, int] | None = None) -> bool:
-    """Whether the request counts, or has counted, an attempt; it is told of this one."""
+def _is_reported(kind: Kind, success: bool, file: tuple[str, int] | None = None) -> bool:
+    """Report an attempt to the request in progress, and return whether the request counts it."""
     request = _request(kind)
     if request is None:
         return False
@@ -210,7 +209,7 @@ def _told_before(kind: Kind, success: bool, file: tuple[str, int] | None = None)
 def _telemetry() -> Telemetry:
     telemetry = WORKER.telemetry()
     if telemetry is None:
-        raise RuntimeError("the worker ends")
+        raise RuntimeError("the worker is ending")
     return telemetry
 
 
@@ -235,7 +234,7 @@ def _size(size: int | str) -> str:
 
 
 def _bytes(size: Any) -> int:
-    return size if isinstance(size, int) and 0 <= size < LARGEST else 0
+    return size if isinstance(size, int) and 0 <= size < MAX_FILE_SIZE else 0
 
 
 def _truth(success: object) -> str:

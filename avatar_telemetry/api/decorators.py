@@ -1,4 +1,4 @@
-"""Spans of one's own, for an application that may be changed: decorators and context managers.
+"""Spans that an application records itself: decorators and context managers.
 
     @trace_avatar_operation("generate_png")
     def draw(digest, size): ...
@@ -6,8 +6,8 @@
     with trace_file_upload("process") as span:
         span.set_attribute("photo.rotated", True)
 
-They decorate functions, coroutines, generators and asynchronous generators. Where no spans are
-recorded they do nothing.
+They decorate functions, coroutines, generators and asynchronous generators, and do nothing if spans
+are not recorded.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from avatar_telemetry.wsgi.worker import WORKER
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Running:
-    """One span on its way, from its start to its end. Nothing of it raises.
+class Operation:
+    """An operation in progress, with its span. No method raises.
 
     Args:
-        kind: of the operation.
-        name: of the span.
-        operation: as it was named.
+        kind: the kind of the operation.
+        name: the name of the span.
+        operation: the name that the application gave.
     """
 
     def __init__(self, kind: Kind, name: str, operation: str) -> None:
@@ -51,11 +51,11 @@ class Running:
                 self.span, self._context = span, trace_api.set_span_in_context(span)
 
     def enter(self) -> Token[Context] | None:
-        """Code of the operation is about to run."""
+        """Make the span current, before code of the operation runs."""
         return None if self._context is None else attach(self._context)
 
     def leave(self, token: Token[Context] | None) -> None:
-        """It has run."""
+        """Restore the previous context, after code of the operation has run."""
         if token is not None:
             detach(token)
 
@@ -63,20 +63,20 @@ class Running:
         """End the span.
 
         Args:
-            error: that passes to the caller; leaving a generator early is none.
+            error: the exception that passes to the caller; closing a generator is no error.
         """
         telemetry = WORKER.telemetry()
         if telemetry is None or not self.span.is_recording():
             return
         with telemetry.guard.at("spans"):
-            self.span.set_attributes(self._facts())
+            self.span.set_attributes(self._request_attributes())
             if error is None or isinstance(error, GeneratorExit):
                 self.span.end()
             else:
                 self.span.__exit__(type(error), error, error.__traceback__)
 
-    def _facts(self) -> dict[str, Any]:
-        """What the request in progress knows by now."""
+    def _request_attributes(self) -> dict[str, Any]:
+        """Return the attributes that follow from the request in progress."""
         request = CURRENT.get()
         if request is None or request.telemetry.tracing is None:
             return {}
@@ -91,22 +91,22 @@ class Running:
 
 
 class TracedOperation:
-    """A decorator, and a context manager that gives the span; make a new one for each ``with``.
+    """A decorator, and a context manager that returns the span; create one for each ``with``.
 
     Args:
-        kind: of the operation.
-        prefix: of the span's name.
-        operation: what is done, with or without the prefix.
+        kind: the kind of the operation.
+        prefix: the prefix of the span's name.
+        operation: the name of the operation, with or without the prefix.
     """
 
     def __init__(self, kind: Kind, prefix: str, operation: str) -> None:
-        self._begin = partial(Running, kind, prefix + operation.removeprefix(prefix), operation)
-        self._entered: list[tuple[Running, Token[Context] | None]] = []
+        self._begin = partial(Operation, kind, prefix + operation.removeprefix(prefix), operation)
+        self._entered: list[tuple[Operation, Token[Context] | None]] = []
 
     def __enter__(self) -> trace_api.Span:
-        running = self._begin()
-        self._entered.append((running, running.enter()))
-        return running.span
+        operation = self._begin()
+        self._entered.append((operation, operation.enter()))
+        return operation.span
 
     def __exit__(
         self,
@@ -115,12 +115,12 @@ class TracedOperation:
         traceback: TracebackType | None,
     ) -> None:
         if self._entered:
-            running, token = self._entered.pop()
-            running.leave(token)
-            running.end(error)
+            operation, token = self._entered.pop()
+            operation.leave(token)
+            operation.end(error)
 
     def __call__(self, function: F) -> F:
-        """Let every call of a function be a span; of a generator, from its first item on."""
+        """Record a span for every call of a function; for a generator from its first item on."""
         if inspect.isasyncgenfunction(function):
             traced = _asynchronous_generator(self._begin, function)
         elif inspect.isgeneratorfunction(function):
@@ -133,36 +133,36 @@ class TracedOperation:
 
 
 def trace_avatar_operation(name: str) -> TracedOperation:
-    """A span ``avatar.NAME`` around what makes, looks up or fetches a picture.
+    """Record a span ``avatar.NAME`` around code that makes, looks up or fetches a picture.
 
     Args:
-        name: such as ``generate_png``.
+        name: the name of the operation, such as ``generate_png``.
     """
     return TracedOperation("avatar", "avatar.", name)
 
 
 def trace_file_upload(name: str) -> TracedOperation:
-    """A span ``file_upload.NAME``, with what was seen of the uploaded file.
+    """Record a span ``file_upload.NAME`` with the attributes of the uploaded file.
 
     Args:
-        name: such as ``process``.
+        name: the name of the operation, such as ``process``.
     """
     return TracedOperation("upload", "file_upload.", name)
 
 
 def trace_authentication(name: str) -> TracedOperation:
-    """A span ``auth.NAME``.
+    """Record a span ``auth.NAME``.
 
     Args:
-        name: such as ``login``.
+        name: the name of the operation, such as ``login``.
     """
     return TracedOperation("auth", "auth.", name)
 
 
-def _function(begin: Callable[[], Running], function: Callable[..., Any]) -> Callable[..., Any]:
+def _function(begin: Callable[[], Operation], function: Callable[..., Any]) -> Callable[..., Any]:
     def traced(*args: Any, **kwargs: Any) -> Any:
-        running = begin()
-        token = running.enter()
+        operation = begin()
+        token = operation.enter()
         error = None
         try:
             return function(*args, **kwargs)
@@ -170,17 +170,17 @@ def _function(begin: Callable[[], Running], function: Callable[..., Any]) -> Cal
             error = raised
             raise
         finally:
-            running.leave(token)
-            running.end(error)
-            del error  # its traceback holds this frame
+            operation.leave(token)
+            operation.end(error)
+            del error  # its traceback refers to this frame
 
     return traced
 
 
-def _coroutine(begin: Callable[[], Running], function: Callable[..., Any]) -> Callable[..., Any]:
+def _coroutine(begin: Callable[[], Operation], function: Callable[..., Any]) -> Callable[..., Any]:
     async def traced(*args: Any, **kwargs: Any) -> Any:
-        running = begin()
-        token = running.enter()
+        operation = begin()
+        token = operation.enter()
         error = None
         try:
             return await function(*args, **kwargs)
@@ -188,69 +188,69 @@ def _coroutine(begin: Callable[[], Running], function: Callable[..., Any]) -> Ca
             error = raised
             raise
         finally:
-            running.leave(token)
-            running.end(error)
+            operation.leave(token)
+            operation.end(error)
             del error
 
     return traced
 
 
-def _generator(begin: Callable[[], Running], function: Callable[..., Any]) -> Callable[..., Any]:
+def _generator(begin: Callable[[], Operation], function: Callable[..., Any]) -> Callable[..., Any]:
     def traced(*args: Any, **kwargs: Any) -> Any:
-        running = begin()
+        operation = begin()
         generator = function(*args, **kwargs)
         resume: Callable[[], Any] = partial(next, generator)
         error = None
         try:
             while True:
                 # The span is current while the generator runs, and not while its caller does.
-                token = running.enter()
+                token = operation.enter()
                 try:
                     item = resume()
                 except StopIteration as end:
                     return end.value
                 finally:
-                    running.leave(token)
+                    operation.leave(token)
                 try:
                     resume = partial(generator.send, (yield item))
-                except BaseException as thrown:  # noqa: BLE001 - it goes to the generator
+                except BaseException as thrown:  # noqa: BLE001 - passed to the generator
                     resume = partial(generator.throw, thrown)
         except BaseException as raised:
             error = raised
             raise
         finally:
-            running.end(error)
+            operation.end(error)
             del error, resume
 
     return traced
 
 
 def _asynchronous_generator(
-    begin: Callable[[], Running], function: Callable[..., Any]
+    begin: Callable[[], Operation], function: Callable[..., Any]
 ) -> Callable[..., Any]:
     async def traced(*args: Any, **kwargs: Any) -> Any:
-        running = begin()
+        operation = begin()
         generator = function(*args, **kwargs)
         resume: Callable[[], Any] = generator.__anext__
         error = None
         try:
             while True:
-                token = running.enter()
+                token = operation.enter()
                 try:
                     item = await resume()
                 except StopAsyncIteration:
                     return
                 finally:
-                    running.leave(token)
+                    operation.leave(token)
                 try:
                     resume = partial(generator.asend, (yield item))
-                except BaseException as thrown:  # noqa: BLE001 - it goes to the generator
+                except BaseException as thrown:  # noqa: BLE001 - passed to the generator
                     resume = partial(generator.athrow, thrown)
         except BaseException as raised:
             error = raised
             raise
         finally:
-            running.end(error)
+            operation.end(error)
             del error, resume
 
     return traced

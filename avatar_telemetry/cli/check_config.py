@@ -17,13 +17,13 @@ from avatar_telemetry.config.settings import Settings, variables
 from avatar_telemetry.config.variable import raw_texts
 from avatar_telemetry.runtime.startup import (
     app_fault,
-    check_apart,
     check_app,
     check_endpoint,
+    check_in_child,
     faults_of,
     load_profile,
-    warn_of_doubts,
     warn_of_ignored,
+    warn_of_typos,
 )
 
 HIDDEN = "(set, not shown)"
@@ -57,7 +57,7 @@ def check_config(everything: bool, as_json: bool) -> int:
     settings, faults = Settings.read(os.environ)
     find_modules()
     warn_of_ignored(settings)
-    warn_of_doubts(os.environ)
+    warn_of_typos(os.environ)
     faults = list(dict.fromkeys(faults + _faults(settings, os.environ)))
     rows = [row for row in _effective(os.environ) if everything or row[2] != "default"]
     if as_json:
@@ -81,7 +81,7 @@ def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     ]
     if environ.get("AVATAR_TELEMETRY_APP"):
         silent = app_fault(settings.app, "its import ends the process")
-        checks.append(lambda: check_apart(lambda: check_app(settings.app), silent))
+        checks.append(lambda: check_in_child(lambda: check_app(settings.app), silent))
     if not settings.sdk_disabled:
         checks += [lambda: _check_directory(settings), lambda: _check_port(settings)]
     return faults_of(*checks)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import click
 
 from avatar_telemetry.cli.output import print_json
-from avatar_telemetry.config.doubts import UNUSED
 from avatar_telemetry.config.otlp import OTLP_SETTINGS
 from avatar_telemetry.config.settings import OWN_PREFIX, SETTINGS, variables
+from avatar_telemetry.config.typos import UNUSED
 from avatar_telemetry.config.variable import Setting
 
 HEAD = """\

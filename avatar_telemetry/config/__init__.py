@@ -1,1 +1,1 @@
-"""The settings: the table of variables, how each is read, and the frozen value of all."""
+"""The settings: the declaration of each variable, its parser, and the frozen value of all."""

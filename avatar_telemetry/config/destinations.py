@@ -1,4 +1,4 @@
-"""Which exporters the settings switch on, and where each signal is sent. Imports no exporter."""
+"""Exporters that the settings enable, and the destination of each signal. Imports no exporter."""
 
 from __future__ import annotations
 
@@ -33,21 +33,19 @@ def pushes_metrics(settings: Settings) -> bool:
 
 
 def check_exporters(settings: Settings) -> None:
-    """In the master, at the start: log every choice in the OTLP settings that is not obvious.
+    """Check the OTLP settings at the start of the master, and log each protocol that was derived.
 
     Raises:
-        SettingsError: gRPC is required and not installed.
+        SettingsError: gRPC is required and not installed, or its compression is not supported.
     """
     notes = {}
     faults = []
     for signal in otlp_signals(settings):
         configured = settings.otlp[signal]
         if configured.protocol == GRPC and not grpc_installed():
-            faults.append(f"{PROTOCOL}={GRPC!r}: allowed with pip install 'avatar-telemetry[grpc]'")
+            faults.append(f"{PROTOCOL}={GRPC!r}: requires pip install 'avatar-telemetry[grpc]'")
         if configured.protocol == GRPC and configured.compression == "deflate":
-            faults.append(
-                f"{COMPRESSION}='deflate': allowed with {PROTOCOL}={GRPC!r} is none or gzip"
-            )
+            faults.append(f"{COMPRESSION}='deflate': must be none or gzip with {PROTOCOL}={GRPC!r}")
         settled, note = resolve(signal, configured, grpc_installed=grpc_installed())
         notes[note] = logging.INFO if settled.protocol == GRPC else logging.WARNING
     if faults:
@@ -58,12 +56,12 @@ def check_exporters(settings: Settings) -> None:
 
 
 def settled(settings: Settings, signal: Signal) -> Otlp:
-    """Return where and how a signal is sent, once the protocol is settled."""
+    """Return the OTLP settings of a signal with its final protocol."""
     return resolve(signal, settings.otlp[signal], grpc_installed=grpc_installed())[0]
 
 
 def grpc_installed() -> bool:
-    """Return whether the extra ``grpc`` is installed; imports nothing."""
+    """Return whether the extra ``grpc`` is installed, without importing it."""
     try:
         return find_spec(GRPC_PACKAGE) is not None and find_spec("grpc") is not None
     except ModuleNotFoundError:
@@ -71,9 +69,9 @@ def grpc_installed() -> bool:
 
 
 def log_configured(settings: Settings) -> None:
-    """At level DEBUG: where spans and metrics go, and what is sampled."""
+    """Log sampler, privacy mode and destinations at level DEBUG."""
     if not settings.export_enabled:
-        debug("configured: OTEL_EXPORT_ENABLED is false, nothing is recorded in spans or exported")
+        debug("configured: OTEL_EXPORT_ENABLED is false, no span is recorded, nothing is exported")
         return
     sampler = f"{settings.sampler} {settings.sampler_argument}".strip()
     debug("configured: sampler %s, privacy %s", sampler, settings.privacy)
@@ -83,7 +81,7 @@ def log_configured(settings: Settings) -> None:
 
 
 def destinations(settings: Settings) -> str:
-    """Return where each signal is sent, for the log."""
+    """Return the destination of each signal, for the log."""
     if not settings.export_enabled:
         return "off"
     return (
@@ -123,7 +121,7 @@ def ring_signals(settings: Settings) -> dict[Signal, tuple[str, ...]]:
 
 
 def exports(settings: Settings) -> bool:
-    """Return whether the export is on: then spans are recorded, even where none is sent, for span
+    """Return whether the export is enabled. Spans are recorded then, even if none is sent, for span
     processors of the application."""
     return settings.export_enabled and not settings.sdk_disabled
 
@@ -132,7 +130,7 @@ def _described(settings: Settings, signal: Signal, exporters: tuple[str, ...]) -
     for name in exporters:
         if name == "otlp":
             otlp = settled(settings, signal)
-            how = f"{otlp.protocol}, {otlp.timeout:g} s, compression {otlp.compression}"
-            yield f"{otlp.place} ({how})"
+            options = f"{otlp.protocol}, {otlp.timeout:g} s, compression {otlp.compression}"
+            yield f"{otlp.place} ({options})"
         else:
             yield name

@@ -1,7 +1,7 @@
-"""Where and how one signal leaves over OTLP, by the variables of the exporter's specification.
+"""OTLP settings of one signal (specification of the OTLP exporter).
 
 Each variable exists for all signals (``OTEL_EXPORTER_OTLP_TIMEOUT``) and for one of them
-(``OTEL_EXPORTER_OTLP_TRACES_TIMEOUT``), which wins.
+(``OTEL_EXPORTER_OTLP_TRACES_TIMEOUT``), which takes precedence.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ PROTOCOL, COMPRESSION = PREFIX + "PROTOCOL", PREFIX + "COMPRESSION"
 
 @dataclass(frozen=True)
 class Otlp:
-    """Where and how one signal is sent.
+    """The OTLP settings of one signal.
 
     Args:
-        endpoint: URL; for HTTP the whole one, with the path of the signal.
-        protocol: ``http/protobuf`` or ``grpc``; empty where nobody has said.
-        headers: sent with every request.
-        timeout: seconds for one batch, repetitions included.
+        endpoint: the URL; for HTTP with the path of the signal.
+        protocol: ``http/protobuf`` or ``grpc``; empty if unset.
+        headers: the headers of every request.
+        timeout: the seconds for one batch, retries included.
         compression: ``none``, ``gzip`` or ``deflate``.
-        certificate: file with the certificates that are trusted, or empty.
-        client_key: file with the key of the client's certificate, or empty.
-        client_certificate: file with the client's certificate, or empty.
-        endpoint_from: the variable that named the endpoint; empty for the default.
+        certificate: the file with the trusted certificates, or empty.
+        client_key: the file with the key of the client certificate, or empty.
+        client_certificate: the file with the client certificate, or empty.
+        endpoint_from: the variable that set the endpoint; empty for the default.
     """
 
     endpoint: str
@@ -51,7 +51,7 @@ class Otlp:
 
     @property
     def place(self) -> str:
-        """The endpoint as it may be shown: a query, like a header, may hold a key."""
+        """The endpoint without its query, which may contain a key, for messages."""
         return urlunsplit((*urlsplit(self.endpoint)[:3], "", ""))
 
 
@@ -69,7 +69,7 @@ _KINDS: Mapping[str, tuple[Any, str, str, str]] = {
     "certificate": (parsing.file, "", "a readable file", "trusted certificates (PEM)"),
     "insecure": (
         parsing.truth, "false", "true or false",
-        "whether an endpoint without http:// or https:// is reached without TLS (gRPC alone)",
+        "no TLS for an endpoint without http:// or https:// (gRPC)",
     ),
     "client_key": (parsing.file, "", "a readable file", "key of the client's certificate (PEM)"),
     "client_certificate": (parsing.file, "", "a readable file", "client's certificate (PEM)"),
@@ -82,7 +82,7 @@ def _setting(kind: str, signal: Signal | None) -> Setting:
     return Setting(
         f"{PREFIX}{signal.upper()}_{kind.upper()}" if signal else shared,
         parse, default, allowed,
-        f"OTLP: {meaning}" + (f", for {signal} alone." if signal else "."),
+        f"OTLP: {meaning}" + (f", for {signal} only." if signal else "."),
         alias=shared if signal else "",
         secret=kind == "headers",
         lenient=kind in ("protocol", "timeout", "compression", "insecure"),
@@ -92,17 +92,17 @@ def _setting(kind: str, signal: Signal | None) -> Setting:
 OTLP_SETTINGS: Mapping[Signal | None, Mapping[str, Setting]] = {
     signal: {kind: _setting(kind, signal) for kind in _KINDS} for signal in (None, *SIGNALS)
 }
-"""The variables by signal (``None``: of all signals) and by field of :class:`Otlp`."""
+"""The variables by signal (``None``: those for all signals) and by field of :class:`Otlp`."""
 
 
 def otlp(signal: Signal, values: Mapping[str, Any], *, own_endpoint: bool) -> Otlp:
-    """Put the parsed variables of a signal together.
+    """Build the settings of a signal from its parsed variables.
 
     Args:
-        signal: which.
-        values: by field.
-        own_endpoint: the endpoint is the signal's own, to be used as it is (specification of the
-            OTLP exporter, "Endpoint URLs for OTLP/HTTP").
+        signal: the signal.
+        values: the value of each field.
+        own_endpoint: whether the endpoint is that of the signal, which is used unchanged
+            (specification of the OTLP exporter, "Endpoint URLs for OTLP/HTTP").
     """
     insecure, values = values["insecure"], {k: v for k, v in values.items() if k != "insecure"}
     result = Otlp(**values)
@@ -118,8 +118,8 @@ def otlp(signal: Signal, values: Mapping[str, Any], *, own_endpoint: bool) -> Ot
 
 
 def _complete(otlp: Otlp, insecure: bool) -> str:
-    """The endpoint as a URL: the default of the protocol where there is none, and a scheme where
-    gRPC does without (specification of the OTLP exporter, "Endpoint" and "Insecure")."""
+    """Return the endpoint as a URL: the default of the protocol if it is unset, and with a scheme
+    if it has none (gRPC; specification of the OTLP exporter, "Endpoint" and "Insecure")."""
     if not otlp.endpoint:
         return f"http://localhost:{GRPC_PORT if otlp.protocol == GRPC else HTTP_PORT}"
     if "://" in otlp.endpoint:
@@ -127,40 +127,41 @@ def _complete(otlp: Otlp, insecure: bool) -> str:
     return f"{'http' if insecure else 'https'}://{otlp.endpoint}"
 
 
-def resolve(signal: Signal, told: Otlp, *, grpc_installed: bool) -> tuple[Otlp, str]:
-    """Settle the protocol, and what to do about a port that speaks the other one.
+def resolve(signal: Signal, configured: Otlp, *, grpc_installed: bool) -> tuple[Otlp, str]:
+    """Determine the protocol, and the port that goes with it.
 
-    Port 4317 is gRPC's (IANA; specification of the OTLP exporter). Where nobody has named a
-    protocol and the endpoint has that port, gRPC is what is meant; without the package for it, the
-    same collector is asked on 4318 over HTTP, where it listens by the same rule. Who names a
-    protocol is obeyed.
+    Port 4317 is assigned to gRPC (IANA; specification of the OTLP exporter). If the protocol is
+    unset and the endpoint has that port, gRPC is used; if gRPC is not installed, HTTP and port 4318
+    of the same host, which the same specification assigns to it. A protocol that is set is used.
 
     Args:
-        signal: which; its path is added for HTTP where the endpoint has none.
-        told: as the variables say.
-        grpc_installed: whether the exporter for gRPC is there.
+        signal: the signal; its path is added for HTTP if the endpoint has none.
+        configured: the settings from the variables.
+        grpc_installed: whether the exporter for gRPC is installed.
 
     Returns:
-        The settled value, and a line for the operator or an empty text.
+        The final settings, and a line for the operator or an empty text.
     """
-    parts = urlsplit(told.endpoint)
+    parts = urlsplit(configured.endpoint)
     if parts.port != GRPC_PORT:
-        return replace(told, protocol=told.protocol or HTTP), ""
-    if told.protocol == GRPC:
-        return told, ""
+        return replace(configured, protocol=configured.protocol or HTTP), ""
+    if configured.protocol == GRPC:
+        return configured, ""
     here = f"{parts.scheme}://{parts.netloc}"
-    if told.protocol == HTTP:
-        return told, f"{here} has the port of gRPC; {HTTP} is spoken there, as {PROTOCOL} says"
+    if configured.protocol == HTTP:
+        return configured, f"{here} has the port of gRPC; {HTTP} is used, as set by {PROTOCOL}"
     if grpc_installed:
         return (
-            replace(told, protocol=GRPC, endpoint=here),
-            f"{here} has the port of gRPC, so gRPC is spoken ({PROTOCOL}={HTTP} would change that)",
+            replace(configured, protocol=GRPC, endpoint=here),
+            f"{here} has the port of gRPC, so gRPC is used (set {PROTOCOL}={HTTP} to use HTTP)",
         )
     there = parts.netloc.removesuffix(str(GRPC_PORT)) + str(HTTP_PORT)
     path = parts.path.rstrip("/") or f"/v1/{signal}"
     return (
-        replace(told, protocol=HTTP, endpoint=urlunsplit((parts.scheme, there, path, "", ""))),
-        f"{here} has the port of gRPC, which is not installed: {HTTP} is spoken to"
-        f" {parts.scheme}://{there} instead ({PROTOCOL}={HTTP} keeps the port,"
-        " pip install 'avatar-telemetry[grpc]' brings gRPC)",
+        replace(
+            configured, protocol=HTTP, endpoint=urlunsplit((parts.scheme, there, path, "", ""))
+        ),
+        f"{here} has the port of gRPC, which is not installed: {HTTP} is sent to"
+        f" {parts.scheme}://{there} instead (set {PROTOCOL}={HTTP} to keep the port, or install"
+        " gRPC with pip install 'avatar-telemetry[grpc]')",
     )

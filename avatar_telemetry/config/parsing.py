@@ -1,6 +1,4 @@
-"""How the text of a variable becomes a value: each function raises ``ValueError`` (or ``KeyError``)
-for what is not allowed.
-"""
+"""Parsers of variables. Each raises ``ValueError`` or ``KeyError`` for an invalid text."""
 
 from __future__ import annotations
 
@@ -31,40 +29,40 @@ SAMPLERS = (
     "always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off",
     "parentbased_traceidratio",
 )  # fmt: skip
-"""The standard values of ``OTEL_TRACES_SAMPLER`` that need no package of their own."""
+"""The values of ``OTEL_TRACES_SAMPLER`` that the SDK itself implements."""
 
 
 class ExplainedError(ValueError):
-    """A text that is not allowed; the message tells an operator why."""
+    """An invalid text; the message gives the operator the reason."""
 
 
-class UnknownWordsError(ValueError):
-    """A list of which some words are not allowed.
+class UnknownNamesError(ValueError):
+    """A list that has unknown names.
 
     Args:
-        known: the others, as a value; empty where there is none.
+        known: the other names of the list.
     """
 
     def __init__(self, known: tuple[str, ...]) -> None:
-        super().__init__("unknown words")
+        super().__init__("unknown names")
         self.known = known
 
 
 @dataclass(frozen=True)
 class Allow:
-    """Callers or peers that are allowed something.
+    """An allow-list of callers or peers.
 
     Args:
-        networks: addresses that are.
-        unix: whether a peer on a unix socket is.
+        networks: the allowed networks.
+        unix: whether a peer on a unix socket is allowed.
     """
 
     networks: tuple[Network, ...] = ()
     unix: bool = False
 
     def holds(self, address: str) -> bool:
-        """Whether an address is among them. An empty one is that of a peer on a unix socket, as
-        gunicorn says it; what is no address is not."""
+        """Return whether an address is allowed. It is empty for a peer on a unix socket (gunicorn).
+        A text that is not an address is not allowed."""
         if not address:
             return self.unix
         found = ip(address)
@@ -72,11 +70,11 @@ class Allow:
 
 
 def ip(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address, without port. Never raises.
+    """Parse an IP address without port. Never raises.
 
     Returns:
-        An IPv4-mapped IPv6 address as the IPv4 address that it is (RFC 4291, section 2.5.5.2), and
-        without its zone; ``None`` for anything else.
+        The address without its zone, an IPv4-mapped IPv6 address as IPv4 (RFC 4291, section
+        2.5.5.2); ``None`` for any other text.
     """
     try:
         address = ip_address(text.partition("%")[0])
@@ -92,27 +90,27 @@ def text(text: str) -> str:
 
 
 def hostname(name: str) -> str:
-    """The name of a host; empty: of this one."""
+    """Return a host name; for an empty text that of this host."""
     return text(name) or socket.gethostname()
 
 
 def boolean(text: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True}
-    words |= {"false": False, "0": False, "no": False, "off": False}
-    return words[text.strip().lower()]
+    values = {"true": True, "1": True, "yes": True, "on": True}
+    values |= {"false": False, "0": False, "no": False, "off": False}
+    return values[text.strip().lower()]
 
 
 def truth(text: str) -> bool:
-    """``true`` or ``false`` in any case, and no other word (OpenTelemetry specification)."""
+    """Parse ``true`` or ``false`` in any case, and no other text (OpenTelemetry specification)."""
     return {"true": True, "false": False}[text.strip().lower()]
 
 
-def one_of(*words: str) -> Callable[[str], str]:
+def one_of(*names: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        word = text.strip().lower()
-        if word not in words:
-            raise ValueError(word)
-        return word
+        name = text.strip().lower()
+        if name not in names:
+            raise ValueError(name)
+        return name
 
     return parse
 
@@ -124,7 +122,7 @@ def reference(text: str) -> str:
 
 
 def application(text: str) -> str:
-    """``module:NAME``, or a call of that with literal arguments."""
+    """Check ``module:NAME``, or a call of it with literal arguments."""
     try:
         parsed = ast.parse(text.partition(":")[2], mode="eval").body
         if not isinstance(parsed, ast.Call):
@@ -145,24 +143,24 @@ def path(text: str) -> str:
     return text
 
 
-def number(least: float, most: float) -> Callable[[str], float]:
-    """A parser of numbers within bounds."""
+def number(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return a parser of numbers within bounds."""
 
     def parse(text: str) -> float:
         value = float(text)
-        if not least <= value <= most:
+        if not minimum <= value <= maximum:
             raise ValueError(text)
         return value
 
     return parse
 
 
-def count(least: int, most: int) -> Callable[[str], int]:
-    """A parser of whole numbers within bounds."""
+def count(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a parser of integers within bounds."""
 
     def parse(text: str) -> int:
         value = int(text)
-        if not least <= value <= most:
+        if not minimum <= value <= maximum:
             raise ValueError(text)
         return value
 
@@ -170,17 +168,17 @@ def count(least: int, most: int) -> Callable[[str], int]:
 
 
 def optional(parse: Callable[[str], int]) -> Callable[[str], int | None]:
-    """A parser that takes an empty text for nothing."""
+    """Return a parser that also accepts an empty text, as ``None``."""
     return lambda text: parse(text) if text else None
 
 
 def limit(text: str) -> int | None:
-    """A span limit of the OpenTelemetry SDK specification; empty: none."""
+    """Parse a span limit of the OpenTelemetry SDK specification; empty: no limit."""
     return count(0, 1 << 31)(text) if text else None
 
 
-def words(*allowed: str) -> Callable[[str], tuple[str, ...]]:
-    """A parser of comma-separated words, each once, in the order given; ``none`` stands alone."""
+def name_list(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of comma-separated names, each once; ``none`` must be alone."""
 
     def parse(text: str) -> tuple[str, ...]:
         return _known((part.lower() for part in _parts(text)), frozenset(allowed))
@@ -189,31 +187,31 @@ def words(*allowed: str) -> Callable[[str], tuple[str, ...]]:
 
 
 def patterns(text: str) -> tuple[str, ...]:
-    """Comma-separated regular expressions."""
+    """Parse comma-separated regular expressions."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for part in parts:
             try:
                 re.compile(part)
-            # A pattern whose meaning a later Python may change, such as "[[", is warned of.
+            # Python warns of a pattern that a later version may interpret differently: "[[".
             except (re.error, OverflowError, Warning) as error:
                 raise ExplainedError(f"{part!r}: {error}") from error
     return parts
 
 
 def propagators(text: str) -> tuple[str, ...]:
-    """Names of installed propagators (entry points of the OpenTelemetry API), or ``none``."""
+    """Parse names of installed propagators (entry points of the OpenTelemetry API), or ``none``."""
     return _known(_parts(text), _installed("opentelemetry_propagator") | {"none"})
 
 
 def detectors(text: str) -> tuple[str, ...]:
-    """Names of installed resource detectors (entry points of the OpenTelemetry SDK), or ``*``."""
+    """Parse names of installed detectors of resources (entry points of the SDK), or ``*``."""
     return _known(_parts(text), _installed("opentelemetry_resource_detector") | {"*"})
 
 
 def sampler(text: str) -> str:
-    """A standard sampler, or one that is installed as an entry point."""
+    """Parse the name of a standard sampler, or of one that is installed as an entry point."""
     name = text.strip()
     if name.lower() in SAMPLERS:
         return name.lower()
@@ -223,26 +221,26 @@ def sampler(text: str) -> str:
 
 
 def opt_in(text: str) -> str:
-    """``OTEL_SEMCONV_STABILITY_OPT_IN``: ``http/dup`` wins over ``http``, other words mean other
-    signals (semantic conventions, HTTP, stability migration)."""
+    """Parse ``OTEL_SEMCONV_STABILITY_OPT_IN``: ``http/dup`` takes precedence over ``http``, other
+    values concern other areas (semantic conventions, HTTP, stability migration)."""
     parts = opt_ins(text)
     return "both" if "http/dup" in parts else "stable" if "http" in parts else "old"
 
 
 def opt_ins(text: str) -> frozenset[str]:
-    """The words of ``OTEL_SEMCONV_STABILITY_OPT_IN``."""
+    """Return the values in ``OTEL_SEMCONV_STABILITY_OPT_IN``."""
     return frozenset(part.strip().lower() for part in text.split(",") if part.strip())
 
 
 def secret_key(text: str) -> str:
-    """A key for hashes, or an empty text."""
+    """Check a key of hashes, or an empty text."""
     if text and not (8 <= len(text) <= 64 and text.isprintable() and text.isascii()):
         raise ValueError("not a key")
     return text
 
 
 def headers(text: str) -> Pairs:
-    """``key=value`` pairs (OTLP exporter specification): W3C Baggage without metadata."""
+    """Parse ``key=value`` pairs (OTLP exporter specification): W3C Baggage without metadata."""
     pairs = attributes(text)
     if not all(re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", key, re.ASCII) for key, _ in pairs):
         raise ValueError("not a header name")
@@ -252,7 +250,7 @@ def headers(text: str) -> Pairs:
 
 
 def file(text: str) -> str:
-    """A file that can be read, or an empty text."""
+    """Check the path of a readable file, or an empty text."""
     if text:
         try:
             with Path(text).open("rb"):
@@ -263,7 +261,7 @@ def file(text: str) -> str:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    """Comma-separated host names; ``*`` is any."""
+    """Parse comma-separated host names; ``*`` is any."""
     parts = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     if not all(re.fullmatch(r"\*|[\w.:-]+", part, re.ASCII) for part in parts):
         raise ValueError(text)
@@ -271,7 +269,7 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def switched_off(*names: str) -> Callable[[str], frozenset[str]]:
-    """A parser of what is switched off: ``all`` leaves all on, ``none`` none, ``-name`` one out."""
+    """Return a parser of disabled names: ``all`` disables none, ``none`` all, ``-NAME`` one."""
 
     def parse(text: str) -> frozenset[str]:
         parts = {part.strip().lower() for part in text.split(",")} - {"", "all"}
@@ -285,7 +283,7 @@ def switched_off(*names: str) -> Callable[[str], frozenset[str]]:
 
 
 def named_of(*names: str) -> Callable[[str], frozenset[str]]:
-    """A parser of names of which some mean something here; ``*`` is all."""
+    """Return a parser that keeps the known names of a list; ``*`` is all of them."""
 
     def parse(text: str) -> frozenset[str]:
         parts = {part.lower() for part in _parts(text)}
@@ -295,19 +293,19 @@ def named_of(*names: str) -> Callable[[str], frozenset[str]]:
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(sorted({int(word) for word in text.split(",")}))
+    sizes = tuple(sorted({int(part) for part in text.split(",")}))
     if not all(0 < size <= 65_535 for size in sizes) or len(sizes) > 100:
         raise ValueError(text)
     return sizes
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    parsed = tuple(ip_network(word, strict=False) for word in words)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parsed = tuple(ip_network(part, strict=False) for part in parts)
     faults = [
-        f"{word} has host bits set: {network} is the network, {address} that address alone"
-        for word, network in zip(words, parsed, strict=True)
-        if (address := ip_interface(word).ip) != network.network_address
+        f"{part} has host bits set: {network} is the network, {address} that address alone"
+        for part, network in zip(parts, parsed, strict=True)
+        if (address := ip_interface(part).ip) != network.network_address
     ]
     if faults:
         raise ExplainedError("; ".join(faults))
@@ -315,8 +313,8 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def allow(text: str) -> Allow:
-    parts = [word.strip() for word in text.split(",") if word.strip()]
-    addresses = ",".join(word for word in parts if word.lower() != "unix")
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    addresses = ",".join(part for part in parts if part.lower() != "unix")
     return Allow(networks(addresses), "unix" in map(str.lower, parts))
 
 
@@ -338,12 +336,12 @@ def host_port(text: str) -> tuple[str, int] | None:
 
 
 def host(text: str) -> str:
-    """The host of an address to listen on."""
+    """Parse the host of an address to listen on."""
     host_port(f"{text}:1" if text.count(":") < 2 or text.startswith("[") else f"[{text}]:1")
     return text.strip().strip("[]")
 
 
-# A name or an address, and a port; no user, whose password would be shown.
+# A name or an address, and a port. No user name, because its password would be logged.
 _NETLOC = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?\])(?::[0-9]+)?")
 
 
@@ -354,22 +352,22 @@ def url(text: str) -> str:
     url = urlsplit(text.strip())
     if text and (url.scheme not in ("http", "https") or not _NETLOC.fullmatch(url.netloc)):
         raise ValueError("not an endpoint")
-    if url.port == 0:  # asking raises ValueError for one that is none
-        raise ValueError("no port")
+    if url.port == 0:  # the property raises ValueError for an invalid port
+        raise ValueError("invalid port")
     return url.geturl()
 
 
 def endpoint(text: str) -> str:
-    """A URL, or ``host:port`` as gRPC takes it."""
+    """Parse a URL, or ``host:port`` (gRPC)."""
     target = text.strip()
     if _TARGET.fullmatch(target):
-        url(f"http://{target}")  # raises for a port that is none
+        url(f"http://{target}")  # raises for an invalid port
         return target
     return url(text)
 
 
 def attributes(text: str) -> tuple[tuple[str, str], ...]:
-    # The form of the OpenTelemetry resource SDK specification: W3C Baggage without metadata.
+    # OpenTelemetry resource SDK specification: W3C Baggage without metadata.
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if not all(key.strip() and equals for key, equals, _ in pairs):
         raise ValueError(text)
@@ -381,16 +379,20 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _known(parts: Iterable[str], allowed: frozenset[str]) -> tuple[str, ...]:
-    """The parts, each once, if all are allowed together."""
+    """Return the parts, each once.
+
+    Raises:
+        UnknownNamesError: a part is unknown, or ``none`` is not alone.
+    """
     given = tuple(dict.fromkeys(parts))
     known = tuple(each for each in given if each in allowed)
     if len(known) > 1:
         known = tuple(each for each in known if each != "none")
     if known != given:
-        raise UnknownWordsError(known)
+        raise UnknownNamesError(known)
     return known
 
 
-@lru_cache(maxsize=4)  # a worker reads the settings again, and must not read the disk for it
+@lru_cache(maxsize=4)  # a worker parses the settings again, and must not read the disk for that
 def _installed(group: str) -> frozenset[str]:
     return frozenset(point.name for point in entry_points(group=group))

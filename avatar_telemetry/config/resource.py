@@ -19,11 +19,11 @@ _INVALID = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def resource_attributes(settings: Settings) -> dict[str, str]:
-    """The attributes of this host's server.
+    """Return the attributes of the server on this host.
 
-    ``OTEL_RESOURCE_ATTRIBUTES`` wins over all but ``OTEL_SERVICE_NAME`` (OpenTelemetry
-    specification, Environment Variable Specification, "General SDK Configuration"). The two names
-    of the environment are one attribute that was renamed, so one of them gives the other.
+    ``OTEL_RESOURCE_ATTRIBUTES`` takes precedence over all but ``OTEL_SERVICE_NAME`` (OpenTelemetry
+    specification, Environment Variable Specification, "General SDK Configuration"). The attribute
+    of the environment was renamed, so a value for one of its names is used for both.
     """
     own = dict(settings.resource_attributes)
     environment = own.get(ENVIRONMENT) or own.get(OLD_ENVIRONMENT) or settings.environment
@@ -39,7 +39,7 @@ def resource_attributes(settings: Settings) -> dict[str, str]:
 
 
 def sdk_attributes() -> dict[str, str]:
-    """The attributes that every resource of the SDK has (semantic conventions, "Telemetry SDK")."""
+    """Return the attributes that the SDK adds (semantic conventions, "Telemetry SDK")."""
     return {
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "opentelemetry",
@@ -48,24 +48,24 @@ def sdk_attributes() -> dict[str, str]:
 
 
 def worker_attributes(settings: Settings, slot: int) -> dict[str, str]:
-    """The attributes of one worker's spans and log records; a recycled one has the same."""
+    """Return the attributes of a worker's spans and log records; its successor has the same."""
     host = resource_attributes(settings)
     return {**host, "service.instance.id": f"{host['service.instance.id']}/{slot}"}
 
 
 def of_child(resource: Resource) -> Resource:
-    """In a forked child: the same with the child's ``process.pid``, where it has one."""
+    """Return the resource of a forked child: with its own ``process.pid``, if it has that key."""
     if PROCESS_PID not in resource.attributes:
         return resource
     return resource.merge(type(resource)({PROCESS_PID: os.getpid()}))
 
 
 def target_labels(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Resource attributes as labels of ``target_info``.
+    """Return resource attributes as labels of ``target_info``.
 
-    As the OpenTelemetry specification has it (Prometheus and OpenMetrics compatibility): every
-    character that a label name cannot have becomes ``_``, and attributes that then have the same
-    name are joined by ``;`` in the order of their keys.
+    OpenTelemetry specification, Prometheus and OpenMetrics compatibility: each character that is
+    invalid in a label name becomes ``_``, and the values of attributes that then have the same name
+    are joined by ``;`` in the order of their keys.
     """
     labels: dict[str, list[str]] = {}
     for key in sorted(attributes):

@@ -1,4 +1,4 @@
-"""Variables that Kubernetes injects for a Service, which may have the name of this package.
+"""Variables that Kubernetes sets for a Service with the name of this package.
 
 A Service ``avatar-telemetry`` gives each container of its namespace AVATAR_TELEMETRY_SERVICE_HOST,
 AVATAR_TELEMETRY_PORT and more (Kubernetes documentation, Service, "Environment variables").
@@ -20,15 +20,15 @@ FORMS: Mapping[str, str] = {
     r".+_PORT_\d+_(TCP|UDP|SCTP)_PROTO": "tcp|udp|sctp",
     r".+_PORT_\d+_(TCP|UDP|SCTP)_PORT": _NUMBER,
 }
-"""By the form of a name the form of its value, but for addresses."""
+"""Pattern of a name -> pattern of its value, except for addresses."""
 ADDRESS = r".+(_SERVICE_HOST|_PORT_\d+_(TCP|UDP|SCTP)_ADDR)"
-"""The names whose value is an address."""
+"""Pattern of the names whose value is an address."""
 
 
 def is_service_link(variable: str, text: str) -> bool:
-    """Return whether name and value are those of a Service's variable.
+    """Return whether a name and its value are those of a Service's variable.
 
-    The value counts, too: a setting that someone has meant for this package is not hidden.
+    The value is compared, too, so that a setting of this package is not ignored.
     """
     if re.fullmatch(ADDRESS, variable):
         return ip(text) is not None

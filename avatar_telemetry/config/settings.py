@@ -1,4 +1,4 @@
-"""The settings: one frozen value, built once from a mapping; all faults are reported together.
+"""The settings as one frozen value, built from a mapping. All faults are reported together.
 
 settings = Settings.from_env(os.environ)
 """
@@ -32,7 +32,7 @@ PROBES = (
     "pillow", "psycopg", "psycopg2", "pylibmc", "pymemcache", "pymysql", "requests", "sqlalchemy",
     "sqlite3", "urllib", "urllib3",
 )  # fmt: skip
-"""The probes that ``AVATAR_TELEMETRY_PROBES`` can turn off, by name."""
+"""The names of probes in ``AVATAR_TELEMETRY_PROBES``."""
 
 _TRUTH = "true or false (also yes, no, on, off, 1 or 0)"
 _MODULE_NAME = "module:NAME"
@@ -50,12 +50,12 @@ def _setting(
 
 
 def _count(
-    variable: str, least: int, most: int, default: str, meaning: str, unit: str = "a number"
+    variable: str, minimum: int, maximum: int, default: str, meaning: str, unit: str = "a number"
 ) -> Any:
-    """Declare a field that is a whole number within bounds."""
+    """Declare a field that is an integer within bounds."""
     return _setting(
-        variable, parsing.count(least, most), default, f"{unit} from {least} to {most}", meaning,
-        lenient=not variable.startswith(OWN_PREFIX),
+        variable, parsing.count(minimum, maximum), default, f"{unit} from {minimum} to {maximum}",
+        meaning, lenient=not variable.startswith(OWN_PREFIX),
     )
 
 
@@ -66,10 +66,10 @@ def _limit(variable: str, default: str, meaning: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything an operator can set. Build it with :meth:`from_env`.
+    """The settings of an operator. Build them with :meth:`from_env`.
 
-    Each field declares its variable: the name, the parser, the default text, what is allowed, and
-    its meaning for the reference.
+    Each field declares its variable: the name, the parser, the default text, the valid texts, and
+    the meaning for the reference.
     """
 
     export_enabled: bool = _setting(
@@ -79,7 +79,7 @@ class Settings:
     )
     sdk_disabled: bool = _setting(
         "OTEL_SDK_DISABLED", parsing.truth, "false", "true or false",
-        "Leave the application untouched: no spans, no metrics, no /metrics.", lenient=True
+        "Do not wrap the application: no spans, no metrics, no /metrics.", lenient=True
     )
     service_name: str = _setting(
         "OTEL_SERVICE_NAME", parsing.text, "ivatar", "printable text", "Name of the service."
@@ -119,7 +119,7 @@ class Settings:
         lenient=True
     )
     multiproc_dir: str = _setting(
-        "PROMETHEUS_MULTIPROC_DIR", parsing.text, "", "a folder",
+        "PROMETHEUS_MULTIPROC_DIR", parsing.text, "", "a directory",
         "Runtime directory of the metric files; unset: a private one in memory."
     )
     app: str = _setting(
@@ -160,14 +160,14 @@ class Settings:
     )
     flush_timeout: float = _setting(
         OWN_PREFIX + "FLUSH_TIMEOUT", parsing.number(0, 60), "3", "seconds from 0 to 60",
-        "Maximum time the end of the server waits until everything is sent, and a worker's exit"
-        " for span processors of the application."
+        "Maximum time that the end of the server waits until everything is sent, and a worker's"
+        " exit for span processors of the application."
     )
     exporter: ExporterHost = _setting(
         OWN_PREFIX + "EXPORTER", parsing.one_of("auto", "process", "thread", "none"), "auto",
         "auto, process, thread or none",
-        "Where the exporter runs: a process of its own, a thread of one worker, or not at all;"
-        " auto: a process under gunicorn, else a thread."
+        "Host of the exporter: a process of its own, a thread of one worker, or none; auto: a"
+        " process under gunicorn, else a thread."
     )
     max_series: int = _count(
         OWN_PREFIX + "MAX_SERIES", 100, 1_000_000, "20000",
@@ -179,19 +179,19 @@ class Settings:
         " log records; when it is full, new ones are dropped and counted.", unit="bytes"
     )
     traces_exporters: tuple[str, ...] = _setting(
-        "OTEL_TRACES_EXPORTER", parsing.words("otlp", "console", "none"), "otlp",
+        "OTEL_TRACES_EXPORTER", parsing.name_list("otlp", "console", "none"), "otlp",
         "otlp, console, none, comma-separated", "Exporters of spans.", lenient=True
     )
     metrics_exporters: tuple[str, ...] = _setting(
-        "OTEL_METRICS_EXPORTER", parsing.words("otlp", "console", "prometheus", "none"), "otlp",
-        "otlp, console, prometheus, none, comma-separated",
+        "OTEL_METRICS_EXPORTER", parsing.name_list("otlp", "console", "prometheus", "none"),
+        "otlp", "otlp, console, prometheus, none, comma-separated",
         "Exporters of metrics in addition to /metrics; prometheus: the separate port.",
         lenient=True
     )
     logs_exporters: tuple[str, ...] = _setting(
-        "OTEL_LOGS_EXPORTER", parsing.words("otlp", "console", "none"), "none",
+        "OTEL_LOGS_EXPORTER", parsing.name_list("otlp", "console", "none"), "none",
         "otlp, console, none, comma-separated",
-        "Exporters of log records of level WARNING and above that workers make.", lenient=True
+        "Exporters of the workers' log records of level WARNING and above.", lenient=True
     )
     sampler: str = _setting(
         "OTEL_TRACES_SAMPLER", parsing.sampler, "parentbased_always_on",
@@ -210,7 +210,7 @@ class Settings:
     trust_incoming: TrustIncoming = _setting(
         OWN_PREFIX + "TRUST_INCOMING", parsing.one_of("continue", "link", "ignore"), "link",
         "continue, link or ignore",
-        "How a caller's trace context is used: as the parent, as a link, or not at all."
+        "Use of a caller's trace context: as the parent, as a link, or none."
     )
     propagate_to: tuple[str, ...] = _setting(
         OWN_PREFIX + "PROPAGATE_TO", parsing.hosts, "", "host names, comma-separated, or *",
@@ -291,11 +291,11 @@ class Settings:
     temporality: Temporality = _setting(
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         parsing.one_of("cumulative", "delta", "lowmemory"), "cumulative",
-        "cumulative, delta or lowmemory", "Whether counters are sent as totals or as increments.",
+        "cumulative, delta or lowmemory", "Temporality of counters: totals or increments.",
         lenient=True
     )
     max_attributes: int = _limit(
-        "OTEL_ATTRIBUTE_COUNT_LIMIT", "128", "Attributes of anything."
+        "OTEL_ATTRIBUTE_COUNT_LIMIT", "128", "Attributes of a span, an event or a link."
     )
     max_attribute_length: int | None = _limit(
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "", "Characters of an attribute; unset: no limit."
@@ -326,12 +326,12 @@ class Settings:
     probes_off: frozenset[str] = _setting(
         OWN_PREFIX + "PROBES", parsing.switched_off(*PROBES), "all",
         "all, none, or -NAME, comma-separated, of " + ", ".join(PROBES),
-        "Probes to install, or to leave out."
+        "Probes to install or to disable."
     )
     disabled_instrumentations: frozenset[str] = _setting(
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", parsing.named_of(*PROBES), "",
         "names of instrumentations, comma-separated, or *",
-        "Probes of the same names to leave out; other names are ignored."
+        "Probes of the same names to disable; other names are ignored."
     )
     server_timing: bool = _setting(
         OWN_PREFIX + "SERVER_TIMING", parsing.boolean, "false", _TRUTH,
@@ -340,17 +340,17 @@ class Settings:
     # fmt: on
     otlp: Mapping[Signal, Otlp]
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    """A line for each text that was ignored."""
+    """A line for each ignored text."""
     corrected: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
-    """By variable the text that is used instead of an ignored one; empty: none."""
+    """Variable with an ignored text -> the text used instead; empty: unset."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read and check every variable.
+        """Parse and check every variable.
 
         Args:
-            environ: such as ``os.environ``. An empty text counts as unset, as the OpenTelemetry
-                specification has it, except where empty means "off".
+            environ: a mapping such as ``os.environ``. An empty text counts as unset (OpenTelemetry
+                specification), except where empty means "off".
 
         Raises:
             SettingsError: one message with a line for each fault.
@@ -362,7 +362,7 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
-        """Read every variable, with the default where one is at fault.
+        """Parse every variable, and use the default for an invalid text.
 
         Returns:
             The settings, and a line for each fault.
@@ -395,7 +395,7 @@ class Settings:
 
     @property
     def port_variable(self) -> str:
-        """The variable that the separate port is from."""
+        """The variable that set the separate port."""
         exporters = (self.prometheus_host, self.prometheus_port)
         by_exporter = "prometheus" in self.metrics_exporters
         by_exporter = by_exporter and self.prometheus_endpoint == exporters
@@ -405,30 +405,30 @@ class Settings:
 SETTINGS: Mapping[str, Setting] = {
     each.name: each.metadata["setting"] for each in fields(Settings) if "setting" in each.metadata
 }
-"""Every variable but those of :mod:`avatar_telemetry.config.otlp`, by field of the settings."""
+"""Every variable except those of :mod:`avatar_telemetry.config.otlp`, by field of the settings."""
 
 
 def _within(otlp: Otlp, milliseconds: int) -> Otlp:
-    """Limit a batch by the timeout of its processor; 0 is no limit (OpenTelemetry specification,
-    Environment Variable Specification, "Timeout")."""
+    """Limit the timeout of a batch to that of its processor; 0 is no limit (OpenTelemetry
+    specification, Environment Variable Specification, "Timeout")."""
     limit = milliseconds / 1000
     return replace(otlp, timeout=min(otlp.timeout, limit)) if limit else otlp
 
 
 def variables() -> Iterator[Setting]:
-    """Every variable that is read, for the reference and the doctor."""
+    """Yield every variable, for the reference and the doctor."""
     yield from SETTINGS.values()
     for table in OTLP_SETTINGS.values():
         yield from table.values()
 
 
 def sdk_disabled(environ: Mapping[str, str]) -> bool:
-    """Whether ``OTEL_SDK_DISABLED`` switches the layer off; looks at nothing else."""
+    """Return whether ``OTEL_SDK_DISABLED`` is true, without parsing other variables."""
     return raw_text(environ, SETTINGS["sdk_disabled"]).strip().lower() == "true"
 
 
 def privacy_mode(environ: Mapping[str, str]) -> Privacy:
-    """What ``AVATAR_TELEMETRY_PRIVACY`` says, ``strict`` where it says nothing that is allowed."""
+    """Return ``AVATAR_TELEMETRY_PRIVACY``; ``strict`` for an invalid text."""
     setting = SETTINGS["privacy"]
     try:
         mode: Privacy = setting.parse(raw_text(environ, setting))
@@ -438,7 +438,7 @@ def privacy_mode(environ: Mapping[str, str]) -> Privacy:
 
 
 def service_name(environ: Mapping[str, str]) -> str:
-    """``service.name``, also for processes whose settings have not been checked yet.
+    """Return ``service.name``, also for a process whose settings are not checked yet.
 
     ``OTEL_SERVICE_NAME`` takes precedence over ``OTEL_RESOURCE_ATTRIBUTES`` (OpenTelemetry
     specification, Environment Variable Specification, "General SDK Configuration").
@@ -467,7 +467,7 @@ def _endpoint(signal: Signal) -> str:
 
 
 def _check_sampler_argument(values: dict[str, Any], reading: Reading) -> None:
-    """Ignore an argument that a ratio sampler cannot use (OpenTelemetry specification, Environment
+    """Ignore an invalid argument of a ratio sampler (OpenTelemetry specification, Environment
     Variable Specification, ``OTEL_TRACES_SAMPLER_ARG``)."""
     argument = values["sampler_argument"]
     if values["sampler"].endswith("traceidratio") and argument:
@@ -481,7 +481,7 @@ def _check_sampler_argument(values: dict[str, Any], reading: Reading) -> None:
 
 
 def _drop_empty_attributes(environ: Mapping[str, str], corrected: dict[str, str]) -> None:
-    """Members without a character (a comma at the end) are allowed; the SDK warns of each."""
+    """Remove empty members, such as after a trailing comma: they are valid, but the SDK warns."""
     variable = SETTINGS["resource_attributes"].variable
     members = environ.get(variable, "").split(",")
     if len(members) > 1 and not all(map(str.strip, members)):
@@ -491,12 +491,12 @@ def _drop_empty_attributes(environ: Mapping[str, str], corrected: dict[str, str]
 def _contradictions(
     environ: Mapping[str, str], parts: Mapping[Signal, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Yield a fault for values that are allowed alone but not together."""
+    """Yield a fault for values that are valid alone but not together."""
     for signal in SIGNALS:
         pair = (OTLP_SETTINGS[signal]["client_key"], OTLP_SETTINGS[signal]["client_certificate"])
         named = [next(raw_texts(environ, each))[0] for each in pair]
         if any(named) and not all(named):
-            yield f"{''.join(named)}: a client certificate and its key go together"
+            yield f"{''.join(named)}: a client certificate and its key must both be set"
         target = parts[signal]["endpoint"]
         if target and "://" not in target and parts[signal]["protocol"] != GRPC:
             setting = OTLP_SETTINGS[signal]["endpoint"]
@@ -509,7 +509,7 @@ def _contradictions(
 
 
 def _unwanted_none(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a fault where there is to be no exporter but something for it to do."""
+    """Yield a fault if the exporter is disabled but needed."""
     if values["exporter"] != "none" or values["sdk_disabled"]:
         return
     name = SETTINGS["exporter"].variable
@@ -520,7 +520,7 @@ def _unwanted_none(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
-    """A misspelt variable of ours would else be a setting that silently does nothing."""
+    """Return a fault for each unknown variable with our prefix, which is probably misspelt."""
     known = [s.variable for s in SETTINGS.values() if s.variable.startswith(OWN_PREFIX)]
     faults = []
     for variable in sorted(environ):
@@ -529,5 +529,5 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
                 continue
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            faults.append(f"{variable}: no such setting{hint}")
+            faults.append(f"unknown variable {variable}{hint}")
     return faults

@@ -1,4 +1,4 @@
-"""One environment variable, and how the texts of many become values."""
+"""The declaration of an environment variable, and the parsing of its text."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 from avatar_telemetry.config import parsing
 
-SHOWN_VALUE = 80
-"""Characters of a value that an error message shows."""
+MAX_SHOWN_LENGTH = 80
+"""Characters of a value in an error message."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One variable: its name, what is allowed, and how its text becomes a value.
+    """The declaration of a variable.
 
     Args:
-        variable: the environment variable.
-        parse: text -> value; raises ``ValueError`` where the text is not allowed.
-        default: the text that stands for an unset (or empty) variable.
-        allowed: what an operator may write, for error messages and the reference.
+        variable: the name of the environment variable.
+        parse: a function from text to value; raises ``ValueError`` for an invalid text.
+        default: the text that is used if the variable is unset or empty.
+        allowed: a description of the valid texts, for error messages and the reference.
         meaning: one sentence for the reference.
-        alias: another variable that is read where this one is not set.
-        empty: whether an empty text is a value of its own instead of "unset".
+        alias: another variable that is read if this one is unset.
+        empty: whether an empty text is a value instead of "unset".
         secret: whether the value must not be shown.
-        lenient: whether a text that is not allowed is ignored with a warning instead of stopping
-            the start (decision record 14).
+        lenient: whether an invalid text is ignored with a warning instead of stopping the start
+            (decision record 14).
     """
 
     variable: str
@@ -41,8 +41,8 @@ class Setting:
 
 
 def raw_texts(environ: Mapping[str, str], setting: Setting) -> Iterator[tuple[str, str]]:
-    """Name and text of the variable and of its alias, where they are set, in order of precedence;
-    then the default, without a name."""
+    """Yield name and text of the variable and of its alias, if set, in order of precedence; then
+    the default with an empty name."""
     for variable in filter(None, (setting.variable, setting.alias)):
         text = environ.get(variable)
         if text or (text is not None and setting.empty):
@@ -51,24 +51,24 @@ def raw_texts(environ: Mapping[str, str], setting: Setting) -> Iterator[tuple[st
 
 
 def raw_text(environ: Mapping[str, str], setting: Setting) -> str:
-    """The text of a variable, of its alias, or the default."""
+    """Return the text of a variable, of its alias, or the default."""
     return next(raw_texts(environ, setting))[1]
 
 
 def describe_fault(setting: Setting, variable: str, text: str) -> str:
-    """Return the line about a text that is not allowed."""
-    # A URL may hold a password, or a key in its query.
+    """Return the line about an invalid text."""
+    # A URL may contain a password, or a key in its query.
     hidden = setting.secret or "@" in text or ("://" in text and "?" in text)
-    value = "(not shown)" if hidden else repr(text[:SHOWN_VALUE])
-    return f"{variable}={value}: allowed is {setting.allowed}"
+    value = "(not shown)" if hidden else repr(text[:MAX_SHOWN_LENGTH])
+    return f"{variable}={value}: must be {setting.allowed}"
 
 
 class Reading:
-    """Parse variables, and collect a line for each text that is not allowed.
+    """Parse variables, and collect a line for each invalid text.
 
     Args:
-        environ: the texts.
-        faults: found so far.
+        environ: the text of each variable.
+        faults: the lines of earlier checks; more are appended.
     """
 
     def __init__(self, environ: Mapping[str, str], faults: list[str]) -> None:
@@ -82,17 +82,17 @@ class Reading:
         return {name: self._value(setting) for name, setting in table.items()}
 
     def ignore(self, fault: str, variable: str, source: str, text: str) -> None:
-        """Note that a text is ignored.
+        """Record a warning about an ignored text.
 
         Args:
-            fault: the line about it.
-            variable: the variable that has the text.
+            fault: the line about the text.
+            variable: the variable with the text.
             source: the variable that is used instead; empty for the default.
             text: the text that is used instead.
         """
         used = f"{text!r} of {source}" if source else f"the default {text!r}" if text else ""
         self.warnings.append(f"{fault}; {f'{used} is used' if used else 'it counts as unset'}")
-        # Another variable is read by others, too; the default of this package may not be theirs.
+        # Other packages read another variable, too, and their default may differ from this one.
         self.corrected[variable] = text if source == variable else ""
 
     def _value(self, setting: Setting) -> Any:
@@ -102,14 +102,14 @@ class Reading:
             try:
                 value = setting.parse(text)
                 break
-            except parsing.UnknownWordsError as error:
+            except parsing.UnknownNamesError as error:
                 refused[variable] = describe_fault(setting, variable, text)
                 if error.known:
                     value, text = error.known, ",".join(error.known)
                     break
             except (ValueError, KeyError) as error:
-                why = f"; {error}" if isinstance(error, parsing.ExplainedError) else ""
-                refused[variable] = describe_fault(setting, variable, text) + why
+                reason = f"; {error}" if isinstance(error, parsing.ExplainedError) else ""
+                refused[variable] = describe_fault(setting, variable, text) + reason
         if not setting.lenient:
             self.faults += refused.values()
         else:

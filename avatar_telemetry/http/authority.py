@@ -1,7 +1,7 @@
-"""The host and port of a request, as far as what was sent for them is one.
+"""Parse the host and port of a request.
 
-A client writes the Host header, and on a unix socket gunicorn splits ``SERVER_NAME`` and
-``SERVER_PORT`` out of it too: none of the three is believed before it is parsed.
+A client controls the Host header, and on a unix socket gunicorn also derives ``SERVER_NAME`` and
+``SERVER_PORT`` from it: none of the three is used before it is validated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 # RFC 1035, section 2.3.4.
 MAX_NAME_LENGTH = 255
 MAX_LENGTH = MAX_NAME_LENGTH + len("[]:65535")
-LARGEST_PORT = 65_535
+MAX_PORT = 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(?::([0-9]{0,5}))?")
@@ -24,9 +24,9 @@ class Authority(NamedTuple):
     """A host and its port.
 
     Args:
-        netloc: as it stands in a URL.
-        name: without port, an IPv6 address without brackets.
-        port: ``None`` where none is known.
+        netloc: the host and port of a URL.
+        name: the host without port, an IPv6 address without brackets.
+        port: the port, or ``None`` if it is unknown.
     """
 
     netloc: str
@@ -35,11 +35,11 @@ class Authority(NamedTuple):
 
 
 def parse(text: str) -> Authority | None:
-    """Read ``host[:port]`` (RFC 3986, section 3.2, without user information). Never raises.
+    """Parse ``host[:port]`` (RFC 3986, section 3.2, without user information). Never raises.
 
     Returns:
-        ``None`` where the text is anything else. A name that is not ASCII is something else: in a
-        Host header it stands in its ASCII form (RFC 5890).
+        ``None`` for any other text, such as a name that is not ASCII: a Host header has its ASCII
+        form (RFC 5890).
     """
     return _parse(text) if len(text) <= MAX_LENGTH else None
 
@@ -47,17 +47,17 @@ def parse(text: str) -> Authority | None:
 def server(
     scheme: str, host: str | None, server_name: str | None, server_port: str | None
 ) -> Authority | None:
-    """The server that a request was sent to. Never raises.
+    """Return the server that a request was sent to. Never raises.
 
     Args:
         scheme: ``wsgi.url_scheme``.
-        host: the Host header. Without a port it names the scheme's own one: the port that a server
-            behind a proxy listens on is not what the client asked for.
-        server_name: ``SERVER_NAME``, where the header does not do.
+        host: the Host header. Without a port it has the default port of the scheme: a server behind
+            a proxy listens on another port than the client used.
+        server_name: ``SERVER_NAME``, used if the header is invalid.
         server_port: ``SERVER_PORT``.
 
     Returns:
-        ``None`` where neither is a host name.
+        ``None`` if neither is a host name.
     """
     default = DEFAULT_PORTS.get(scheme)
     found = parse(host) if host else None
@@ -73,10 +73,10 @@ def server(
 
 
 def port_number(text: str) -> int | None:
-    """A port from 1 to 65535, else ``None``."""
+    """Parse a port from 1 to 65535; ``None`` for any other text."""
     if not (text.isascii() and text.isdigit() and len(text) <= 5):
         return None
-    return int(text) if 0 < int(text) <= LARGEST_PORT else None
+    return int(text) if 0 < int(text) <= MAX_PORT else None
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,7 @@
-"""Values of an environ that are no text.
+"""Convert values of an environ to text.
 
-PEP 3333 asks for native strings. Some servers and test clients put other types there, such as a
-number for ``SERVER_PORT``.
+PEP 3333 requires native strings. Some servers and test clients use other types, such as a number
+for ``SERVER_PORT``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def text(value: object) -> str:
-    """A value as WSGI text: a number in digits, bytes as Latin-1, and empty for anything else."""
+    """Return a value as WSGI text: a number in digits, bytes as Latin-1, anything else as empty."""
     if isinstance(value, str):
         return value
     if isinstance(value, bytes):
@@ -21,10 +21,10 @@ def text(value: object) -> str:
 
 
 def as_text(environ: dict[str, Any]) -> dict[str, str]:
-    """A copy of an environ that has only text, for reading what a request says of itself.
+    """Return a copy of an environ with its values as text.
 
     Args:
-        environ: the WSGI environment; what has no text in it is left out of the copy.
+        environ: the WSGI environment; the copy has no empty values.
     """
     texts = ((key, text(value)) for key, value in environ.items() if isinstance(key, str))
     return {key: value for key, value in texts if value}

@@ -1,9 +1,8 @@
-"""URLs that the operator wants no spans of.
+"""URLs whose requests have no spans.
 
 ``OTEL_PYTHON_WSGI_EXCLUDED_URLS``, or else ``OTEL_PYTHON_EXCLUDED_URLS``: comma-separated regular
-expressions, searched in the path, percent-encoded as it was sent. One with ``://`` in it is
-searched in the URL without its query string. So no client hides behind a query, or a Host of its
-own.
+expressions, searched in the percent-encoded path. One that contains ``://`` is searched in the URL
+without its query string. Thus a client cannot avoid spans with a query string or a Host header.
 
     excluded = ExcludedUrls(["/stats/", "healthcheck$"])
     excluded.contains(environ)
@@ -24,15 +23,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 MAX_PATH_LENGTH = 2048
-MAX_REMEMBERED_LENGTH = 512
+MAX_CACHED_LENGTH = 512
 
 
 class ExcludedUrls:
-    """Tells whether a request is left out. False where nothing is excluded.
+    """The excluded URLs. False if there are none.
 
     Args:
-        patterns: regular expressions; blank ones, which would be found in every URL, count for
-            nothing.
+        patterns: the regular expressions; blank ones, which would match every URL, are ignored.
 
     Raises:
         re.error: an expression does not compile.
@@ -43,20 +41,20 @@ class ExcludedUrls:
         self._any = bool(wanted)
         self._paths = ExcludeList([pattern for pattern in wanted if "://" not in pattern])
         self._urls = ExcludeList([pattern for pattern in wanted if "://" in pattern])
-        self._remembered = lru_cache(maxsize=1024)(self._search)
+        self._cached = lru_cache(maxsize=1024)(self._search)
 
     def __bool__(self) -> bool:
         return self._any
 
     def contains(self, environ: WSGIEnvironment) -> bool:
-        """Whether the URL of this request is excluded. Never raises."""
+        """Return whether the URL of a request is excluded. Never raises."""
         if not self._any:
             return False
         get = environ.get
         path = (get("SCRIPT_NAME") or "") + (get("PATH_INFO") or "")
         host = get("HTTP_HOST") or ""
-        short = len(path) + len(host) <= MAX_REMEMBERED_LENGTH
-        search = self._remembered if short else self._search
+        short = len(path) + len(host) <= MAX_CACHED_LENGTH
+        search = self._cached if short else self._search
         return search(get("wsgi.url_scheme") or "", host, get("SERVER_NAME"), path)
 
     def _search(self, scheme: str, host: str, server_name: str | None, path: str) -> bool:

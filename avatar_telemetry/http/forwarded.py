@@ -1,18 +1,17 @@
-"""The client's address, as far as trusted proxies vouch for it.
+"""Determine the client address from the headers of trusted proxies.
 
-Each proxy appends the address that it was called from to ``Forwarded`` (RFC 7239) or
-``X-Forwarded-For``, so the headers are read from the right, where what a client made up never
-stands:
+Each proxy appends the address of its peer to ``Forwarded`` (RFC 7239) or ``X-Forwarded-For``, so
+the headers are read from the right, because a client can only forge their left part:
 
-1. Without a trusted peer the client is the peer, whatever the headers say.
-2. A trusted peer vouches for the last address of the header; if that is trusted, it vouches for the
-   one before it, and so on. The first that is not trusted is the client.
-3. What is no address (``unknown``, an obfuscated ``_name``, garbage) ends the walk: the client is
-   then the last address that was vouched for, the nearest proxy to it that is known.
-4. A proxy that writes one of the two headers often passes the other on as the client sent it. A
-   header without which trusted peers have sent a request is none that the proxies write. Where both
-   are there and name different clients, the other one counts: ``X-Forwarded-For`` as long as
-   nothing else is known, and neither (the client is the peer) where both were absent already.
+1. If the peer is not trusted, the client is the peer, and the headers are ignored.
+2. A trusted peer reports the last address of the header; if that is trusted, it reports the address
+   before it, and so on. The first address that is not trusted is the client.
+3. A node that is not an address (``unknown``, an obfuscated ``_name``, an invalid text) stops this:
+   the client is the last address that a trusted peer reported, the nearest known proxy.
+4. A proxy that writes one of the two headers often forwards the other one from the client. If
+   trusted peers have sent a request without a header, the proxies do not write that header. If both
+   are present and differ, the header that was always present is used: ``X-Forwarded-For`` by
+   default, and neither (the client is the peer) if both were absent before.
 
     proxies = Proxies(settings.trusted_proxies)
     proxies.client_address(environ)
@@ -32,17 +31,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 MAX_HEADER_LENGTH = 4096
-"""Characters at the right end of a header that are read."""
+"""Characters that are read, at the right end of a header."""
 MAX_HOPS = 32
 MAX_NODE_LENGTH = 128
-REMEMBERED = 1024
-MAX_REMEMBERED_LENGTH = 256
+CACHE_SIZE = 1024
+MAX_CACHED_LENGTH = 256
 
-# Not from the middle of a run of backslashes: that would take time as the square of its length.
+# Not from the middle of a run of backslashes, which would take quadratic time.
 _QUOTE_OR_COMMA = re.compile(r'(?<!\\)\\*"|,')
 _PAIR = re.compile(
     r"""[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=   # a token, RFC 9110, section 5.6.2
-    (?:"((?:[^"\\]|\\.)*)"|([^\s",;]*))        # quoted, or more than a token may hold: colons
+    (?:"((?:[^"\\]|\\.)*)"|([^\s",;]*))        # quoted, or a token that may contain colons
     [ \t]*(?:;|\Z)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -52,11 +51,11 @@ _PORT = re.compile(r"(?::(?:[0-9]{1,5}|_[\w.-]+))?", re.ASCII)
 
 
 class Origin(NamedTuple):
-    """What is vouched for.
+    """The origin of a request, as trusted proxies report it.
 
     Args:
-        address: of the client; empty where it is a unix socket.
-        scheme: ``http`` or ``https`` as the client used it, ``None`` where nobody says.
+        address: the address of the client; empty for a unix socket.
+        scheme: the scheme that the client used, ``http`` or ``https``; ``None`` if not reported.
     """
 
     address: str
@@ -64,7 +63,7 @@ class Origin(NamedTuple):
 
 
 class _Conflict(NamedTuple):
-    """Two headers that name different clients."""
+    """Two headers with different client addresses."""
 
     peer: str
     by_rfc: str
@@ -73,28 +72,28 @@ class _Conflict(NamedTuple):
 
 
 class Proxies:
-    """The trusted proxies of a deployment. False where there are none.
+    """The trusted proxies of a deployment. False if there are none.
 
     Args:
-        trusted: whose word is taken; ``unix`` for a peer on a unix socket, which has no address.
+        trusted: the networks of the proxies; ``unix`` for a peer on a unix socket.
     """
 
     def __init__(self, trusted: Allow) -> None:
         self._any = trusted.unix or bool(trusted.networks)
-        # Most requests of a client look alike; the cache spares them all parsing.
-        self._remembered = lru_cache(REMEMBERED)(self._origin)
-        self._trusts = lru_cache(REMEMBERED)(trusted.holds)
+        # Most requests of a client have the same headers.
+        self._cached = lru_cache(CACHE_SIZE)(self._origin)
+        self._trusts = lru_cache(CACHE_SIZE)(trusted.holds)
         self._only_rfc_seen = self._only_custom_seen = False
 
     def __bool__(self) -> bool:
         return self._any
 
     def client_address(self, environ: WSGIEnvironment) -> str:
-        """The address of the client, empty where it is a unix socket. Never raises."""
+        """Return the address of the client; empty for a unix socket. Never raises."""
         return self.origin(environ).address
 
     def origin(self, environ: WSGIEnvironment) -> Origin:
-        """The client's address and the scheme that it used. Never raises."""
+        """Return the client's address and scheme. Never raises."""
         get = environ.get
         peer = get("REMOTE_ADDR") or ""
         if not self._any:
@@ -102,10 +101,10 @@ class Proxies:
         forwarded = get("HTTP_FORWARDED") or ""
         forwarded_for = get("HTTP_X_FORWARDED_FOR") or ""
         proto = get("HTTP_X_FORWARDED_PROTO") or ""
-        if len(forwarded) + len(forwarded_for) + len(proto) > MAX_REMEMBERED_LENGTH:
+        if len(forwarded) + len(forwarded_for) + len(proto) > MAX_CACHED_LENGTH:
             found = self._origin(peer, _right_end(forwarded), _right_end(forwarded_for), proto)
         else:
-            found = self._remembered(peer, forwarded, forwarded_for, proto)
+            found = self._cached(peer, forwarded, forwarded_for, proto)
         return self._settle(found) if isinstance(found, _Conflict) else found
 
     def _settle(self, found: _Conflict) -> Origin:
@@ -146,10 +145,10 @@ class Proxies:
 
 
 def parse_address(node: str) -> IPv4Address | IPv6Address | None:
-    """Read an address, with or without brackets and port. Never raises.
+    """Parse an address, with or without brackets and port. Never raises.
 
     Returns:
-        As :func:`avatar_telemetry.config.parsing.ip` has it.
+        See :func:`avatar_telemetry.config.parsing.ip`.
     """
     if len(node) > MAX_NODE_LENGTH:
         return None
@@ -167,10 +166,10 @@ def parse_address(node: str) -> IPv4Address | IPv6Address | None:
 
 
 def elements(forwarded: str) -> Iterator[str]:
-    """The elements of a ``Forwarded`` header from right to left.
+    """Yield the elements of a ``Forwarded`` header from right to left.
 
-    Reading from the right keeps a quote that a client left open from swallowing what a proxy
-    appended after it. A quote behind an odd number of backslashes is text.
+    In this order a quote that a client left open cannot hide the elements that a proxy appended. A
+    quote after an odd number of backslashes is text.
     """
     end, quoted = len(forwarded), False
     for mark in reversed(list(_QUOTE_OR_COMMA.finditer(forwarded))):
@@ -183,7 +182,7 @@ def elements(forwarded: str) -> Iterator[str]:
 
 
 def _read_element(element: str) -> tuple[str, str | None]:
-    """The node of ``for=`` and the scheme of ``proto=``; nothing where the element is malformed."""
+    """Return the node of ``for=`` and the scheme of ``proto=``; empty for a malformed element."""
     pairs: dict[str, str] = {}
     position, end = 0, len(element.rstrip(" \t"))
     while position < end:
@@ -197,12 +196,12 @@ def _read_element(element: str) -> tuple[str, str | None]:
 
 
 def _scheme(text: str) -> str | None:
-    word = text.strip().lower()
-    return word if word in ("http", "https") else None
+    scheme = text.strip().lower()
+    return scheme if scheme in ("http", "https") else None
 
 
 def _right_end(header: str) -> str:
     if len(header) <= MAX_HEADER_LENGTH:
         return header
-    # The mark spoils the element that was cut through: half an address can be an address.
+    # The mark invalidates a truncated element: a part of an address can be an address.
     return "?" + header[-MAX_HEADER_LENGTH:]

@@ -1,8 +1,8 @@
-"""Headers that the operator asked to see on spans, with their secrets taken out.
+"""Capture headers as span attributes, with secrets redacted.
 
-``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST`` and ``..._RESPONSE`` name them by
-regular expressions, ``..._SANITIZE_FIELDS`` those whose values are redacted. What a log-in rests on
-is redacted whatever they say, except in the privacy mode ``off``.
+``OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST`` and ``..._RESPONSE`` select them by
+regular expressions, ``..._SANITIZE_FIELDS`` those whose values are redacted. Credentials are always
+redacted, except in the privacy mode ``off``.
 
     capture = HeaderCapture("request", ["accept.*"], [], "balanced")
     capture.of_request(environ)  # {"http.request.header.accept": ("image/*",)}
@@ -38,13 +38,13 @@ _NORMALISE = {"request": normalise_request_header_name, "response": normalise_re
 
 
 class HeaderCapture:
-    """Picks the headers of one direction. False where none is asked for. Never raises.
+    """The captured headers of one direction. False if none is selected. Never raises.
 
     Args:
-        direction: whose headers.
-        captured: regular expressions, each matched against a whole name in any case.
-        sanitized: regular expressions, each searched in a name in any case.
-        mode: of privacy.
+        direction: ``request`` or ``response``.
+        captured: the regular expressions of the names, matched as a whole without case.
+        sanitized: the regular expressions of redacted names, searched without case.
+        mode: the privacy mode.
 
     Raises:
         re.error: an expression does not compile.
@@ -57,8 +57,7 @@ class HeaderCapture:
         sanitized: Sequence[str],
         mode: Mode,
     ) -> None:
-        # An empty expression, as a comma at the end of the variable leaves it, would be found in
-        # every name.
+        # An empty expression, such as after a trailing comma, would match every name.
         wanted, secret = list(filter(None, captured)), list(filter(None, sanitized))
         self._wanted = re.compile("|".join(f"(?:{each})" for each in wanted), re.IGNORECASE)
         self._any = bool(wanted)
@@ -70,7 +69,7 @@ class HeaderCapture:
         return self._any
 
     def of_request(self, environ: WSGIEnvironment) -> dict[str, tuple[str, ...]]:
-        """Attributes of the request's headers, as far as WSGI tells their names."""
+        """Return the attributes of the headers of a request, with the names that WSGI has."""
         if not self._any:
             return {}
         return self.of(
@@ -81,7 +80,7 @@ class HeaderCapture:
         )
 
     def of(self, headers: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-        """Attributes of headers: a value for each time that a name comes."""
+        """Return the attributes of headers, with one value for each occurrence of a name."""
         found: dict[str, tuple[str, ...]] = {}
         if not self._any:
             return found

@@ -1,6 +1,6 @@
-"""The closed label sets: whatever a client or an application sends becomes one of a few values.
+"""The closed sets of label values, to which data of a client or an application is mapped.
 
-Every function looks its value up in a table and raises for no string.
+Every function looks its value up in a table. None raises for a string.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ NONE = "none"
 METHODS = (
     "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "QUERY", OTHER,
 )  # fmt: skip
-"""The methods of RFC 9110, PATCH and QUERY: those that the semantic conventions define as known.
+"""The methods of RFC 9110, PATCH and QUERY, which the semantic conventions define as known.
 
-https://opentelemetry.io/docs/specs/semconv/http/http-spans/ (``http.request.method``). The rest of
-the IANA registry is WebDAV's; each further method would multiply series that a client chooses.
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/ (``http.request.method``). The others
+in the IANA registry belong to WebDAV; each would multiply the series that a client can create.
 """
 STATUSES = (*(str(code) for code in range(100, 600)), OTHER)
 SWITCHED = "101"
-"""Status of a switch of protocols."""
+"""The status of a protocol switch."""
 FORMATS = ("png", "jpg", "gif", "webp", "svg", "avif", OTHER, NONE)
 UPLOAD_TYPES = (
     "image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "image/avif", OTHER,
@@ -28,9 +28,9 @@ UPLOAD_TYPES = (
 SOURCES = ("uploaded", "generated", "external", OTHER)
 AUTH_OPERATIONS = ("login", "logout", "register", "password_reset", "openid")
 
-# What follows the last dot of a long name is more likely text than a suffix.
+# A longer text after the last dot is more likely a part of the name than a suffix.
 MAX_SUFFIX_LENGTH = 5
-# RFC 1035, section 2.3.4; also bounds the walk through the labels of a name.
+# RFC 1035, section 2.3.4; also bounds the loop over the labels of a name.
 MAX_HOST_LENGTH = 255
 
 KNOWN_METHODS = {method: method for method in METHODS[:-1]}
@@ -39,7 +39,7 @@ _STATUSES: dict[int | str, str] = {
 }
 _UPLOAD_TYPES = {
     **{name: name for name in UPLOAD_TYPES[:-1]},
-    # Not registered, but sent: by old browsers, and by programs that think in suffixes.
+    # Not registered, but sent by old browsers, and by programs that derive the type from a suffix.
     "image/jpg": "image/jpeg",
     "image/pjpeg": "image/jpeg",
     "image/x-png": "image/png",
@@ -52,19 +52,19 @@ _FORMATS_BY_SUFFIX = {**{form: form for form in FORMATS[:-2]}, "jpeg": "jpg"}
 
 
 def method(name: str) -> str:
-    """``method``: one of :data:`METHODS`. Methods are case-sensitive (RFC 9110, section 9.1)."""
+    """Return the label ``method``: one of :data:`METHODS`, with case (RFC 9110, section 9.1)."""
     return KNOWN_METHODS.get(name, OTHER)
 
 
 def status(code: int | str) -> str:
-    """``status_code``: one of :data:`STATUSES`."""
+    """Return the label ``status_code``: one of :data:`STATUSES`."""
     return _STATUSES.get(code, OTHER)
 
 
 def image_format(content_type: str) -> str:
-    """``format`` of a response from its Content-Type: one of :data:`FORMATS` but ``none``.
+    """Return the label ``format`` for a Content-Type: one of :data:`FORMATS` but ``none``.
 
-    Empty where the response is no image.
+    Empty if the response is not an image.
     """
     known = FORMATS_BY_TYPE.get(content_type)
     if known is not None:
@@ -74,47 +74,47 @@ def image_format(content_type: str) -> str:
 
 
 def suffix_format(path: str) -> str:
-    """``format`` that the suffix of a path asks for: one of :data:`FORMATS`."""
+    """Return the label ``format`` for the suffix of a path: one of :data:`FORMATS`."""
     name, dot, suffix = path[path.rfind("/") + 1 :].rpartition(".")
     if not (name and dot and 0 < len(suffix) <= MAX_SUFFIX_LENGTH):
         return NONE
     return _FORMATS_BY_SUFFIX.get(suffix.lower(), OTHER)
 
 
-def told_format(name: str) -> str:
-    """``format`` as a program reports it, by suffix or by type: one of :data:`FORMATS`."""
+def reported_format(name: str) -> str:
+    """Return the label ``format`` for a reported suffix or type: one of :data:`FORMATS`."""
     if "/" in name:
         return image_format(name) or OTHER
     return _FORMATS_BY_SUFFIX.get(name.lower().removeprefix("."), OTHER)
 
 
 def reported_source(name: str) -> str:
-    """``source`` as a program reports it: one of :data:`SOURCES`."""
+    """Return the label ``source`` for a reported source: one of :data:`SOURCES`."""
     return name if name in SOURCES else OTHER
 
 
 def upload_type(content_type: str) -> str:
-    """``content_type`` of an uploaded file: one of :data:`UPLOAD_TYPES`."""
+    """Return the label ``content_type`` of an uploaded file: one of :data:`UPLOAD_TYPES`."""
     return _UPLOAD_TYPES.get(_essence(content_type), OTHER)
 
 
 def size_label(pixels: int | None, sizes: Mapping[int, str]) -> str:
-    """``size``: as ``sizes`` spells it, ``other`` where it is not listed."""
+    """Return the label ``size``: the text in ``sizes``, or ``other``."""
     return OTHER if pixels is None else sizes.get(pixels, OTHER)
 
 
 def service(host: str, services: Mapping[str, str]) -> str:
-    """``service`` of an outside call.
+    """Return the label ``service`` of an outside call.
 
     Args:
-        host: without port, in any case, with or without the dot of the root.
-        services: host name in lower case -> label; a subdomain counts with the nearest host listed.
+        host: the host without port, in any case, with or without the dot of the root.
+        services: host name in lower case -> label; a subdomain counts as its nearest listed host.
     """
     return services.get(known_host(host, services), OTHER)
 
 
 def known_host(host: str, services: Mapping[str, str]) -> str:
-    """The nearest host of ``services`` that a host is or is below; empty where there is none."""
+    """Return the listed host that a host is or is a subdomain of; empty if there is none."""
     if len(host) > MAX_HOST_LENGTH:
         return ""
     name = host.lower().removesuffix(".")

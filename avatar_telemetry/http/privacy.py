@@ -1,11 +1,11 @@
-"""What of a client may leave the process: everything that goes into a span passes here.
+"""Redact client data before it is recorded in a span.
 
     privacy = Privacy(settings.privacy, key, profile.query)
     privacy.address("192.0.2.77")  # balanced: "192.0.2.0"
 
-``off`` lets pass what came, within bounds; ``balanced`` keeps what helps to operate and to join the
-requests of one avatar; ``strict`` keeps nothing that belongs to a person. ``None`` means absent.
-Every text that comes out can be encoded in UTF-8.
+``off`` keeps the data, within bounds; ``balanced`` keeps the data that operation needs, and allows
+to join the requests of one avatar; ``strict`` drops all personal data. ``None`` means absent. Every
+returned text can be encoded in UTF-8.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_FRAMES = 32
 MAX_FIELDS = 32
 NETWORK_BITS = {4: 24, 6: 48}
 
-# RFC 3986: what a path segment, and a query, may hold besides letters and digits.
+# RFC 3986: the characters of a path segment and of a query, besides letters and digits.
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 _QUERY_SAFE = _PATH_SAFE + "?%"
 _EXTENSION = re.compile(r".\.([A-Za-z0-9]{1,7})\Z", re.DOTALL)
@@ -50,14 +50,14 @@ _MAX_ESCAPED_LENGTH = 3 * 32
 
 @dataclass(frozen=True)
 class Privacy:
-    """One mode of privacy, built once and used for every request. None of its methods raises.
+    """The redaction of one privacy mode. None of its methods raises.
 
     Args:
         mode: ``strict``, ``balanced`` or ``off``.
-        key: what digests, e-mail addresses and names are hashed with, 1 to 64 bytes. The same in
-            all workers, or the requests of one avatar cannot be joined.
-        query_rules: what the profile lists of a query string.
-        sent: returns what the request in progress holds of its client, if there is one.
+        key: the key of hashes, 1 to 64 bytes, the same in all workers so that the requests of one
+            avatar can be joined.
+        query_rules: the query keys of the profile, and the values that may be recorded.
+        sent: a function that returns the client data of the request in progress, if there is one.
 
     Raises:
         ValueError: the key is empty or too long.
@@ -75,10 +75,10 @@ class Privacy:
         object.__setattr__(self, "_hash", blake2b(digest_size=DIGEST_BYTES, key=self.key))
 
     def digest(self, text: str) -> str | None:
-        """A digest, an e-mail address or a user name: 16 hexadecimal digits of its keyed hash.
+        """Redact a digest, an e-mail address or a user name to 16 digits of a keyed hash (hex).
 
         Args:
-            text: in any case: what is one avatar to the application has one hash.
+            text: the text; its case is ignored, as the application ignores it.
         """
         if self.mode == "strict" or not text:
             return None
@@ -90,38 +90,38 @@ class Privacy:
         return digest
 
     def address(self, ip: str) -> str | None:
-        """A client's address: its network of 24 bits, of 48 for IPv6."""
+        """Redact a client address to its network of 24 bits, of 48 bits for IPv6."""
         if self.mode == "balanced":
             return _network(ip[:MAX_NAME_LENGTH])
         return None if self.mode == "strict" else scrub.encodable(ip[:MAX_NAME_LENGTH]) or None
 
     def text(self, value: str) -> str | None:
-        """What a program says of itself, such as a user agent: without e-mail addresses.
+        """Remove e-mail addresses from a header such as a user agent.
 
         Args:
-            value: a header as WSGI gives it.
+            value: the value of the header as WSGI passes it.
         """
         if self.mode == "strict" or not value:
             return None
         if self.mode == "off":
             return decoded(value[:MAX_TEXT_LENGTH])
-        # An address that crosses the bound is known as one only when it is seen whole.
+        # An address that crosses the bound is recognised only if it is complete.
         return _without_emails(value[: 2 * MAX_TEXT_LENGTH])
 
     def file_name(self, name: str) -> str | None:
-        """The name of an uploaded file: its extension alone."""
+        """Redact the name of an uploaded file to its extension."""
         if self.mode == "off":
             return scrub.encodable(name[:MAX_NAME_LENGTH]) or None
         found = _EXTENSION.search(name[-MAX_NAME_LENGTH:]) if self.mode == "balanced" else None
         return f".{found[1].lower()}" if found else None
 
     def path(self, template: str, script_name: str, path: str) -> str:
-        """The path of a URL, percent-encoded: the route's template in its place.
+        """Redact the path of a URL to the template of its route, percent-encoded.
 
         Args:
-            template: of the route.
-            script_name: ``SCRIPT_NAME``, where the application is mounted; the server's word.
-            path: ``PATH_INFO`` as WSGI gives it.
+            template: the template of the route.
+            script_name: ``SCRIPT_NAME``, which the server sets.
+            path: ``PATH_INFO`` as WSGI passes it.
         """
         if self.mode == "off":
             return quote_path(script_name + path)
@@ -129,10 +129,10 @@ class Privacy:
         return quote_path(script_name) + place if script_name else place
 
     def query(self, query: str) -> str:
-        """A query string: the listed keys, with the listed values and all others redacted.
+        """Redact a query string: only listed keys are kept, and only their listed values.
 
         Args:
-            query: ``QUERY_STRING`` as WSGI gives it.
+            query: ``QUERY_STRING`` as WSGI passes it.
         """
         if not query:
             return ""
@@ -142,21 +142,21 @@ class Privacy:
         return "&".join(filter(None, map(self._query_field, islice(fields, MAX_FIELDS))))
 
     def exception(self, error: BaseException) -> tuple[str, str | None]:
-        """The type of an exception and its message, scrubbed and bounded."""
+        """Return the type of an exception and its message, scrubbed and bounded."""
         try:
             if self.mode == "strict":
                 return error_type(error), None
             frames = deque(traceback.walk_tb(error.__traceback__), MAX_FRAMES)
             return error_type(error), self.message(str(error), [f.f_code for f, _ in frames])
-        except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
+        except Exception:  # noqa: BLE001 - it calls methods of the application's exception
             return error_type(error), None
 
     def message(self, text: str, codes: Iterable[CodeType] = ()) -> str | None:
-        """A message that may hold anything, scrubbed and bounded.
+        """Scrub and bound a message of unknown content.
 
         Args:
             text: the message.
-            codes: of the program that made it.
+            codes: the code objects whose fixed texts may be part of the message.
         """
         if self.mode == "strict":
             return None
@@ -167,18 +167,21 @@ class Privacy:
         return scrub.message(text, sent, known)
 
     def describe(self, error: BaseException) -> dict[str, str]:
-        """The attributes of an exception (semantic conventions, exceptions on spans and in logs):
-        type, message and stack, as far as they may be told."""
+        """Return the attributes of an exception (semantic conventions, exceptions on spans and in
+        logs): its type, and its message and stack if they may be recorded."""
         kind, message = self.exception(error)
-        stack = self.stack(error)
-        told = {"exception.type": kind, "exception.message": message, "exception.stacktrace": stack}
-        return {name: text for name, text in told.items() if text is not None}
+        values = {
+            "exception.type": kind,
+            "exception.message": message,
+            "exception.stacktrace": self.stack(error),
+        }
+        return {name: text for name, text in values.items() if text is not None}
 
     def stack(self, error: BaseException) -> str | None:
-        """Where an exception passed: file, line and function of the last frames.
+        """Return file, line and function of the last frames of an exception.
 
-        Lines of source are code, but code may hold values; they and the messages only pass in
-        ``off``.
+        Source lines and messages are included in mode ``off`` only, because code may contain
+        values.
         """
         if self.mode == "strict":
             return None
@@ -189,7 +192,7 @@ class Privacy:
             return scrub.encodable("\n".join(places))[-MAX_STACK_LENGTH:] or None
         try:
             lines = traceback.format_exception(type(error), error, error.__traceback__)
-        except Exception:  # noqa: BLE001 - it formats what the application made
+        except Exception:  # noqa: BLE001 - it calls methods of the application's exception
             return None
         return scrub.encodable("".join(lines))[-MAX_STACK_LENGTH:]
 
@@ -205,7 +208,7 @@ class Privacy:
 
 
 def error_type(error: BaseException) -> str:
-    """``error.type`` of an exception: its class, with its module unless that is a built-in one.
+    """Return ``error.type`` of an exception: its class, with its module unless it is built in.
 
     https://opentelemetry.io/docs/specs/semconv/attributes-registry/error/
     """
@@ -215,10 +218,10 @@ def error_type(error: BaseException) -> str:
 
 
 def decoded(value: str) -> str:
-    """A header or path of bytes that WSGI shows as Latin-1, read as UTF-8.
+    """Decode a header or path as UTF-8, from the Latin-1 of WSGI.
 
     Raises:
-        TypeError: the value is no text.
+        TypeError: the value is not a text.
     """
     if not isinstance(value, str):
         raise TypeError(f"not text, but {type(value).__name__}")
@@ -226,7 +229,7 @@ def decoded(value: str) -> str:
 
 
 def quote_path(path: str) -> str:
-    """A path as WSGI gives it, percent-encoded as it was sent (RFC 3986). Never raises."""
+    """Percent-encode a path of WSGI as it was sent (RFC 3986). Never raises."""
     return _quote(path, _PATH_SAFE)
 
 
@@ -239,7 +242,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """A key or value without its percent-encoding; a long one can be nothing that is listed."""
+    """Decode a key or value; a long one becomes empty, because no listed one is as long."""
     return "" if len(text) > _MAX_ESCAPED_LENGTH else unquote_plus(text)
 
 

@@ -1,7 +1,7 @@
-"""Personal parts taken out of free text, which nobody wrote with telemetry in mind.
+"""Remove personal data from free text, such as the message of an exception.
 
-What stays is what an operator needs to tell one fault from another: the plain words. No pattern
-knows a name when it is a plain word too; that is what the mode ``strict`` is for.
+Plain words are kept, so that an operator can distinguish faults. No pattern recognises a name that
+is a plain word, too; use the mode ``strict`` where that matters.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ REDACTED = "REDACTED"
 MAX_MESSAGE_LENGTH = 1_000
 """Characters of a scrubbed message."""
 MAX_READ_LENGTH = 4_000
-"""Characters of a message that are looked at."""
+"""Characters of a message that are read."""
 
 MAX_WORDS = 256
-"""Words of a request that are looked for; where there are more, no word of a message is kept."""
+"""Words of a request that are searched; if there are more, no word of a message is kept."""
 MAX_SENT = 8_192
-"""Characters of a path, a query or a cookie that are looked at."""
+"""Characters of a path, a query or a cookie that are read."""
 
-# Every repetition is bounded, followed by what it cannot match, or tried once for a run of its
-# characters: a hostile text costs linear time.
+# Every repetition is bounded, is followed by characters that it cannot match, or is tried once for
+# a run of its characters: a hostile text takes linear time.
 _LOCAL = r"\w.+!#$&*/=?^`{|}~'-"
 _EMAIL = rf"(?<![{_LOCAL}])[{_LOCAL}]+(?:@|%40)[\w.-]+"
 _EMAILS = re.compile(_EMAIL)
 _OPENING = r"(?<!\w)(?:[bBrRuUfF]{1,2})?"
-# A quote inside a word is an apostrophe. A pair is sure where nothing touches it that could be
-# quoted, too.
+# A quote inside a word is an apostrophe. A pair is certain if no adjacent character could belong to
+# another quoted text.
 _QUOTES = re.compile(
     rf"""(?P<pair>{_OPENING}(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?![\w'"]))|{_OPENING}['"]""",
     re.DOTALL,
@@ -40,7 +40,7 @@ _QUOTES = re.compile(
 _MARKS = re.compile(r"""(?<!\w)['"]|['"](?!\w)""")
 _PATH = r"[^\s\"'<>]*"
 _OWN_PATH = "\ue000"
-"""Stands for the path of the request until the rest of a message is scrubbed."""
+"""A placeholder for the path of the request, while the rest of a message is scrubbed."""
 _PERSONAL = re.compile(
     "|".join(
         (
@@ -51,7 +51,7 @@ _PERSONAL = re.compile(
             r"=\s{0,8}\([^)]*\)?",  # PostgreSQL: Key (username)=(somebody) already exists
             _EMAIL,
             rf"(?<![\w/.])/{_PATH}",
-            # A relative path has more than one slash, or something besides letters behind it.
+            # A relative path has more than one slash, or other characters than letters after it.
             rf"(?<![\w.+=%~@-])[\w.+=%~@-]+/(?:[^\W\d]*[^\s\"'<>\w,;:!?)\]}}]|[^\W\d]*\d){_PATH}",
             r"[\w+/=%~-]{16,}",
             r"\d{5,}",
@@ -62,16 +62,16 @@ _PERSONAL = re.compile(
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _RUN = re.compile(r"\w+")
 _ONE_I = {0x131: "i", 0x307: None}
-"""Dotless i, and the combining dot above that the case-folded capital I with a dot has."""
+"""Dotless i, and the combining dot above of the case-folded capital I with a dot."""
 
 
 class Sent(NamedTuple):
     """Client data of a request in progress.
 
     Args:
-        path: ``PATH_INFO`` as the application reads it.
-        template: of its route.
-        words: of its path, query and cookies.
+        path: ``PATH_INFO``, decoded like in the application.
+        template: the template of its route.
+        words: the words of its path, query and cookies.
         has_form: whether it has a body, whose words are unknown.
     """
 
@@ -82,48 +82,48 @@ class Sent(NamedTuple):
 
 
 def words_of(*texts: str) -> frozenset[str]:
-    """The words of three letters or more in texts, percent-encoded or not, and in lower case."""
+    """Return the words of three letters or more in texts, also decoded and in lower case."""
     found: set[str] = set()
     for text in texts:
         short = text[:MAX_SENT]
         for form in {short, unquote_plus(short)}:
             words = _WORD.findall(form)
-            # Both, since a letter may be two in lower case.
+            # Both, because a letter may become two in lower case.
             found.update(words, (word.lower() for word in words))
     return frozenset(found)
 
 
 def words_of_code(codes: Iterable[CodeType]) -> frozenset[str]:
-    """The words in the texts of a program, such as the fixed parts of its messages."""
+    """Return the words in the string constants of code, such as the fixed parts of messages."""
     texts = (each for code in codes for each in code.co_consts if isinstance(each, str))
     return words_of(*texts)
 
 
 def encodable(text: str) -> str:
-    """The same text with lone surrogates, which OTLP cannot carry, replaced."""
+    """Replace lone surrogates, which OTLP cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def emails(text: str) -> str:
-    """A text without its e-mail addresses. Never raises."""
+    """Redact the e-mail addresses in a text. Never raises."""
     return _EMAILS.sub(REDACTED, text) if "@" in text or "%40" in text else text
 
 
 def message(text: str, sent: Sent | None = None, known: Collection[str] = ()) -> str:
-    """A message without addresses, quoted values, paths, secrets, long tokens and numbers, and
-    without the words of a request. Never raises.
+    """Redact addresses, quoted values, paths, secrets, long tokens, numbers, and the words of a
+    request in a message. Never raises.
 
     Args:
-        text: of any length; what is far behind is not read.
-        sent: by the request that the message may be about.
-        known: words of the program, in lower case: the only ones that stay where the request has
-            a form.
+        text: the message, which is truncated to :data:`MAX_READ_LENGTH`.
+        sent: the client data of the request that the message may be about.
+        known: the words of the program, in lower case: the only words that are kept if the request
+            has a form.
 
     Returns:
         At most :data:`MAX_MESSAGE_LENGTH` characters.
     """
     if len(text) > MAX_READ_LENGTH:
-        # The word that was cut through may be too short now to be known for what it is.
+        # A truncated word may be too short to be recognised.
         text = text[:MAX_READ_LENGTH].rpartition(" ")[0]
     text = encodable(text).replace(_OWN_PATH, "?")
     if sent is not None and len(sent.path) > 1:
@@ -135,11 +135,11 @@ def message(text: str, sent: Sent | None = None, known: Collection[str] = ()) ->
 
 
 def _without_quoted(text: str) -> str:
-    """A text without what is quoted; from the first quote to the last where not all are pairs."""
+    """Redact quoted texts; everything from the first quote to the last if not all are pairs."""
     if all(match["pair"] for match in _QUOTES.finditer(text)):
         return _QUOTES.sub(REDACTED, text)
     marks = [match.start() for match in _MARKS.finditer(text)]
-    # One that never closes hides the rest.
+    # After a quote that is not closed, the rest is redacted.
     end = marks[-1] + 1 if len(marks) % 2 == 0 else len(text)
     return text[: marks[0]] + REDACTED + text[end:]
 
@@ -163,15 +163,15 @@ def _without_words(text: str, sent: Sent, known: Collection[str]) -> str:
 
 
 def _folded(text: str) -> str:
-    """A text for comparison without case, with one letter i for all that Turkish has."""
+    """Return a text for comparison without case, with one letter i for those of Turkish."""
     return text.casefold().translate(_ONE_I)
 
 
 def _contains_any(run: str, words: set[str]) -> bool:
     """Return whether a run contains a word of three letters or more.
 
-    Not by a regular expression: one of 256 words, which are new with each request, takes 15 ms to
-    compile, and evicts those of the application from the cache of ``re``.
+    A regular expression of 256 words, which differ for each request, would take 15 ms to compile,
+    and would evict those of the application from the cache of ``re``.
     """
     length = len(run)
     if length * length > 2 * len(words):
@@ -190,7 +190,7 @@ def _redacted(match: re.Match[str]) -> str:
 
 
 def _place(url: str) -> str:
-    """Scheme and host of a URL: it may carry a password before them and anything behind."""
+    """Return scheme and host of a URL, without a password and with the rest redacted."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -4,10 +4,10 @@
     target, agent, addresses = attributes.read(environ, route.template)
     dict(zip(TARGET_NAMES["both"], attributes.target(target)))  # None: absent
 
-The attributes of a request are in groups that follow from few raw values each, so that a group can
-be encoded once for many requests. The names of a group are known by the mode, and values are given
-by their position. Old names are those of the semantic conventions before 1.23,
-and ``http.remote_addr``.
+The attributes of a request are grouped by the raw values that they are derived from, so that a
+group can be encoded once for many requests. The mode determines the names of a group, and its
+values have the same order. Old names are those of the semantic conventions before 1.23, and
+``http.remote_addr``.
 """
 
 from __future__ import annotations
@@ -71,17 +71,17 @@ ASTERISK = "*"
 """The target of a request for the server as a whole (RFC 9112, section 3.2.4)."""
 _SCHEMES = {"http": "http", "https": "https"}
 MAX_COUNT_LENGTH = 18
-"""Digits of a Content-Length that is believed: more than an int64 of OTLP holds is none."""
-MAX_REMEMBERED_LENGTH = 512
-"""Characters of what a client sent that are worth a place in a cache."""
+"""Digits of a valid Content-Length, which must fit into an int64 of OTLP."""
+MAX_CACHED_LENGTH = 512
+"""Characters of client data in a cached key."""
 
 
 class Target(NamedTuple):
-    """The raw values of an environ that say what a request is for, and where it went.
+    """The raw values of an environ that determine the target of a request.
 
     Args:
         template: the template of its route.
-        path: ``PATH_INFO`` where the attributes depend on it, else empty.
+        path: ``PATH_INFO`` if the attributes depend on it, else empty.
         scheme: the scheme that the client used.
         length: ``CONTENT_LENGTH``.
         method: ``REQUEST_METHOD``.
@@ -107,8 +107,8 @@ class Target(NamedTuple):
 
 
 RawTarget = tuple[str, str, "str | None", str, tuple["str | None", ...]]
-"""Template, path, length and scheme, and the values of ``_KEYS``; the constructor of a named tuple
-costs six times as much."""
+"""Template, path, length and scheme, and the values of ``_KEYS``; creating a named tuple costs six
+times as much."""
 _KEYS = (
     "REQUEST_METHOD", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "QUERY_STRING",
     "SERVER_PROTOCOL",
@@ -120,13 +120,13 @@ Peer = tuple[str, str]
 
 
 class HttpAttributes:
-    """Builds the values of the HTTP attributes of every request.
+    """The values of the HTTP attributes of requests.
 
     Args:
-        mode: whose names.
-        privacy: how much client data may be recorded.
-        proxies: who may speak for the client.
-        all_methods: record an unknown method as it is, instead of ``_OTHER``.
+        mode: the names: ``old``, ``stable`` or ``both``.
+        privacy: the redaction of client data.
+        proxies: the proxies trusted to report the client address.
+        all_methods: whether an unknown method is recorded unchanged, instead of as ``_OTHER``.
     """
 
     def __init__(
@@ -138,17 +138,17 @@ class HttpAttributes:
         self._privacy = privacy
         self._proxies = proxies
         self._forwarded = bool(proxies)
-        # In mode "off" the attributes have the path, and hardly two requests have the same.
+        # In mode "off" the attributes contain the path, which few requests share.
         self._shows_path = privacy.mode == "off"
 
     def read(self, environ: WSGIEnvironment, template: str) -> tuple[RawTarget, str, Peer]:
-        """Return what the attributes of a request follow from: target, user agent, addresses.
+        """Return the raw values of a request: target, user agent and addresses.
 
         Args:
             environ: the WSGI environment.
             template: the template of the route.
         """
-        try:  # two calls, and nearly every request has all of them
+        try:  # two calls are enough for nearly every request
             values = _read_keys(environ)
             client, scheme, path, agent = _read_peer_keys(environ)
         except KeyError:
@@ -164,9 +164,9 @@ class HttpAttributes:
         return target, agent, (client, peer)
 
     def keeps(self, target: RawTarget) -> bool:
-        """Return whether the values of a target are worth a place in a memo."""
+        """Return whether the values of a target are cached."""
         lengths = map(len, filter(None, (*target[:4], *target[4])))
-        return not self._shows_path and sum(lengths) <= MAX_REMEMBERED_LENGTH
+        return not self._shows_path and sum(lengths) <= MAX_CACHED_LENGTH
 
     def target(self, raw: RawTarget) -> Values:
         """Return the values of :data:`TARGET_NAMES`. Never raises for text."""
@@ -218,7 +218,7 @@ class HttpAttributes:
         return (size, size) if self.mode == "both" else (size,)
 
     def _unknown(self, method: object) -> str:
-        """A method that the table does not have; in upper case, as OpenTelemetry captures it."""
+        """Return the value for an unknown method; in upper case, as in OpenTelemetry."""
         name = text(method)
         if name in KNOWN_METHODS:
             return name
@@ -251,17 +251,17 @@ class HttpAttributes:
 
 
 class Place(NamedTuple):
-    """Where a request went: what its URL and its server contribute.
+    """The values that follow from the URL and the server of a request.
 
     Args:
-        url: whole, or from the path on where there is no host.
-        target: path and query.
-        path: percent-encoded.
-        query: without its question mark, ``None`` for none.
+        url: the URL, without scheme and host if the host is unknown.
+        target: the path and the query.
+        path: the path, percent-encoded.
+        query: the query without its question mark, or ``None``.
         scheme: ``http`` or ``https``.
-        name: of the server.
-        port: of the server.
-        route: the template, ``None`` where it is only a word for all that is unknown.
+        name: the name of the server.
+        port: the port of the server.
+        route: the template of the route, or ``None`` if the route is unknown.
     """
 
     url: str

@@ -1,7 +1,7 @@
-"""SQL texts: what a statement does, and its text without any literal.
+"""The operation of an SQL statement, and its text without literals.
 
-No parser: the few lexical rules that tell literals from the rest. They differ between databases,
-and where a text can be read in two ways only its operation is given: half a literal is too much.
+Not a parser: a few lexical rules distinguish literals from other tokens. They differ between
+databases, and an ambiguous text is reduced to its operation, so that no part of a literal is kept.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ OPERATIONS = (
 """Values of the ``operation`` label."""
 
 FRAMING = frozenset(("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "PRAGMA"))
-"""Operations that frameworks and drivers send around the application's statements: they are counted
-and have no span."""
+"""Operations that frameworks and drivers send around the application's statements: counted, but
+without a span."""
 
 SYSTEMS = ("postgresql", "mysql", "sqlite", "other")
 """Values of the ``system`` label."""
 
 MAX_LENGTH = 2048
-"""Characters of a text that are given at most."""
-READ = 16_384
-"""Characters of a text that are looked at: enough to fill MAX_LENGTH."""
+"""Characters of a text that is returned."""
+MAX_READ_LENGTH = 16_384
+"""Characters of a text that are read."""
 
 _OPERATIONS = {word: word for word in OPERATIONS[:-1]} | {"START": "BEGIN", "END": "COMMIT"}
 _SYSTEMS = {name: name for name in SYSTEMS} | {"mariadb": "mysql", "postgres": "postgresql"}
-# Each part can match in one way only, so that nothing is tried twice.
+# Each part can match in one way only, so that there is no backtracking.
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*([A-Za-z]+)")
 
-# A literal, a comment or a dollar quote that is not closed reaches to the end.
+# A literal, a comment or a dollar quote that is not closed extends to the end.
 _COMMENT = r"(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z){hash})"
 _DOLLAR = r"|(?P<dollar>\$(?P<tag>[^\W\d]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))"
 _REST = r"""
@@ -60,50 +60,50 @@ _TOKENS = {
     "sqlite": _tokens(),
     "other": _tokens(dollar=_DOLLAR),
 }
-# Read differently by servers, or by modes of one: an escaped quote, a comment in a comment, the end
-# of a line; control characters have no business here.
-_DOUBTFUL = r"\\['\"`]|/\*(?:(?!\*/).)*?/\*|\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029]"
-_DOUBTS = {
-    "postgresql": re.compile(_DOUBTFUL + r"|`", re.DOTALL),
+# Servers, or modes of one server, differ in an escaped quote, a comment in a comment, and the end
+# of a line. Control characters do not occur in valid statements.
+_AMBIGUOUS = r"\\['\"`]|/\*(?:(?!\*/).)*?/\*|\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x85\u2028\u2029]"
+_AMBIGUITIES = {
+    "postgresql": re.compile(_AMBIGUOUS + r"|`", re.DOTALL),
     # "--x" is two signs; "/*!" is code.
-    "mysql": re.compile(_DOUBTFUL + r"|--(?!\s|\Z)|/\*[!M]", re.DOTALL),
+    "mysql": re.compile(_AMBIGUOUS + r"|--(?!\s|\Z)|/\*[!M]", re.DOTALL),
     # Names in brackets.
-    "sqlite": re.compile(_DOUBTFUL + r"|\[[^\]\[]*['\"`]|\$\w*\$", re.DOTALL),
-    "other": re.compile(_DOUBTFUL + r"|\[[^\]\[]*['\"`]|--(?!\s|\Z)|/\*[!M]|\#", re.DOTALL),
+    "sqlite": re.compile(_AMBIGUOUS + r"|\[[^\]\[]*['\"`]|\$\w*\$", re.DOTALL),
+    "other": re.compile(_AMBIGUOUS + r"|\[[^\]\[]*['\"`]|--(?!\s|\Z)|/\*[!M]|\#", re.DOTALL),
 }
 _TABLE_FOLLOWS = frozenset(("FROM", "INTO", "JOIN", "TABLE", "UPDATE"))
 
 
 def system_label(name: str) -> str:
-    """``system``: one of :data:`SYSTEMS`."""
+    """Return the label ``system``: one of :data:`SYSTEMS`."""
     return _SYSTEMS.get(name, "other")
 
 
 def operation(statement: str) -> str:
-    """``operation``: one of :data:`OPERATIONS`, from the first word of a statement."""
+    """Return the label ``operation`` of a statement: one of :data:`OPERATIONS`."""
     quick = _OPERATIONS.get(statement[:6])
     if quick is not None:
         return quick
-    found = _FIRST_WORD.match(statement[:READ])
+    found = _FIRST_WORD.match(statement[:MAX_READ_LENGTH])
     return _OPERATIONS.get(found[1].upper(), "other") if found else "other"
 
 
 def without_literals(statement: str, system: str) -> str:
-    """The text of a statement with ``?`` in place of every literal, and without comments.
+    """Return the text of a statement with ``?`` in place of every literal, and without comments.
 
     Args:
-        statement: as it goes to the driver.
-        system: one of :data:`SYSTEMS`; each quotes in its own way.
+        statement: the text that is passed to the driver.
+        system: one of :data:`SYSTEMS`, which differ in their rules of quoting.
 
     Returns:
-        At most :data:`MAX_LENGTH` characters; the operation alone where the text is ambiguous.
+        At most :data:`MAX_LENGTH` characters; the operation alone if the text is ambiguous.
     """
-    return _without_literals(statement[:READ], system)
+    return _without_literals(statement[:MAX_READ_LENGTH], system)
 
 
 @lru_cache(maxsize=256)
 def _without_literals(text: str, system: str) -> str:
-    if _DOUBTS[system].search(text):
+    if _AMBIGUITIES[system].search(text):
         return operation(text)
     parts: list[str] = []
     length, before = 0, ""
@@ -121,7 +121,7 @@ def _without_literals(text: str, system: str) -> str:
 
 
 def _shown(match: re.Match[str], system: str, before: str) -> str:
-    """What stands for a token; ``before`` is what stood for the last one that was no space."""
+    """Return the replacement of a token; ``before`` is that of the last token except spaces."""
     kind, token = match.lastgroup, match[0]
     if kind == "tag":  # the group inside of a dollar quote closes last
         kind = "dollar"
@@ -135,10 +135,10 @@ def _shown(match: re.Match[str], system: str, before: str) -> str:
 
 
 def _is_name(match: re.Match[str], system: str, before: str) -> bool:
-    """Whether a text in double quotes is a name, as the standard has it.
+    """Return whether a text in double quotes is a name, as in the SQL standard.
 
-    MySQL takes it for a string, SQLite for either, whichever makes sense; so it has to stand where
-    no string can.
+    In MySQL it is a string. In SQLite it depends on the context, so only a position in which no
+    string is valid makes it a name.
     """
     if system in ("postgresql", "mysql"):
         return system == "postgresql" and match[0][-1] == '"' and len(match[0]) > 1

@@ -1,4 +1,4 @@
-"""Log records: their trace, their formatters, and how they reach the exporter."""
+"""Log records: correlation with traces, formatters, and export."""
 
 from __future__ import annotations
 

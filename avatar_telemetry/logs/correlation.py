@@ -1,8 +1,7 @@
-"""The trace of the request in progress on every log record, whatever handlers and formats do.
+"""Add the trace of the request in progress to every log record.
 
-A log record factory: no handler, no format and no logger of the application changes. Outside of a
-request the fields are there, too, and say nothing, so that a format string that names them never
-fails.
+This is a log record factory, so that no handler, format or logger of the application changes.
+Records outside of a request have default values, so that a format with the fields never fails.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from opentelemetry.trace import (
 Factory = Callable[..., logging.LogRecord]
 
 NO_TRACE: Mapping[str, Any] = {"trace_id": "0", "span_id": "0", "trace_sampled": False}
-"""Fields of records outside of a trace, as those of OpenTelemetry's own instrumentation do."""
+"""The fields of records outside of a trace, as in OpenTelemetry's instrumentation."""
 FIELDS = frozenset((*NO_TRACE, "service_name", "service.name"))
 
 
 class CorrelatedFields(dict[str, Any]):
-    """The fields of a record.
+    """The fields of a record, of which the added ones can be overridden.
 
-    ``Logger.makeRecord`` refuses an ``extra`` with a key that the record has already. An
-    application that gives a ``trace_id`` of its own must not fail for ours: it does not find ours,
-    and its own takes the place.
+    ``Logger.makeRecord`` refuses an ``extra`` with a key that the record already has. An
+    application that passes its own ``trace_id`` must not fail, so ``in`` does not find the added
+    fields.
     """
 
     __slots__ = ()
@@ -40,21 +39,21 @@ class CorrelatedFields(dict[str, Any]):
         return key not in FIELDS and super().__contains__(key)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return dict, (dict(self),)  # a record may be sent to a process that does not know us
+        return dict, (dict(self),)  # a record may be sent to a process without this package
 
 
 class CorrelatedFactory:
-    """Makes records as the factory before did, and adds what these do not say themselves.
+    """A log record factory that adds the trace and the service to records of another factory.
 
     Args:
-        inner: the factory that was set before.
-        service_name: of the resource.
+        inner: the other factory.
+        service_name: the name of the service.
     """
 
     def __init__(self, inner: Factory, service_name: str) -> None:
         self.inner = inner
         self._service = {"service_name": service_name, "service.name": service_name}
-        # A request that logs once often logs again.
+        # A request often logs more than once.
         self._latest = (INVALID_SPAN_CONTEXT, {**NO_TRACE, **self._service})
 
     def __call__(self, *args: Any, **options: Any) -> logging.LogRecord:
@@ -65,7 +64,7 @@ class CorrelatedFactory:
             if latest[0] is not context:
                 latest = self._latest = (context, {**_trace(context), **self._service})
             known = record.__dict__
-            if type(known) is not CorrelatedFields:  # else the inner factory calls one of ours
+            if type(known) is not CorrelatedFields:  # else the inner factory calls this one
                 fields = CorrelatedFields(latest[1])
                 fields.update(known)
                 record.__dict__ = fields
@@ -75,10 +74,10 @@ class CorrelatedFactory:
 
 
 def install_correlation(service_name: str) -> None:
-    """Put our factory around the one that is set, or give the one of ours that is set a name.
+    """Wrap the current log record factory, or update the service if it is wrapped already.
 
     Args:
-        service_name: of the resource.
+        service_name: the name of the service.
     """
     current = logging.getLogRecordFactory()
     inner = current.inner if isinstance(current, CorrelatedFactory) else current

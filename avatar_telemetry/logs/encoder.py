@@ -1,4 +1,4 @@
-"""OTLP/protobuf of a log record: the same bytes as the official encoder's.
+"""Encode a log record as OTLP/protobuf, with the same bytes as the official encoder.
 
 The message is ``LogRecord`` of opentelemetry-proto (``logs.proto``); see
 :mod:`avatar_telemetry.tracing.encoder` for the encoding.
@@ -38,13 +38,13 @@ def encode_record(
     """Encode a record with its key in ``ScopeLogs``.
 
     Args:
-        time: nanoseconds since the epoch.
-        observed: the same, when the record was taken.
-        severity: number of the severity (OpenTelemetry logs data model).
-        severity_text: its name.
+        time: the time of the record, in nanoseconds since the epoch.
+        observed: the time of its observation, likewise.
+        severity: the number of the severity (OpenTelemetry logs data model).
+        severity_text: the name of the severity.
         body: the message.
-        attributes: of the record.
-        context: identity of the span in which it was logged.
+        attributes: the attributes of the record.
+        context: the identity of the span in which it was logged.
     """
     parts = [
         _time.pack(0x09, time),

@@ -1,7 +1,7 @@
-"""Take the log records of a worker for export, and encode them.
+"""Export the log records of a worker.
 
-The handler is added to the root logger. Levels, handlers and formats of the application stay as
-they are.
+The handler is added to the root logger. Levels, handlers and formats of the application do not
+change.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from avatar_telemetry.tracing.writer import pack_section
 
 LEVEL = logging.WARNING
 OUR_THREADS = "avatar-telemetry"
-"""Start of the names of our threads: records that are made in one of them come from an export."""
-_NEVER = ("avatar_telemetry", "opentelemetry", "urllib3", "requests", "grpc")
-_NEVER_EITHER = ("ivatar.opentelemetry",)
+"""The prefix of the names of internal threads: their records are caused by an export."""
+_EXCLUDED_ROOTS = ("avatar_telemetry", "opentelemetry", "urllib3", "requests", "grpc")
+_EXCLUDED_PREFIXES = ("ivatar.opentelemetry",)
 _SEVERITIES = (
     (logging.CRITICAL, "FATAL", 21),
     (logging.ERROR, "ERROR", 17),
@@ -38,12 +38,12 @@ _SEVERITIES = (
 
 
 class ExportHandler(logging.Handler):
-    """Takes records of level ``WARNING`` and above, except those that an export may cause.
+    """A handler of records of level ``WARNING`` and above, except those that an export may cause.
 
     Args:
-        encode: encodes a record as the payload of a frame.
-        put: writes the payload; must not block or raise.
-        guard: counts failures of ours.
+        encode: a function that encodes a record as the payload of a frame.
+        put: a function that writes the payload; must not block or raise.
+        guard: the guard that reports internal failures.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class ExportHandler(logging.Handler):
         self._guard = guard
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record. Never raises."""
+        """Export a record. Never raises."""
         with self._guard.at("logs"):
-            if not _comes_of_export(record):
+            if not _is_caused_by_export(record):
                 self._put(self._encode(record))
         with self._guard.at("logs"):
-            self._stand_aside(record)
+            self._handle_last_resort(record)
 
     def attach(self) -> None:
         """Add this handler to the root logger, unless it is there: ``dictConfig`` removes handlers
-        that it did not add. In a forked child it replaces the parent's."""
+        that it did not add. In a forked child it replaces that of the parent."""
         root = logging.getLogger()
         for other in [each for each in root.handlers if isinstance(each, ExportHandler)]:
             if other is not self:
@@ -78,9 +78,9 @@ class ExportHandler(logging.Handler):
         """Remove this handler from the root logger."""
         logging.getLogger().removeHandler(self)
 
-    def _stand_aside(self, record: logging.LogRecord) -> None:
-        """Write a warning to standard error, as Python does where no other handler is configured:
-        this one must make no difference."""
+    def _handle_last_resort(self, record: logging.LogRecord) -> None:
+        """Write a warning to standard error if no other handler is configured, as Python would do
+        without this handler."""
         last = logging.lastResort
         if last is not None and record.levelno >= last.level and not any(self._others(record.name)):
             last.handle(record)
@@ -93,18 +93,17 @@ class ExportHandler(logging.Handler):
 
 
 class Encoder:
-    """Encodes Python's log records, each as a frame of one OTLP record.
+    """Encode Python's log records, each as a frame of one OTLP record.
 
     Args:
-        privacy: removes what the privacy mode does not permit.
+        privacy: the redaction of the privacy mode.
     """
 
     def __init__(self, privacy: Privacy) -> None:
         self._privacy = privacy
 
     def encode(self, record: logging.LogRecord) -> bytes:
-        """Return the payload of a frame, with the trace that is current now and without the fields
-        of ``extra``."""
+        """Return the payload of a frame, with the current trace and without ``extra`` fields."""
         _, text, number = next(
             (each for each in _SEVERITIES if record.levelno >= each[0]), _SEVERITIES[-1]
         )
@@ -128,7 +127,7 @@ class Encoder:
 
 
 def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:
-    """Yield the code of the function that logs, while it is running."""
+    """Yield the code of the function that logs the record, which is on the stack."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
@@ -138,10 +137,10 @@ def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:
         frame = frame.f_back
 
 
-def _comes_of_export(record: logging.LogRecord) -> bool:
+def _is_caused_by_export(record: logging.LogRecord) -> bool:
     name = record.name
     return (
-        name.partition(".")[0] in _NEVER
-        or name.startswith(_NEVER_EITHER)
+        name.partition(".")[0] in _EXCLUDED_ROOTS
+        or name.startswith(_EXCLUDED_PREFIXES)
         or threading.current_thread().name.startswith(OUR_THREADS)
     )

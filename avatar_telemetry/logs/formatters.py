@@ -1,4 +1,4 @@
-"""Formatters for who wants the trace in a log: one of lines, and one of JSON.
+"""Formatters with the trace: one for lines, and one for JSON.
 
     {"formatters": {"json": {"()": "avatar_telemetry.logs.JsonFormatter"}}, ...}
 
@@ -25,24 +25,24 @@ FORMAT = (
 )
 """A format with the trace, for any formatter whose records have the fields."""
 UNKNOWN: Mapping[str, Any] = {**NO_TRACE, "service_name": "", "service.name": ""}
-# Not of makeLogRecord, which asks the factory: that one may be ours by now.
+# Not from makeLogRecord, which calls the factory: that may add the fields already.
 _STANDARD = frozenset(
     (*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName")
 ) | {"service_name"}
-LARGEST = 1 << 64
-# The formatter only asks for exceptions; nothing is hashed.
+MAX_NUMBER = 1 << 64
+# Nothing is hashed: only exceptions are redacted.
 _UNUSED_KEY = b"unused"
 
 
 class TraceFormatter(logging.Formatter):
-    """A formatter of lines that knows a value for a field that a record does not have.
+    """A formatter of lines with default values for the fields of the trace.
 
     Args:
-        fmt: the format, :data:`FORMAT` where there is none.
+        fmt: the format; default: :data:`FORMAT`.
         datefmt: see ``logging.Formatter``.
         style: see ``logging.Formatter``.
         validate: see ``logging.Formatter``.
-        defaults: values of further fields.
+        defaults: the default values of other fields.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class TraceFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object for a record, on one line.
+    """A formatter of one JSON object on one line.
 
-    ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, the trace, the ``exception.*``
-    attributes of OpenTelemetry, and whatever ``extra`` the application gave. Of an exception it
-    shows what the privacy mode lets out; the message is the application's own and stays as it is.
+    The object has ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, the trace, the
+    ``exception.*`` attributes of OpenTelemetry, and the application's ``extra``. An exception is
+    redacted by the privacy mode; the message is unchanged.
 
     Args:
-        fmt: not used; ``dictConfig`` and ``fileConfig`` give one.
-        datefmt: likewise.
-        style: likewise.
-        validate: likewise.
-        privacy: ``strict``, ``balanced`` or ``off``; else as ``AVATAR_TELEMETRY_PRIVACY`` says.
+        fmt: ignored; ``dictConfig`` and ``fileConfig`` pass it.
+        datefmt: ignored.
+        style: ignored.
+        validate: ignored.
+        privacy: ``strict``, ``balanced`` or ``off``; default: ``AVATAR_TELEMETRY_PRIVACY``.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class JsonFormatter(logging.Formatter):
         self._privacy = Privacy(privacy or privacy_mode(os.environ), _UNUSED_KEY)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON. Never raises."""
+        """Return a record as JSON. Never raises."""
         own = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(
                 timespec="milliseconds"
@@ -101,41 +101,41 @@ class JsonFormatter(logging.Formatter):
         if extra.get("trace_id") == NO_TRACE["trace_id"]:
             for key in NO_TRACE:
                 extra.pop(key, None)
-        told = {(f"extra.{key}" if key in own else key): value for key, value in extra.items()}
-        return _encoded({**own, **told})
+        added = {(f"extra.{key}" if key in own else key): value for key, value in extra.items()}
+        return _encoded({**own, **added})
 
     def _exception(self, record: logging.LogRecord) -> dict[str, str]:
         error = record.exc_info[1] if record.exc_info else None
-        told = self._privacy.describe(error) if error is not None else {}
+        fields = self._privacy.describe(error) if error is not None else {}
         if record.stack_info and self._privacy.mode == "off":
-            told["stack"] = record.stack_info
-        return told
+            fields["stack"] = record.stack_info
+        return fields
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """The message of a record with its arguments; where these do not fit, without. Never raises."""
+    """Return the message of a record, without its arguments if they do not fit. Never raises."""
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - arguments are the application's, and so is their text
+    except Exception:  # noqa: BLE001 - it calls methods of the application's arguments
         return record.msg if isinstance(record.msg, str) else type(record.msg).__name__
 
 
-def _encoded(told: dict[str, Any]) -> str:
+def _encoded(fields: dict[str, Any]) -> str:
     try:
-        return json.dumps(told, default=_text, allow_nan=False)
+        return json.dumps(fields, default=_text, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        plain = {str(key): each if _is_plain(each) else _text(each) for key, each in told.items()}
+        plain = {str(key): each if _is_plain(each) else _text(each) for key, each in fields.items()}
         return json.dumps(plain)
 
 
 def _is_plain(value: Any) -> bool:
-    # A longer number cannot be written as text (sys.set_int_max_str_digits).
-    number = isinstance(value, int) and -LARGEST < value < LARGEST
+    # str() of a very long number raises (sys.set_int_max_str_digits).
+    number = isinstance(value, int) and -MAX_NUMBER < value < MAX_NUMBER
     return number or value is None or isinstance(value, str)
 
 
 def _text(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - it is the application's object
+    except Exception:  # noqa: BLE001 - an object of the application
         return f"<{type(value).__name__}>"

@@ -131,7 +131,7 @@ def operation_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
             if isinstance(query, str):
                 return sql.operation(query)
             if isinstance(query, (bytes, bytearray)):
-                return sql.operation(query[: sql.READ].decode("latin-1"))
+                return sql.operation(query[: sql.MAX_READ_LENGTH].decode("latin-1"))
             query = _first_piece(query)
     except Exception:  # noqa: BLE001 - the driver reports an invalid statement
         return "other"

@@ -1,6 +1,6 @@
-"""Any WSGI program: nothing is known of its routes.
+"""The profile of an application whose routes are unknown.
 
-Each request is of the route ``other``, unless a probe sees the URL pattern that the program found.
+Each request has the route ``other``, unless a probe reports the application's URL pattern.
 """
 
 from avatar_telemetry.profiles.model import Profile

@@ -1,27 +1,27 @@
-r"""ivatar, the server behind Libravatar, as it looks from outside.
+r"""The profile of ivatar, the server of Libravatar.
 
-The routes stand in the order in which Django resolves them. ``path()`` matches a whole path, and so
-does a ``re_path()`` that ends with ``$``; any other without ``^`` is found anywhere in what its
-``include()`` left over, so that
-``//avatar/…``, ``/x/avatar/…`` and even ``/accounts/x/avatar/…`` reach the avatar view. A path that
-nothing inside an ``include()`` matches goes on to the patterns after it, which is why the
-``{page}`` routes of the prefixes come last.
+The routes are in the order in which Django resolves them. ``path()``, and a ``re_path()`` that ends
+with ``$``, match a whole path; any other ``re_path()`` without ``^`` is searched anywhere after the
+prefix of its ``include()``, so that ``//avatar/…``, ``/x/avatar/…`` and even
+``/accounts/x/avatar/…`` reach the avatar view. If no pattern inside an ``include()`` matches,
+Django tries the patterns after it, so the ``{page}`` routes of the prefixes come last.
 
-Attempts are told from the answer alone:
+Attempts are derived from the response alone:
 
-* Only the methods that act count. The GET of a form and OPTIONS attempt nothing, and a PUT carries
-  no form that Django would read. Where GET acts, HEAD does too: Django's ``View.setup`` binds it to
-  ``get``, and mail scanners send it.
-* ``login_required`` sends a stranger to the log-in page with ``?next=``: the attempt failed.
-* An OpenID log-in counts once: at ``/openid/complete/``, or at ``/openid/login/`` where it could
-  not even begin.
-* ``/accounts/confirm_openid/`` answers the same to success, failure and a change of mind. It is a
-  page, not a guess.
-* The upload of an exported file needs the fields of its form, since the form drawn again has the
-  status of a success.
-* An import of a photo redirects to the profile page whether the other side had a picture or not; it
-  succeeded where an outside service returned a document. The import of an exported file succeeded
-  once ivatar carried it out.
+* Only methods that act count. The GET of a form and OPTIONS attempt nothing, and Django reads no
+  form from a PUT. Where GET acts, HEAD does, too: Django's ``View.setup`` binds it to ``get``, and
+  mail scanners send it.
+* ``login_required`` redirects an anonymous user to the login page with ``?next=``: the attempt
+  failed.
+* An OpenID login counts once: at ``/openid/complete/``, or at ``/openid/login/`` if it could not
+  begin.
+* ``/accounts/confirm_openid/`` has the same response for success, failure and cancellation, so it
+  is a page and not an attempt.
+* The upload of an exported file requires the fields of its form, because a form that is shown again
+  has the same status as a success.
+* The import of a photo redirects to the profile page whether or not the other service had a
+  picture; it succeeded if an outside service returned a document. The import of an exported file
+  succeeded when ivatar has executed it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from urllib.parse import unquote, unquote_plus
 from avatar_telemetry.profiles.model import PIXELS, Kind, Profile, Route, SuccessRule
 
 DEFAULT_SIZE = 80
-LARGEST_SIZE = 512
-# Django's DATA_UPLOAD_MAX_NUMBER_FIELDS: a query with more fields is answered with 400.
+MAX_SIZE = 512
+# Django's DATA_UPLOAD_MAX_NUMBER_FIELDS: the response to a query with more fields is a 400.
 MAX_FIELDS = 1000
-# "size" with every letter percent-encoded; a longer key can be neither "s" nor "size".
+# "size" with every letter percent-encoded; a longer key is neither "s" nor "size".
 MAX_KEY_LENGTH = len("%73%69%7A%65")
 
 OPERATIONS = (
@@ -50,22 +50,22 @@ DEFAULTS = frozenset({
 })  # fmt: skip
 
 EXPORT_FIELDS = frozenset({"export_file", "not_porn", "can_distribute"})
-"""The fields that ``UploadLibravatarExportForm`` requires; without one it is drawn again."""
+"""The fields that ``UploadLibravatarExportForm`` requires; without one the form is shown again."""
 
 FOUND = 302
 LOGIN_PAGE = "/accounts/login/"
 
 
 def size(query: str) -> int:
-    """Edge in pixels that a query string asks for, read as ivatar reads it.
+    """Return the requested edge in pixels, parsed as in ivatar.
 
     Args:
-        query: ``QUERY_STRING`` as WSGI gives it.
+        query: ``QUERY_STRING`` as WSGI passes it.
     """
     if not query:
         return DEFAULT_SIZE
     if not query.isascii():
-        query = _as_django_decodes(query)
+        query = _decode_like_django(query)
     fields = query.split("&", MAX_FIELDS)
     if len(fields) > MAX_FIELDS:
         return DEFAULT_SIZE
@@ -83,56 +83,56 @@ def size(query: str) -> int:
 
 
 def photo_uploaded(method: str, status: int, location: str) -> bool | None:
-    """An accepted photo goes on to be cropped; every refusal goes elsewhere or nowhere."""
+    """Return whether a photo was accepted: only then the response redirects to its cropping."""
     if method != "POST":
         return None
     return status == FOUND and "crop_photo" in _target(location).split("/")
 
 
 def export_read(method: str, status: int, location: str) -> bool | None:
-    """A file that was read is shown to choose from; one that was not leads back to its form.
+    """Return whether an exported file was read: the response shows its contents, or else redirects.
 
-    The form drawn again for want of a file or a tick is a 200 too: see :data:`EXPORT_FIELDS`.
+    A form that is shown again because a field is missing is a 200, too; see :data:`EXPORT_FIELDS`.
     """
     return status == 200 if method == "POST" else None
 
 
 def redirected(method: str, status: int, location: str) -> bool | None:
-    """A form that was taken redirects, and one that needs a user sends a stranger to log in."""
+    """Return whether a form was accepted: it redirects, but not to the login page."""
     if method != "POST":
         return None
-    return status == FOUND and not _asks_to_log_in(location)
+    return status == FOUND and not _asks_for_login(location)
 
 
 def logged_in(method: str, status: int, location: str) -> bool | None:
-    """The right password leads away from the log-in page; the wrong one draws it again."""
+    """Return whether a login succeeded: it redirects away from the login page."""
     return _leaves_login(status, location) if method == "POST" else None
 
 
 def logged_out(method: str, status: int, location: str) -> bool | None:
-    """Older Django logs out on GET too, and shows a page where it has nowhere to redirect."""
+    """Return whether a logout succeeded. Older Django also accepts GET, and may show a page."""
     return status in (200, FOUND) if method in ("GET", "HEAD", "POST") else None
 
 
 def registered(method: str, status: int, location: str) -> bool | None:
-    """A new account redirects; a fault in the form draws it again."""
+    """Return whether an account was created: only then the response redirects."""
     return status == FOUND if method == "POST" else None
 
 
 def openid_begun(method: str, status: int, location: str) -> bool | None:
-    """An attempt that begins is counted when it completes; here only one that cannot begin."""
+    """Return false for a login that could not begin; any other one is counted at its completion."""
     if method != "POST" or 200 <= status < 400:
         return None
     return False
 
 
 def openid_completed(method: str, status: int, location: str) -> bool | None:
-    """The provider sends the user back by GET, or by POST where the assertion is long."""
+    """Return whether an OpenID login succeeded. A provider sends a long assertion by POST."""
     return _leaves_login(status, location) if method in ("GET", "HEAD", "POST") else None
 
 
 def email_confirmed(method: str, status: int, location: str) -> bool | None:
-    """The right key shows a page; a wrong one redirects to the profile."""
+    """Return whether an e-mail address was confirmed: an invalid key redirects to the profile."""
     return status == 200 if method in ("GET", "HEAD") else None
 
 
@@ -143,10 +143,10 @@ def _pixels(value: str) -> int:
         pixels = int(value)
     except ValueError:
         return DEFAULT_SIZE
-    return min(pixels, LARGEST_SIZE) if pixels > 0 else DEFAULT_SIZE
+    return min(pixels, MAX_SIZE) if pixels > 0 else DEFAULT_SIZE
 
 
-def _as_django_decodes(query: str) -> str:
+def _decode_like_django(query: str) -> str:
     try:
         return query.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -154,7 +154,8 @@ def _as_django_decodes(query: str) -> str:
 
 
 def _target(location: str) -> str:
-    """The path of a Location, without host, query and fragment; never raises, as urlsplit can."""
+    """Return the path of a Location, without host, query and fragment. Unlike urlsplit it never
+    raises."""
     path = location.partition("#")[0].partition("?")[0]
     scheme, slashes, rest = path.partition("//")
     if slashes and scheme[-1:] in ("", ":"):
@@ -166,15 +167,15 @@ def _leaves_login(status: int, location: str) -> bool:
     return status == FOUND and not _target(location).endswith(LOGIN_PAGE)
 
 
-def _asks_to_log_in(location: str) -> bool:
-    # password_set leads to the log-in page after success; there it has no "next".
+def _asks_for_login(location: str) -> bool:
+    # password_set redirects to the login page after success, but without "next".
     return _target(location).endswith(LOGIN_PAGE) and "next=" in location.partition("?")[2]
 
 
 def _exact(
     path: str, kind: Kind = "page", operation: str = "", succeeded: SuccessRule | None = None
 ) -> Route:
-    """``path()`` without a parameter: the whole path, and its own template."""
+    """Return the route of a ``path()`` without parameters, which is its own template."""
     return Route(rf"^{path}\Z", path, kind, operation, succeeded)
 
 
@@ -187,7 +188,7 @@ def _account(
     reveals: str = "",
     fetches: bool = False,
 ) -> Route:
-    """``re_path()`` of the accounts: anywhere behind their prefix."""
+    """Return the route of a ``re_path()`` of the accounts, searched after their prefix."""
     return Route(
         rf"^/accounts/(?s:.*){pattern}", f"/accounts/{template}", kind, operation, succeeded,
         reveals=reveals, fetches=fetches,
@@ -230,7 +231,7 @@ _ACCOUNT_ROUTES = (
     _account(r"assign_bluesky_handle_to_email/\d", "assign_bluesky_handle_to_email/{id}"),
     _account(r"assign_bluesky_handle_to_openid/\d", "assign_bluesky_handle_to_openid/{id}"),
     replace(_exact("/accounts/import_photo/", "import", "photo", redirected), fetches=True),
-    # The dot of the host part is any character in ivatar's pattern too.
+    # In ivatar's pattern the dot of the host part matches any character, too.
     _account(
         r"import_photo/[\w.+-]+@[\w.]+.[\w.]", "import_photo/{email}",
         "import", "photo", redirected, r"import_photo/(?P<email>[^/@]{1,64}@[^/]{1,190})", True,
@@ -259,7 +260,8 @@ PROFILE = Profile(
         _exact("/tools/check/"),
         _exact("/tools/check_domain/"),
         Route(r"^/tools/check_domain\Z", "/tools/check_domain/"),
-        # ivatar looks for 64 characters before 32: one view, and where there are 64 there are 32.
+        # ivatar has a pattern for 64 characters and one for 32, with the same view; a search for 32
+        # finds both.
         Route(
             r"avatar/\w{32}",
             "/avatar/{digest}",
@@ -267,7 +269,7 @@ PROFILE = Profile(
             cached=True,
             reveals=r"avatar/(?P<digest>\w{64}|\w{32})",
         ),
-        # The same view, which asks the cache before it misses the digest.
+        # The same view: it looks into the cache before it detects that the digest is missing.
         Route(r"^/avatar/\Z", "/avatar/", "avatar", cached=True),
         Route("avatar/", "/avatar/{invalid}", "avatar"),
         Route(
@@ -293,7 +295,7 @@ PROFILE = Profile(
         _exact("/talk_to_us/"),
         _exact("/stats/", "stats"),
         _exact("/"),
-        # Django takes an empty PATH_INFO for "/".
+        # Django treats an empty PATH_INFO as "/".
         Route(r"^\Z", "/"),
         Route("^/static/", "/static/{file}", "static"),
         Route("^/i18n/", "/i18n/{page}"),

@@ -1,7 +1,7 @@
-"""What the layer knows about one application: its routes and what their answers mean.
+"""Profiles: the routes of an application, and the meaning of their responses.
 
-A profile is one frozen value. The layer asks it which :class:`Route` a path belongs to and reads
-everything else off that route, so that no other module knows a URL of any application.
+A profile is one frozen value. It maps a path to a :class:`Route`, which describes everything else,
+so that no other module contains a URL of an application.
 
     PROFILE = Profile(
         name="shop",
@@ -26,12 +26,12 @@ Kind = Literal["avatar", "upload", "import", "auth", "stats", "static", "page", 
 SuccessRule = Callable[[str, int, str], "bool | None"]
 """``(method, status code, Location or "") -> success``; ``None``: the request attempted nothing."""
 
-# A slash that may be absent, and a "$" that also stands before a final newline, prove nothing about
-# the first segment.
+# Neither an optional slash nor a "$", which also matches before a final newline, determines the
+# first segment.
 _LITERAL_SEGMENT = re.compile(r"\^/([A-Za-z0-9_-]+)(?:/(?![?*{])|\\Z)")
 _LITERAL_PATH = re.compile(r"\^(/[A-Za-z0-9_/-]*)(?:\$|\\Z)")
-# What needs no percent-encoding: a listed word goes into a URL as it is.
-_QUERY_WORD = re.compile(r"[A-Za-z0-9._~-]{1,32}")
+# Unreserved characters (RFC 3986, section 2.3): a listed value is put into a URL unchanged.
+_QUERY_VALUE = re.compile(r"[A-Za-z0-9._~-]{1,32}")
 _GROUPS = (("digest",), ("email",))
 
 
@@ -40,20 +40,21 @@ class Route:
     """One kind of request.
 
     Args:
-        pattern: regular expression, searched (not matched) in the decoded path, which begins with
-            ``/``. A pattern that begins with ``^/name/`` costs nothing for paths elsewhere, and
-            ``^/whole/path\\Z`` is found without any search.
-        template: what stands for the path in labels and span names. It must not hold client data.
-        kind: what the layer records for it.
-        operation: for ``auth`` and ``import``, the value of the ``operation`` label.
-        succeeded: for ``upload``, ``import`` and ``auth``, derives success from the response alone.
-        fetches: an attempt on this route succeeds only if an outside service returned a document.
-        fields: an attempt on this route succeeds only if these fields of its multipart form were
-            sent with content, as a ticked checkbox is.
-        cached: the avatar cache is asked on this route.
-        service: the outside service that the route fetches from, if it is a proxy of one.
-        reveals: regular expression with one group, named ``digest`` or ``email``, around what of
-            the path is personal. It is searched only while a span is recorded.
+        pattern: a regular expression, searched (not matched) in the decoded path, which begins with
+            ``/``. A pattern that begins with ``^/name/`` costs nothing for other paths, and
+            ``^/whole/path\\Z`` needs no search.
+        template: the replacement of the path in labels and span names, without client data.
+        kind: the kind of request, which determines what is recorded.
+        operation: the value of the ``operation`` label, for ``auth`` and ``import``.
+        succeeded: a function that derives success from the response, for ``upload``, ``import`` and
+            ``auth``.
+        fetches: whether an attempt succeeds only if an outside service returned a document.
+        fields: the fields of the multipart form that must have content (such as a checked checkbox)
+            for an attempt to succeed.
+        cached: whether requests of this route look into the avatar cache.
+        service: the outside service that the route is a proxy of, or empty.
+        reveals: a regular expression with one group, named ``digest`` or ``email``, around the
+            personal part of the path. It is searched only while a span is recorded.
     """
 
     pattern: str
@@ -70,46 +71,46 @@ class Route:
 
 PIXELS: Literal["pixels"] = "pixels"
 QueryRule = frozenset[str] | Literal["pixels"]
-"""The values of a query key that may be told: these words, or any number of up to 5 digits."""
+"""The values of a query key that may be recorded: these, or any number of up to 5 digits."""
 PERSONAL = ("digest", "email")
 MAX_PERSONAL_LENGTH = 255
-MAX_KNOWN_PATHS = 1024
-"""Paths in each half of the memo of routes: the pictures of a page, and those asked for all day."""
-MAX_KNOWN_LENGTH = 128
-"""Characters of a path that is kept; an avatar's has 72."""
+MAX_CACHED_PATHS = 1024
+"""Paths in each half of the cache of routes."""
+MAX_CACHED_LENGTH = 128
+"""Characters of a path in the cache; that of an avatar has 72."""
 
 Search = Callable[[str], "re.Match[str] | None"]
 Candidates = tuple[tuple[Search, Route], ...]
 
 
 def no_size(query: str) -> int | None:
-    """The size rule of an application whose pictures have none."""
+    """Return ``None``: the application has no requested size."""
     return None
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Everything the layer knows about one application.
+    """The description of one application.
 
     Args:
-        name: for logs and for the ``profile`` label of ``avatar_telemetry_build_info``.
-        routes: in order; the first whose pattern is found in the path wins.
-        size: query string (as it came) -> requested edge in pixels, or ``None``.
-        generators: ``module:attribute.path`` of the callables that draw a picture.
-        avatar_cache: which look-ups are those of *the* avatar cache: names of caches that a probe
-            reports (``pymemcache``), or ``module:Class.get`` of the application's own.
-        services: host name -> ``service`` label of outside calls; subdomains count with their host.
-        image_without_generator: ``uploaded`` where a picture that no generator drew and no outside
-            service sent can only be an uploaded one; empty where that does not follow.
-        query: query keys that may be told of a request -> which of their values may be. Every other
-            key is left out, every other value redacted.
-        error_loggers: loggers whose records of level ERROR with an exception tell why a request
-            failed, beside ``django.request``; each stands for those below it.
-        application_routes: a path that no route matches goes by the application's own URL pattern,
-            where a probe sees one, instead of by :attr:`other`.
+        name: the name in logs and in the ``profile`` label of ``avatar_telemetry_build_info``.
+        routes: the routes; the first whose pattern is found in the path is used.
+        size: a function from the raw query string to the requested edge in pixels, or ``None``.
+        generators: ``module:attribute.path`` of each callable that draws a picture.
+        avatar_cache: the caches whose lookups are those of *the* avatar cache: the name of a cache
+            that a probe reports (``pymemcache``), or ``module:Class.get`` of the application.
+        services: host name -> ``service`` label of outside calls; a subdomain counts as its host.
+        image_without_generator: ``uploaded`` if a picture that no generator drew and no outside
+            service sent must be an uploaded one; else empty.
+        query: query key that may be recorded -> its values that may be recorded. Every other key is
+            omitted, every other value redacted.
+        error_loggers: the loggers, besides ``django.request``, whose records of level ERROR with an
+            exception explain a failed request; each includes its child loggers.
+        application_routes: whether a path without a route is recorded with the application's own
+            URL pattern, if a probe reports one, instead of as :attr:`other`.
 
     Raises:
-        ProfileError: a pattern does not compile, a kind does not exist, a rule is missing.
+        ProfileError: a pattern does not compile, a kind is unknown, or a rule is missing.
     """
 
     name: str
@@ -149,14 +150,14 @@ class Profile:
         revealing = {route.reveals for route in (*self.routes, self.other) if route.reveals}
         reveals = {pattern: re.compile(pattern).search for pattern in revealing}
         object.__setattr__(self, "_reveals", reveals)
-        known = Memo(self._search, MAX_KNOWN_PATHS, lambda path: len(path) <= MAX_KNOWN_LENGTH)
+        known = Memo(self._search, MAX_CACHED_PATHS, lambda path: len(path) <= MAX_CACHED_LENGTH)
         object.__setattr__(self, "_known", known)
 
     def route(self, path: str) -> Route:
-        """Classify a path.
+        """Return the route of a path.
 
         Args:
-            path: ``PATH_INFO`` as WSGI gives it (PEP 3333: bytes shown as Latin-1).
+            path: ``PATH_INFO`` as WSGI passes it (PEP 3333: bytes decoded as Latin-1).
 
         Returns:
             The first route that matches, or :attr:`other`.
@@ -164,14 +165,14 @@ class Profile:
         return self._known[path]
 
     def personal(self, route: Route, path: str) -> tuple[str, str] | None:
-        """What a path says about a person.
+        """Return the personal part of a path.
 
         Args:
-            route: of this path.
-            path: ``PATH_INFO`` as WSGI gives it.
+            route: the route of the path.
+            path: ``PATH_INFO`` as WSGI passes it.
 
         Returns:
-            ``("digest" or "email", the text as it came)``, ``None`` where there is neither.
+            ``("digest" or "email", the raw text)``, or ``None`` if it has neither.
         """
         search = self._reveals.get(route.reveals)
         found = search(_decoded(path)) if search is not None else None
@@ -195,7 +196,7 @@ class Profile:
 
 
 def _decoded(path: str) -> str:
-    """The path as the application reads it, of the bytes that WSGI shows as Latin-1 (PEP 3333)."""
+    """Return the path as the application decodes it, from the Latin-1 of WSGI (PEP 3333)."""
     if path.isascii():
         return path
     return path.encode("latin-1", "replace").decode("utf-8", "replace")
@@ -220,21 +221,21 @@ def _faults(route: Route) -> list[str]:
 
 
 def _query_faults(key: str, rule: QueryRule) -> list[str]:
-    if not _QUERY_WORD.fullmatch(key):
-        return [f"query key {key!r}: allowed are 1 to 32 letters, digits and ._~-"]
+    if not _QUERY_VALUE.fullmatch(key):
+        return [f"query key {key!r}: must be 1 to 32 letters, digits or ._~-"]
     if rule == PIXELS:
         return []
-    if isinstance(rule, frozenset) and all(_QUERY_WORD.fullmatch(word) for word in rule):
+    if isinstance(rule, frozenset) and all(_QUERY_VALUE.fullmatch(value) for value in rule):
         return []
-    return [f"query key {key!r}: {rule!r} is neither {PIXELS!r} nor a frozenset of plain words"]
+    return [f"query key {key!r}: {rule!r} is neither {PIXELS!r} nor a frozenset of plain values"]
 
 
 def _index(routes: tuple[Route, ...], is_ascii: bool) -> Mapping[str, Candidates]:
-    """For each literal first segment, the routes that a path under it can reach, in their order.
+    """Return the routes that a path can match, in their order, by its first segment.
 
     Args:
-        routes: of the profile.
-        is_ascii: the paths are; the same is then found faster.
+        routes: the routes of the profile.
+        is_ascii: whether the paths are ASCII, which allows a faster search with the same result.
     """
     anchored = [
         (route, None if "|" in route.pattern else _LITERAL_SEGMENT.match(route.pattern))
@@ -256,5 +257,5 @@ def _compile(pattern: str, is_ascii: bool) -> re.Pattern[str]:
         try:
             return re.compile(pattern, re.ASCII)
         except ValueError:
-            pass  # a pattern that says (?u)
+            pass  # a pattern with (?u)
     return re.compile(pattern)

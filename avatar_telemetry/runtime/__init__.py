@@ -1,1 +1,1 @@
-"""The life of a process: master, worker, and everything that they assemble."""
+"""Set-up and shutdown of master and workers, and the assembly of their components."""

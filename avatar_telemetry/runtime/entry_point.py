@@ -1,4 +1,4 @@
-"""The WSGI entry point of an application that is named instead of imported."""
+"""The WSGI entry point of an application that a variable names."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from avatar_telemetry.runtime.startup import app_fault, load_app
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# gunicorn ends at once where a worker exits with this, instead of starting it again and again.
+# If a worker exits with this status, gunicorn ends at once instead of restarting it in a loop.
 BOOT_ERROR = 3
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 MAX_WAIT = 1.0
-"""Seconds; a signal that came during the import is not waited for longer."""
-ALLOWED = "allowed is module:NAME or module:factory()"
+"""Seconds to wait for a signal, which may have been handled during the import."""
+ALLOWED = "must be module:NAME or module:factory()"
 
 
 def wrap_app(reference: str, *, profile: str = "", check: str = "") -> WSGIApplication:
     """Import an application and wrap it.
 
-    Not all settings are checked: gunicorn's master does that, and keeps those of its start where a
-    reload brings bad ones. An application that cannot be imported ends the server, as everywhere.
+    Other settings are not checked: gunicorn's master does that at its start, and keeps its settings
+    if a reload has invalid ones. If the application cannot be imported, the server ends.
 
     Args:
         reference: ``module:NAME`` or ``module:factory()`` with literal arguments.
-        profile: ``module:NAME`` of the profile, unless ``AVATAR_TELEMETRY_PROFILE`` names one.
-        check: ``module:NAME`` of a callable that takes the environment and raises ``ValueError``
-            where the application cannot be served with it.
+        profile: ``module:NAME`` of the profile, unless ``AVATAR_TELEMETRY_PROFILE`` is set.
+        check: ``module:NAME`` of a function of the environment that raises ``ValueError`` if the
+            application cannot be served with it.
 
     Raises:
         SystemExit: the application cannot be served; the reason is on the standard error.
@@ -51,17 +51,17 @@ def wrap_app(reference: str, *, profile: str = "", check: str = "") -> WSGIAppli
         return instrument(application, profile=own)
     except SettingsError as error:
         _end(str(error))
-    except ValueError as error:  # of the check
+    except ValueError as error:  # from the check
         _end(str(SettingsError(str(error), what=f"{reference} cannot be served")))
-    except TypeError as error:  # of instrument(): no WSGI application
+    except TypeError as error:  # from instrument(): not a WSGI application
         _end(f"avatar_telemetry: {app_fault(reference, str(error))}")
 
 
 def _check(reference: str) -> None:
-    """Check the form of the reference.
+    """Check the syntax of the reference.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the reference is invalid.
     """
     if not reference:
         raise SettingsError(f"AVATAR_TELEMETRY_APP is not set: {ALLOWED} of a WSGI application")
@@ -72,14 +72,14 @@ def _check(reference: str) -> None:
 
 
 def _import(reference: str, name: str) -> Any:
-    """Import what a name of the application refers to.
+    """Import the object of a name.
 
-    Where that raises, end the process with the application's traceback, or without one where the
-    named module or attribute is what is missing.
+    If that raises, end the process with the application's traceback, or without a traceback if the
+    named module or attribute is missing.
     """
     try:
         return load_app(name)
-    except Exception as error:  # noqa: BLE001 - whatever the application's import raises
+    except Exception as error:  # noqa: BLE001 - the import may raise any exception
         named = name.partition("(")[0].replace(":", ".").split(".")
         missing = getattr(error, "name", None) in named
         fault = str(error) if missing else f"{type(error).__name__}: {error}"
@@ -89,16 +89,16 @@ def _import(reference: str, name: str) -> Any:
 def _end(message: str, error: BaseException | None = None) -> NoReturn:
     """End this process.
 
-    The first of a server's workers reports why. The others wait to be ended: gunicorn's master logs
-    a traceback of its own where a second one fails.
+    The first worker of a server reports the reason. The others wait for a termination signal,
+    because gunicorn's master logs a traceback of its own if a second worker fails.
 
     Args:
-        message: for the operator.
-        error: one of the application's own, printed with its traceback.
+        message: the message for the operator.
+        error: the exception of the application, printed with its traceback.
     """
     if not RUNTIME.is_first("boot-failure"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-        signal.sigtimedwait(ENDING, MAX_WAIT)
+        signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATION_SIGNALS)
+        signal.sigtimedwait(TERMINATION_SIGNALS, MAX_WAIT)
         raise SystemExit(0)
     if error is not None:
         traceback.print_exception(error)

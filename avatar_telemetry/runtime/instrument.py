@@ -1,4 +1,4 @@
-"""``instrument()``: the one call that an operator writes."""
+"""``instrument()``: the call that wraps an application."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def instrument(
     """Wrap a WSGI application so that its requests are recorded.
 
     Args:
-        application: any WSGI application (PEP 3333). One that is wrapped already is returned as
-            it is.
-        settings: instead of those of the environment, for what concerns a request and the metrics
-            page. What concerns the process (runtime folder, separate port) is the environment's.
-        profile: what is known about the application; else ``AVATAR_TELEMETRY_PROFILE``.
+        application: the WSGI application (PEP 3333). If it is wrapped already, it is returned
+            unchanged.
+        settings: the settings of requests and of the metrics page; default: from the environment,
+            which always has the settings of the process (runtime directory, separate port).
+        profile: the profile of the application; default: ``AVATAR_TELEMETRY_PROFILE``.
 
     Returns:
         A WSGI application; with ``OTEL_SDK_DISABLED=true`` the given one.
 
     Raises:
-        TypeError: the application is none of WSGI, or an argument is of another type.
-        SettingsError: the environment cannot be used (under gunicorn its master has said so).
+        TypeError: the application is not a WSGI application, or another argument has a wrong type.
+        SettingsError: the environment cannot be used. Under gunicorn, its master reports this.
     """
     _check(application, settings, profile)
     disabled = settings.sdk_disabled if settings else sdk_disabled(os.environ)
@@ -49,14 +49,14 @@ def instrument(
 
 
 def _check(application: Any, settings: Any, profile: Any) -> None:
-    """Refuse at once what would fail at every request."""
+    """Refuse arguments with which every request would fail."""
     if not callable(application):
         raise TypeError(
-            f"instrument() takes a WSGI application, which is a callable, not {_shown(application)}"
+            f"instrument() takes a WSGI application, a callable, not {_shown(application)}"
         )
     if iscoroutinefunction(application) or iscoroutinefunction(type(application).__call__):
         raise TypeError(
-            f"instrument() takes a WSGI application; {_shown(application)} is one of ASGI"
+            f"instrument() takes a WSGI application; {_shown(application)} is an ASGI application"
         )
     for name, value, kind in (("settings", settings, Settings), ("profile", profile, Profile)):
         if value is not None and not isinstance(value, kind):

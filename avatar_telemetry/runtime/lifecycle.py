@@ -75,9 +75,9 @@ from avatar_telemetry.runtime.startup import (
     faults_of,
     load_profile,
     log_started,
-    warn_of_doubts,
     warn_of_ignored,
     warn_of_interpreter,
+    warn_of_typos,
 )
 from avatar_telemetry.wsgi.middleware import Layer, build_layer
 from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -609,7 +609,7 @@ class Runtime:
     def _warn(self, settings: Settings) -> None:
         """Log each variable that is ignored, and each that is perhaps misspelt."""
         warn_of_ignored(settings)
-        warn_of_doubts(self._environ)
+        warn_of_typos(self._environ)
         correct_environment(self._environ, settings)
 
     def _renewed_settings(self) -> Settings:

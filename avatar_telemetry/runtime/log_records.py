@@ -1,7 +1,7 @@
-"""The log export of one worker, put together.
+"""The log export of one worker.
 
 logs = LogPipeline(settings, put, guard)
-logs.attach()                      # when the application has configured its logging
+logs.attach()                      # after the application has configured its logging
 logs.detach()
 """
 
@@ -20,12 +20,12 @@ _UNUSED_KEY = b"unused"
 
 
 class LogPipeline:
-    """Everything between a log record and the ring. Make it in the worker, after the fork.
+    """The components between log records and the ring. Create it in the worker, after the fork.
 
     Args:
-        settings: of logs.
-        put: writes the payload of a frame into the ring.
-        guard: counts failures of ours.
+        settings: the settings of logs.
+        put: a function that writes the payload of a frame into the ring.
+        guard: the guard that reports internal failures.
     """
 
     def __init__(self, settings: Settings, put: Callable[[bytes], bool], guard: Guard) -> None:
@@ -33,10 +33,10 @@ class LogPipeline:
         self._handler = ExportHandler(Encoder(privacy).encode, put, guard)
 
     def attach(self) -> None:
-        """Take records from now on. Call it after the application has configured its logging:
-        ``basicConfig`` does nothing where the root logger has a handler."""
+        """Start to export records. Call it after the application has configured its logging:
+        ``basicConfig`` does nothing if the root logger has a handler."""
         self._handler.attach()
 
     def detach(self) -> None:
-        """Take no more records."""
+        """Stop exporting records."""
         self._handler.detach()

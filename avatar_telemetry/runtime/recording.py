@@ -1,6 +1,6 @@
 """Record the spans and log records of a worker: its rings, tracer provider and log handler.
 
-Nothing here sends: the exporter reads the rings.
+Nothing is sent here; the exporter reads the rings.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ FLUSH_POLL = 0.005
 
 
 class SlotRing:
-    """The ring of one signal, made when it is first needed and again where it is gone.
+    """The ring of one signal, opened on demand, and again if its file is gone.
 
     Args:
-        make: opens the ring of this process. It is given ``dropped``.
-        dropped: counts items that are not written.
-        guard: counts failures of ours.
-        clock: seconds that never go back.
+        make: a function that opens the ring of this process; it is called with ``dropped``.
+        dropped: a function that counts items that are not written.
+        guard: the guard that reports internal failures.
+        clock: a function that returns monotonic seconds.
 
     Attributes:
-        put: writes a frame, or counts its items as dropped. Never waits for a reader, never raises.
-            It is another function after the ring was opened or left.
+        put: a function that writes a frame, or counts its items as dropped. It never waits for a
+            reader and never raises, and is replaced when the ring is opened or closed.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SlotRing:
         return False
 
     def open(self) -> RingWriter | None:
-        """Open the ring, if it is not open; ``None`` where it cannot be opened."""
+        """Open the ring, if it is not open; return ``None`` if it cannot be opened."""
         with self._guard.at("ring"), self._opening:
             if self._ring is None:
                 self._ring = self._make(self._dropped)
@@ -85,7 +85,7 @@ class SlotRing:
         return self._ring
 
     def check(self) -> None:
-        """Open another ring where this one is no longer in its folder, or was set aside."""
+        """Open a new ring if the file of this one was removed or set aside."""
         ring = self._ring
         if ring is not None and not ring.is_in_place():
             self._ring, self.put = None, self._open_and_put
@@ -101,7 +101,7 @@ class SlotRing:
         return lambda: ring.read >= target
 
     def forget(self) -> None:
-        """In a forked child: the ring is the parent's, and so may be the lock of its opening."""
+        """Detach from the parent's ring and lock, in a forked child."""
         self._opening = threading.RLock()
         self._open_at = 0.0
         ring, self._ring = self._ring, None
@@ -111,14 +111,14 @@ class SlotRing:
 
 
 class Recording:
-    """The rings and pipelines of a worker. Make it in the worker, after the fork.
+    """The rings and pipelines of a worker. Create it in the worker, after the fork.
 
     Args:
-        settings: of traces and logs.
-        folder: the runtime folder.
-        claim: returns the slot of this process, which it takes where it has none.
-        metrics: returns the metrics that count dropped items.
-        guard: counts failures of ours.
+        settings: the settings of traces and logs.
+        folder: the runtime directory.
+        claim: a function that returns the slot of this process, and claims one if it has none.
+        metrics: a function that returns the metrics that count dropped items.
+        guard: the guard that reports internal failures.
     """
 
     def __init__(
@@ -161,25 +161,25 @@ class Recording:
                 self._logs = LogPipeline(settings, lambda data: logs.put(LOGS, 1, data), guard)
 
     def tracing(self, profile: Profile) -> RequestTracing | None:
-        """Return the part that begins the spans of requests, ``None`` if spans are not recorded."""
+        """Return the request tracing of an application; ``None`` if spans are not recorded."""
         if self._pipeline is not None:
             with self._guard.at("spans"):
                 return self._pipeline.tracing(profile)
         return None
 
     def take_logs(self) -> None:
-        """Export log records from now on: the application has configured its logging."""
+        """Start to export log records, after the application has configured its logging."""
         if self._logs is not None:
             self._logs.attach()
 
     def flush(self, deadline: float) -> bool:
-        """Wait until the exporter has taken the contents of the rings.
+        """Wait until the exporter has read the contents of the rings.
 
         Args:
-            deadline: seconds of the monotonic clock.
+            deadline: the time of ``time.monotonic()``.
 
         Returns:
-            Whether it had by then.
+            Whether the contents were read by the deadline.
         """
         read = [ring.is_read() for ring in self._rings]
         while not all(is_read() for is_read in read):
@@ -190,20 +190,20 @@ class Recording:
         return True
 
     def check(self) -> None:
-        """Open rings anew that are no longer in their folder, or were set aside."""
+        """Open new rings for those whose files were removed or set aside."""
         for ring in self._rings:
             ring.check()
 
     def stop(self, deadline: float) -> None:
-        """In a process that ends: shut the user's span processors down by the deadline. The
-        contents of the rings stay there for the exporter."""
+        """Shut down the user's span processors by a deadline, in a process that ends. The contents
+        of the rings remain for the exporter."""
         if self._logs is not None:
             self._logs.detach()
         if self._pipeline is not None:
             self._pipeline.stop(deadline)
 
     def forget(self) -> None:
-        """In a forked child: rings of its own are made for its first span and log record."""
+        """Detach from the parent's rings in a forked child, which opens its own ones on demand."""
         for ring in self._rings:
             ring.forget()
         if self._pipeline is not None:
@@ -224,8 +224,8 @@ class Recording:
         return ring
 
     def _first_resource(self) -> Resource:
-        """The resource that the application sees; without a slot, say in a full file system, that
-        of the host. The ring has that of the slot, once there is one."""
+        """Return the resource for the application; without a slot, such as on a full file system,
+        that of the host. The ring has the resource of its slot."""
         try:
             return self._resource()
         except OSError:
@@ -240,7 +240,7 @@ def _of_process(attributes: Mapping[str, str]) -> Resource:
 
 
 class _Discard:
-    """Takes the frames of spans that nobody exports."""
+    """A target that drops frames, for spans without an exporter."""
 
     def put(self, kind: int, items: int, payload: bytes) -> bool:
         return True

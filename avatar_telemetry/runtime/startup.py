@@ -1,4 +1,4 @@
-"""Checks before a server starts, and acting as the workers' user."""
+"""Checks before a server starts, and the switch to the workers' user."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from avatar_telemetry._base.errors import ProfileError, SettingsError
 from avatar_telemetry._base.files import reserve
 from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.config.destinations import destinations, ring_signals
-from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.config.typos import typos
 from avatar_telemetry.exporter.port import open_server
 from avatar_telemetry.metrics.folder import living_masters
 from avatar_telemetry.metrics.mapped import SLOT_SIZE
@@ -26,11 +26,11 @@ from avatar_telemetry.profiles.model import Profile
 
 PACKAGE = __package__ or "avatar_telemetry"
 UNUSABLE_INTERPRETER = (
-    "user id %d, which the workers run as, cannot execute %s: an exporter that is killed is not"
-    " replaced until a worker starts; install Python and its packages where that user can read them"
+    "the workers' user id %d cannot execute %s: an exporter that is killed is not replaced until a"
+    " worker starts; install Python and its packages where that user can read them"
 )
-# Not 0, which a module itself may end the process with.
-IS_GOOD = 42
+# Not 0, because a module may end the process with that status.
+EXIT_PASSED = 42
 
 
 def load_profile(reference: str) -> Profile:
@@ -40,7 +40,7 @@ def load_profile(reference: str) -> Profile:
         reference: ``module:NAME``.
 
     Raises:
-        SettingsError: there is none, or it is not a :class:`Profile`.
+        SettingsError: the profile cannot be imported, or is not a :class:`Profile`.
     """
     module, _, name = reference.partition(":")
     try:
@@ -55,7 +55,7 @@ def load_profile(reference: str) -> Profile:
 
 
 def check_profile(reference: str) -> None:
-    """See whether a profile can be used, without keeping the user's modules in this process.
+    """Check a profile, without keeping the user's modules in this process.
 
     Raises:
         SettingsError: see :func:`load_profile`.
@@ -64,14 +64,14 @@ def check_profile(reference: str) -> None:
         load_profile(reference)
         return
     silent = _profile_fault(reference, "its import ends the process")
-    check_apart(lambda: load_profile(reference), silent)
+    check_in_child(lambda: load_profile(reference), silent)
 
 
 def faults_of(*checks: Callable[[], object]) -> list[str]:
-    """Make all checks.
+    """Run checks.
 
     Args:
-        checks: each raises :class:`SettingsError`.
+        checks: the functions, which raise :class:`SettingsError`.
 
     Returns:
         A line for each fault that they found.
@@ -89,8 +89,7 @@ def load_app(reference: str) -> Any:
     """Import an application.
 
     Args:
-        reference: ``module:NAME``, or ``module:factory()`` with literal arguments, as gunicorn
-            takes it.
+        reference: ``module:NAME``, or ``module:factory()`` with literal arguments (as in gunicorn).
     """
     module, _, expression = reference.partition(":")
     parsed = ast.parse(expression, mode="eval").body
@@ -102,34 +101,34 @@ def load_app(reference: str) -> Any:
 
 
 def check_app(reference: str) -> None:
-    """See whether an application can be imported.
+    """Check whether an application can be imported.
 
     Args:
-        reference: as :func:`load_app` takes it.
+        reference: see :func:`load_app`.
 
     Raises:
-        SettingsError: it cannot, or is none.
+        SettingsError: the application cannot be imported, or is not a WSGI application.
     """
     try:
         if not callable(load_app(reference)):
-            raise TypeError("no WSGI application: it cannot be called")
+            raise TypeError("not a WSGI application: it is not callable")
     except (Exception, SystemExit) as error:
         raise SettingsError(app_fault(reference, f"{type(error).__name__}: {error}")) from error
 
 
 def app_fault(reference: str, fault: str) -> str:
-    """Return the fault of an application that cannot be imported."""
+    """Return the line about an application that cannot be imported."""
     return f"AVATAR_TELEMETRY_APP={reference!r}: {fault}"
 
 
 def warn_of_ignored(settings: Settings) -> None:
-    """Log each text of a standard variable that is not allowed, and what is used instead."""
+    """Log each invalid text of a standard variable, and the text used instead."""
     for line in settings.warnings:
         LOGGER.warning("%s", line)
 
 
 def log_started(settings: Settings) -> None:
-    """Log where the metrics are and what is sent where, in one line."""
+    """Log the addresses of the metrics, the export destinations, profile and privacy mode."""
     places = [f"at {settings.metrics_path}"] if settings.metrics_path else []
     if settings.prometheus_endpoint is not None:
         host, port = settings.prometheus_endpoint
@@ -142,8 +141,8 @@ def log_started(settings: Settings) -> None:
 
 
 def correct_environment(environ: MutableMapping[str, str], settings: Settings) -> None:
-    """Replace ignored texts: OpenTelemetry's packages read the environment, too, and some
-    raise where the specification asks for a warning."""
+    """Replace ignored texts in the environment: OpenTelemetry's packages read it, too, and some
+    raise although the specification requires a warning."""
     for variable, text in settings.corrected.items():
         if text:
             environ[variable] = text
@@ -151,23 +150,23 @@ def correct_environment(environ: MutableMapping[str, str], settings: Settings) -
             environ.pop(variable, None)
 
 
-def warn_of_doubts(environ: Mapping[str, str]) -> None:
-    """Log each variable that is perhaps misspelt."""
-    for _, message, advice in doubts(environ):
+def warn_of_typos(environ: Mapping[str, str]) -> None:
+    """Log each probable typo and each unused variable."""
+    for _, message, advice in typos(environ):
         LOGGER.warning("%s. %s", message, advice)
 
 
-def check_apart(check: Callable[[], object], silent: str) -> None:
-    """Make a check in a child, so that this process keeps no module of it.
+def check_in_child(check: Callable[[], object], silent: str) -> None:
+    """Run a check in a child process, so that this process keeps no module that it imports.
 
-    They may belong to the application, which a reload (HUP) is to import anew in its workers.
+    The modules may belong to the application, which workers import again after a reload (HUP).
 
     Args:
-        check: raises :class:`SettingsError`.
-        silent: the fault where it ends the process without a message.
+        check: the function, which raises :class:`SettingsError`.
+        silent: the fault if the check ends the process without a message.
 
     Raises:
-        SettingsError: of the check.
+        SettingsError: the check failed.
     """
     with tempfile.TemporaryFile() as report:
         child = os.fork()
@@ -176,15 +175,15 @@ def check_apart(check: Callable[[], object], silent: str) -> None:
         _, status = os.waitpid(child, 0)
         report.seek(0)
         fault = report.read().decode(errors="replace")
-    if os.waitstatus_to_exitcode(status) != IS_GOOD:
+    if os.waitstatus_to_exitcode(status) != EXIT_PASSED:
         raise SettingsError(fault or silent)
 
 
 def _report(check: Callable[[], object], report: int) -> None:
     try:
-        os.dup2(2, 1)  # a module may print at its import, amid the output of a command
+        os.dup2(2, 1)  # the import of a module may print to the output of a command
         check()
-        os._exit(IS_GOOD)
+        os._exit(EXIT_PASSED)
     except SettingsError as error:
         os.write(report, "\n  ".join(error.faults).encode())
     finally:
@@ -192,14 +191,14 @@ def _report(check: Callable[[], object], report: int) -> None:
 
 
 def _profile_fault(reference: str, fault: str) -> str:
-    return f"AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME of a Profile; {fault}"
+    return f"AVATAR_TELEMETRY_PROFILE={reference!r}: must be module:NAME of a Profile; {fault}"
 
 
 def check_endpoint(settings: Settings) -> None:
-    """See whether the separate port can be bound, where there is one.
+    """Check whether the separate port can be bound, if it is set.
 
     Raises:
-        SettingsError: it cannot.
+        SettingsError: the port cannot be bound.
     """
     if settings.prometheus_endpoint is None:
         return
@@ -213,51 +212,51 @@ def check_endpoint(settings: Settings) -> None:
 
 
 def check_folder(named: str, upgrades: int) -> None:
-    """See whether a named runtime folder, if it exists, can be used; makes and changes nothing.
+    """Check whether a named runtime directory, if it exists, can be used. Changes nothing.
 
     Args:
         named: ``PROMETHEUS_MULTIPROC_DIR``, or an empty text.
-        upgrades: pid of the master that this one replaces (USR2), else 0.
+        upgrades: the process id of the master that this one replaces (USR2), else 0.
 
     Raises:
-        SettingsError: it cannot.
+        SettingsError: the directory cannot be used.
     """
     path = Path(named)
     if not named or not path.exists():
         return
     if not path.is_dir():
-        raise SettingsError(f"PROMETHEUS_MULTIPROC_DIR={named!r}: allowed is a folder")
-    strangers = [str(pid) for pid in living_masters(path) if pid != upgrades]
-    if strangers:
+        raise SettingsError(f"PROMETHEUS_MULTIPROC_DIR={named!r}: must be a directory")
+    others = [str(pid) for pid in living_masters(path) if pid != upgrades]
+    if others:
         raise SettingsError(
-            f"PROMETHEUS_MULTIPROC_DIR={named!r}: allowed is a folder of its own; process"
-            f" {', '.join(strangers)} uses this one"
+            f"PROMETHEUS_MULTIPROC_DIR={named!r}: must be a directory of its own; process"
+            f" {', '.join(others)} uses this one"
         )
     check_writable(path)
 
 
 def check_writable(folder: Path) -> None:
-    """See whether the workers' user, who is acted as, can use the runtime folder.
+    """Check whether the effective user, that of the workers, can use the runtime directory.
 
     Raises:
-        SettingsError: it cannot.
+        SettingsError: the user cannot use it.
     """
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise SettingsError(
-            f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: allowed is a folder that user id"
+            f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: must be a directory that user id"
             f" {os.geteuid()} can read and write"
         )
 
 
 def check_space(folder: Path, settings: Settings) -> None:
-    """Check the space for the files and the rings of a slot, by taking it for a moment.
+    """Check the space for the files and the rings of a slot, by allocating it temporarily.
 
     Args:
-        folder: the runtime folder.
-        settings: of the rings.
+        folder: the runtime directory.
+        settings: the settings of the rings.
 
     Raises:
-        SettingsError: there is not.
+        SettingsError: there is not enough space.
     """
     size = SLOT_SIZE + settings.ring_size * len(ring_signals(settings))
     try:
@@ -266,14 +265,14 @@ def check_space(folder: Path, settings: Settings) -> None:
     except OSError as error:
         raise SettingsError(
             f"PROMETHEUS_MULTIPROC_DIR={str(folder)!r}: no space for the {size >> 10} KiB of a"
-            f" worker's files: {error.strerror or error}; make room there (a container's /dev/shm:"
-            " --shm-size=256m) or name another folder",
+            f" worker's files: {error.strerror or error}; free some space (/dev/shm of a container:"
+            " --shm-size=256m) or set another directory",
             what="the runtime directory cannot be used",
         ) from error
 
 
 def warn_of_interpreter(settings: Settings) -> None:
-    """Log where the workers' user, who is acted as, cannot start the exporter again."""
+    """Warn if the effective user, that of the workers, cannot start an exporter."""
     executable = sys.executable or ""
     if settings.exporter in ("thread", "none") or os.access(
         executable, os.X_OK, effective_ids=True
@@ -284,7 +283,7 @@ def warn_of_interpreter(settings: Settings) -> None:
 
 @contextmanager
 def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Act as the user that the workers become, so that what is made here is theirs."""
+    """Switch to the workers' user and group, so that new files belong to them."""
     was_uid, was_gid = os.geteuid(), os.getegid()
     if was_uid != 0 or uid == was_uid:
         yield

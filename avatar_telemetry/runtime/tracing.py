@@ -1,4 +1,4 @@
-"""The tracing of one worker, put together: sampler, provider, and what requests begin with.
+"""The tracing of one worker: sampler, tracer provider, propagators and request tracing.
 
 pipeline = Pipeline(settings, resource, key, guard, sink)
 telemetry = Telemetry(..., tracing=pipeline.tracing(profile))
@@ -33,16 +33,16 @@ SCOPE = "avatar_telemetry"
 
 
 class Pipeline:
-    """Everything between a request's spans and their sink.
+    """The components between the spans of requests and their sink.
 
-    Make it in the worker, after the fork.
+    Create it in the worker, after the fork.
 
     Args:
-        settings: of traces.
+        settings: the settings of traces.
         resource: the resource of the spans.
-        key: of the hashes that stand for what is personal.
-        guard: counts failures of ours.
-        sink: takes the spans.
+        key: the key of the hashes of personal data.
+        guard: the guard that reports internal failures.
+        sink: the sink of the spans.
         flush: see :class:`~avatar_telemetry.tracing.provider.LightTracerProvider`.
     """
 
@@ -72,8 +72,8 @@ class Pipeline:
         self._propagator = make_propagator(settings.propagators)
 
     def publish(self) -> None:
-        """Let other instrumentations find the provider, unless the application has set its own."""
-        # Not at the top: it reads OTEL_PROPAGATORS at its import, and raises where we would report.
+        """Set the global propagator and, unless the application has its own, tracer provider."""
+        # Not at the top: its import reads OTEL_PROPAGATORS, and raises for an unknown name.
         from opentelemetry import propagate
 
         propagate.set_global_textmap(self._propagator)
@@ -81,10 +81,10 @@ class Pipeline:
             trace_api.set_tracer_provider(self.provider)
 
     def tracing(self, profile: Profile) -> RequestTracing:
-        """Return the part that begins the spans of the requests of one application.
+        """Return the request tracing of one application.
 
         Args:
-            profile: of the application.
+            profile: the profile of the application.
         """
         settings = self._settings
         privacy = Privacy(settings.privacy, self._key, profile.query)
@@ -105,17 +105,17 @@ class Pipeline:
         )  # fmt: skip
 
     def stop(self, deadline: float) -> None:
-        """Shut the user's processors down; returns by a time of ``time.monotonic()``."""
+        """Shut down the user's processors, and return by a time of ``time.monotonic()``."""
         self.provider.stop(deadline)
 
     def renew(self) -> None:
-        """In a forked child: nothing of the parent's is sent again, and no id comes twice."""
+        """Prepare a forked child: no span of the parent is sent again, and no id is used twice."""
         self.provider.renew()
         self.sink.process = object()
 
 
 def _limits(settings: Settings) -> SpanLimits:
-    most = settings.max_attributes
+    shared_limit = settings.max_attributes
     length = settings.max_attribute_length
     span_length = settings.max_span_attribute_length
 
@@ -124,12 +124,12 @@ def _limits(settings: Settings) -> SpanLimits:
         return SpanLimits.UNSET if chosen is None else chosen
 
     return SpanLimits(
-        max_attributes=most,
+        max_attributes=shared_limit,
         max_events=settings.max_span_events,
         max_links=settings.max_span_links,
-        max_span_attributes=own(settings.max_span_attributes, most),
-        max_event_attributes=own(settings.max_event_attributes, most),
-        max_link_attributes=own(settings.max_link_attributes, most),
+        max_span_attributes=own(settings.max_span_attributes, shared_limit),
+        max_event_attributes=own(settings.max_event_attributes, shared_limit),
+        max_link_attributes=own(settings.max_link_attributes, shared_limit),
         max_attribute_length=own(length, None),
         max_span_attribute_length=own(span_length, length),
     )

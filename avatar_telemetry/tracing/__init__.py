@@ -1,7 +1,7 @@
-"""Light spans: what the OpenTelemetry SDK promises of spans, for a fraction of its cost.
+"""Light spans: the span interfaces of the OpenTelemetry SDK at a fraction of its cost.
 
     sampling -> provider (tracers, spans) -> encoder -> ring -> exporter
 
-A span keeps plain values; its context as an object and its attributes as a mapping are made when
-they are needed.
+A span stores plain values; the object of its context and the mapping of its attributes are created
+on demand.
 """

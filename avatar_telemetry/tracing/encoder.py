@@ -1,10 +1,10 @@
-"""OTLP/protobuf of spans, written by hand: the same bytes as the official encoder's, for a tenth.
+"""Encode spans as OTLP/protobuf: the same bytes as the official encoder at a tenth of its cost.
 
-One field is left out: the tracestate, which is a caller's.
+One field is omitted: the tracestate, because it is client data.
 
 The messages are those of opentelemetry-proto (``trace.proto``, ``common.proto``); a field's key is
 ``number << 3 | wire type`` (protobuf encoding). Common parts, such as the key and the length of an
-attribute, are encoded once and kept.
+attribute, are cached.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 from avatar_telemetry._base.log import debug
 from avatar_telemetry.tracing.span import UNSET, Origin, RecordedSpan
 
-# Encodings kept of each kind: a few per route and status, and not without end where values differ
-# with every request.
-KEPT = 4096
-# Longer values are not worth a place.
-MAX_KEPT_LENGTH = 256
+MAX_CACHED = 4096
+"""Cached encodings of each kind."""
+MAX_CACHED_LENGTH = 256
+"""Bytes of a value whose encoding is cached."""
 MAX_NUMBER = (1 << 63) - 1
 """The largest number of an ``AnyValue``."""
 
@@ -39,8 +38,8 @@ KINDS = {
     SpanKind.INTERNAL: b"\x30\x01", SpanKind.SERVER: b"\x30\x02", SpanKind.CLIENT: b"\x30\x03",
     SpanKind.PRODUCER: b"\x30\x04", SpanKind.CONSUMER: b"\x30\x05",
 }  # fmt: skip
-# SpanFlags: the lower bits are left out as in the official encoder; 0x100 says that 0x200, "the
-# parent is remote", is known.
+# SpanFlags: the lower bits are omitted as in the official encoder; 0x100 means that 0x200 ("the
+# parent is remote") is known.
 FLAGS_LOCAL = struct.pack("<HI", 0x0185, 0x100)
 _FLAGS_REMOTE = struct.pack("<HI", 0x0185, 0x300)
 _LINK_LOCAL = struct.pack("<BI", 0x35, 0x100)
@@ -53,15 +52,15 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
     both (protobuf encoding, "Last One Wins": repeated fields are appended).
 
     Args:
-        spans: that have ended.
+        spans: the spans, which have ended.
     """
     resources: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
-    # A Resource is slow to compare, so it is done once for an origin and not once for a span.
+    # Resources are slow to compare, so they are compared once for an origin and not for each span.
     origins: dict[Origin, list[bytes]] = {}
     for span in spans:
         try:
             origin, encoded = _encoded(span)
-        except Exception:  # noqa: BLE001 - one span of somebody's must not cost the others
+        except Exception:  # noqa: BLE001 - the other spans must be encoded
             debug("a span cannot be encoded")
             continue
         group = origins.get(origin)
@@ -69,30 +68,30 @@ def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
             scopes = resources.setdefault(origin.resource, {})
             group = origins[origin] = scopes.setdefault(origin.scope, [])
         group.append(_field(0x12, encoded))
-    # Joined once: a batch is large, and each copy of it would stay with the allocator.
+    # Joined once: a batch is large, and the allocator would keep the memory of each copy.
     return b"".join(part for each in resources.items() for part in _resource_spans(*each))
 
 
 def _encoded(span: ReadableSpan) -> tuple[Origin, bytes]:
     if isinstance(span, RecordedSpan):
-        return span.origin, _own(span)
-    return Origin(span.resource, span.instrumentation_scope), _foreign(span)
+        return span.origin, _encode_recorded(span)
+    return Origin(span.resource, span.instrumentation_scope), _encode_sdk_span(span)
 
 
 def encode_span(span: RecordedSpan) -> bytes:
     """Return a span as an entry of ``ScopeSpans``, with its key and its length.
 
     Raises:
-        Exception: a value that the span got from the application has no encoding.
+        Exception: a value of the application has no encoding.
     """
-    return _field(0x12, _own(span))
+    return _field(0x12, _encode_recorded(span))
 
 
 def encode_item_head(length: int) -> bytes:
     """Return the bytes before the trace id of a span in a ``ScopeSpans``.
 
     Args:
-        length: bytes of the span after its trace id.
+        length: the bytes of the span after its trace id.
     """
     return b"\x12" + _varint(TRACE_ID_SIZE + length) + b"\x0a\x10"
 
@@ -103,12 +102,12 @@ def encode_scope(scope: InstrumentationScope | None) -> bytes:
 
 
 def encode_resource(resource: Resource) -> bytes:
-    """Return a ``Resource`` without its key in the message around it."""
+    """Return a ``Resource`` without its key."""
     return b"".join(_key_value(0x0A, key, value) for key, value in resource.attributes.items())
 
 
 def encode_resource_entry(resource: Resource) -> bytes:
-    """Return a ``ResourceSpans`` without its scopes; that of ``ResourceLogs`` is the same."""
+    """Return a ``ResourceSpans`` without its scopes; a ``ResourceLogs`` is the same."""
     return _field(0x0A, encode_resource(resource)) + _text(0x1A, resource.schema_url)
 
 
@@ -132,7 +131,7 @@ def _scope(scope: InstrumentationScope) -> bytes:
     return _text(0x0A, scope.name) + _text(0x12, scope.version) + b"".join(attributes)
 
 
-def _own(span: RecordedSpan) -> bytes:
+def _encode_recorded(span: RecordedSpan) -> bytes:
     parent = span._parent_span
     flags = FLAGS_LOCAL
     if parent is None:
@@ -151,10 +150,10 @@ def _own(span: RecordedSpan) -> bytes:
     if not extra:
         parts += [block.data for block in span._known]
     elif any(key in extra for block in span._known for key in block.keys):
-        parts += [_free(key, value) for key, value in span.attributes.items()]
+        parts += [_attribute(key, value) for key, value in span.attributes.items()]
     else:
         parts += [block.data for block in span._known]
-        parts += [_free(key, value) for key, value in extra.items()]
+        parts += [_attribute(key, value) for key, value in extra.items()]
     if span._dropped_attributes:
         parts.append(b"\x50" + _varint(span._dropped_attributes))
     if span._events or span._links or span._dropped_events or span._dropped_links:
@@ -164,11 +163,10 @@ def _own(span: RecordedSpan) -> bytes:
     return b"".join(parts)
 
 
-def _foreign(span: ReadableSpan) -> bytes:
-    """Encode a span that the SDK made."""
+def _encode_sdk_span(span: ReadableSpan) -> bytes:
     context, parent = span.get_span_context(), span.parent
     if context is None:
-        raise ValueError("a span without identity")
+        raise ValueError("a span without context")
     parts = [
         b"\x0a\x10", context.trace_id.to_bytes(16, "big"),
         b"\x12\x08", context.span_id.to_bytes(8, "big"),
@@ -227,7 +225,7 @@ def encode_status(status: Status) -> bytes:
     )
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MAX_CACHED)
 def encode_name(name: str) -> bytes:
     """Return the name of a span as its field."""
     return _text(0x2A, name)
@@ -238,16 +236,16 @@ def encode_attributes(keys: Iterable[str], values: Iterable[Any]) -> bytes:
     data = b""
     for key, value in zip(keys, values):  # noqa: B905 - strict costs as much as an attribute
         if value is not None:
-            data += _free(key, value)
+            data += _attribute(key, value)
     return data
 
 
 class Block:
-    """Some attributes of a span, which are encoded once for many spans.
+    """A group of attributes, encoded once for many spans.
 
     Args:
         keys: the names of the attributes.
-        values: plain values (str, int, bool, float) within the limits; ``None`` is absent.
+        values: the plain values (str, int, bool, float) within the limits; ``None`` is absent.
 
     Attributes:
         data: the encoded attributes.
@@ -264,10 +262,10 @@ class Block:
 EMPTY = Block((), ())
 
 
-def _free(key: str, value: Any) -> bytes:
+def _attribute(key: str, value: Any) -> bytes:
     """Return an attribute of a span.
 
-    What stands before a text or a number depends on the key and on its length alone.
+    The bytes before a text or a number depend only on the key and on the length of the value.
     """
     kind = type(value)
     data: bytes
@@ -285,8 +283,8 @@ def _free(key: str, value: Any) -> bytes:
         return _ATTRIBUTE_HEADS[key, kind, length] + data
     except KeyError:
         whole = _key_value(0x4A, key, value)
-    if whole and length <= MAX_KEPT_LENGTH:
-        if len(_ATTRIBUTE_HEADS) >= KEPT:
+    if whole and length <= MAX_CACHED_LENGTH:
+        if len(_ATTRIBUTE_HEADS) >= MAX_CACHED:
             _ATTRIBUTE_HEADS.clear()
         _ATTRIBUTE_HEADS[key, kind, length] = whole[: len(whole) - length]
     return whole
@@ -300,20 +298,20 @@ def _key_value(field: int, key: str, value: Any) -> bytes:
         return _pair(field, key, value)
     except (TypeError, ValueError, OverflowError, RecursionError, struct.error):
         debug("attribute %s cannot be encoded", key)
-        return b""  # as the official encoder: the span goes without it
+        return b""  # as in the official encoder: the attribute is omitted
 
 
 def _pair(field: int, key: str, value: Any) -> bytes:
     return _field(field, _key(key) + _field(0x12, _any_value(value)))
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MAX_CACHED)
 def _key(key: str) -> bytes:
     return _text(0x0A, key)
 
 
 def _any_value(value: Any) -> bytes:
-    """An ``AnyValue``; one that is set, even to nothing, is written (it is a ``oneof``)."""
+    """Return an ``AnyValue``. Its field is also written for an empty value (it is a ``oneof``)."""
     kind = type(value)
     if kind is str:
         return _field(0x0A, _utf8(value))
@@ -338,12 +336,12 @@ def _any_value(value: Any) -> bytes:
 
 
 def _text(field: int, text: str | None) -> bytes:
-    """A string field; an empty one is not written (proto3)."""
+    """Return a string field; empty for an empty text (proto3)."""
     return _field(field, _utf8(text)) if text else b""
 
 
 def _utf8(text: str) -> bytes:
-    # A lone surrogate, such as in a file name, has no UTF-8.
+    # A lone surrogate, such as in a file name, has no UTF-8 encoding.
     return text.encode("utf-8", "replace")
 
 
@@ -359,16 +357,16 @@ _HEADS = {
     for field in (0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x4A, 0x5A, 0x6A, 0x7A)
     for length in range(0x80)
 }
-"""Key and length of short fields, which nearly all are."""
+"""Key and length of short fields."""
 
 
 def _message(field: int, parts: list[bytes]) -> list[bytes]:
-    """The parts of a message, with what stands before them."""
+    """Return the parts of a message with its key and length."""
     return [bytes((field,)) + _varint(sum(map(len, parts))), *parts]
 
 
 def _varint(number: int) -> bytes:
-    """A number in base 128, least significant group first."""
+    """Return a number in base 128, least significant group first."""
     if number < 0x80:
         return _BYTES[number]
     if number < 0x4000:

@@ -10,18 +10,18 @@ from random import Random
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 IdSet = tuple[bytes, bytes, bytes]
-"""A trace id and two span ids, since most requests have two spans."""
+"""A trace id and two span ids, because most requests have two spans."""
 _ID_SET = struct.Struct("16s8s8s")
 STOCK_SIZE = 128
-"""Sets made by one call of the operating system."""
+"""Sets from one call of the operating system."""
 
 
 class Ids(IdGenerator):
-    """Ids from a random source of its own: an application that makes Python's repeatable must not
-    repeat our ids. Make one in each process.
+    """A generator of ids with its own random source: an application that makes Python's random
+    numbers repeatable must not repeat ids. Create one in each process.
 
     Attributes:
-        stock: the sets that were made and not used. ``next`` is atomic, so no set is used twice.
+        stock: the unused sets. ``next`` is atomic, so no set is used twice.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Ids(IdGenerator):
         return next(self.stock, None) or self.refill()
 
     def refill(self) -> IdSet:
-        """Make a new stock and return its first ids."""
+        """Fill the stock and return its first ids."""
         zero, size, data = bytes(8), STOCK_SIZE * _ID_SET.size, bytes(8)
         while zero in data:  # an id of zeros is invalid
             data = os.urandom(size)

@@ -1,8 +1,8 @@
-"""Read the trace context that a caller sends, as far as it is trusted.
+"""Read the trace context of a caller, as far as callers are trusted.
 
-``AVATAR_TELEMETRY_TRUST_INCOMING``: ``continue`` goes on with the caller's trace, ``link`` begins a
-trace of our own that points to it, ``ignore`` does not look. A caller who is not trusted decides
-neither which trace we are in, nor whether it is recorded, nor what baggage we carry on.
+``AVATAR_TELEMETRY_TRUST_INCOMING``: ``continue`` continues the caller's trace, ``link`` starts a
+new trace with a link to it, ``ignore`` does not read it. An untrusted caller controls neither the
+trace id, nor the sampling, nor the propagated baggage.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
     from avatar_telemetry.config.settings import TrustIncoming
 
 EMPTY = context_api.Context()
-# The API's parsers log each malformed part of a header with a warning that holds it: one request
-# could fill a log with hundreds of lines, or with whatever somebody wants to stand there.
+# The API's parsers log a warning with each malformed part of a header: one request could write
+# hundreds of lines, or text of its choice, to a log.
 PARSERS = (
     "opentelemetry.baggage", "opentelemetry.baggage.propagation", "opentelemetry.trace.span",
     "opentelemetry.trace.propagation.tracecontext", "opentelemetry.util.re",
 )  # fmt: skip
-# They split at "[ \t]*,[ \t]*", which takes time as the square of a run of blanks: a tenth of a
-# second for what fits into one header.
+# They split at "[ \t]*,[ \t]*", which takes quadratic time for a run of blanks: 0.1 s for the
+# maximum length of a header.
 _BLANKS = re.compile(r"[ \t]{16}")
 BAGGAGE = "baggage"
 MAX_BAGGAGE = 8192
 """Bytes of baggage (W3C Baggage, section 3.3.2)."""
 MAX_MEMBERS = 180
 MAX_HEADER = 512
-"""Characters of any other header: as much of a tracestate as has to be propagated (W3C Trace
-Context, section 3.3.1.5), and more than any other of these headers needs."""
+"""Characters of any other header: the part of a tracestate that must be propagated (W3C Trace
+Context, section 3.3.1.5); the others are shorter."""
 _READING: ContextVar[bool] = ContextVar("avatar_telemetry.incoming", default=False)
 """Set while a caller's headers are parsed."""
 
 
-class _Discretion(logging.Filter):
-    """Lets nothing pass that is logged of a caller's headers."""
+class _HeaderLogFilter(logging.Filter):
+    """A filter that drops records about a caller's headers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not _READING.get():
@@ -60,17 +60,17 @@ class _Discretion(logging.Filter):
         return False
 
 
-_DISCRETION = _Discretion()
-"""One, so that a logger has it once however often it is added."""
+_HEADER_LOG_FILTER = _HeaderLogFilter()
+"""One object, so that a logger has it only once."""
 
 
 class Caller(NamedTuple):
     """The trace context of the caller of a request.
 
     Args:
-        parent: the span to go on under, if any.
-        link: the span to point to, if any.
-        context: with the baggage, to put our span into.
+        parent: the parent of the server span, if any.
+        link: the link of the server span, if any.
+        context: the context for the server span, with the baggage.
     """
 
     parent: SpanContext | None = None
@@ -78,23 +78,23 @@ class Caller(NamedTuple):
     context: context_api.Context = EMPTY
 
 
-NOBODY = Caller()
+NO_CALLER = Caller()
 
 
 class _BoundedGetter(Getter[Mapping[str, Any]]):
-    """Gives a propagator the headers that can be parsed at a bounded cost; all others are absent.
+    """The headers that a propagator can parse at a bounded cost. All others are absent.
 
-    A propagator builds a log record for each malformed member of a header, before it is filtered.
+    A propagator creates a log record for each malformed member of a header, before the filter.
 
     Args:
-        withheld: names of headers that are absent.
+        withheld: the names of other absent headers.
     """
 
     def __init__(self, withheld: Collection[str] = ()) -> None:
         self._withheld = withheld
 
     def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
-        """Return the values of a header; WSGI has joined several into one."""
+        """Return the values of a header, which WSGI joins to one."""
         name = key.lower()
         value = None if name in self._withheld else carrier.get(_environ_key(name))
         return [value] if value is not None and _is_bounded(name, value) else None
@@ -119,11 +119,11 @@ def _is_bounded(name: str, value: Any) -> bool:
 
 
 class Incoming:
-    """Reads the trace context of requests.
+    """A reader of the trace context of requests.
 
     Args:
-        propagator: that knows the headers.
-        trust: how far a caller is trusted.
+        propagator: the propagator that parses the headers.
+        trust: the trust in callers: ``continue``, ``link`` or ``ignore``.
     """
 
     def __init__(self, propagator: TextMapPropagator, trust: TrustIncoming) -> None:
@@ -139,10 +139,9 @@ class Incoming:
         )
 
     def caller(self, environ: WSGIEnvironment) -> Caller:
-        """Return the trace context of a request. Malformed headers count as none.
+        """Return the trace context of a request. Malformed headers are ignored.
 
-        A span that is current already, such as that of an outer middleware, takes precedence over
-        the headers.
+        A current span, such as that of an outer middleware, takes precedence over the headers.
         """
         current = self._current()
         if current:
@@ -151,13 +150,13 @@ class Incoming:
                 return Caller(span, None, current)
         if not environ.keys().isdisjoint(self._headers):
             return self._extract(environ, current)
-        return Caller(None, None, current) if current else NOBODY
+        return Caller(None, None, current) if current else NO_CALLER
 
     def _extract(self, environ: WSGIEnvironment, current: context_api.Context) -> Caller:
         token = _READING.set(True)
         try:
             context = self._propagator.extract(environ, current, self._getter)
-        except Exception:  # noqa: BLE001 - a propagator of anybody's, and what a client sends
+        except Exception:  # noqa: BLE001 - any propagator with any client data
             debug("a propagator cannot read the headers of a request")
             return Caller(None, None, current)
         finally:
@@ -165,24 +164,24 @@ class Incoming:
         remote = trace_api.get_current_span(context).get_span_context()
         valid = remote if remote.is_valid else None
         if self._trust == "link":
-            return Caller(None, _bare(valid) if valid else None, current)
+            return Caller(None, _without_tracestate(valid) if valid else None, current)
         return Caller(valid, None, context)
 
 
-def _bare(remote: SpanContext) -> SpanContext:
-    """The identity without the caller's tracestate, which concerns only those who go on with it."""
+def _without_tracestate(remote: SpanContext) -> SpanContext:
+    """Remove the caller's tracestate, which only a continued trace needs."""
     return SpanContext(remote.trace_id, remote.span_id, True, remote.trace_flags)
 
 
 def make_propagator(names: Sequence[str]) -> TextMapPropagator:
-    """The propagators of ``OTEL_PROPAGATORS`` as one.
+    """Return one propagator for those of ``OTEL_PROPAGATORS``.
 
     Args:
-        names: of installed propagators, or ``none`` alone.
+        names: the names of installed propagators, or ``none`` alone.
     """
     propagators = [_propagator_class(name)() for name in names if name != "none"]
     for name in (*PARSERS, *(type(each).__module__ for each in propagators)):
-        logging.getLogger(name).addFilter(_DISCRETION)
+        logging.getLogger(name).addFilter(_HEADER_LOG_FILTER)
     return CompositePropagator(propagators)
 
 

@@ -14,11 +14,11 @@ from avatar_telemetry._base.otel_private import on_ending
 
 
 class GuardedProcessor(SpanProcessor):
-    """Passes everything on to another processor, and counts and logs its exceptions.
+    """A processor that calls another one, and counts and logs its exceptions.
 
     Args:
-        processor: the user's.
-        guard: counts and logs its failures.
+        processor: the processor of the user.
+        guard: the guard that reports its exceptions.
     """
 
     def __init__(self, processor: SpanProcessor, guard: Guard) -> None:
@@ -52,7 +52,7 @@ def run_until(work: Callable[[], object], deadline: float) -> None:
 
     Args:
         work: the function.
-        deadline: of ``time.monotonic()``.
+        deadline: the time of ``time.monotonic()``.
     """
     thread = threading.Thread(target=work, name="avatar-telemetry-processors", daemon=True)
     thread.start()

@@ -1,7 +1,7 @@
 """The tracer provider of a worker, and its tracers.
 
-To everybody else it is the SDK's ``TracerProvider``: processors can be added to it, libraries get
-tracers from it. Only the spans are ours.
+It has the interface of the SDK's ``TracerProvider``: users add span processors, and libraries get
+tracers. Only the spans are light ones.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ Scrub = Callable[[str], "str | None"]
 
 Recorded = TypeVar("Recorded", bound=RecordedSpan)
 
-# An attribute limit below this may cut what our own layer sets, which is never more.
+# The maximum number of attributes that this package sets; a lower limit may drop some of them.
 MAX_KNOWN = 64
 RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
 SERVER = SpanKind.SERVER  # members of an enumeration are slow to look up
 
 
 class LightTracer(sdk.Tracer):
-    """Makes spans for one instrumentation scope.
+    """A tracer of one instrumentation scope.
 
     Args:
-        provider: whose it is.
-        scope: name and version of the library that asks.
+        provider: the provider of the tracer.
+        scope: the name and version of the instrumented library.
         instrumentation_info: the same in the SDK's deprecated form.
     """
 
@@ -73,11 +73,11 @@ class LightTracer(sdk.Tracer):
         )  # fmt: skip
         self.origin = Origin(provider.resource, scope)
         self.limits = provider.limits
-        self.narrow = provider.narrow
+        self.has_low_limits = provider.has_low_limits
         self.lock = provider.lock
         self.describe = provider.describe
         self.scrub = provider.scrub
-        self.watched = False
+        self.has_processors = False
         self._provider = provider
         self._sampling = provider.sampling
         self.sink = provider.sink
@@ -113,7 +113,7 @@ class LightTracer(sdk.Tracer):
                 span._record_exception = False
             if not set_status_on_exception:
                 span._set_status_on_exception = False
-            if self.watched:
+            if self.has_processors:
                 self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
@@ -128,16 +128,16 @@ class LightTracer(sdk.Tracer):
         """Start the first span of a request as an object.
 
         Args:
-            name: of the span.
-            kind: of the API.
-            start_time: nanoseconds since the epoch.
-            remote: identity of the caller's span, if it goes on with its trace.
-            context: that the span is begun in, with the caller's baggage.
+            name: the name of the span.
+            kind: the kind of the span.
+            start_time: the start in nanoseconds since the epoch.
+            remote: the identity of the caller's span, if its trace is continued.
+            context: the context of the span, with the caller's baggage.
         """
         span = self._start_first(RootSpan, name, kind, start_time, remote)
-        if type(span) is RootSpan:  # isinstance() of an abstract class is slow
+        if type(span) is RootSpan:  # isinstance() with an abstract class is slow
             span.open(self.sink.process)
-            if self.watched:
+            if self.has_processors:
                 self._active.on_start(cast(sdk.Span, span), parent_context=context)
         return span
 
@@ -151,8 +151,8 @@ class LightTracer(sdk.Tracer):
         """Start the spans of a request.
 
         Args:
-            names: the names of its server span and of its operation span, empty for none.
-            start_time: nanoseconds since the epoch.
+            names: the names of its server span and of its operation span; empty for none.
+            start_time: the start in nanoseconds since the epoch.
             remote: see :meth:`start_root`.
             context: see :meth:`start_root`.
 
@@ -160,7 +160,7 @@ class LightTracer(sdk.Tracer):
             The innermost span.
         """
         bound = self._sampling.bound
-        if remote is not None or bound is None or self.watched:
+        if remote is not None or bound is None or self.has_processors:
             return self._start_objects(names, start_time, remote, context)
         ids = next(self._ids.stock, None) or self._ids.refill()
         if bound is not EVERY and ids[0][8:] >= bound:
@@ -189,7 +189,7 @@ class LightTracer(sdk.Tracer):
         ids = server._trace_id, server._span_id, self._ids.draw()[1]
         operation = OperationSpan(self, names, ids, start_time)
         operation.adopt(server)
-        if self.watched:
+        if self.has_processors:
             above = trace_api.set_span_in_context(server, context)
             self._active.on_start(cast(sdk.Span, operation), parent_context=above)
         return operation
@@ -225,14 +225,14 @@ class LightTracer(sdk.Tracer):
         on_ending(self._active, cast(sdk.Span, span))
 
     def ended(self, span: RecordedSpan) -> None:
-        """Hand a span that ended to the sink and the processors."""
+        """Pass a span that ended to the sink and the processors."""
         if span._flags & TraceFlags.SAMPLED:
             root = span._root
             if root is None:
                 self.sink.write((span,))
             else:
                 root.add(span, self.sink)
-        if self.watched:
+        if self.has_processors:
             self._active.on_end(span)
 
     @property
@@ -242,7 +242,7 @@ class LightTracer(sdk.Tracer):
     def _light(
         self, name: str, parent: trace_api.Span, kind: SpanKind, start_time: int
     ) -> LightSpan | None:
-        """Start a span without a call of the sampler; ``None`` where that is needed."""
+        """Start a span without calling the sampler; ``None`` if it must be called."""
         if self._sampling.bound is None:
             return None
         if isinstance(parent, LightSpan):
@@ -292,17 +292,18 @@ class LightTracer(sdk.Tracer):
 
 
 class LightTracerProvider(sdk.TracerProvider):
-    """The SDK's provider with light spans.
+    """A tracer provider of light spans.
 
     Args:
-        sampling: decides which traces are recorded.
+        sampling: the sampler of traces.
         resource: the resource of all spans.
         limits: the limits of a span.
-        sink: takes each sampled span when it has ended.
-        describe: attributes of the event of an exception.
-        scrub: removes personal data from the message of an exception.
-        flush: sends the exported spans by a time of ``time.monotonic()``; returns whether it did.
-        guard: counts and logs exceptions of the processors.
+        sink: the sink of sampled spans that ended.
+        describe: a function that returns the attributes of an exception event.
+        scrub: a function that removes personal data from the message of an exception.
+        flush: a function that sends the written spans by a time of ``time.monotonic()``, and
+            returns whether it succeeded.
+        guard: the guard that reports exceptions of the processors.
     """
 
     def __init__(
@@ -325,20 +326,20 @@ class LightTracerProvider(sdk.TracerProvider):
         )  # fmt: skip
         self.sampling = sampling
         self.limits = limits
-        # Reentrant: a signal handler or a finalizer may touch a span while another is touched.
+        # Reentrant: a signal handler or a finalizer may change a span during another change.
         self.lock = threading.RLock()
         self.sink = sink
         self.describe = describe
         self.scrub = scrub
         self._light_tracers: dict[InstrumentationScope, LightTracer] = {}
-        self._watched = False
+        self._has_processors = False
 
     @property
-    def narrow(self) -> bool:
-        """Return whether limits can cut the attributes that our own layer sets."""
-        most = self.limits.max_span_attributes
+    def has_low_limits(self) -> bool:
+        """Return whether the limits can affect the attributes that this package sets."""
+        limit = self.limits.max_span_attributes
         return self.limits.max_span_attribute_length is not None or (
-            most is not None and most < MAX_KNOWN
+            limit is not None and limit < MAX_KNOWN
         )
 
     def get_tracer(
@@ -348,7 +349,7 @@ class LightTracerProvider(sdk.TracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> LightTracer:
-        """A tracer for a library; the same one for the same arguments."""
+        """Return the tracer of a library; the same one for the same arguments."""
         name, version = instrumenting_module_name or "", instrumenting_library_version or ""
         scope = InstrumentationScope(name, version, schema_url, attributes)
         with self.lock:
@@ -358,22 +359,22 @@ class LightTracerProvider(sdk.TracerProvider):
                     warnings.simplefilter("ignore", DeprecationWarning)
                     info = InstrumentationInfo(name, version, schema_url)
                 tracer = self._light_tracers[scope] = LightTracer(self, scope, info)
-                tracer.watched = self._watched
+                tracer.has_processors = self._has_processors
             return tracer
 
     def add_span_processor(self, span_processor: sdk.SpanProcessor) -> None:
         """Add a processor of the user; it is notified of every recorded span."""
         super().add_span_processor(GuardedProcessor(span_processor, self._guard))
         with self.lock:
-            self._watched = True
+            self._has_processors = True
             for tracer in self._light_tracers.values():
-                tracer.watched = True
+                tracer.has_processors = True
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what is there, and let the user's processors do so.
+        """Send the written spans, and flush the user's processors.
 
         Args:
-            timeout_millis: milliseconds that this may take.
+            timeout_millis: the timeout in milliseconds.
         """
         deadline = time.monotonic() + timeout_millis / 1000
         flushed = self._flush(deadline)
@@ -381,12 +382,12 @@ class LightTracerProvider(sdk.TracerProvider):
         return super().force_flush(left) and flushed
 
     def stop(self, deadline: float) -> None:
-        """Shut the user's processors down; returns by a time of ``time.monotonic()``."""
-        if self._watched:
+        """Shut down the user's processors, and return by a time of ``time.monotonic()``."""
+        if self._has_processors:
             run_until(self.shutdown, deadline)
 
     def renew(self) -> None:
-        """In a forked child: no other thread is there, no id may come twice, the pid is another."""
+        """Replace ids, lock and process id in a forked child."""
         self.ids.__init__()  # type: ignore[misc]
         self.lock = threading.RLock()
         self._resource = of_child(self._resource)
@@ -395,7 +396,7 @@ class LightTracerProvider(sdk.TracerProvider):
             tracer.origin = Origin(self._resource, tracer.origin.scope)
 
     def _handle_fork(self) -> None:
-        """The SDK's would detect the resource anew, and mint another ``service.instance.id``."""
+        """Do nothing. The SDK detects the resource again, with a new ``service.instance.id``."""
 
 
 def _inherited(flags: TraceFlags) -> TraceFlags:

@@ -17,18 +17,18 @@ from opentelemetry.sdk.trace.sampling import (
 from avatar_telemetry.config.parsing import SAMPLERS
 
 EVERY = b"\xff" * 9
-"""The bound of a sampler that samples every trace."""
+"""The bound of a sampler of every trace."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """A sampler, and its decisions where they depend on trace id and parent alone.
+    """A sampler, and the rule of its decisions if they depend only on trace id and parent.
 
     Args:
-        sampler: the SDK's object.
-        bound: a trace whose root is started here is sampled if the second half of its id is less; a
-            child span follows its parent then. ``None``: the sampler has to be called each time.
-        follows_parent: a remote parent decides for its trace.
+        sampler: the sampler of the SDK.
+        bound: a trace that starts here is sampled if the second half of its id is less; child spans
+            follow their parent. ``None``: the sampler is called for each span.
+        follows_parent: whether a remote parent decides for its trace.
     """
 
     sampler: Sampler
@@ -39,8 +39,8 @@ class Sampling:
         """Return whether a trace is sampled. Only for a sampler with a bound.
 
         Args:
-            trace_id: its id.
-            parent_sampled: whether its remote parent is sampled; ``None`` without one.
+            trace_id: the id of the trace.
+            parent_sampled: whether its remote parent is sampled; ``None`` without a remote parent.
         """
         if self.follows_parent and parent_sampled is not None:
             return parent_sampled
@@ -52,8 +52,8 @@ def make_sampling(name: str, argument: str) -> Sampling:
 
     Args:
         name: one of :data:`~avatar_telemetry.config.parsing.SAMPLERS`, or of an entry point.
-        argument: a share from 0 to 1 for the standard ratio samplers (empty: 1), else in
-            the form of the sampler.
+        argument: a share from 0 to 1 for the standard ratio samplers (empty: 1); the format of
+            another sampler depends on it.
     """
     if name not in SAMPLERS:
         return Sampling(_load(name)(argument))

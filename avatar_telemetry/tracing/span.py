@@ -1,5 +1,5 @@
-"""Spans: recorded ones, which are the API's ``Span`` and the SDK's ``ReadableSpan`` at once, and
-those of traces that are not sampled.
+"""Recorded spans, which are both the API's ``Span`` and the SDK's ``ReadableSpan``, and spans that
+are not sampled.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ UNSET = Status(StatusCode.UNSET)
 PLAIN = frozenset((str, int, bool, float))
 SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 MAX_ENDED = 128
-"""Ended spans that a request may keep; then they are written as a part of it."""
+"""Spans that ended, after which a request writes them before its end."""
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """The origin that all spans of a tracer share; two are equal only if they are one object.
+    """The origin that all spans of a tracer share. Two are equal only if identical.
 
     Args:
         resource: the resource of the spans.
-        scope: the library that made them.
+        scope: the instrumented library.
     """
 
     resource: Resource
@@ -47,7 +47,7 @@ class Origin:
 
 
 class LightSpan(trace_api.Span):
-    """The base of both kinds: ids as bytes, and a context that is made when it is needed."""
+    """The base class of spans, with ids as bytes and a context that is created on demand."""
 
     _tracer: LightTracer
     _trace_id: bytes
@@ -58,11 +58,11 @@ class LightSpan(trace_api.Span):
 
     @property
     def trace_id(self) -> int:
-        """The id of its trace."""
+        """The trace id."""
         return int.from_bytes(self._trace_id, "big")
 
     def get_span_context(self) -> SpanContext:
-        """Its immutable identity."""
+        """Return the immutable identity of the span."""
         made = self._made_context
         if made is None:
             made = self._made_context = SpanContext(
@@ -74,7 +74,7 @@ class LightSpan(trace_api.Span):
 
 @final
 class UnsampledSpan(LightSpan):
-    """A span that records nothing and only propagates the identity of its trace."""
+    """A span that records nothing and only propagates its trace."""
 
     def __init__(
         self,
@@ -120,21 +120,21 @@ class UnsampledSpan(LightSpan):
 class RecordedSpan(LightSpan, ReadableSpan):
     """A span that is recorded.
 
-    Its attributes are of two kinds: those that a layer knows beforehand (:meth:`set_known`: blocks
-    that many spans share), and those that anybody sets.
+    It has two kinds of attributes: blocks that many spans share (:meth:`set_known`), and attributes
+    that are set individually.
 
     Args:
-        tracer: that made it; knows resource, scope, limits and where it goes.
-        name: of the operation.
-        trace_id: of its trace.
-        span_id: its own.
-        flags: of its trace.
-        parent: span or identity of its parent, ``None`` for a root.
-        kind: of the API.
-        start_time: nanoseconds since the epoch.
+        tracer: the tracer of the span, with its resource, scope, limits and sink.
+        name: the name of the operation.
+        trace_id: the id of its trace.
+        span_id: the id of the span.
+        flags: the flags of its trace.
+        parent: the span or the identity of its parent, ``None`` for a root.
+        kind: the kind of the span.
+        start_time: the start in nanoseconds since the epoch.
     """
 
-    # Defaults of the class: a span that never has one of these never pays for it.
+    # Defaults of the class, which cost nothing in a span without these values.
     _known: tuple[Block, ...] = ()
     _extra: dict[str, Any] | None = None
     _dropped_attributes = 0
@@ -148,7 +148,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
     _set_status_on_exception = True
     _root: RootSpan | None = None
     made_server: RootSpan | None = None
-    """The server span of an :class:`OperationSpan`, once it was needed."""
+    """The server span of an :class:`OperationSpan`, after its creation."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
         kind: SpanKind,
         start_time: int,
     ) -> None:
-        # ReadableSpan.__init__ would set a dozen fields that are defaults of the class here.
+        # ReadableSpan.__init__ would set many fields that are defaults of the class here.
         self._tracer = tracer
         self._name = name
         self._trace_id = trace_id
@@ -172,24 +172,24 @@ class RecordedSpan(LightSpan, ReadableSpan):
         self._start_time: int = start_time
         self._trace_state = None
         self.joinable = True
-        """Nobody has set anything: the span can be joined from the blocks of its request."""
+        """True while the span is unchanged, so that it can be joined from encoded blocks."""
 
-    # What an exporter reads
+    # The interface for exporters
 
     @property
     def parent(self) -> SpanContext | None:
-        """The identity of its parent."""
+        """The identity of the parent."""
         parent = self._parent_span
         return parent.get_span_context() if isinstance(parent, LightSpan) else parent
 
     @property
     def context(self) -> SpanContext:
-        """Its identity; the SDK's name for :meth:`get_span_context`."""
+        """The identity of the span; the SDK's name for :meth:`get_span_context`."""
         return self.get_span_context()
 
     @property
     def origin(self) -> Origin:
-        """The resource and the scope of its tracer."""
+        """The resource and the scope of the tracer."""
         return self._tracer.origin
 
     @property
@@ -199,7 +199,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     @property
     def instrumentation_scope(self) -> InstrumentationScope | None:
-        """The library that made it."""
+        """The instrumented library."""
         return self._tracer.origin.scope
 
     @property
@@ -209,7 +209,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     @property
     def attributes(self) -> Mapping[str, AttributeValue]:
-        """All attributes; one that was set by hand stands before a known one of the same key."""
+        """All attributes; one that was set individually replaces a known one of the same key."""
         return MappingProxyType(self._attributes)
 
     @property
@@ -225,14 +225,14 @@ class RecordedSpan(LightSpan, ReadableSpan):
         return self._dropped_links
 
     def without_trace_state(self) -> RecordedSpan:
-        """Return the span as it may be exported: without a caller's tracestate."""
+        """Return the span without a caller's tracestate, for export."""
         if self._trace_state is None:
             return self
         bare = copy(self)
         bare._trace_state = bare._made_context = None
         return bare
 
-    # The names that ReadableSpan.to_json reads; fields there.
+    # Fields of ReadableSpan that its to_json reads.
 
     @property
     def _attributes(self) -> dict[str, Any]:  # type: ignore[override]
@@ -257,16 +257,16 @@ class RecordedSpan(LightSpan, ReadableSpan):
     # The API for instrumented code
 
     def is_recording(self) -> bool:
-        """Return whether it has not ended."""
+        """Return whether the span has not ended."""
         return self._end_time is None
 
     def set_known(self, *blocks: Block) -> None:
         """Set the blocks of attributes, in place of earlier blocks.
 
         Args:
-            blocks: with no key twice.
+            blocks: the blocks, without duplicate keys.
         """
-        if self._tracer.narrow or (self._extra is not None and self._crowded_by(blocks)):
+        if self._tracer.has_low_limits or (self._extra is not None and self._exceeds_limit(blocks)):
             for block in blocks:
                 for key, value in zip(block.keys, block.values, strict=True):
                     if value is not None:
@@ -276,7 +276,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Set an attribute, within the limits of the provider."""
-        if self._is_over("attribute"):
+        if self._has_ended("attribute"):
             return
         limits = self._tracer.limits
         with self._tracer.lock:
@@ -285,7 +285,12 @@ class RecordedSpan(LightSpan, ReadableSpan):
             extra = self._extra
             if extra is None:
                 extra = self._extra = {}
-            if type(value) not in PLAIN or type(key) is not str or not key or self._tracer.narrow:
+            if (
+                type(value) not in PLAIN
+                or type(key) is not str
+                or not key
+                or self._tracer.has_low_limits
+            ):
                 cleaned = BoundedAttributes(1, None, False, limits.max_span_attribute_length)
                 cleaned[key] = value
                 if not cleaned:
@@ -293,10 +298,10 @@ class RecordedSpan(LightSpan, ReadableSpan):
                     return
                 value = cleaned[key]
             extra.pop(key, None)
-            most = limits.max_span_attributes
-            if most is not None and len(extra) >= most:
+            limit = limits.max_span_attributes
+            if limit is not None and len(extra) >= limit:
                 self._dropped_attributes += 1
-                if not most:
+                if not limit:
                     return
                 del extra[next(iter(extra))]  # the oldest, as in the SDK
             extra[key] = value
@@ -311,13 +316,13 @@ class RecordedSpan(LightSpan, ReadableSpan):
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
-        """Add an event; over the limit the oldest goes."""
+        """Add an event; above the limit the oldest one is dropped."""
         limits = self._tracer.limits
         bounded = BoundedAttributes(
             limits.max_event_attributes, attributes, True, limits.max_attribute_length
         )
         event = Event(name, bounded, timestamp if timestamp is not None else time_ns())
-        if self._is_over("event"):
+        if self._has_ended("event"):
             return
         with self._tracer.lock:
             if self._end_time is None:
@@ -326,14 +331,14 @@ class RecordedSpan(LightSpan, ReadableSpan):
                 self._dropped_events += dropped
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        """Add a link, if it leads anywhere; over the limit the oldest goes."""
+        """Add a link that is not empty; above the limit the oldest one is dropped."""
         if not (context and (context.is_valid or attributes or context.trace_state)):
             return
         limits = self._tracer.limits
         bounded = BoundedAttributes(
             limits.max_link_attributes, attributes, True, limits.max_attribute_length
         )
-        if self._is_over("link"):
+        if self._has_ended("link"):
             return
         with self._tracer.lock:
             if self._end_time is None:
@@ -342,13 +347,13 @@ class RecordedSpan(LightSpan, ReadableSpan):
                 self._dropped_links += dropped
 
     def update_name(self, name: str) -> None:
-        """Give it another name."""
-        if not self._is_over("name"):
+        """Set another name."""
+        if not self._has_ended("name"):
             self._name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status. ``OK`` is final, ``UNSET`` is ignored (trace API specification)."""
-        if self._is_over("status"):
+        if self._has_ended("status"):
             return
         code = status.status_code if isinstance(status, Status) else status
         if not isinstance(code, StatusCode) or code is StatusCode.UNSET:
@@ -357,7 +362,7 @@ class RecordedSpan(LightSpan, ReadableSpan):
             return
         if isinstance(status, Status):
             if description is not None:
-                LOGGER.warning("a description beside a Status is ignored")
+                LOGGER.warning("set_status(): the description is ignored, a Status has its own")
             description = status.description
         if code is StatusCode.ERROR and description is not None:
             description = self._tracer.scrub(description)
@@ -378,16 +383,16 @@ class RecordedSpan(LightSpan, ReadableSpan):
         self.add_event("exception", described, timestamp)
 
     def end_known(self, name: str, blocks: tuple[Block, ...], end_time: int) -> None:
-        """Set the final name and the attributes of a span of our own, and end it.
+        """Set the final name and the attributes of a span of this package, and end it.
 
         Args:
-            name: its name.
+            name: the name of the span.
             blocks: see :meth:`set_known`.
-            end_time: nanoseconds since the epoch.
+            end_time: the end in nanoseconds since the epoch.
         """
         self._name = name
         tracer = self._tracer
-        if tracer.narrow or tracer.watched or self._end_time is not None:
+        if tracer.has_low_limits or tracer.has_processors or self._end_time is not None:
             self.set_known(*blocks)
             self.end(end_time)
             return
@@ -396,18 +401,18 @@ class RecordedSpan(LightSpan, ReadableSpan):
         tracer.ended(self)
 
     def end(self, end_time: int | None = None) -> None:
-        """End it; it goes to the exporters. The first call counts."""
+        """End the span and export it. Only the first call counts."""
         self.joinable = False
         with self._tracer.lock:
             first = self._end_time is None
             if first:
-                if self._tracer.watched:
+                if self._tracer.has_processors:
                     self._tracer.ending(self)
                 self._end_time = end_time if end_time is not None else time_ns()
         if first:
             self._tracer.ended(self)
         else:
-            LOGGER.warning("end() of a span that has ended")
+            LOGGER.warning("end() was called on a span that has ended; the call is ignored")
 
     def __exit__(
         self,
@@ -426,10 +431,10 @@ class RecordedSpan(LightSpan, ReadableSpan):
         return f"{type(self).__name__}(name={self._name!r}, context={self.get_span_context()!r})"
 
     def inherit(self, parent: RecordedSpan) -> RecordedSpan:
-        """Take over what all spans under a parent share with it.
+        """Copy the values that all spans under a parent share with it.
 
         Args:
-            parent: a span of this process.
+            parent: the parent, a span of this process.
 
         Returns:
             This span.
@@ -439,32 +444,32 @@ class RecordedSpan(LightSpan, ReadableSpan):
         self._root = parent._root
         return self
 
-    def _crowded_by(self, blocks: tuple[Block, ...]) -> bool:
-        most = self._tracer.limits.max_span_attributes
+    def _exceeds_limit(self, blocks: tuple[Block, ...]) -> bool:
+        limit = self._tracer.limits.max_span_attributes
         known = sum(len(block.keys) for block in blocks)
-        return most is not None and len(self._extra or ()) + known > most
+        return limit is not None and len(self._extra or ()) + known > limit
 
-    def _is_over(self, what: str) -> bool:
-        """Return whether a change comes too late; otherwise note that there is one.
+    def _has_ended(self, what: str) -> bool:
+        """Return whether the span has ended, and log that; else mark it as changed.
 
-        Not to be called with the tracer's lock held: a log handler may take its time, or another
-        lock, and all spans of the process would wait for it.
+        Do not call this with the tracer's lock held: a log handler may block, and all spans of the
+        process would wait for it.
         """
         if self._end_time is None:
             self.joinable = False
             return False
-        LOGGER.warning("setting the %s of a span that has ended", what)
+        LOGGER.warning("the %s of a span that has ended cannot be set; the call is ignored", what)
         return True
 
 
 class RootSpan(RecordedSpan):
-    """The server span of a request: the first one in this process. It keeps the spans under it that
-    have ended, itself included, until the request ends.
+    """The server span of a request. It keeps the spans under it that have ended, itself included,
+    until the request ends.
 
     Spans may end in any thread and after the request: ``append`` and ``pop`` of a list are atomic,
-    so each span is taken once, by the end of the request or by the span that was late. In a forked
-    child the request does not end: there each span is written when it ends. See
-    :class:`RecordedSpan` for the arguments.
+    so each span is taken once, at the end of the request or at its own later end. In a forked child
+    the request does not end: each span is written when it ends. See :class:`RecordedSpan` for the
+    arguments.
     """
 
     _closed = False
@@ -473,10 +478,10 @@ class RootSpan(RecordedSpan):
 
     @property
     def _root(self) -> RootSpan:  # type: ignore[override]
-        return self  # not a field: an object that refers to itself waits for the garbage collector
+        return self  # not a field: only the garbage collector frees an object that refers to itself
 
     def open(self, process: object) -> RootSpan:
-        """Begin to keep spans.
+        """Start to keep spans.
 
         Args:
             process: the process in which the request runs; see :class:`SpanSink`.
@@ -492,21 +497,21 @@ class RootSpan(RecordedSpan):
         """Keep a span that ended, or write it at once after the end of the request.
 
         Args:
-            span: under this one, or this one.
-            sink: takes what is not kept.
+            span: this span, or one under it.
+            sink: the sink of spans that are not kept.
         """
         if self._process is not sink.process:
-            self.open(sink.process)  # keep nothing of another process, whose request this is
+            self.open(sink.process)  # the kept spans belong to the parent process
             self._closed = True
         self._ended.append(span)
         if self._closed or len(self._ended) >= MAX_ENDED:
             sink.write(self._pop())
 
     def take(self, sink: SpanSink) -> list[RecordedSpan]:
-        """Return the spans that have ended, in the order of their ends: the request ended.
+        """Return the spans that have ended, in the order of their ends, at the end of the request.
 
         Args:
-            sink: takes the spans that are still to end.
+            sink: the sink of the spans that will end later.
         """
         if self._process is not sink.process:
             self.open(sink.process)
@@ -514,10 +519,10 @@ class RootSpan(RecordedSpan):
         return self._pop() if self._ended else []
 
     def end_joined(self, end_time: int) -> list[RecordedSpan]:
-        """End a span that is not written as an object, and with it the request.
+        """End a span that is not written as an object, at the end of the request.
 
         Args:
-            end_time: nanoseconds since the epoch.
+            end_time: the end in nanoseconds since the epoch.
 
         Returns:
             See :meth:`take`.
@@ -539,16 +544,16 @@ class RootSpan(RecordedSpan):
 
 @final
 class OperationSpan(RecordedSpan):
-    """The span of the operation of a request, inside its server span.
+    """The operation span of a request, inside its server span.
 
-    It makes the server span object when that is needed: for most requests it is not, and both spans
+    It creates the object of the server span on demand: most requests do not need it, and both spans
     are joined from encoded blocks.
 
     Args:
         tracer: the tracer of the request.
         names: the names of the server span and of this one.
         ids: the trace id and the ids of the two spans.
-        start_time: nanoseconds since the epoch.
+        start_time: the start in nanoseconds since the epoch.
     """
 
     _kind = SpanKind.INTERNAL
@@ -575,10 +580,10 @@ class OperationSpan(RecordedSpan):
         return self._root
 
     def adopt(self, server: RootSpan) -> None:
-        """Use a server span that was started before.
+        """Use a server span that was started before; the two are not joined from blocks.
 
         Args:
-            server: a span with the same ids; the two are not joined from blocks.
+            server: the server span, with the same ids.
         """
         self._flags = server._flags
         self._trace_state = server._trace_state
@@ -601,8 +606,8 @@ class OperationSpan(RecordedSpan):
                     SpanKind.SERVER, self._start_time,
                 )  # fmt: skip
                 self.made_server = server.open(self._process)
-                # Another thread may end the request meanwhile: it sets the mark before it looks for
-                # a server span, so one of both sees what the other one did.
+                # Another thread may end the request meanwhile. It sets the mark before it reads
+                # made_server, so at least one of both threads ends the server span.
                 if self._is_joined:
                     server.end_joined(self._end_time or 0)
             return self.made_server
@@ -613,27 +618,27 @@ RequestSpan = OperationSpan | RootSpan
 
 
 class SpanSink(Protocol):
-    """Takes the spans of a provider that have ended."""
+    """A sink of the spans of a provider."""
 
     process: object
-    """Stands for the process: another object in a forked child."""
+    """An identity of the process: another object in a forked child."""
 
     def write(self, spans: Sequence[RecordedSpan], /) -> None:
-        """Take ended spans. Never blocks, never raises."""
+        """Write spans that ended. Never blocks, never raises."""
 
 
 def _description_of(error: BaseException) -> str:
-    """Return the SDK's description of an exception, or its type where that fails."""
+    """Return the SDK's description of an exception, or its type if that raises."""
     name = type(error).__name__
     try:
         return f"{name}: {error}"
-    except Exception:  # noqa: BLE001 - an exception of the application may be broken itself
+    except Exception:  # noqa: BLE001 - it calls methods of the application's exception
         return name
 
 
-def _with(items: Sequence[Any], item: Any, most: int | None) -> tuple[list[Any], int]:
-    """The items and one more, without the oldest beyond the limit; and how many were left out."""
+def _with(items: Sequence[Any], item: Any, limit: int | None) -> tuple[list[Any], int]:
+    """Append an item; return the newest ones within the limit, and the number of dropped ones."""
     both = [*items, item]
-    if most is None or len(both) <= most:
+    if limit is None or len(both) <= limit:
         return both, 0
-    return both[len(both) - most :], len(both) - most
+    return both[len(both) - limit :], len(both) - limit

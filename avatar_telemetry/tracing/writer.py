@@ -1,4 +1,4 @@
-"""Write ended spans: the spans of a request together, encoded at its end.
+"""Write spans that ended: those of a request together, encoded at its end.
 
     writer = SpanWriter(ring)
     writer.write(root.take())                    # the request of this root span ended
@@ -22,34 +22,34 @@ from avatar_telemetry.tracing.span import Origin, RecordedSpan
 SPANS = 2
 """The kind of a frame of spans."""
 MAX_PART_BYTES = 1 << 14
-"""Encoded spans after which a frame is written, though the request has more."""
+"""Bytes of encoded spans after which a frame is written although the request has more."""
 MAX_SCOPES = 256
-"""Scopes whose encoding is kept; an application may name them as it likes."""
+"""Scopes whose encoding is cached; an application chooses their names."""
 
 Put = Callable[[int, int, bytes], bool]
-"""``(kind, items, payload) -> written``; never blocks or raises, and counts what it drops."""
+"""``(kind, items, payload) -> written``; never blocks or raises, and counts dropped items."""
 
 ITEM_HEADS: Memo[int, bytes] = Memo(encode_item_head, 4096)
-"""Bytes before a span by its length: key, length, and the key of its trace id."""
+"""Length of a span -> the bytes before it: its key, its length, and the key of its trace id."""
 Joined = tuple[Origin, int, bytes]
-"""Spans that are encoded already: their origin, how many they are, and their bytes."""
+"""Encoded spans: their origin, their number and their bytes."""
 
 pack_section = struct.Struct("<II").pack
 
 
 class FrameTarget(Protocol):
-    """Takes frames, such as a ring."""
+    """A target of frames, such as a ring."""
 
     @property
     def put(self) -> Put:
-        """Write a frame; it may be another function each time."""
+        """The function that writes a frame; it may be replaced at any time."""
 
 
 class SpanWriter:
-    """Encodes spans into frames.
+    """A sink that encodes spans and writes them as frames.
 
     Args:
-        target: takes the frames.
+        target: the target of the frames.
     """
 
     def __init__(self, target: FrameTarget) -> None:
@@ -61,8 +61,8 @@ class SpanWriter:
         """Encode spans and write them, as one frame unless they are large.
 
         Args:
-            spans: the spans that are to be encoded.
-            joined: spans that are encoded already.
+            spans: the spans to encode.
+            joined: the spans that are already encoded.
         """
         frame: dict[Origin, list[bytes]] = {}
         items = size = 0
@@ -72,10 +72,10 @@ class SpanWriter:
         for span in spans:
             try:
                 encoded = encode_span(span)
-            except Exception:  # noqa: BLE001 - a span of the application must not cost the others
+            except Exception:  # noqa: BLE001 - the other spans of the request must be written
                 debug("a span cannot be encoded")
                 continue
-            if items and len(encoded) >= MAX_PART_BYTES:  # may be dropped, and the others not
+            if items and len(encoded) >= MAX_PART_BYTES:  # dropped without the others if too large
                 self.target.put(SPANS, items, self._payload(frame.items()))
                 frame, items, size = {}, 0, 0
             frame.setdefault(span.origin, []).append(encoded)
@@ -105,12 +105,12 @@ class SpanWriter:
 
 
 class KeptSpans:
-    """Keeps spans in memory, in the order of their ends."""
+    """A sink that keeps spans in memory, in the order of their ends."""
 
     def __init__(self) -> None:
         self.spans: list[RecordedSpan] = []
         self.process = object()
 
     def write(self, spans: Sequence[RecordedSpan]) -> None:
-        """Keep ended spans."""
+        """Keep spans that ended."""
         self.spans += spans

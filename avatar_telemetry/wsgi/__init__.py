@@ -1,1 +1,1 @@
-"""Record one request, from its environ to the end of its response."""
+"""The WSGI middleware: a request from its environ to the end of its response."""

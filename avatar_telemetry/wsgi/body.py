@@ -1,7 +1,7 @@
-"""Pass a response body through to the server, and detect its end.
+"""Pass a response body to the server, and detect its end.
 
-A class and not a generator, so that ``close()`` works before the first ``next()`` (PEP 3333: the
-application's ``close()`` MUST be called whether the iteration ended or not).
+A body is a class and not a generator, so that ``close()`` works before the first ``next()`` (PEP
+3333: the application's ``close()`` MUST be called whether the iteration ended or not).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ END: Any = object()
 
 
 class Body:
-    """A body that the application may still produce.
+    """A body that the application may still be producing.
 
-    The request in progress is set while the application's code runs, and only then, so that a
-    server may iterate anywhere, in any thread.
+    The request in progress is set only while the application's code runs, so that a server may
+    iterate in any thread.
 
     Args:
         iterable: the value that the application returned.
@@ -77,12 +77,12 @@ class Body:
             self._request.finish()
 
     def __del__(self) -> None:
-        # A server that neither exhausts nor closes a body breaks PEP 3333; its request counts.
+        # A server that neither exhausts nor closes a body violates PEP 3333; its request counts.
         self._request.finish()
 
     def _repeat(self, iterator: Iterator[bytes]) -> Iterator[bytes]:
-        """Iterate once more, as gevent does for a Content-Length: this ends no request, and each
-        chunk is counted once."""
+        """Iterate again, as gevent does for a Content-Length, without finishing the request and
+        without counting a chunk twice."""
         for position in count(1):
             chunk = self._run(next, iterator, END)
             if chunk is END:
@@ -105,7 +105,7 @@ class Body:
 
 
 class SizedBody(Body):
-    """A body whose length is known: servers make a ``Content-Length`` of a single chunk."""
+    """A body with a length: servers derive a ``Content-Length`` for a single chunk."""
 
     __slots__ = ()
 
@@ -116,7 +116,7 @@ class SizedBody(Body):
 
 
 class ListBody:
-    """A finished list or tuple of chunks: no code of the application runs while it is sent.
+    """A complete list or tuple of chunks: no code of the application runs while it is sent.
 
     Args:
         chunks: the value that the application returned.
@@ -166,7 +166,7 @@ def observe_body(
     kind = type(body)
     if kind is list or kind is tuple:
         if len(body) <= 1 and request.status:  # type: ignore[arg-type]
-            # As with any last chunk: what is handed to the server has left the application.
+            # A chunk that was passed to the server has left the application.
             request.sending_all(body)
             return body
         return ListBody(body, request)  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def observe_body(
         observe_file(body, request, environ)
         return body
     if isinstance(body, bytes):
-        # uWSGI and bjoern send it whole, which PEP 3333 does not ask of a server.
+        # uWSGI and bjoern send it as a whole, which PEP 3333 does not require of a server.
         request.sending(body)
         request.finish()
         return body

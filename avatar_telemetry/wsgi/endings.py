@@ -1,6 +1,6 @@
-"""Names, statuses and attributes of spans, as they follow from the outcome of a request.
+"""Names, statuses and attributes of spans that follow from the outcome of a request.
 
-An ending is encoded once and kept for all requests with the same outcome.
+An ending is encoded once for all requests with the same outcome.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from avatar_telemetry.http.semconv import FILE_NAMES, STATUS_NAMES, HttpAttribut
 from avatar_telemetry.tracing.encoder import FLAGS_LOCAL, KINDS, Block, encode_name, encode_status
 from avatar_telemetry.tracing.span import UNSET
 from avatar_telemetry.wsgi.names import has_operation, name_of, server_name, status_code
-from avatar_telemetry.wsgi.outcome import Conclusion
+from avatar_telemetry.wsgi.outcome import Outcome
 
 WITHOUT_BODY = frozenset(("204", "304"))
 """Statuses whose Content-Length is that of another response (RFC 9110, section 8.6)."""
@@ -29,7 +29,7 @@ _OPERATION_NAMES = (
 _PERSONAL = tuple(name for names in PERSONAL_NAMES.values() for name in names)
 SERVER_NAMES = (*AVATAR_NAMES, *_PERSONAL, *EXTRA_NAMES)
 OPERATION_NAMES = (*_OPERATION_NAMES, *_PERSONAL, *FILE_NAMES)
-"""Attributes of the operation span; what does not concern it is absent."""
+"""Attributes of the operation span; those that do not apply are absent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +58,9 @@ class Ending:
     """The end of the spans of a request.
 
     Args:
-        server: of the server span.
-        operation: of the span inside, if this kind of request has one.
-        is_sized: the Content-Length of the response is the size of its body.
+        server: the end of the server span.
+        operation: the end of the operation span, if the request has one.
+        is_sized: whether the Content-Length of the response is the size of its body.
     """
 
     server: SpanEnding
@@ -69,13 +69,13 @@ class Ending:
 
 
 def make_ending(
-    http: HttpAttributes, found: Conclusion, success: bool | None, error: str | None
+    http: HttpAttributes, found: Outcome, success: bool | None, error: str | None
 ) -> Ending:
     """Return the ending of the spans of a request.
 
     Args:
-        http: builds the HTTP attributes.
-        found: the conclusion of the request.
+        http: the builder of HTTP attributes.
+        found: the outcome of the request.
         success: whether an attempt succeeded.
         error: ``error.type``.
     """

@@ -1,8 +1,8 @@
 """Support the server's ``wsgi.file_wrapper``: its response reaches the server unchanged.
 
 A server uses ``sendfile`` only for an object that it recognises: an instance of its own class
-(gunicorn, waitress, wsgiref), of a type in C (bjoern, mod_wsgi), or the very object that its
-function was called with (uWSGI), which need not be iterable.
+(gunicorn, waitress, wsgiref), of a type in C (bjoern, mod_wsgi), or the object that its function
+was called with (uWSGI), which need not be iterable.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
 
 END_KEY = "avatar_telemetry.end"
-"""Key in the environ of the object whose deletion shows that the server has released both."""
+"""Key in the environ of an object that is deleted when the server releases the environ."""
 
 
 class WrapperFunction:
-    """Calls a file wrapper that is not a class, and keeps the objects that it returned.
+    """A file wrapper that is not a class, and the objects that it returned.
 
     Args:
-        wrapper: the server's.
+        wrapper: the wrapper of the server.
     """
 
     def __init__(self, wrapper: Callable[..., Any]) -> None:
@@ -45,7 +45,7 @@ class WrapperFunction:
 
 
 class End:
-    """Ends a request when the server is done with its file: closes it, or drops this object.
+    """Finish a request when the server closes its file or deletes this object.
 
     Args:
         request: the request whose response is the file.
@@ -72,10 +72,10 @@ class End:
         self._request.finish()
 
     def take_close(self, file: Any) -> None:
-        """Stand for the ``close`` of a file.
+        """Replace the ``close`` of a file by this object.
 
         Raises:
-            AttributeError: the file takes no attribute.
+            AttributeError: the attribute cannot be set.
         """
         close = getattr(file, "close", None)
         self._of_class = "close" not in getattr(file, "__dict__", ("close",))
@@ -83,7 +83,7 @@ class End:
         self._file, self._close = file, close
 
     def _restore(self, file: Any) -> None:
-        """Undo the change of an object that the application may use again."""
+        """Restore the ``close`` of an object that the application may use again."""
         with suppress(AttributeError):
             if self._of_class:
                 del file.close
@@ -92,11 +92,11 @@ class End:
 
 
 def watch_calls(environ: WSGIEnvironment, wrapper: Callable[..., Any]) -> None:
-    """Replace a file wrapper that is no class: what a function returned has no type to know it by.
+    """Replace a file wrapper that is not a class, to recognise the objects that it returns.
 
     Args:
         environ: the WSGI environment.
-        wrapper: its file wrapper; it may be one that an earlier request has replaced.
+        wrapper: its file wrapper, which an earlier request may have replaced.
     """
     if isinstance(wrapper, WrapperFunction):
         wrapper = wrapper.original
@@ -104,10 +104,10 @@ def watch_calls(environ: WSGIEnvironment, wrapper: Callable[..., Any]) -> None:
 
 
 def returned_by(wrapper: object, body: object) -> bool:
-    """Return whether a body is one that the server knows by its file wrapper.
+    """Return whether a body was made by the file wrapper of the server.
 
     Args:
-        wrapper: ``wsgi.file_wrapper`` after the application's call, ``None`` for none.
+        wrapper: ``wsgi.file_wrapper`` after the application's call, or ``None``.
         body: the value that the application returned.
     """
     if isinstance(wrapper, type):
@@ -116,10 +116,10 @@ def returned_by(wrapper: object, body: object) -> bool:
 
 
 def observe_file(file: Any, request: AvatarRequest, environ: WSGIEnvironment) -> None:
-    """Detect the end of a response that is the server's own object.
+    """Detect the end of a response that is an object of the server.
 
-    It is the call of ``close()``, which the server makes on the object. An object that takes no
-    attribute, as a type in C, leaves only the release of the environ.
+    This is the server's call of ``close()``. If that attribute cannot be replaced, as for a type in
+    C, it is the release of the environ.
 
     Args:
         file: the object that the server's wrapper returned.

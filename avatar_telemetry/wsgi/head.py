@@ -5,7 +5,7 @@ from __future__ import annotations
 from avatar_telemetry.http import labels
 from avatar_telemetry.http.environ import text
 
-# The meaning of a response header by its name as it was spelled; most applications spell a few.
+# Name of a response header, in the case that the application uses -> its meaning.
 _MEANINGS: dict[str, int] = {}
 _CODES: dict[str, str] = {}
 """Status line -> code, of the lines that applications send."""
@@ -13,12 +13,12 @@ _OTHER, _TYPE, _LENGTH, _LOCATION = range(4)
 _LOOKED_AT = {"content-type": _TYPE, "content-length": _LENGTH, "location": _LOCATION}
 MAX_NAMES = 256
 MAX_LENGTH_DIGITS = 18
-"""Digits of a Content-Length that is believed: more than an int64 of OTLP holds is none."""
+"""Digits of a valid Content-Length, which must fit into an int64 of OTLP."""
 
 
 Head = tuple[str, str, str, str]
-"""Status code (``other`` where the status line has none), and the values of ``Content-Type``,
-``Location`` and ``Content-Length``, each empty where it is absent."""
+"""Status code (``other`` if the status line has none), and the values of ``Content-Type``,
+``Location`` and ``Content-Length``, each empty if it is absent."""
 
 
 def observe_head(status: str, headers: list[tuple[str, str]]) -> Head:
@@ -26,8 +26,7 @@ def observe_head(status: str, headers: list[tuple[str, str]]) -> Head:
 
     Args:
         status: the status line without the protocol.
-        headers: the headers as the application gave them; anything else than PEP 3333 asks for may
-            raise.
+        headers: the headers of the application; values that violate PEP 3333 may raise.
     """
     content_type = location = length = ""
     meanings = _MEANINGS
@@ -51,15 +50,15 @@ def observe_head(status: str, headers: list[tuple[str, str]]) -> Head:
 
 
 def is_length(value: str) -> bool:
-    """Return whether a value of ``Content-Length`` is a number that can be."""
+    """Return whether a value of ``Content-Length`` is valid."""
     return value.isdecimal() and len(value) <= MAX_LENGTH_DIGITS
 
 
 def _code(status: str) -> str:
-    """The code of a status line, three digits before its reason (RFC 9112, section 4).
+    """Return the code of a status line, three digits before its reason (RFC 9112, section 4).
 
     Args:
-        status: as the application gave it; ``other`` where it has no such code.
+        status: the status line of the application; ``other`` if it has no such code.
     """
     line = text(status)
     code = line[:3]

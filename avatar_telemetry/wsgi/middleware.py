@@ -2,8 +2,7 @@
 
     environ -> route -> request in progress -> application -> body -> finished once
 
-It is inert until a worker starts: built in a gunicorn master (``preload_app``) it does nothing but
-remember the application.
+It does nothing until a worker starts, so that a gunicorn master (``preload_app``) can create it.
 """
 
 from __future__ import annotations
@@ -34,30 +33,30 @@ class Layer:
     """The state of the middleware of one application in one process.
 
     Args:
-        telemetry: for its requests.
-        settings: for the metrics page.
-        page: the WSGI application that responds to a scrape.
+        telemetry: the telemetry of its requests.
+        settings: the settings of the metrics page.
+        page: the WSGI application of the metrics page.
     """
 
     def __init__(self, telemetry: Telemetry, settings: Settings, page: WSGIApplication) -> None:
         self.telemetry = telemetry
         self.page = page
-        # No path where the page is off: an environ may lack an empty PATH_INFO (PEP 3333).
+        # An object equals no path, also not None: PATH_INFO may be absent (PEP 3333).
         self.page_path: object = settings.metrics_path or object()
         self.stale = False
         self._request = TimedRequest if settings.server_timing else AvatarRequest
         self._access = Access(settings.metrics_allow, settings.metrics_token)
 
     def serves(self, environ: WSGIEnvironment) -> bool:
-        """Return whether a request for the metrics path is served here, not by the application."""
+        """Return whether the metrics page responds to a request for its path."""
         return environ.get("REQUEST_METHOD") in ("GET", "HEAD") and self._access.permits(environ)
 
     def begin(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> AvatarRequest | None:
-        """Start to record a request; ``None`` where that is done already, or cannot be."""
+        """Begin to record a request; ``None`` if it is recorded already, or cannot be."""
         if ENVIRON_KEY in environ and _is_inside(environ[ENVIRON_KEY]):
-            return None  # wrapped twice, with something in between
+            return None  # wrapped twice, with another middleware in between
         telemetry = self.telemetry
         try:
             path = environ.get("PATH_INFO", "")
@@ -98,11 +97,11 @@ def build_layer(
 
 
 class TelemetryMiddleware:
-    """Wraps a WSGI application and records each of its requests.
+    """A WSGI application that calls another one and records each of its requests.
 
     Args:
-        application: any WSGI application; it sees its own environ and its own exceptions.
-        find_layer: returns the layer of this process, once there is a worker; never raises.
+        application: the other WSGI application.
+        find_layer: a function that returns the layer of this process; never raises.
     """
 
     def __init__(self, application: WSGIApplication, find_layer: Callable[[], Layer]) -> None:
@@ -119,7 +118,7 @@ class TelemetryMiddleware:
         request = layer.begin(environ, start_response)
         if request is None:
             return self.application(environ, start_response)
-        # As AvatarRequest.enter and leave, which cost two calls.
+        # Inlined AvatarRequest.enter and leave, to save two calls.
         context = request.context
         token = CURRENT.set(request)
         attached = None if context is None else CONTEXT.set(context)
@@ -141,8 +140,8 @@ class TelemetryMiddleware:
 
 
 def _is_inside(outer: AvatarRequest) -> bool:
-    """Return whether this call is part of a request that another wrapper records.
+    """Return whether this call is a part of a request that an outer middleware records.
 
-    The environ of a request that has ended, or whose body is still to be read, may be used again.
+    An environ may be used again after the end of a request, or before its body is read.
     """
     return not outer.finished and (CURRENT.get() is outer or not outer.status)

@@ -1,4 +1,4 @@
-"""Names of the spans of a request, which access logs show, too."""
+"""Names of the spans of a request, also for access logs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import lru_cache
 
 from avatar_telemetry.http.labels import OTHER, STATUSES
 from avatar_telemetry.profiles.model import Kind, Route
-from avatar_telemetry.wsgi.outcome import Conclusion
+from avatar_telemetry.wsgi.outcome import Outcome
 
 OTHER_METHOD = "_OTHER"
 UNKNOWN_ERROR = "_OTHER"
-"""``error.type`` where there is no name for the error."""
+"""``error.type`` of an error without a name."""
 _WITH_OPERATION = frozenset(("avatar", "upload", "import", "auth"))
 """Kinds of routes whose requests have an operation span."""
 _ASKS_FOR_AVATAR = frozenset(("GET", "HEAD"))
 _CODES = {status: int(status) for status in STATUSES if status != OTHER}
 _NO_ERROR = frozenset(("", *(status for status in _CODES if status[0] != "5")))
-"""Statuses that are no failure of the server; empty where none was sent."""
+"""Statuses that are no failure of the server; empty if none was sent."""
 _UNSERVED: Mapping[str, str] = {"304": "avatar.not_modified", "404": "avatar.not_found"}
 
 
@@ -32,8 +32,8 @@ def has_operation(kind: Kind, method: str) -> bool:
 
 
 def error_type(status: str) -> str | None:
-    """Return ``error.type`` (semantic conventions, HTTP spans, "Status") of a status without an
-    exception: a 5xx itself, ``_OTHER`` of a status that cannot be interpreted, else ``None``.
+    """Return ``error.type`` of a status (semantic conventions, HTTP spans, "Status"): a 5xx itself,
+    ``_OTHER`` for a status that cannot be interpreted, else ``None``.
 
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
     """
@@ -49,7 +49,7 @@ def server_name(method: str, template: str) -> str:
     return f"{known} {template}" if template[:1] == "/" else known
 
 
-def name_of(found: Conclusion, success: bool | None) -> str:
+def name_of(found: Outcome, success: bool | None) -> str:
     """Return the name of the operation of a request that ended."""
     if found.source:
         made = f"avatar.generate_{found.picture}"
@@ -61,12 +61,12 @@ def name_of(found: Conclusion, success: bool | None) -> str:
 def operation_name(
     route: Route, method: str, status: str, cache: str, success: bool | None, made: str
 ) -> str:
-    """Return the name of the operation of a request, as far as it is known.
+    """Return the name of the operation of a request.
 
     Args:
         route: its route.
         method: its method, as a label.
-        status: the status code of its response, empty before there is one.
+        status: the status code of its response; empty before there is one.
         cache: the result of its lookup in the avatar cache.
         success: whether an attempt succeeded.
         made: the name of a request whose response was a success.
@@ -88,11 +88,11 @@ def operation_name(
 
 
 def _only_shows(method: str, success: bool | None) -> bool:
-    """Return whether a request asked for a form and attempted nothing. A POST is an attempt, though
-    its route may count it elsewhere (a login with OpenID, where the user comes back)."""
+    """Return whether a request only shows a form. A POST is an attempt, although another route may
+    count it (a login with OpenID)."""
     return success is None and method != "POST"
 
 
 def status_code(status: str) -> int | None:
-    """Return the status as a number, ``None`` where it is not one."""
+    """Return a status as a number; ``None`` if it is not one."""
     return _CODES.get(status)

@@ -1,4 +1,4 @@
-"""The outcome of a request, concluded once when it has ended, and what is counted for it."""
+"""The outcome of a request, derived when it has ended, and the metrics that are counted for it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request import AvatarRequest
 
 OPENED_AND_SAVED = frozenset(("open", "save"))
-MAX_CONCLUSIONS = 4096
-"""Conclusions that are kept. Clients choose a part of what they follow from."""
-# A longer query is more likely a stranger's invention than that of a page's picture.
+MAX_OUTCOMES = 4096
+"""Outcomes in the cache, whose keys contain client data."""
+# A longer query is unlikely to be that of a picture on a page.
 MAX_QUERY_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Conclusion:
-    """The facts that follow from a request and its response. Each is equal to itself alone.
+class Outcome:
+    """The values that follow from a request and its response. Two are equal only if identical.
 
     Args:
         route: the route of the path.
         method: the method, as a label.
-        status: the status code as the response had it; empty where it had none.
+        status: the status code of the response; empty if it had none.
         size: the edge in pixels of the requested picture.
         picture: the format of the picture in the response, or else of the requested one.
-        served: the format of the picture in the response; empty without one.
+        served: the format of the picture in the response; empty if it has none.
         cache: the result of the lookup in the avatar cache: ``hit``, ``miss`` or empty.
-        source: the source of a picture that was made.
-        generator: the name of the generator that made it.
+        source: the source of a generated picture.
+        generator: the name of the generator.
     """
 
     route: Route
@@ -49,25 +49,25 @@ class Conclusion:
     generator: str = ""
 
 
-Concluded = tuple[Conclusion, Plan]
-"""A conclusion, and the cells that the request is written into."""
+PlannedOutcome = tuple[Outcome, Plan]
+"""An outcome, and the cells that the request is added to."""
 
 
-class Conclusions:
-    """The conclusions of the requests of one application, kept by what they follow from.
+class Outcomes:
+    """A cache of the outcomes of one application, by the values that they are derived from.
 
     Args:
-        metrics: the requests are written into them; with their files the conclusions are dropped.
+        metrics: the metrics of the requests. The cache is cleared when their files are replaced.
     """
 
     def __init__(self, metrics: Metrics) -> None:
-        self.known: dict[tuple[object, ...], Concluded] = {}
+        self.known: dict[tuple[object, ...], PlannedOutcome] = {}
         metrics.drop_with_files(self.known)
         self.misses = 0
-        """Conclusions drawn so far."""
+        """The number of derived outcomes."""
 
-    def of(self, request: AvatarRequest) -> Concluded:
-        """Return the conclusion of a request that ended."""
+    def of(self, request: AvatarRequest) -> PlannedOutcome:
+        """Return the outcome of a request that ended."""
         route = request.route
         if route.kind != "avatar":
             key: tuple[object, ...] = (
@@ -93,30 +93,29 @@ class Conclusions:
             self._keep(key, found)
         return found
 
-    def _keep(self, key: tuple[object, ...], conclusion: Concluded) -> Concluded:
-        if len(self.known) >= MAX_CONCLUSIONS:
+    def _keep(self, key: tuple[object, ...], outcome: PlannedOutcome) -> PlannedOutcome:
+        if len(self.known) >= MAX_OUTCOMES:
             self.known.clear()
-        self.known[key] = conclusion
-        return conclusion
+        self.known[key] = outcome
+        return outcome
 
 
-def undetermined(request: AvatarRequest) -> Conclusion:
-    """Return the conclusion of a request that could not be counted."""
-    return Conclusion(request.route, request.method, request.status)
+def undetermined(request: AvatarRequest) -> Outcome:
+    """Return the outcome of a request that could not be counted."""
+    return Outcome(request.route, request.method, request.status)
 
 
 def success_of(request: AvatarRequest) -> bool | None:
     """Count an upload, an import or an authentication attempt, and return whether it succeeded.
 
-    An upload counts where a file was seen, or where the application refused the form before it
-    read any of it.
+    An upload counts if a file was read, or if the application refused the form before it read any
+    of it.
 
     Args:
-        request: the request that ended, whose route has a success rule. The rule is the profile's
-            and may raise.
+        request: the request that ended, whose route has a success rule. The rule may raise.
 
     Returns:
-        ``None`` where nothing was attempted.
+        ``None`` if nothing was attempted.
     """
     route, metrics = request.route, request.telemetry.metrics
     success = request.reported_success
@@ -146,19 +145,19 @@ def success_of(request: AvatarRequest) -> bool | None:
 
 
 def _is_unread(request: AvatarRequest) -> bool:
-    """Return whether the application read nothing of a form that may carry files."""
+    """Return whether the application read nothing of a form that may contain files."""
     return request.upload is not None and not request.upload.bytes_read
 
 
-def _plain(request: AvatarRequest) -> Concluded:
-    """Return the conclusion of a request for something else than an avatar."""
+def _plain(request: AvatarRequest) -> PlannedOutcome:
+    """Return the outcome of a request for anything but an avatar."""
     route, method, status = request.route, request.method, request.status
     labelled = (method, labels.status(status), route.template, "", "", "", "")
-    return Conclusion(route, method, status), request.telemetry.metrics.plan(labelled)
+    return Outcome(route, method, status), request.telemetry.metrics.plan(labelled)
 
 
-def _avatar(request: AvatarRequest, served: str, picture: str) -> Concluded:
-    """Return the conclusion of a request for an avatar."""
+def _avatar(request: AvatarRequest, served: str, picture: str) -> PlannedOutcome:
+    """Return the outcome of a request for an avatar."""
     telemetry, route, method = request.telemetry, request.route, request.method
     status = labels.status(request.status)
     size = telemetry.profile.size(request.query)
@@ -167,7 +166,7 @@ def _avatar(request: AvatarRequest, served: str, picture: str) -> Concluded:
     plan = telemetry.metrics.plan(
         (method, status, route.template, pixels, picture, request.cache, source)
     )
-    found = Conclusion(
+    found = Outcome(
         route, method, request.status, size, picture, served, request.cache, source,
         request.generator,
     )  # fmt: skip
@@ -175,7 +174,7 @@ def _avatar(request: AvatarRequest, served: str, picture: str) -> Concluded:
 
 
 def _source(request: AvatarRequest) -> str:
-    """Return the source of a generated picture, as far as that is certain; see docs/metrics.md."""
+    """Return the source of a generated picture; empty if uncertain (see docs/metrics.md)."""
     if request.reported_source:
         return request.reported_source
     if request.route.service:

@@ -1,7 +1,7 @@
-"""The request in progress: it collects the reports of the middleware, the body, the upload observer
-and the probes, and records their result when it ends.
+"""The request in progress.
 
-:func:`current_request` returns it while code of the application runs.
+It collects the reports of the middleware, the body, the upload observer and the probes, and records
+the result when it ends. :func:`current_request` returns it while code of the application runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from avatar_telemetry.metrics.instruments import (
 from avatar_telemetry.profiles.model import Route
 from avatar_telemetry.wsgi.head import is_length, observe_head
 from avatar_telemetry.wsgi.names import name_of, operation_name
-from avatar_telemetry.wsgi.outcome import Conclusion, success_of
+from avatar_telemetry.wsgi.outcome import Outcome, success_of
 from avatar_telemetry.wsgi.upload import Upload, observe_upload
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 Write = Callable[[bytes], object]
 
 CURRENT: ContextVar[AvatarRequest | None] = ContextVar("avatar_telemetry.request", default=None)
-"""Set only while application code runs; whoever sets it resets it in the same call."""
+"""The request in progress, set only while application code runs, and reset in the same call."""
 
 CONTEXT = context_variable()
-"""OpenTelemetry's current context, set and reset with the request where its spans are recorded."""
+"""OpenTelemetry's current context, set and reset with the request if its spans are recorded."""
 
 ENVIRON_KEY = "avatar_telemetry.request"
 """Key of the request in its environ; its text is the name of its operation, for access logs."""
@@ -93,21 +93,21 @@ def current_request() -> AvatarRequest | None:
 
 
 class AvatarRequest:
-    """One request from its start to its end, which comes once.
+    """One request, from its start to its end.
 
     Args:
-        telemetry: the parts that record it.
+        telemetry: the components that record it.
         environ: the WSGI environment.
         route: the route of its path.
-        start_response: the server's.
+        start_response: the function of the server.
     """
 
-    # An instance without slots keeps 29 attributes in place; one more makes each of them slower.
+    # An instance without slots has inline space for 29 attributes, and all are slower with more.
     # Defaults of the class are slow to read.
     __slots__ = (
-        "_alone", "_send_error", "_server_start_response", "_server_write", "cache", "conclusion",
-        "content_type", "context", "db_queries", "error", "finished", "first_byte", "generator",
-        "image_steps", "image_steps_seen", "length", "location", "method", "outside_calls",
+        "_alone", "_send_error", "_server_start_response", "_server_write", "cache", "content_type",
+        "context", "db_queries", "error", "finished", "first_byte", "generator", "image_steps",
+        "image_steps_seen", "length", "location", "method", "outcome", "outside_calls",
         "outside_documents", "path", "query", "recorded", "reported_file", "reported_source",
         "reported_success", "response_headers", "route", "sent", "sent_by_client", "services_seen",
         "started", "status", "success", "telemetry", "unsent", "upload", "view",
@@ -152,7 +152,7 @@ class AvatarRequest:
         self.first_byte = 0.0
         self.finished = False
         self.error: BaseException | None = None
-        self.conclusion: Conclusion | None = None
+        self.outcome: Outcome | None = None
         self.success: bool | None = None
         self.reported_success: bool | None = None
         self.reported_file: tuple[str, int] | None = None
@@ -170,27 +170,27 @@ class AvatarRequest:
         telemetry.metrics.started(self.started, self._alone)
 
     def __str__(self) -> str:
-        if self.conclusion is not None:
-            return name_of(self.conclusion, self.success)
-        # For an access log that does not wait for the end of a file.
+        if self.outcome is not None:
+            return name_of(self.outcome, self.success)
+        # For an access log that is written before the end of a file.
         status, cache, success = self.status, self.cache, self.success
         return operation_name(self.route, self.method, status, cache, success, "avatar.serve")
 
     @property
     def tracer(self) -> LightTracer | None:
-        """Makes spans inside of this request, if they are recorded."""
+        """The tracer for spans inside of this request, if they are recorded."""
         tracing = self.telemetry.tracing
         return tracing.tracer if self.recorded is not None and tracing is not None else None
 
     @property
     def announced(self) -> int | None:
-        """The length of the body according to the head of the response."""
+        """The length of the body according to the ``Content-Length`` of the response."""
         return int(self.length) if is_length(self.length) else None
 
     @property
     def source(self) -> str:
-        """The source of the picture that was made, once the request has ended."""
-        return self.conclusion.source if self.conclusion is not None else ""
+        """The source of the generated picture, after the end of the request."""
+        return self.outcome.source if self.outcome is not None else ""
 
     def enter(self) -> Entered:
         """Make this request and its span current for code of the application."""
@@ -198,7 +198,7 @@ class AvatarRequest:
         return CURRENT.set(self), None if context is None else CONTEXT.set(context)
 
     def leave(self, entered: Entered) -> None:
-        """Restore what was current; to be called in the same function as :meth:`enter`."""
+        """Restore the previous request and span; call it in the same function as :meth:`enter`."""
         token, attached = entered
         if attached is not None:
             CONTEXT.reset(attached)
@@ -216,13 +216,13 @@ class AvatarRequest:
         else:
             write = self._server_start_response(status, response_headers)
         try:
-            # A later head, such as of an error page, takes the place of an earlier one.
+            # A later head, such as that of an error page, replaces an earlier one.
             self.status, self.content_type, self.location, self.length = observe_head(
                 status, response_headers
             )
             self.response_headers = response_headers
             self.unsent = None
-        except Exception:  # noqa: BLE001 - an application may send what it likes
+        except Exception:  # noqa: BLE001 - an application may pass values of any type
             self.telemetry.guard.failed("start_response")
         self._server_write = write
         return self.write
@@ -244,15 +244,15 @@ class AvatarRequest:
     def sending(self, data: bytes) -> None:
         """Record data that is about to go to the client.
 
-        With the last byte that ``Content-Length`` announced, the client has its whole response: the
-        request ends before that, so that no worker can die between a response and its count.
+        The request is finished before the last byte of its ``Content-Length`` is sent, so that a
+        worker cannot die between a complete response and its count.
 
         Args:
             data: the value of the application; the server refuses other types than bytes.
         """
         try:
             size = len(data)
-        except Exception:  # noqa: BLE001 - the application's object
+        except Exception:  # noqa: BLE001 - an object of the application
             return
         if not size:
             return
@@ -276,7 +276,7 @@ class AvatarRequest:
         for data in chunks:
             try:
                 self.sent += len(data)
-            except Exception:  # noqa: BLE001 - the application's object
+            except Exception:  # noqa: BLE001 - an object of the application
                 break
         self.finish()
 
@@ -284,8 +284,8 @@ class AvatarRequest:
         """Record a lookup in a cache. The first one in the avatar cache decides hit or miss.
 
         Args:
-            cache: the name by which the profile knows it.
-            hit: whether the entry was there.
+            cache: the name of the cache in the profile.
+            hit: whether the entry was found.
         """
         if self.route.cached and not self.cache and cache in self.telemetry.profile.avatar_cache:
             self.cache = "hit" if hit else "miss"
@@ -294,7 +294,7 @@ class AvatarRequest:
         """Record the generator that drew a picture. The first one is kept.
 
         Args:
-            generator: its name in the profile.
+            generator: the name of the generator in the profile.
         """
         if not self.generator:
             self.generator = generator
@@ -304,10 +304,10 @@ class AvatarRequest:
 
         Args:
             host: the host that was called.
-            seconds: time until the response or the failure.
+            seconds: the seconds until the response or the failure.
             success: whether the service did its work.
-            found: whether a successful response brought the document that was asked for; "not
-                found" is a success without one.
+            found: whether a successful response contains the requested document; "not found" is a
+                success without one.
         """
         self.outside_calls += 1
         self.outside_documents += success and found
@@ -329,7 +329,7 @@ class AvatarRequest:
         return self.telemetry.guard
 
     def image_step(self, step: str) -> None:
-        """Record that an image library opened, scaled or saved a picture, outside of any generator.
+        """Record that an image library opened, scaled or saved a picture, outside of a generator.
 
         Args:
             step: ``open``, ``resize``, ``thumbnail`` or ``save``.
@@ -341,13 +341,13 @@ class AvatarRequest:
         """Record the view that the application's own router found.
 
         Args:
-            template: of its URL pattern; nothing in it is a client's.
-            view: its name.
+            template: the template of its URL pattern, without client data.
+            view: the name of the view.
         """
         profile = self.telemetry.profile
         route = None
         if profile.application_routes and self.route is profile.other:
-            if self.route.template[:1] != "/":  # else the span has it as its route
+            if self.route.template[:1] != "/":  # otherwise the span has it as its route already
                 route = template
             self.route = _route_of(template)
         self.view = route, view
@@ -360,18 +360,19 @@ class AvatarRequest:
         """Add an attribute to the server span of this request, if it is recorded. Never raises.
 
         Args:
-            key: its name.
-            value: a text, number or boolean, or a list of one kind of these; exported unchanged.
+            key: the name of the attribute.
+            value: a text, number or boolean, or a list of values of one of these types; exported
+                unchanged.
         """
         if self.recorded is not None:
             with self.telemetry.guard.at("spans"):
                 self.recorded[0]._root.set_attribute(key, value)
 
     def report_source(self, source: str) -> bool:
-        """Take over the source of a picture that the application reports.
+        """Use the source of a picture that the application reports.
 
         Args:
-            source: one of the label's values.
+            source: a value of the label.
 
         Returns:
             Whether this request counts the picture, or has counted it.
@@ -382,18 +383,18 @@ class AvatarRequest:
         return not self.finished
 
     def report_lookup(self, found: Literal["hit", "miss"]) -> bool:
-        """Take over a lookup in the avatar cache; see :meth:`report_source`. The first one counts,
-        whoever reports it."""
+        """Use a lookup in the avatar cache that the application reports; see :meth:`report_source`.
+        The first lookup counts."""
         if self.cache:
             return True
         self.cache = found
         return not self.finished
 
     def report_outside_call(self, service: str) -> bool:
-        """Note that the application reports a call of an outside service.
+        """Record that the application reports a call of an outside service.
 
         Args:
-            service: one of the label's values.
+            service: a value of the label.
 
         Returns:
             Whether a probe has counted the call.
@@ -405,11 +406,11 @@ class AvatarRequest:
         return False
 
     def report_attempt(self, success: bool, file: tuple[str, int] | None) -> bool:
-        """Take over whether an attempt succeeded; see :meth:`report_source`.
+        """Use the result of an attempt that the application reports; see :meth:`report_source`.
 
         Args:
-            success: whether it did.
-            file: Content-Type and bytes of an uploaded file.
+            success: whether the attempt succeeded.
+            file: the Content-Type and the bytes of an uploaded file.
         """
         if self.reported_success is not None or self.success is not None:
             return True
@@ -418,7 +419,7 @@ class AvatarRequest:
         return not self.finished
 
     def observe_upload(self, environ: WSGIEnvironment) -> None:
-        """Observe what the application reads of an upload.
+        """Observe the data that the application reads of an upload.
 
         Args:
             environ: the WSGI environment.
@@ -433,7 +434,7 @@ class AvatarRequest:
         """Record an exception that the application handles with an error page.
 
         Args:
-            error: the exception; the first one counts, the others are its consequences.
+            error: the exception; only the first one is recorded.
         """
         if self.error is None:
             self.error = error
@@ -443,16 +444,16 @@ class AvatarRequest:
         return labels.service(host, self.telemetry.profile.services)
 
     def known_host(self, host: str) -> str:
-        """Return the host of the profile's services that a host is or is below; or empty."""
+        """Return the profile's service host that a host is or is a subdomain of, or empty."""
         return labels.known_host(host, self.telemetry.profile.services)
 
     def db_query(self, system: str, operation: str, seconds: float) -> None:
-        """Count an SQL statement that was run, at once.
+        """Count an executed SQL statement, at once.
 
         Args:
-            system: postgresql, mysql, sqlite or other.
+            system: one of :data:`avatar_telemetry.http.sql.SYSTEMS`.
             operation: one of :data:`avatar_telemetry.http.sql.OPERATIONS`.
-            seconds: until the driver returned or failed.
+            seconds: the seconds until the driver returned or failed.
         """
         self.db_queries += 1
         self.telemetry.metrics.timed(DB_QUERIES, DB_DURATION, seconds, (system, operation))
@@ -460,7 +461,8 @@ class AvatarRequest:
     def failed(self, error: BaseException) -> None:
         """Finish the request with an exception that passes from the application to the server.
 
-        An exception of the server's own ``write`` is not one of the application: the client left.
+        An exception of the server's ``write`` is no failure of the application: the client
+        disconnected.
         """
         if error is not self._send_error:
             self.status = SERVER_ERROR
@@ -477,7 +479,7 @@ class AvatarRequest:
         self.finish()
 
     def finish(self) -> None:
-        """Finish the request. The first call counts, at exhaustion or close of the body."""
+        """Finish the request, at exhaustion or close of its body. Only the first call counts."""
         if self.finished:
             return
         self.finished = True
@@ -485,27 +487,27 @@ class AvatarRequest:
         telemetry = self.telemetry
         try:
             first_byte = self.first_byte - self.started if self.first_byte else duration
-            self.conclusion, plan = telemetry.conclusions.of(self)
+            self.outcome, plan = telemetry.outcomes.of(self)
             telemetry.metrics.finished(plan, duration, first_byte, self._alone)
-        except Exception:  # noqa: BLE001 - the response has been given; nothing may break it now
+        except Exception:  # noqa: BLE001 - nothing may break the response
             telemetry.guard.failed("finish")
             telemetry.metrics.abandoned()
         if self.route.succeeded is not None:
             try:
                 self.success = success_of(self)
-            except Exception:  # noqa: BLE001 - a rule of the user's profile
+            except Exception:  # noqa: BLE001 - a rule of a user's profile may raise
                 telemetry.guard.failed("succeeded")
         if self.recorded is not None and telemetry.tracing is not None:
             self._end_spans(telemetry.tracing, self.recorded, duration)
-        self.error = None  # its traceback holds the frames that hold this request
+        self.error = None  # its traceback refers to frames that refer to this request
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
         try:
             try:
                 started = tracing.begin(environ, self.route, self.method)
-            except (AttributeError, TypeError):  # a value that is no text; no span has begun
+            except (AttributeError, TypeError):  # a value that is not a text; no span has begun
                 started = tracing.begin(as_text(environ), self.route, self.method)
-        except Exception:  # noqa: BLE001 - the request goes on without spans
+        except Exception:  # noqa: BLE001 - the request continues without spans
             self.telemetry.guard.failed("spans")
             return
         if started is not None:
@@ -514,11 +516,11 @@ class AvatarRequest:
 
     def _end_spans(self, tracing: RequestTracing, recorded: Recorded, duration: float) -> None:
         self.recorded = None
-        # The message of an exception is scrubbed of what this request holds.
+        # The data of the current request is removed from the message of an exception.
         token = None if self.error is None else CURRENT.set(self)
         try:
             tracing.end(self, recorded, duration)
-        except Exception:  # noqa: BLE001 - a span processor of the user's may raise
+        except Exception:  # noqa: BLE001 - a span processor of the user may raise
             self.telemetry.guard.failed("spans")
         finally:
             if token is not None:

@@ -1,12 +1,11 @@
-"""The spans of one request: a server span, and inside it the span of the operation.
+"""The spans of one request: a server span, and inside it an operation span.
 
 span, context, recorded = tracing.begin(environ, route, method)
 context_api.attach(context)                    # while the application's code runs
 tracing.end(request, recorded, duration)       # names and attributes are set at the end
 
-A common request is never made of attributes: its spans are joined from blocks that are encoded
-already, one for each target, user agent, address, person, size and outcome. The spans of any other
-request take the general encoder.
+The spans of a common request are joined from encoded blocks, one for each target, user agent,
+address, person, size and outcome. Those of any other request use the general encoder.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ from avatar_telemetry.wsgi.endings import (
 )
 from avatar_telemetry.wsgi.head import is_length
 from avatar_telemetry.wsgi.names import error_type, has_operation, server_name
-from avatar_telemetry.wsgi.outcome import Conclusion, undetermined
+from avatar_telemetry.wsgi.outcome import Outcome, undetermined
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -60,14 +59,14 @@ if TYPE_CHECKING:
     from avatar_telemetry.wsgi.upload import Upload
 
 MAX_BLOCKS = 1024
-"""Blocks in each half of a memo."""
+"""Blocks in each half of a cache."""
 MAX_PATH_LENGTH = 128
-"""Characters of a path whose personal part is kept; an avatar's has 72."""
+"""Characters of a path whose personal part is cached; that of an avatar has 72."""
 MAX_AGENT_LENGTH = 256
-"""Characters of a user agent that is kept."""
+"""Characters of a cached user agent."""
 
 View = tuple["str | None", str]
-"""The template of the application's own route, unless the profile knows one, and the view."""
+"""The application's own URL pattern, unless the profile has a route, and the view."""
 Begun = tuple[Block, Block, Block, Block]
 """The blocks of target, user agent, addresses, and of the personal part of the path."""
 Recorded = tuple[RequestSpan, Begun]
@@ -78,18 +77,18 @@ recorded."""
 
 
 class RequestTracing:
-    """Begins the spans of requests.
+    """The tracing of the requests of one application.
 
     Args:
-        tracer: makes them.
-        incoming: reads what callers send.
-        http: builds the HTTP attributes.
-        privacy: how much client data may be recorded.
+        tracer: the tracer that starts the spans.
+        incoming: the reader of callers' trace contexts.
+        http: the builder of HTTP attributes.
+        privacy: the redaction of client data.
         profile: the profile of the application.
-        excluded: requests without spans.
-        request_headers: those that are put on the span.
-        response_headers: likewise.
-        sink: takes the spans when the request ends.
+        excluded: the URLs of requests without spans.
+        request_headers: the captured request headers.
+        response_headers: the captured response headers.
+        sink: the sink of the spans when the request ends.
     """
 
     def __init__(
@@ -115,14 +114,18 @@ class RequestTracing:
         self._captures_response = bool(response_headers)
         self._captures_request = bool(request_headers)
         self._excludes = bool(excluded)
-        # The application has configured its logging by now; a check for every request would cost
-        # as much as the sampler.
+        # The application has configured its logging now; a check for every request would cost as
+        # much as the sampler.
         self._logs_debug = debugging()
         self._sink = sink
         self._span_key = span_key()
         self._writer: SpanWriter | None = None
-        """Takes spans that are joined from blocks."""
-        if isinstance(sink, SpanWriter) and not tracer.narrow and not self._captures_response:
+        """The writer of spans that are joined from blocks."""
+        if (
+            isinstance(sink, SpanWriter)
+            and not tracer.has_low_limits
+            and not self._captures_response
+        ):
             self._writer = sink
             self._scope = sink.scope(tracer.origin)
         self._make_memos(http.mode)
@@ -142,7 +145,7 @@ class RequestTracing:
         self.people: Memo[str, Block] = Memo(
             self._find_personal, MAX_BLOCKS, lambda path: len(path) <= MAX_PATH_LENGTH
         )
-        self.endings: Memo[Conclusion | tuple[Conclusion, bool], Ending] = Memo(
+        self.endings: Memo[Outcome | tuple[Outcome, bool], Ending] = Memo(
             self._make_ending, MAX_BLOCKS
         )
         self._names: Memo[tuple[str, Kind, str], tuple[str, str]] = Memo(
@@ -169,10 +172,10 @@ class RequestTracing:
         Args:
             environ: the WSGI environment.
             route: the route of its path.
-            method: as a label.
+            method: the method, as a label.
 
         Returns:
-            ``None`` where the URL is excluded.
+            ``None`` if the URL is excluded.
         """
         if self._excludes and self._excluded.contains(environ):
             return None
@@ -182,7 +185,7 @@ class RequestTracing:
         if self._logs_debug:
             _log_start(names[0], span)
         current = set_span_in_context(span, context) if context else Context({self._span_key: span})
-        if type(span) is UnsampledSpan:  # isinstance() of an abstract class is slow
+        if type(span) is UnsampledSpan:  # isinstance() with an abstract class is slow
             return span, current, None
         if link is not None:
             span._root.add_link(link)
@@ -190,7 +193,7 @@ class RequestTracing:
             span._root.set_attributes(self._request_headers.of_request(environ))
         try:
             begun = self._read(environ, route)
-        except (AttributeError, TypeError):  # a value that is no text; the spans have begun
+        except (AttributeError, TypeError):  # a value that is not a text; the spans have begun
             begun = self._read(as_text(environ), route)
         return span, current, (span, begun)
 
@@ -200,11 +203,11 @@ class RequestTracing:
         Args:
             request: the request that ended.
             recorded: its spans.
-            duration: seconds since its start.
+            duration: the seconds since its start.
         """
         span, begun = recorded
         end_time = span._start_time + int(duration * 1e9)
-        conclusion = request.conclusion or undetermined(request)
+        outcome = request.outcome or undetermined(request)
         writer, server = self._writer, span.made_server
         if (
             writer is None
@@ -212,17 +215,17 @@ class RequestTracing:
             or (server is not None and not server.joinable)
             or request.error is not None
             or request.upload is not None
-            or conclusion.method == OTHER
-            or self.tracer.watched
+            or outcome.method == OTHER
+            or self.tracer.has_processors
         ):
             try:
-                self._end_objects(request, conclusion, recorded, end_time)
+                self._end_objects(request, outcome, recorded, end_time)
             finally:
                 spans = span._root.take(self._sink)
                 if spans:
                     self._sink.write(spans)
             return
-        items, encoded = self._join(request, conclusion, span, begun, end_time)
+        items, encoded = self._join(request, outcome, span, begun, end_time)
         others = span.end_joined(end_time)
         if others:
             writer.write(others, (span.origin, items, encoded))
@@ -234,15 +237,15 @@ class RequestTracing:
     def _join(
         self,
         request: AvatarRequest,
-        conclusion: Conclusion,
+        outcome: Outcome,
         span: RequestSpan,
         begun: Begun,
         end_time: int,
     ) -> tuple[int, bytes]:
-        """Return the number of spans of a request, of which nobody changed one, and their bytes."""
+        """Return the number and the bytes of the spans of a request, if no code changed them."""
         target, agent, address, person = begun
         success = request.success
-        ending = self.endings[conclusion if success is None else (conclusion, success)]
+        ending = self.endings[outcome if success is None else (outcome, success)]
         own, inner = ending.server, ending.operation
         trace_id, server_id, personal = span._trace_id, span._span_id, person.data
         times = pack_times(0x39, span._start_time, 0x41, end_time)
@@ -269,12 +272,12 @@ class RequestTracing:
         return 2, b"".join(parts)
 
     def _end_objects(
-        self, request: AvatarRequest, conclusion: Conclusion, recorded: Recorded, end_time: int
+        self, request: AvatarRequest, outcome: Outcome, recorded: Recorded, end_time: int
     ) -> None:
-        """End the spans as objects, for the general encoder."""
+        """End the spans as objects, which use the general encoder."""
         span, (target, agent, address, person) = recorded
         server = span._root
-        ending = make_ending(self.http, conclusion, request.success, self._error_type(request))
+        ending = make_ending(self.http, outcome, request.success, self._error_type(request))
         own, inner = ending.server, ending.operation
         if inner is not None:
             if inner.status is not UNSET:
@@ -282,7 +285,7 @@ class RequestTracing:
             file = Block(FILE_NAMES, self.file(request.upload))
             span.end_known(inner.name, (inner.block, person, file), end_time)
         name = own.name
-        if conclusion.method == OTHER and self.http.all_methods:
+        if outcome.method == OTHER and self.http.all_methods:
             name = server_name(str(target.values[0]), request.route.template)
         if self._captures_response:
             server.set_attributes(self._response_headers.of(request.response_headers))
@@ -303,20 +306,20 @@ class RequestTracing:
         )
         server.end_known(name, blocks, end_time)
 
-    def _make_ending(self, key: Conclusion | tuple[Conclusion, bool]) -> Ending:
-        conclusion, success = (key, None) if isinstance(key, Conclusion) else key
-        return make_ending(self.http, conclusion, success, error_type(conclusion.status))
+    def _make_ending(self, key: Outcome | tuple[Outcome, bool]) -> Ending:
+        outcome, success = (key, None) if isinstance(key, Outcome) else key
+        return make_ending(self.http, outcome, success, error_type(outcome.status))
 
     def _error_type(self, request: AvatarRequest) -> str | None:
-        """As :func:`error_type`, or the type of the exception that made the response a failure. One
-        that the application handled with another response is an event, not a failure."""
+        """Return :func:`error_type` of the status, or the type of the exception for a 5xx. An
+        exception that the application handled with another status is an event, not a failure."""
         error = error_type(request.status)
         if error is None or request.error is None:
             return error
         return self.privacy.exception(request.error)[0]
 
     def _sent_size(self, request: AvatarRequest) -> Block:
-        """Return the size of the body of the response, as it was sent."""
+        """Return the size of the response body that was sent."""
         return EMPTY if request.method == "HEAD" else self._sent[request.sent]
 
     def _read(self, environ: WSGIEnvironment, route: Route) -> Begun:
@@ -325,7 +328,7 @@ class RequestTracing:
         return self.targets[target], self.agents[agent], self.addresses[addresses], person
 
     def file(self, upload: Upload | None) -> tuple[str | None, int | None, str | None]:
-        """Values of the file attributes, of the first file of an upload."""
+        """Return the values of the file attributes, for the first file of an upload."""
         files = upload.files() if upload is not None else None
         if not upload or not files:
             return None, None, None

@@ -2,7 +2,7 @@
 
     Server-Timing: trace;desc="4bf92f3577b34da6a3ce929d0e0e4736", app;dur=12.3
 
-Off by default, since it shows durations to everybody.
+Off by default, because it reveals durations to every client.
 """
 
 from __future__ import annotations

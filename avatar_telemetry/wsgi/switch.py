@@ -1,9 +1,9 @@
-"""Switches of protocols: requests whose application took the server's socket (RFC 9110, 15.2.2).
+"""Detect a protocol switch: the application took the server's socket (RFC 9110, section 15.2.2).
 
-PEP 3333 has no WebSockets: an application that takes the socket out of the environ sends 101 on it
-itself, and then ends its call in whatever way the server ignores. simple-websocket and flask-sock
-raise ``StopIteration`` under gunicorn, ``ConnectionError`` or an empty 200 under Werkzeug, and
-return without ``start_response`` elsewhere.
+PEP 3333 does not define WebSockets: an application takes the socket from the environ, sends 101 on
+it, and ends its call in a way that the server ignores. simple-websocket and flask-sock raise
+``StopIteration`` under gunicorn, raise ``ConnectionError`` or return an empty 200 under Werkzeug,
+and return without ``start_response`` elsewhere.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 UPGRADE = "upgrade"
 EMPTY = (list, tuple, bytes, str)
 """Types of a body that is complete when it is returned."""
-ENDS = {"gunicorn.socket": StopIteration, "werkzeug.socket": ConnectionError}
-"""Key of the socket in the environ -> what an application that took it raises."""
+EXCEPTIONS = {"gunicorn.socket": StopIteration, "werkzeug.socket": ConnectionError}
+"""Key of the socket in the environ -> the exception of an application that took it."""
 
 
 def took_socket(environ: WSGIEnvironment, error: BaseException) -> bool:
-    """Return whether an exception is the end of a connection that the application took.
+    """Return whether an exception ends a call whose application took the socket.
 
     Args:
-        environ: of a request with an Upgrade header.
-        error: what its application raised.
+        environ: the WSGI environment of a request with an Upgrade header.
+        error: the exception that its application raised.
     """
     return _asks_for_upgrade(environ) and any(
-        key in environ and type(error) is kind for key, kind in ENDS.items()
+        key in environ and type(error) is kind for key, kind in EXCEPTIONS.items()
     )
 
 
@@ -40,10 +40,10 @@ def has_switched(request: AvatarRequest, environ: WSGIEnvironment, body: object)
     """Return whether the application of a request took the socket before it returned.
 
     Args:
-        request: with an Upgrade header.
+        request: the request, which has an Upgrade header.
         environ: its WSGI environment.
-        body: what the application returned. One that is still to be produced may yet begin a
-            response (PEP 3333 lets a generator call ``start_response`` late).
+        body: the value that the application returned. A generator may still begin a response (PEP
+            3333 permits a late call of ``start_response``).
     """
     if not _asks_for_upgrade(environ):
         return False
@@ -54,7 +54,7 @@ def has_switched(request: AvatarRequest, environ: WSGIEnvironment, body: object)
 
 
 def _asks_for_upgrade(environ: WSGIEnvironment) -> bool:
-    """Return whether the connection is to be upgraded (RFC 9110, section 7.8): without the option
-    of the Connection header, an Upgrade header is ignored."""
+    """Return whether an upgrade is requested: an Upgrade header without the option of the
+    Connection header is ignored (RFC 9110, section 7.8)."""
     options = text(environ.get("HTTP_CONNECTION")).lower().split(",")
     return UPGRADE in map(str.strip, options)

@@ -1,4 +1,4 @@
-"""The parts with which one process records requests, as one value."""
+"""The components that record the requests of one process, as one value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.model import Profile
-from avatar_telemetry.wsgi.outcome import Conclusions
+from avatar_telemetry.wsgi.outcome import Outcomes
 
 if TYPE_CHECKING:
     from avatar_telemetry.wsgi.request_spans import RequestTracing
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """The parts that a request in progress needs.
+    """The components that a request in progress needs.
 
     Args:
         metrics: the instruments.
-        guard: counts and logs failures of ours.
+        guard: the guard that reports internal failures.
         profile: the profile of the application.
         sizes: pixels -> value of the ``size`` label.
-        tracing: begins the spans of a request; ``None`` where spans are not recorded.
+        tracing: the tracing of requests; ``None`` if spans are not recorded.
     """
 
     metrics: Metrics
@@ -32,7 +32,7 @@ class Telemetry:
     profile: Profile
     sizes: Mapping[int, str]
     tracing: RequestTracing | None = None
-    conclusions: Conclusions = field(init=False)
+    outcomes: Outcomes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "conclusions", Conclusions(self.metrics))
+        object.__setattr__(self, "outcomes", Outcomes(self.metrics))

@@ -1,7 +1,7 @@
-"""The upload observer: parses the data that the application reads from ``wsgi.input``.
+"""Observe uploads: parse the data that the application reads from ``wsgi.input``.
 
-It sees every byte that the application sees, in the same order, and changes none; of a file it
-keeps the content type and the size.
+Every byte that the application reads is parsed, in the same order and unchanged. Only the content
+type and the size of a file are kept.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from avatar_telemetry.http.labels import upload_type
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, WSGIEnvironment
 
-# The parser holds what it is fed until it is looked at: this bounds it whatever the application
-# reads at once.
-SLICE = 1 << 16
-# What is read in small pieces, such as lines, is parsed in larger ones: a body of nothing but line
-# ends would else cost seconds of parsing for each megabyte.
-GATHERED = 1 << 13
+# The parser buffers its input: this bounds the buffer for any size that the application reads.
+MAX_PIECE_SIZE = 1 << 16
+# Data that is read in small pieces, such as lines, is parsed in larger ones: a body of line ends
+# only would take seconds of parsing for each megabyte.
+MIN_PIECE_SIZE = 1 << 13
 MAX_HEADERS = 32
-# Files of one request that are recorded; a form has a handful.
 MAX_FILES = 100
 MAX_PARTS = 1000
 
@@ -35,8 +33,8 @@ class File(NamedTuple):
     """A file of an upload.
 
     Args:
-        content_type: as a label, so that nothing long is kept.
-        size: bytes that were seen.
+        content_type: the value of the label.
+        size: the number of bytes that were read.
     """
 
     content_type: str
@@ -44,12 +42,12 @@ class File(NamedTuple):
 
 
 class Upload:
-    """The files of a request, parsed from what the application reads.
+    """The files of a request, parsed from the data that the application reads.
 
     Args:
-        boundary: of the multipart body.
-        failed: called inside the ``except`` block of a failure that is not the client's.
-        fields: names of form fields to look for.
+        boundary: the boundary of the multipart body.
+        failed: a function that is called in the ``except`` block of an internal failure.
+        fields: the names of form fields to look for.
     """
 
     def __init__(
@@ -62,10 +60,10 @@ class Upload:
         self._complete: list[File] = []
         self._segment: MultipartSegment | None = None
         self.first_name = ""
-        """File name of the first file, as the client sent it."""
-        self._waiting = bytearray()
+        """The file name of the first file, as the client sent it."""
+        self._buffer = bytearray()
         self.bytes_read = 0
-        # Latin-1 decodes any bytes; a file name is not kept, so its charset does not matter.
+        # Latin-1 decodes any bytes; the file name is decoded as UTF-8 when it is recorded.
         self._parser: PushMultipartParser | None = PushMultipartParser(
             boundary,
             max_header_count=MAX_HEADERS,
@@ -74,32 +72,32 @@ class Upload:
         )
 
     def files(self) -> list[File]:
-        """The files that were seen, incomplete ones as far as they came."""
+        """Return the files that were read, also partially."""
         self._parse(b"")
         if self._segment is None:
             return self._complete
         return [*self._complete, _file(self._segment)]
 
     def has_filled(self, fields: frozenset[str]) -> bool:
-        """Return whether all these fields were seen whole and not empty."""
-        self.files()  # parses what waits
+        """Return whether all these fields were read completely and have content."""
+        self.files()  # parses the buffer
         return fields <= self._filled
 
     def observe(self, data: object) -> None:
-        """Parse data that the application has read; what is no bytes is not a body's."""
+        """Parse data that the application has read; anything but bytes is ignored."""
         if not isinstance(data, (bytes, bytearray)):
             return
         self.bytes_read += len(data)
         if self._parser is not None:
-            if len(self._waiting) + len(data) < GATHERED:
-                self._waiting += data
+            if len(self._buffer) + len(data) < MIN_PIECE_SIZE:
+                self._buffer += data
             else:
                 self._parse(data)
 
     def _parse(self, data: bytes | bytearray) -> None:
-        """Parse what waits, and then this."""
-        waiting, self._waiting = self._waiting, bytearray()
-        for piece in (bytes(waiting), data):
+        """Parse the buffer, and then more data."""
+        buffer, self._buffer = self._buffer, bytearray()
+        for piece in (bytes(buffer), data):
             if self._parser is not None:
                 self._try_to_feed(self._parser, piece)
 
@@ -107,14 +105,14 @@ class Upload:
         try:
             self._feed(parser, data)
         except (MultipartError, UnicodeError):
-            self._parser = None  # a malformed body; what was seen counts
-        except Exception:  # noqa: BLE001 - the application gets its data whatever happens here
+            self._parser = None  # a malformed body; the files before the fault are counted
+        except Exception:  # noqa: BLE001 - the application must get its data
             self._parser = None
             self._failed()
 
     def _feed(self, parser: PushMultipartParser, data: bytes | bytearray) -> None:
-        for start in range(0, len(data), SLICE):
-            for event in parser.parse(data[start : start + SLICE]):
+        for start in range(0, len(data), MAX_PIECE_SIZE):
+            for event in parser.parse(data[start : start + MAX_PIECE_SIZE]):
                 if isinstance(event, MultipartSegment):
                     self._begin_part(event)
                 elif event is None:
@@ -124,7 +122,7 @@ class Upload:
                 return
 
     def _begin_part(self, segment: MultipartSegment) -> None:
-        """Keep type and size of the file before: its headers may be long."""
+        """Reduce the previous file to its type and size, because its headers may be long."""
         self._part = segment
         if self._segment is not None:
             self._complete.append(_file(self._segment))
@@ -141,21 +139,21 @@ class Upload:
 
 
 class ObservedInput:
-    """Stands for ``wsgi.input`` (PEP 3333, "Input and Error Streams").
+    """A replacement of ``wsgi.input`` (PEP 3333, "Input and Error Streams").
 
-    It has the methods and attributes of the server's stream, and no others; the special methods
-    are those of the class that :func:`observed_input` makes.
+    It has the methods and attributes of the server's stream, and no others. :func:`observed_input`
+    adds the special methods.
 
     Args:
-        stream: the server's input.
-        upload: sees what is read.
+        stream: the input of the server.
+        upload: the observer of the data that is read.
     """
 
     def __init__(self, stream: InputStream, upload: Upload) -> None:
         vars(self).update(_ObservedInput__stream=stream, _ObservedInput__upload=upload)
 
     def __getattr__(self, name: str) -> Any:
-        # Made without __init__, as copy and pickle do; their methods are not the stream's.
+        # copy and pickle create an object without __init__; their methods are not the stream's.
         if name in OWN or name.startswith("__"):
             raise AttributeError(name)
         value = getattr(self.__stream, name)
@@ -197,7 +195,7 @@ def _exit(observed: Any, *args: Any) -> Any:
 
 
 SPECIAL = {"__iter__": _iter, "__next__": _next, "__enter__": _enter, "__exit__": _exit}
-"""Special methods, which Python looks up on the class."""
+"""Special methods, which Python looks up in the class."""
 
 
 OWN = ("_ObservedInput__stream", "_ObservedInput__upload")
@@ -225,7 +223,7 @@ def _see_lines(upload: Upload, result: Any, args: tuple[Any, ...]) -> None:
 
 def _see_buffer(upload: Upload, result: Any, args: tuple[Any, ...]) -> None:
     if isinstance(result, int) and args:
-        with suppress(TypeError, ValueError):  # the application's object
+        with suppress(TypeError, ValueError):  # an object of the application
             upload.observe(bytes(memoryview(args[0]).cast("B")[:result]))
 
 
@@ -235,7 +233,7 @@ READS: dict[str, Seen] = {
     "read": _see_data, "read1": _see_data, "readline": _see_data, "readlines": _see_lines,
     "readinto": _see_buffer, "readinto1": _see_buffer,
 }  # fmt: skip
-"""Methods that take data from a stream (PEP 3333, and those of Python's binary files)."""
+"""Methods that read data from a stream (PEP 3333, and those of Python's binary files)."""
 
 
 def _observed(method: Callable[..., Any], see: Seen, upload: Upload) -> Callable[..., Any]:
@@ -255,11 +253,11 @@ def _class_for(kind: type) -> type[ObservedInput]:
 
 
 def observed_input(stream: InputStream, upload: Upload) -> ObservedInput:
-    """An observer with the special methods of a stream.
+    """Return an :class:`ObservedInput` with the special methods of a stream.
 
     Args:
-        stream: the server's input, or the observer of an earlier request with the same environ.
-        upload: sees what is read.
+        stream: the input of the server, or the result for an earlier request with this environ.
+        upload: the observer of the data that is read.
     """
     if isinstance(stream, ObservedInput):
         stream = _parts(stream)[0]
@@ -269,12 +267,12 @@ def observed_input(stream: InputStream, upload: Upload) -> ObservedInput:
 def observe_upload(
     environ: WSGIEnvironment, failed: Callable[[], None], fields: frozenset[str] = frozenset()
 ) -> Upload | None:
-    """Observe the input of a request; ``None`` where it has no multipart body.
+    """Observe the input of a request; ``None`` if it has no multipart body.
 
     Args:
         environ: the WSGI environment, whose ``wsgi.input`` is replaced.
-        failed: called inside the ``except`` block of a failure that is not the client's.
-        fields: names of form fields to look for.
+        failed: a function that is called in the ``except`` block of an internal failure.
+        fields: the names of form fields to look for.
     """
     content_type = text(environ.get("CONTENT_TYPE"))
     if not content_type.lower().startswith("multipart/form-data"):

@@ -1,6 +1,6 @@
-"""What code of the application finds when it records by hand: the telemetry of its worker.
+"""The telemetry of a worker, for code of the application that records itself.
 
-Nothing is there in gunicorn's master, with the SDK disabled, and where nothing is wrapped.
+There is none in gunicorn's master, with a disabled SDK, and without a wrapped application.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ Find = Callable[[], "Telemetry | None"]
 
 
 class Worker:
-    """The process as code of the application sees it.
+    """The access to the telemetry of a process.
 
     Attributes:
-        find: gives the telemetry outside of a request; whoever starts it here sets it.
+        find: a function that returns the telemetry outside of a request; the runtime sets it.
     """
 
     def __init__(self) -> None:
         self.find: Find = lambda: None
 
     def telemetry(self) -> Telemetry | None:
-        """That of the request in progress, else that of the process; ``None`` where there is none.
+        """Return the telemetry of the request in progress, else that of the process, or ``None``.
         Never raises."""
         request = CURRENT.get()
         if request is not None:
             return request.telemetry
         try:
             return self.find()
-        except Exception:  # noqa: BLE001 - the application asks in the middle of its own work
+        except Exception:  # noqa: BLE001 - nothing may be raised into the application
             return None
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.config.doubts import UNUSED
 from avatar_telemetry.config.settings import variables
+from avatar_telemetry.config.typos import UNUSED
 from tests.support.documents import literals, pages
 from tests.support.paths import REPOSITORY
 

@@ -138,7 +138,8 @@ def test_everything_is_sent_at_the_end(
     assert times(sink).total() == len(requests.answered) * SPANS_EACH
     pushed(sink, 30)
     assert_goes_on(sink)
-    assert "avatar_telemetry" not in server.log().partition("Handling signal")[2]
+    ended = server.log().partition("Handling signal")[2]
+    assert "avatar_telemetry" not in ended and "internal telemetry error" not in ended
     eventually(lambda: exporters(folder) == [], what="the end of the exporter")
     assert not folder.exists()
 

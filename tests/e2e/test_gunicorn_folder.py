@@ -167,7 +167,7 @@ def test_no_space(serve: Serve, worker_class: str) -> None:
         config=NO_SPACE,
     )
     assert_goes_on(server)
-    assert server.log().count("avatar_telemetry failed in store") == 2
+    assert server.log().count("internal telemetry error in store") == 2
     before = server.workers()
     server.signal(signal.SIGHUP)
     eventually(lambda: not set(before) & set(server.workers()), what="the reload")

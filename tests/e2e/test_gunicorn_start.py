@@ -59,7 +59,10 @@ def test_bad_settings(prepare: Serve, preload: bool) -> None:
         },
     )
     output = assert_refused(
-        server, "AVATAR_TELEMETRY_PRIVACY='some'", "AVATAR_TELEMETRY_SIZE:", "OTEL_EXPORT_ENABLED="
+        server,
+        "AVATAR_TELEMETRY_PRIVACY='some'",
+        "unknown variable AVATAR_TELEMETRY_SIZE",
+        "OTEL_EXPORT_ENABLED=",
     )
     assert "a b" not in output
 
@@ -76,8 +79,8 @@ def test_perhaps_misspelt(serve: Serve, preload: bool) -> None:
     )
     server.get("/avatar/abc")
     server.await_requests(1)
-    assert server.log().count("Is OTEL_EXPORTER_OTLP_ENDPOINT meant?") == 1
-    assert server.log().count("OTEL_SEMCONV_STABILITY_OPT_IN: 'htp' means nothing.") == 1
+    assert server.log().count("Did you mean OTEL_EXPORTER_OTLP_ENDPOINT?") == 1
+    assert server.log().count("OTEL_SEMCONV_STABILITY_OPT_IN: unknown value 'htp'.") == 1
     assert "database" not in server.log()
 
 
@@ -91,7 +94,7 @@ def test_a_healthy_start_says_what_it_does(serve: Serve, preload: bool) -> None:
     lines = [line for line in server.log().splitlines() if "avatar_telemetry: metrics" in line]
     assert len(lines) == 1
     assert "[INFO] avatar_telemetry: metrics at /metrics; export off; profile" in lines[0]
-    assert server.log().count("[WARNING] OTEL_SDK_DISABLED='1': allowed is true or false") == 1
+    assert server.log().count("[WARNING] OTEL_SDK_DISABLED='1': must be true or false") == 1
 
 
 @pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
@@ -237,7 +240,7 @@ def test_page_and_folder_of_a_server_without_hooks(serve: Serve) -> None:
         pytest.param({"AVATAR_TELEMETRY_APP": "nosuch:app"},
                      "AVATAR_TELEMETRY_APP='nosuch:app': No module named 'nosuch'", id="no module"),
         pytest.param({"AVATAR_TELEMETRY_APP": "my-app:application"},
-                     "_APP='my-app:application': allowed is module:NAME", id="form"),
+                     "_APP='my-app:application': must be module:NAME", id="form"),
         pytest.param({"DEMO_MAX_UPLOAD": "lots"},
                      "DEMO_MAX_UPLOAD: 'lots' is not a positive number", id="demo"),
     ]),
@@ -318,6 +321,6 @@ def test_a_propagator_that_is_not_installed(serve: Serve, preload: bool) -> None
     )  # fmt: skip
     server.get("/avatar/abc")
     server.await_requests(1)
-    assert server.log().count("OTEL_PROPAGATORS='pigeon': allowed is") == 1
+    assert server.log().count("OTEL_PROPAGATORS='pigeon': must be") == 1
     assert "internal telemetry error" not in server.log()
     assert "failed" not in server.log()

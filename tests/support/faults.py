@@ -477,8 +477,8 @@ STORE = (
         "if alone and not plan.shared else", "if not plan.shared else", ("wsgi/request",),
     ),
     Fault(
-        "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with conclusions",
-        "if len(self.known) >= MAX_CONCLUSIONS:", "if len(self.known) < 0:",
+        "outcome-unbounded", "wsgi/outcome.py", "clients fill the memory with outcomes",
+        "if len(self.known) >= MAX_OUTCOMES:", "if len(self.known) < 0:",
     ),
     Fault(
         "metrics-failure-folded", "metrics/metrics.py", "failures beyond the ceiling are not seen",
@@ -567,8 +567,8 @@ WSGI = (
     ),
     Fault(
         "outcome-answer-of-another", "wsgi/telemetry.py", "two applications share size labels",
-        "        object.__setattr__(self, \"conclusions\", Conclusions(self.metrics))",
-        "        if not hasattr(self.metrics, 'shared'):\n            self.metrics.shared = Conclusions(self.metrics)\n        object.__setattr__(self, 'conclusions', self.metrics.shared)",
+        "        object.__setattr__(self, \"outcomes\", Outcomes(self.metrics))",
+        "        if not hasattr(self.metrics, 'shared'):\n            self.metrics.shared = Outcomes(self.metrics)\n        object.__setattr__(self, 'outcomes', self.metrics.shared)",
         ("wsgi/request",),
     ),
     Fault(
@@ -581,7 +581,7 @@ WSGI = (
     ),
     Fault(
         "request-error-kept", "wsgi/request.py", "the frames of failed requests stay in memory",
-        "        self.error = None  # its traceback holds the frames that hold this request\n", "",
+        "        self.error = None  # its traceback refers to frames that refer to this request\n", "",
         ("wsgi/middleware",),
     ),
     Fault(
@@ -642,12 +642,12 @@ WSGI = (
     ),
     Fault(
         "spans-parent-joined", "tracing/provider.py", "a trace of a trusted caller is cut off",
-        "if remote is not None or bound is None or self.watched:",
-        "if bound is None or self.watched:", ("wsgi/joined_spans",),
+        "if remote is not None or bound is None or self.has_processors:",
+        "if bound is None or self.has_processors:", ("wsgi/joined_spans",),
     ),
     Fault(
         "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",
-        "conclusion if success is None else (conclusion, success)", "conclusion",
+        "outcome if success is None else (outcome, success)", "outcome",
         ("wsgi/joined_spans",),
     ),
     Fault(
@@ -792,11 +792,11 @@ WSGI = (
 TRACING = (
     Fault(
         "encoder-long-kept", "tracing/encoder.py", "long attribute values stay in memory",
-        "if whole and length <= MAX_KEPT_LENGTH:", "if whole:",
+        "if whole and length <= MAX_CACHED_LENGTH:", "if whole:",
     ),
     Fault(
         "encoder-heads-unbounded", "tracing/encoder.py", "attributes of any name fill the memory",
-        "if len(_ATTRIBUTE_HEADS) >= KEPT:", "if len(_ATTRIBUTE_HEADS) < 0:",
+        "if len(_ATTRIBUTE_HEADS) >= MAX_CACHED:", "if len(_ATTRIBUTE_HEADS) < 0:",
     ),
     Fault(
         "encoder-number-is-text", "tracing/encoder.py", "5 is sent as a text after a text",
@@ -833,7 +833,7 @@ TRACING = (
     ),
     Fault(
         "span-attribute-limit", "tracing/span.py", "a span has one attribute more than the limit",
-        "len(extra) >= most", "len(extra) > most",
+        "len(extra) >= limit", "len(extra) > limit",
     ),
     Fault(
         "span-ends-twice", "tracing/span.py", "a span that is ended twice is exported twice",
@@ -887,7 +887,7 @@ TRACING = (
     ),
     Fault(
         "incoming-linked-state", "tracing/incoming.py", "a link carries the caller's tracestate",
-        "_bare(valid) if valid else None", "valid",
+        "_without_tracestate(valid) if valid else None", "valid",
     ),
     Fault(
         "provider-state-lost", "tracing/provider.py", "children lose the tracestate",
@@ -1062,7 +1062,7 @@ PROCESS = (
     ),
     Fault(
         "startup-exit-is-good", "runtime/startup.py", "a profile that ends the process counts as usable",
-        "IS_GOOD = 42", "IS_GOOD = 0",
+        "EXIT_PASSED = 42", "EXIT_PASSED = 0",
     ),
     Fault(
         "startup-root-stays", "runtime/startup.py", "the master goes on as the workers' user",
@@ -1116,14 +1116,14 @@ CONFIG = (
     Fault(
         "parsing-least-number", "config/parsing.py",
         "the least number that is allowed is refused",
-        "        value = float(text)\n        if not least <= value <= most:",
-        "        value = float(text)\n        if not least < value <= most:",
+        "        value = float(text)\n        if not minimum <= value <= maximum:",
+        "        value = float(text)\n        if not minimum < value <= maximum:",
     ),
     Fault(
         "parsing-largest-count", "config/parsing.py",
         "the largest count that is allowed is refused",
-        "        value = int(text)\n        if not least <= value <= most:",
-        "        value = int(text)\n        if not least <= value < most:",
+        "        value = int(text)\n        if not minimum <= value <= maximum:",
+        "        value = int(text)\n        if not minimum <= value < maximum:",
     ),
     Fault(
         "parsing-header-split", "config/parsing.py",
@@ -1454,7 +1454,7 @@ CLIENT = (
     ),
     Fault(
         "forwarded-any-scheme", "http/forwarded.py", "a proxy's scheme may be any text",
-        'return word if word in ("http", "https") else None', "return word or None",
+        'return scheme if scheme in ("http", "https") else None', "return scheme or None",
     ),
     Fault(
         "authority-own-port", "http/authority.py", "a host behind a proxy has the server's port",
@@ -1913,7 +1913,7 @@ EXPORTER = (
     ),
     Fault(
         "export-of-exports", "logs/export.py", "a failed export exports its own failure",
-        "            if not _comes_of_export(record):\n", "            if True:\n",
+        "            if not _is_caused_by_export(record):\n", "            if True:\n",
     ),
     Fault(
         "log-encoder-span", "logs/encoder.py", "a log record does not belong to its span",

@@ -222,7 +222,7 @@ def test_a_lone_process_without_a_folder_goes_on(tmp_path: Path) -> None:
     )
     done = run_python(program)
     assert done.returncode == 0, done.stderr
-    assert "avatar_telemetry failed in start" in done.stderr
+    assert "internal telemetry error in start" in done.stderr
 
 
 class Asynchronous:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from avatar_telemetry.cli.checks.finding import Finding, error, good, select, warning
 from avatar_telemetry.cli.environment import is_demo, load_chosen_profile
 from avatar_telemetry.config.destinations import check_exporters
-from avatar_telemetry.config.doubts import doubts
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
 from avatar_telemetry.config.resource import resource_attributes
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.config.typos import typos
 from avatar_telemetry.runtime.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
@@ -32,7 +32,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
     ignored = "Correct or unset it: the server starts without it."
     suspect = [
         *(warning("settings.ignored", each, ignored) for each in settings.warnings),
-        *(warning(*doubt) for doubt in doubts(environ)),
+        *(warning(*typo) for typo in typos(environ)),
     ]
     if faults:
         advice = "Correct it: the server does not start with it (avatar-telemetry settings NAME)."

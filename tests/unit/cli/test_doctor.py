@@ -318,5 +318,5 @@ def test_faulty_settings_end_the_checks() -> None:
     """With faulty settings only they and the packages are checked."""
     ran = invoke("doctor", AVATAR_TELEMETRY_PRIVACY="none")
     assert ran.status == 2
-    assert "AVATAR_TELEMETRY_PRIVACY='none': allowed is strict, balanced or off" in ran.out
+    assert "AVATAR_TELEMETRY_PRIVACY='none': must be strict, balanced or off" in ran.out
     assert "collector" not in ran.out

@@ -174,7 +174,7 @@ def test_the_port_of_grpc_is_known() -> None:
         host = reserved.getsockname()[0]
         findings = examine(f"http://{host}:4317", send=False)
     assert findings[0].check == "collector.port"
-    assert "gRPC is spoken" in findings[0].message
+    assert "gRPC is used" in findings[0].message
 
 
 def test_another_port_that_is_open_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,14 @@ import pytest
 from avatar_telemetry.cli import checks
 from avatar_telemetry.cli.checks.tls import VERIFICATION
 from avatar_telemetry.cli.command import COMMANDS, command
-from avatar_telemetry.config import doubts
+from avatar_telemetry.config import typos
 from avatar_telemetry.config.otlp import SIGNALS
 from tests.support.paths import REPOSITORY
 
 PAGE = (REPOSITORY / "docs/cli.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^avatar-telemetry (\S+.*)$", PAGE, re.MULTILINE)
 SOURCE = "".join(
-    path.read_text() for path in (*Path(checks.__file__).parent.glob("*.py"), Path(doubts.__file__))
+    path.read_text() for path in (*Path(checks.__file__).parent.glob("*.py"), Path(typos.__file__))
 )
 
 

@@ -87,7 +87,7 @@ def test_resolved(
     [
         pytest.param({}, False, "http/protobuf", "http://localhost:4318/v1/metrics", "",
                      id="nothing set"),
-        pytest.param({ENDPOINT: GRPC}, True, "grpc", GRPC, "so gRPC is spoken", id="4317, gRPC"),
+        pytest.param({ENDPOINT: GRPC}, True, "grpc", GRPC, "so gRPC is used", id="4317, gRPC"),
         pytest.param({ENDPOINT: GRPC}, False, "http/protobuf",
                      "http://collector.internal:4318/v1/metrics", "4318 instead", id="4317, HTTP"),
         pytest.param({METRICS_ENDPOINT: GRPC}, False, "http/protobuf",
@@ -99,7 +99,7 @@ def test_resolved(
         pytest.param({ENDPOINT: "http://[::1]:4317"}, False, "http/protobuf",
                      "http://[::1]:4318/v1/metrics", "4318 instead", id="IPv6"),
         pytest.param({ENDPOINT: GRPC, PROTOCOL: "http/protobuf"}, True, "http/protobuf",
-                     GRPC + "/v1/metrics", "as OTEL_EXPORTER_OTLP_PROTOCOL says", id="HTTP told"),
+                     GRPC + "/v1/metrics", "as set by OTEL_EXPORTER_OTLP_PROTOCOL", id="HTTP set"),
         pytest.param({ENDPOINT: GRPC, PROTOCOL: "grpc"}, True, "grpc", GRPC, "", id="gRPC told"),
         pytest.param({ENDPOINT: "http://c:4318", PROTOCOL: "grpc"}, True, "grpc", "http://c:4318",
                      "", id="gRPC elsewhere"),

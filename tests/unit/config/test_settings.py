@@ -179,7 +179,7 @@ def test_a_bad_value_is_named(variable: str, text: str) -> None:
         Settings.from_env({variable: text})
     message = str(caught.value)
     assert f"{variable}=" in message
-    assert "allowed is" in message
+    assert "must be" in message
     assert ("(not shown)" in message) == variable.endswith(SECRETS)
 
 
@@ -189,7 +189,7 @@ def test_a_bad_standard_value_is_ignored(variable: str, text: str, instead: str)
     settings = Settings.from_env({variable: text})
     assert settings == Settings.from_env({})
     (line,) = settings.warnings
-    assert line.startswith(f"{variable}={text!r}: allowed is ")
+    assert line.startswith(f"{variable}={text!r}: must be ")
     assert line.endswith(f"; {instead}")
     assert settings.corrected == {variable: ""}
 
@@ -224,7 +224,7 @@ def test_an_ignored_value_of_a_signal_leaves_that_of_all() -> None:
     settings = Settings.from_env({prefix + "TIMEOUT": "7", prefix + "TRACES_TIMEOUT": "x"})
     assert settings.otlp["traces"].timeout == 7
     assert settings.warnings == (
-        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT='x': allowed is seconds from 0.1 to 300;"
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT='x': must be seconds from 0.1 to 300;"
         " '7' of OTEL_EXPORTER_OTLP_TIMEOUT is used",
     )
 
@@ -267,7 +267,7 @@ def test_host_bits_are_explained(name: str, text: str, told: str) -> None:
     """An address with the length of its network is refused with the network that was meant."""
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({f"AVATAR_TELEMETRY_{name}": text})
-    assert "allowed is networks" in str(caught.value)
+    assert "must be networks" in str(caught.value)
     assert told in str(caught.value)
 
 
@@ -339,7 +339,7 @@ def test_an_endpoint_without_a_scheme_is_refused_for_http() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env(bad)
     (line,) = caught.value.faults
-    assert line.startswith(f"{prefix}ENDPOINT='c:4317': allowed is an http or https URL")
+    assert line.startswith(f"{prefix}ENDPOINT='c:4317': must be an http or https URL")
     assert line.endswith(f"; write http://c:4317, or set {prefix}PROTOCOL=grpc")
 
 

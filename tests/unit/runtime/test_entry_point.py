@@ -22,8 +22,8 @@ def refused(reference: str, capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        pytest.param("", "AVATAR_TELEMETRY_APP is not set: allowed is module:NAME", id="unset"),
-        pytest.param("my-app:a", "_APP='my-app:a': allowed is module:NAME", id="form"),
+        pytest.param("", "AVATAR_TELEMETRY_APP is not set: must be module:NAME", id="unset"),
+        pytest.param("my-app:a", "_APP='my-app:a': must be module:NAME", id="form"),
         pytest.param("nosuch:a", "_APP='nosuch:a': No module named 'nosuch'", id="module"),
         pytest.param(f"{STDLIB}:nosuch", f"nosuch': module '{STDLIB}' has no attribute", id="name"),
         pytest.param(f"{STDLIB}:__doc__", "takes a WSGI application", id="not callable"),

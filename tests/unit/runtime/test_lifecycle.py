@@ -579,7 +579,7 @@ def test_nothing_is_logged_while_values_move(environ: Environ) -> None:
     runtime = Runtime({})
     assert in_child(work) == [
         [False, False],
-        [["the", "runtime", "folder"], ["avatar_telemetry", "failed", "in"]],
+        [["the", "runtime", "folder"], ["internal", "telemetry", "error"]],
     ]
 
 

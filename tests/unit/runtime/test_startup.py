@@ -17,18 +17,18 @@ from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.runtime import startup
 from avatar_telemetry.runtime.startup import (
     acting_as,
-    check_apart,
     check_app,
     check_endpoint,
     check_folder,
+    check_in_child,
     check_profile,
     check_writable,
     faults_of,
     load_app,
     load_profile,
     log_started,
-    warn_of_doubts,
     warn_of_interpreter,
+    warn_of_typos,
 )
 from tests.support.forked import in_child
 from tests.support.real_servers import hold_port
@@ -79,7 +79,7 @@ def test_a_profile_that_cannot_be_loaded(modules: Path, check, reference: str, f
     with pytest.raises(SettingsError) as raised:
         check(reference)
     (line,) = raised.value.faults
-    assert line.startswith(f"AVATAR_TELEMETRY_PROFILE={reference!r}: allowed is module:NAME")
+    assert line.startswith(f"AVATAR_TELEMETRY_PROFILE={reference!r}: must be module:NAME")
     assert fault in line
 
 
@@ -115,17 +115,17 @@ def test_all_faults_of_a_check_come_back() -> None:
         raise SettingsError("first", "second")
 
     with pytest.raises(SettingsError, match=r"first\n  second"):
-        check_apart(check, "silent")
+        check_in_child(check, "silent")
 
 
 @pytest.mark.parametrize(
     ("reference", "fault"),
     [
         pytest.param("nowhere:application", "ModuleNotFoundError", id="no module"),
-        pytest.param("os:sep", "TypeError: no WSGI application", id="not callable"),
+        pytest.param("os:sep", "TypeError: not a WSGI application", id="not callable"),
         pytest.param("os:missing", "AttributeError", id="no attribute"),
         pytest.param(
-            "os:getcwd()", "TypeError: no WSGI application", id="factory of no application"
+            "os:getcwd()", "TypeError: not a WSGI application", id="factory of no application"
         ),
         pytest.param("os:getcwd(1)", "TypeError: ", id="factory with other arguments"),
     ],
@@ -200,10 +200,10 @@ def test_a_port_in_use_is_named(exporter: bool) -> None:
 
 def test_probable_typing_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """A variable that is nearly one of ours is allowed, and is worth a warning."""
-    warn_of_doubts({"OTEL_TRACE_SAMPLER": "always_on"})
+    warn_of_typos({"OTEL_TRACE_SAMPLER": "always_on"})
     assert "OTEL_TRACE_SAMPLER" in caplog.text
     caplog.clear()
-    warn_of_doubts({"OTEL_TRACES_SAMPLER": "always_on"})
+    warn_of_typos({"OTEL_TRACES_SAMPLER": "always_on"})
     assert caplog.text == ""
 
 
@@ -249,7 +249,7 @@ def test_a_folder_that_the_workers_cannot_use_is_named(
 
     check_writable(tmp_path)
     monkeypatch.setattr(os, "access", access)
-    with pytest.raises(SettingsError, match=f"a folder that user id {os.geteuid()} can"):
+    with pytest.raises(SettingsError, match=f"a directory that user id {os.geteuid()} can"):
         check_writable(tmp_path)
     assert asked == [(tmp_path, os.R_OK | os.W_OK | os.X_OK, True)]
 

@@ -222,14 +222,14 @@ def test_a_span_that_cannot_be_encoded(spoil: Any) -> None:
 
 def test_names_that_never_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """They do not fill the memory, and are encoded all the same."""
-    monkeypatch.setattr(encoder, "KEPT", 3)
+    monkeypatch.setattr(encoder, "MAX_CACHED", 3)
     tracer = Ours().tracer
     for number in range(10):
         span = tracer.start_span("name")
         span.set_attribute(f"by hand {number}", number)
         span.end()
         assert encode_spans([span]) == official_bytes([span])
-        assert len(encoder._ATTRIBUTE_HEADS) <= encoder.KEPT
+        assert len(encoder._ATTRIBUTE_HEADS) <= encoder.MAX_CACHED
 
 
 @pytest.mark.parametrize("extra", [0, 1])
@@ -238,7 +238,7 @@ def test_a_long_value_takes_no_place(extra: int) -> None:
     encoder._ATTRIBUTE_HEADS.clear()
     for _ in range(2):
         span = Ours().tracer.start_span("name")
-        span.set_attribute("by hand, long", "w" * (encoder.MAX_KEPT_LENGTH + extra))
+        span.set_attribute("by hand, long", "w" * (encoder.MAX_CACHED_LENGTH + extra))
         span.end()
         assert encode_spans([span]) == official_bytes([span])
     assert len(encoder._ATTRIBUTE_HEADS) == 1 - extra

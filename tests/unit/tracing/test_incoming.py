@@ -13,7 +13,7 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as context_api
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
-from avatar_telemetry.tracing.incoming import MAX_MEMBERS, NOBODY, Incoming, make_propagator
+from avatar_telemetry.tracing.incoming import MAX_MEMBERS, NO_CALLER, Incoming, make_propagator
 from avatar_telemetry.tracing.sampling import make_sampling
 from tests.support.providers import Ours
 from tests.support.requirements import require
@@ -178,7 +178,7 @@ def test_baggage_is_not_parsed_without_trust(trust: Any) -> None:
     """Where baggage is not used, its parser is not called, whatever else is sent."""
     headers = {"HTTP_TRACEPARENT": SAMPLED, "HTTP_BAGGAGE": "a,b," * 40}
     assert records_made(headers, trust) == 0
-    assert Incoming(STANDARD, trust).caller({"HTTP_BAGGAGE": "a=b"}) is NOBODY
+    assert Incoming(STANDARD, trust).caller({"HTTP_BAGGAGE": "a=b"}) is NO_CALLER
 
 
 def test_baggage_alone() -> None:

@@ -32,7 +32,7 @@ def test_a_long_query_is_not_remembered(recorder: Recorder, length: int, remembe
     query = "s=80&".ljust(length, "x")
     assert len(query) == length
     call(recorder.wrap(image), path=AVATAR, query=query)
-    assert bool(recorder.telemetry.conclusions.known) is remembered
+    assert bool(recorder.telemetry.outcomes.known) is remembered
     assert recorder.value("ivatar_avatar_requests_total", size="80", format="png") == 1
 
 
@@ -49,14 +49,14 @@ def test_what_no_picture_answered_counts_by_its_path(recorder: Recorder) -> None
     assert recorder.value("ivatar_avatar_requests_total", format="webp") == 1
 
 
-def test_conclusions_are_kept_within_a_bound(
+def test_outcomes_are_kept_within_a_bound(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients choose a part of what a conclusion follows from."""
-    monkeypatch.setattr(outcome, "MAX_CONCLUSIONS", 3)
+    """Clients choose a part of what a outcome follows from."""
+    monkeypatch.setattr(outcome, "MAX_OUTCOMES", 3)
     for number in range(8):
         call(recorder.wrap(image), path=AVATAR, query=f"s={number}")
-        assert len(recorder.telemetry.conclusions.known) <= 3
+        assert len(recorder.telemetry.outcomes.known) <= 3
     assert recorder.value("ivatar_avatar_requests_total") == 8
 
 
@@ -64,7 +64,7 @@ def test_a_remembered_answer_counts_as_the_first(recorder: Recorder) -> None:
     """Size, format and source come from what is remembered of an equal answer."""
     for _ in range(3):
         call(recorder.wrap(image), path=AVATAR, query="s=80")
-    assert len(recorder.telemetry.conclusions.known) == 1
+    assert len(recorder.telemetry.outcomes.known) == 1
     assert recorder.value("ivatar_avatar_requests_total", size="80", format="png") == 3
 
 

@@ -325,11 +325,11 @@ def test_many_calls_of_one_request_keep_nothing_each(recorder: Recorder) -> None
     assert recorder.value("ivatar_avatars_generated_total", source="generated") == 1
 
 
-def test_the_number_of_calls_is_no_part_of_a_conclusion(recorder: Recorder) -> None:
-    """However many calls a request made, its conclusion is looked up under the same key."""
+def test_the_number_of_calls_is_no_part_of_an_outcome(recorder: Recorder) -> None:
+    """However many calls a request made, its outcome is looked up under the same key."""
     for number in (1, 2, 30):
         call(recorder.wrap(image(tell=many(number))), path=AVATAR)
-    assert len(recorder.telemetry.conclusions.known) == 1
+    assert len(recorder.telemetry.outcomes.known) == 1
     assert recorder.value("ivatar_avatars_generated_total", source="generated") == 3
 
 

@@ -1,6 +1,7 @@
-"""What stands in the environment, is allowed, and is hardly meant: others read variables, too.
+"""Detect probable typos, and unused variables, in the environment.
 
-The start of a server warns of it, and the doctor finds it.
+They are no errors, because other programs read variables, too: a server logs a warning at its
+start, and the doctor reports them.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import NamedTuple
 
 from avatar_telemetry.config.parsing import opt_ins
 from avatar_telemetry.config.settings import SETTINGS, variables
-from avatar_telemetry.config.variable import SHOWN_VALUE, raw_text
+from avatar_telemetry.config.variable import MAX_SHOWN_LENGTH, raw_text
 
-# A misspelt variable differs by a letter or two; what differs by more is somebody else's.
-MISSPELT = 0.9
+# A typo changes a letter or two; a name that differs more belongs to another program.
+MIN_SIMILARITY = 0.9
 _HEADERS = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
-NEIGHBOURS = frozenset(
+SIMILAR_NAMES = frozenset(
     {"OTEL_PYTHON_ASGI_EXCLUDED_URLS", _HEADERS + "CLIENT_REQUEST", _HEADERS + "CLIENT_RESPONSE"}
 )
-"""Variables of other instrumentations that differ by as little from one of ours."""
+"""Variables of other instrumentations whose names are similar to a variable of this package."""
 UNUSED: Mapping[str, str] = {
     **dict.fromkeys(
         ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"),
@@ -28,7 +29,7 @@ UNUSED: Mapping[str, str] = {
     "OTEL_LOG_LEVEL": "Set the level of Python's logger avatar_telemetry.",
     **dict.fromkeys(
         ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
-        "A log record has a handful of attributes, and its text is bounded.",
+        "Log records have a fixed set of attributes and a bounded text.",
     ),
     **dict.fromkeys(
         ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "OTEL_EXPORTER_ZIPKIN_TIMEOUT"),
@@ -36,13 +37,13 @@ UNUSED: Mapping[str, str] = {
     ),
     "OTEL_METRICS_EXEMPLAR_FILTER": "Metrics of the OpenTelemetry API have no exemplars.",
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
-        "Histograms have explicit buckets: advise boundaries where the histogram is created."
+        "Histograms have explicit buckets: pass the boundaries where the histogram is created."
     ),
     "OTEL_PYTHON_ID_GENERATOR": "Trace ids are random.",
     "OTEL_PYTHON_DJANGO_EXCLUDED_URLS": "Set OTEL_PYTHON_WSGI_EXCLUDED_URLS.",
     **dict.fromkeys(
         ("OTEL_PYTHON_LOG_CORRELATION", "OTEL_PYTHON_LOG_FORMAT", "OTEL_PYTHON_LOG_LEVEL"),
-        "Log records always have the trace; name its fields in your own format (docs/logging.md).",
+        "Log records always have the trace; use its fields in your own format (docs/logging.md).",
     ),
     **dict.fromkeys(
         (
@@ -51,16 +52,16 @@ UNUSED: Mapping[str, str] = {
             "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED",
             "OTEL_PYTHON_AUTO_INSTRUMENTATION_EXPERIMENTAL_GEVENT_PATCH",
         ),
-        "It is for the command opentelemetry-instrument, which this package does without.",
+        "It configures the command opentelemetry-instrument, which is not used here.",
     ),
 }  # fmt: skip
-"""Variables of OpenTelemetry that mean nothing here, and the advice about each."""
+"""Variables of OpenTelemetry that are not used here -> the advice about each."""
 DEFAULTS = {
     "OTEL_METRICS_EXEMPLAR_FILTER": "always_off",
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "explicit_bucket_histogram",
     "OTEL_PYTHON_ID_GENERATOR": "random",
 }
-"""Values of unused variables that ask for what happens anyway."""
+"""Values of unused variables that match the behaviour of this package."""
 OPT_INS = frozenset(
     {"gen_ai_latest_experimental", "gen_ai_tool_definitions"}.union(
         *(
@@ -69,17 +70,16 @@ OPT_INS = frozenset(
         )
     )
 )
-"""What instrumentations take in ``OTEL_SEMCONV_STABILITY_OPT_IN`` (semantic conventions,
-migration guides)."""
+"""The values of ``OTEL_SEMCONV_STABILITY_OPT_IN`` (semantic conventions, migration guides)."""
 
 
-class Doubt(NamedTuple):
-    """Something that is hardly meant.
+class Typo(NamedTuple):
+    """A probable typo, or an unused variable.
 
     Args:
         check: the name of the doctor's finding.
-        message: what was seen.
-        advice: what to do.
+        message: the fact.
+        advice: the fix.
     """
 
     check: str
@@ -87,54 +87,53 @@ class Doubt(NamedTuple):
     advice: str
 
 
-def doubts(environ: Mapping[str, str]) -> Iterator[Doubt]:
-    """Everything that was perhaps misspelt where no other name or word is forbidden."""
+def typos(environ: Mapping[str, str]) -> Iterator[Typo]:
+    """Yield the probable typos and the unused variables of an environment."""
     yield from _variables(environ)
     yield from _opt_ins(environ)
     yield from _unused(environ)
 
 
-def _variables(environ: Mapping[str, str]) -> Iterator[Doubt]:
+def _variables(environ: Mapping[str, str]) -> Iterator[Typo]:
     ours = {name for each in variables() for name in (each.variable, each.alias) if name}
-    strange = [
+    others = [
         name
-        for name in sorted(environ.keys() - ours - NEIGHBOURS)
+        for name in sorted(environ.keys() - ours - SIMILAR_NAMES)
         if name.startswith(("OTEL_", "IVATAR_", "PROMETHEUS_"))
     ]
-    known = ours | UNUSED.keys() | _of_opentelemetry() if strange else ours
-    for name in (name for name in strange if name not in known):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT)
+    known = ours | UNUSED.keys() | _of_opentelemetry() if others else ours
+    for name in (name for name in others if name not in known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=MIN_SIMILARITY)
         if near:
-            yield Doubt("settings.misspelt", f"{name} is read by nobody", f"Is {near[0]} meant?")
+            yield Typo("settings.misspelt", f"unknown variable {name}", f"Did you mean {near[0]}?")
 
 
 def _of_opentelemetry() -> set[str]:
-    """The variables of the API and of the SDK, which has some behind an underscore."""
-    # Not at the top: where nothing is sent nothing of the SDK is imported.
+    """Return the variables of the API and of the SDK, some of which have an underscore there."""
+    # Not at the top: a process that sends nothing does not import the SDK.
     from opentelemetry import environment_variables as api
     from opentelemetry.sdk import environment_variables as sdk
 
     return {name.lstrip("_") for each in (api, sdk) for name in vars(each)}
 
 
-def _opt_ins(environ: Mapping[str, str]) -> Iterator[Doubt]:
+def _opt_ins(environ: Mapping[str, str]) -> Iterator[Typo]:
     setting = SETTINGS["semconv"]
-    for word in sorted(opt_ins(raw_text(environ, setting)) - OPT_INS):
-        near = difflib.get_close_matches(word, OPT_INS, n=1)
-        advice = f"Is {near[0]} meant?" if near else f"Here it may be {setting.allowed}."
-        yield Doubt(
-            "settings.opt_in", f"{setting.variable}: {word[:SHOWN_VALUE]!r} means nothing", advice
-        )
+    for value in sorted(opt_ins(raw_text(environ, setting)) - OPT_INS):
+        near = difflib.get_close_matches(value, OPT_INS, n=1)
+        advice = f"Did you mean {near[0]}?" if near else f"It must be {setting.allowed}."
+        shown = value[:MAX_SHOWN_LENGTH]
+        yield Typo("settings.opt_in", f"{setting.variable}: unknown value {shown!r}", advice)
 
 
-def _unused(environ: Mapping[str, str]) -> Iterator[Doubt]:
+def _unused(environ: Mapping[str, str]) -> Iterator[Typo]:
     for name in sorted(environ.keys() & UNUSED.keys()):
         if environ[name] and environ[name].strip().lower() != DEFAULTS.get(name):
-            yield Doubt("settings.unused", f"{name} is known and not used", UNUSED[name])
+            yield Typo("settings.unused", f"{name} is not used by this package", UNUSED[name])
     exporter = SETTINGS["metrics_exporters"]
     if "prometheus" not in raw_text(environ, exporter).lower():
         for name in ("prometheus_host", "prometheus_port"):
             variable = SETTINGS[name].variable
             if environ.get(variable):
                 advice = f"Set {exporter.variable}=prometheus, or OTEL_PROMETHEUS_ENDPOINT."
-                yield Doubt("settings.unused", f"{variable} is set and not used", advice)
+                yield Typo("settings.unused", f"{variable} is set but not used", advice)

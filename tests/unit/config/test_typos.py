@@ -1,4 +1,4 @@
-"""What is told of variables and words that are not forbidden and perhaps misspelt."""
+"""Warnings about probable typos and about unused variables."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from opentelemetry import environment_variables as api
 from opentelemetry.instrumentation import environment_variables as instrumentation
 from opentelemetry.sdk import environment_variables as sdk
 
-from avatar_telemetry.config.doubts import UNUSED, doubts
 from avatar_telemetry.config.settings import variables
+from avatar_telemetry.config.typos import UNUSED, typos
 
 OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "warning"),
     [
         ({"OTEL_EXPORTER_OTLP_ENDPIONT": "http://c:4318"},
-         "OTEL_EXPORTER_OTLP_ENDPIONT is read by nobody. Is OTEL_EXPORTER_OTLP_ENDPOINT meant?"),
+         "unknown variable OTEL_EXPORTER_OTLP_ENDPIONT. Did you mean OTEL_EXPORTER_OTLP_ENDPOINT?"),
         ({"OTEL_TRACE_SAMPLER": "always_on"},
-         "OTEL_TRACE_SAMPLER is read by nobody. Is OTEL_TRACES_SAMPLER meant?"),
-        ({OPT_IN: "htp"}, f"{OPT_IN}: 'htp' means nothing. Is http meant?"),
+         "unknown variable OTEL_TRACE_SAMPLER. Did you mean OTEL_TRACES_SAMPLER?"),
+        ({OPT_IN: "htp"}, f"{OPT_IN}: unknown value 'htp'. Did you mean http?"),
         ({OPT_IN: "http, Datbase/dup"},
-         f"{OPT_IN}: 'datbase/dup' means nothing. Is database/dup meant?"),
+         f"{OPT_IN}: unknown value 'datbase/dup'. Did you mean database/dup?"),
         ({OPT_IN: "yes"},
-         f"{OPT_IN}: 'yes' means nothing. Here it may be http, http/dup, comma-separated."),
+         f"{OPT_IN}: unknown value 'yes'. It must be http, http/dup, comma-separated."),
     ],
 )  # fmt: skip
-def test_told(env: dict[str, str], told: str) -> None:
-    """What is perhaps misspelt is named with what was perhaps meant."""
-    assert [f"{each.message}. {each.advice}" for each in doubts(env)] == [told]
+def test_typos(env: dict[str, str], warning: str) -> None:
+    """A probable typo is reported with the name that was probably meant."""
+    assert [f"{each.message}. {each.advice}" for each in typos(env)] == [warning]
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,24 @@ def test_told(env: dict[str, str], told: str) -> None:
         (OPT_IN, "http,database/dup, messaging,code,GEN_AI_latest_experimental,"),
     ],
 )
-def test_not_told(variable: str, text: str) -> None:
-    """What is known, to whomever, is no news."""
-    assert not list(doubts({variable: text}))
+def test_known_names(variable: str, text: str) -> None:
+    """A name that this package or OpenTelemetry knows is not reported."""
+    assert not list(typos({variable: text}))
 
 
 @pytest.mark.parametrize("variable", UNUSED)
-def test_unused_variables_are_told(variable: str) -> None:
-    """One warning names a variable that is set and means nothing here, and says what to do."""
-    (doubt,) = doubts({variable: "something"})
-    assert doubt == ("settings.unused", f"{variable} is known and not used", UNUSED[variable])
+def test_unused_variables(variable: str) -> None:
+    """One warning names a variable that is set but not used, and gives advice."""
+    (typo,) = typos({variable: "something"})
+    assert typo == ("settings.unused", f"{variable} is not used by this package", UNUSED[variable])
 
 
 @pytest.mark.parametrize("name", ["HOST", "PORT"])
 def test_a_prometheus_port_without_the_exporter(name: str) -> None:
     """The exporter's host and port do nothing where the exporter is not chosen."""
     environ = {f"OTEL_EXPORTER_PROMETHEUS_{name}": "1"}
-    assert [each.check for each in doubts(environ)] == ["settings.unused"]
-    assert not list(doubts({**environ, "OTEL_METRICS_EXPORTER": "otlp, Prometheus"}))
+    assert [each.check for each in typos(environ)] == ["settings.unused"]
+    assert not list(typos({**environ, "OTEL_METRICS_EXPORTER": "otlp, Prometheus"}))
 
 
 def test_every_variable_of_opentelemetry_is_known() -> None:
