@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 SLOT = "0"
 _ENVIRON = {"OTEL_EXPORT_ENABLED": "true", "AVATAR_TELEMETRY_HASH_KEY": "not-a-secret"}
-# Whatever is asked for: a test sends nothing.
+# A test sends nothing, whatever its settings are.
 _NO_EXPORT = {
     "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
 }  # fmt: skip
 
 
 class Recording:
-    """What was recorded. Get one from :func:`recording`.
+    """Recorded metrics and spans; :func:`recording` makes one.
 
     Args:
-        folder: for the metrics.
-        settings: as of a worker.
-        profile: of the applications.
+        folder: the directory of the metric files.
+        settings: the settings of the worker.
+        profile: the profile of the applications.
     """
 
     def __init__(self, folder: Path, settings: Settings, profile: Profile) -> None:
@@ -72,18 +72,18 @@ class Recording:
         self.telemetry = self._layer.telemetry
 
     def wrap(self, application: WSGIApplication) -> WSGIApplication:
-        """The application as :func:`~avatar_telemetry.instrument` would wrap it."""
+        """Wrap an application as :func:`~avatar_telemetry.instrument` does."""
         return TelemetryMiddleware(application, lambda: self._layer)
 
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """Every span that has ended; those of a request once it has ended, too."""
+        """Return the spans that have ended; those of a request after its end."""
         return tuple(self._kept.spans)
 
     def span(self, name: str) -> ReadableSpan:
-        """The one span of a name.
+        """Return the only span with a name.
 
         Raises:
-            LookupError: there is none, or more than one.
+            LookupError: there is no such span, or more than one.
         """
         found = [span for span in self.spans() if span.name == name]
         if len(found) != 1:
@@ -92,7 +92,7 @@ class Recording:
         return found[0]
 
     def value(self, sample: str, **labels: str) -> float:
-        """The sum of a sample over all series that bear these labels; 0 where there is none.
+        """Return the sum of a sample over all series with these labels, 0 where there is none.
 
         Args:
             sample: as it stands on the metrics page, such as ``ivatar_requests_total``.
@@ -106,7 +106,7 @@ class Recording:
         )
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close the files."""
         self._book.detach()
 
 

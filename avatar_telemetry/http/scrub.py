@@ -48,7 +48,7 @@ _PERSONAL = re.compile(
             r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>]*)",
             r"\b(?P<word>\w{0,32}(?:pass|pwd|secret|token|key|cookie|session|auth)\w{0,32}"
             r"\s{0,8}[=:])\s{0,8}[^\s,;)(]+",
-            r"=\s{0,8}\([^)]*\)?",  # PostgreSQL: Key (username)=(somebody) already exists
+            r"=\s{0,8}\([^)]*\)?",  # PostgreSQL: Key (username)=(a_name) already exists
             _EMAIL,
             rf"(?<![\w/.])/{_PATH}",
             # A relative path has more than one slash, or other characters than letters after it.

@@ -1,7 +1,7 @@
-"""The process: from the settings to everything that a worker records with.
+"""The life of a process: checks in the master, the start and the end of a worker, forks.
 
-There is one :class:`Runtime` in a process, :data:`RUNTIME`. gunicorn's hooks drive it; where there
-are none it makes itself at the first request, for this process or with others in one folder.
+A process has one :class:`Runtime`, :data:`RUNTIME`. gunicorn's hooks call it; without hooks it
+starts at the first request, for this process alone or for those that share a directory.
 """
 
 from __future__ import annotations
@@ -93,35 +93,36 @@ if TYPE_CHECKING:
 
 API_METRICS = "opentelemetry.metrics"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-KEEP_YOUNG_INTERVAL = 3600.0
-FOLDER_GONE = (
-    "the runtime folder %s was removed while the server runs: it is built anew, with the counts of"
-    " the living workers; keep cleaners away from it (systemd: RemoveIPC=no for the user)"
+RENEW_TIMES_INTERVAL = 3600.0
+"""Seconds between two renewals of the modification times, which cleaners look at."""
+DIRECTORY_REMOVED = (
+    "the runtime directory %s was removed while the server runs; it is restored with the counts of"
+    " the running workers. Exclude it from cleaners (systemd: RemoveIPC=no for the user)"
 )
 MASTER_IDENTIFIER = "master"
-WAS_OFF = "OTEL_SDK_DISABLED was true when the server started: start it again to record anything"
+WAS_OFF = "nothing is recorded: OTEL_SDK_DISABLED was true when the server started; restart it"
 NOT_PREPARED = (
     "nothing is recorded: the hook on_starting did not run; import it in gunicorn's configuration,"
-    " or call it from your own"
+    " or call it from a hook of your own"
 )
-ALONE = (
-    "no gunicorn hooks in this process: its metrics are of it alone; PROMETHEUS_MULTIPROC_DIR names"
-    " a folder that the processes of one server share"
+NO_HOOKS = (
+    "no gunicorn hooks in this process: the metrics are those of this process; set"
+    " PROMETHEUS_MULTIPROC_DIR to a directory that the processes of the server share"
 )
 NOT_ALL_SENT = (
-    "the exporter had not sent everything after %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
+    "the exporter did not send everything within %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
     " lost"
 )
 NO_THREADS = (
     "nothing can be exported: uWSGI runs without threads; start it with --enable-threads, or set"
     " OTEL_EXPORT_ENABLED=false"
 )
-LATER = (
+LATE_MODULES = (
     "opentelemetry.instrumentation.utils",
     "opentelemetry.instrumentation.wsgi",
     "opentelemetry.propagate",
 )
-"""Read OTEL_PROPAGATORS when they are imported."""
+"""Modules that read OTEL_PROPAGATORS at their import."""
 
 
 @lru_cache(maxsize=1)
@@ -134,7 +135,7 @@ class Runtime:
     """The telemetry of one process, over its forks.
 
     Args:
-        environ: where the settings come from.
+        environ: the environment with the settings.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
@@ -142,7 +143,7 @@ class Runtime:
         self.book = Book(lambda: self.guard.failed("store"))
         self.managed = False
         self.off = False
-        """Nothing can be recorded in this worker: an application that is wrapped now stays bare."""
+        """Nothing can be recorded in this worker: ``instrument()`` returns the application."""
         self._was_off = False
         self._environ = environ
         self._settings: Settings | None = None
@@ -152,7 +153,7 @@ class Runtime:
         self._user = (os.geteuid(), os.getegid())
         self._forked = False
         self._sees_forks = False
-        self._keep_young_at = 0.0
+        self._renew_times_at = 0.0
         self._server: Server | None = None
         self._shares_page = False
         self._usable_environ: Mapping[str, str] = environ
@@ -170,11 +171,11 @@ class Runtime:
     # In the master
 
     def manage(self) -> None:
-        """gunicorn's hooks drive this process from now on.
+        """Prepare a process that gunicorn's hooks control.
 
-        The application's own prometheus_client metrics, which may be made before any worker is
-        there (``preload_app``), go into our book. prometheus_client takes the class of its values
-        when a metric is made, so this has to come before the application.
+        The application's own prometheus_client metrics, which may be created before any worker
+        (``preload_app``), are stored in our book. prometheus_client chooses the class of its values
+        when a metric is created, so this has to run before the application is imported.
         """
         self.managed = True
         if "GUNICORN_PID" in self._environ and is_private_name(self._environ.get(FOLDER, "")):
@@ -189,12 +190,12 @@ class Runtime:
             values.ValueClass = value_class(self.book)
 
     def prepare(self, upgrades: int, uid: int, gid: int) -> None:
-        """Check everything that can be checked before a worker starts; take a runtime folder.
+        """Check everything that can be checked before a worker starts; open a runtime directory.
 
         Args:
-            upgrades: pid of the master that this one replaces (USR2), else 0.
-            uid: user that the workers run as.
-            gid: their group.
+            upgrades: the pid of the master that this one replaces (USR2), else 0.
+            uid: the user id of the workers.
+            gid: the group id of the workers.
 
         Raises:
             SettingsError: the server must not start.
@@ -236,29 +237,29 @@ class Runtime:
         self._see_forks()
 
     def warm_up(self) -> None:
-        """In a master that has imported the application (``preload_app``): import what a worker
-        would, for workers that patch nothing after the fork. Never raises."""
+        """Import the modules that a worker would import, in a master that has imported the
+        application (``preload_app``) and whose workers patch nothing. Never raises."""
         if self._settings is not None and exports(self._settings):
             with self.guard.at("start"):
-                for name in LATER:
+                for name in LATE_MODULES:
                     importlib.import_module(name)
 
     def child_exited(self, pid: int) -> None:
-        """A worker is gone; what it had in progress is not."""
+        """Remove the live gauges of a worker that has ended."""
         if self._folder is not None:
             with self.guard.at("child_exit"), acting_as(*self._user):
-                self._tend_master(self._folder)
+                self._check_master_files(self._folder)
                 clear_dead_gauges(self._folder.path, pid)
 
     def finish(self) -> None:
-        """At the end of the server, when all workers have ended: have everything sent that is left.
-        Waits no longer than ``AVATAR_TELEMETRY_FLUSH_TIMEOUT``."""
+        """Wait until the exporter has sent everything, at the end of the server, for at most
+        ``AVATAR_TELEMETRY_FLUSH_TIMEOUT``."""
         folder = self._folder
         if folder is None or os.getpid() != self._folder_owner:
             return
         with self.guard.at("exporter"):
             with acting_as(*self._user):
-                self._tend_master(folder)
+                self._check_master_files(folder)
             if living_masters(folder.path) != [os.getpid()]:
                 return  # an upgrade in place: the exporter goes on for the other server
             settings = self._renewed_settings()  # a reload may have named another collector
@@ -269,7 +270,7 @@ class Runtime:
                 LOGGER.warning(NOT_ALL_SENT, settings.flush_timeout)
 
     def release(self) -> None:
-        """Leave the runtime folder, which goes with the last server that uses it."""
+        """Leave the runtime directory, which the last server that uses it removes."""
         folder, self._folder = self._folder, None
         if folder is not None and os.getpid() == self._folder_owner:
             with suppress(OSError):
@@ -278,7 +279,7 @@ class Runtime:
     # In a worker
 
     def start_worker(self, server: Server, uid: int, gid: int, *, workers: int = 1) -> None:
-        """After the fork: take a slot, install the probes, see that an exporter runs. Never raises.
+        """Start a worker after the fork: slot, probes, exporter if none runs. Never raises.
 
         Args:
             server: the gunicorn that this process is a worker of.
@@ -309,8 +310,8 @@ class Runtime:
             self._start(settings)
 
     def stop_worker(self) -> None:
-        """Before the exit. Waits for nothing but span processors of the application, and for an
-        exporter in this process that nobody takes over."""
+        """Stop a worker before its exit. Waits for nothing but span processors of the application
+        and an exporter in this process that no other process takes over."""
         now = time.monotonic()
         deadline = now + (self._settings or default_settings()).flush_timeout
         if self._recording is not None:
@@ -324,7 +325,7 @@ class Runtime:
     # In any process that serves
 
     def check(self) -> None:
-        """Where no hook has checked the settings: do it when the application is wrapped.
+        """Check the settings when the application is wrapped, unless a hook has checked them.
 
         Raises:
             SettingsError: they cannot be used.
@@ -342,7 +343,7 @@ class Runtime:
             _load_recording(settings)  # not with the first request, which would wait for it
 
     def is_first(self, name: str) -> bool:
-        """Return whether no other process of this server has asked this before.
+        """Return whether this is the first call for a name in all processes of the server.
 
         Args:
             name: of what is to be done once.
@@ -357,7 +358,7 @@ class Runtime:
         return True
 
     def declare(self, profile: Profile | None) -> None:
-        """An application was wrapped with this profile: its probes are wanted in the worker."""
+        """Register the profile of a wrapped application, whose probes the worker installs."""
         if profile is not None:
             self._declared.append(profile)
             if self._metrics is not None:
@@ -365,24 +366,24 @@ class Runtime:
                     install_probes(profile, (self._settings or default_settings()).probes_off)
 
     def layer(self, settings: Settings | None, profile: Profile | None) -> Layer:
-        """What the middleware works with in this process. Never raises.
+        """Return the state of the middleware in this process. Never raises.
 
         Args:
             settings: instead of those of the environment, for the metrics page and the labels.
             profile: instead of the one that the settings name.
         """
-        with self._starting():
+        with self._start_lock():
             if self._metrics is None:
                 with self.guard.at("start"):
                     self._start_here(settings)
             with self.guard.at("logs"):
-                self._meet_logging()
+                self._attach_to_logging()
             layer = self._make_layer(settings or self._settings or default_settings(), profile)
             self._layers.append(layer)
             return layer
 
-    def _meet_logging(self) -> None:
-        """The application is loaded, and what it has made of its logging stays."""
+    def _attach_to_logging(self) -> None:
+        """Attach to the logging that the loaded application has configured."""
         settings = self._settings or default_settings()
         install_correlation(resource_attributes(settings)["service.name"])
         if debugging():
@@ -394,13 +395,13 @@ class Runtime:
         if self.managed and self.is_first("absent-metrics"):
             warn_of_absent()
 
-    def _starting(self) -> AbstractContextManager[object]:
+    def _start_lock(self) -> AbstractContextManager[object]:
         # Each process makes its own with its first request: by then gevent has patched threading.
         # A lock from before stops all greenlets where its holder waits, say for an import.
         return self._locks.setdefault(os.getpid(), threading.Lock())
 
-    def _found(self) -> Telemetry | None:
-        """What code of the application records with outside of any request."""
+    def _find_telemetry(self) -> Telemetry | None:
+        """Return the telemetry for code of the application outside of a request."""
         if self._metrics is None:
             return None
         if self._layers:
@@ -423,14 +424,14 @@ class Runtime:
         return build_layer(settings, profile, metrics, self.guard, page, tracing)
 
     def _start_here(self, settings: Settings | None) -> None:
-        """No hook has started this process: it is one that a worker forked, or serves alone."""
+        """Start a process that no hook has started: a child of a worker, or a lone process."""
         settings = settings or self._settings or Settings.from_env(self._environ)
         if self._folder is None:
             named = settings.multiproc_dir
             if not named:
                 # Under gunicorn it is a mistake, under another server it is how things are.
                 level = logging.WARNING if "gunicorn.arbiter" in sys.modules else logging.INFO
-                LOGGER.log(level, ALONE)
+                LOGGER.log(level, NO_HOOKS)
             self._take_folder(named, 0, os.geteuid(), os.getegid(), shared=bool(named))
             atexit.register(self.stop_worker)
         self._start(settings)
@@ -441,9 +442,9 @@ class Runtime:
         with self.guard.at("logs"):
             install_correlation(resource_attributes(settings)["service.name"])
         self._take_slot()
-        metrics = self._metrics = Metrics(self.book, settings.max_series, self._tend)
+        metrics = self._metrics = Metrics(self.book, settings.max_series, self._check_files)
         self.guard.count = metrics.internal_error
-        WORKER.find = self._found
+        WORKER.find = self._find_telemetry
         self._see_forks()
         POLICY.set(settings.privacy, settings.propagate_to, settings.semconv, self.guard)
         with self.guard.at("profile"):  # it may have been edited since the start
@@ -461,7 +462,7 @@ class Runtime:
             self._supervise(settings, self._folder)
 
     def _record_api_metrics(self, settings: Settings, folder: RuntimeDir) -> None:
-        """Record what is made with the OpenTelemetry API, once anything imports it."""
+        """Record the metrics of the OpenTelemetry API, as soon as the API is imported."""
 
         def start(_: object) -> None:
             with self.guard.at("meters"):
@@ -476,7 +477,7 @@ class Runtime:
         collectors: list[Collector] = []
 
         def collect() -> list[Family]:
-            self._tend()
+            self._check_files()
             if not collectors:  # what is merged is kept, so nothing is before it is asked for
                 collectors.append(Collector(folder.path, settings, self._server, registry))
             return collectors[0].collect()
@@ -503,7 +504,7 @@ class Runtime:
         return make_record(self._usable_environ, master, listeners, self._started_at)
 
     def _slot_number(self) -> int:
-        """The slot of this process, which takes one where it has none.
+        """Return the number of the slot of this process, which takes one if it has none.
 
         Raises:
             OSError: none can be taken.
@@ -559,16 +560,16 @@ class Runtime:
 
     def _renew_folder(self, folder: RuntimeDir) -> None:
         if folder.renew():
-            self.guard.warn(FOLDER_GONE, folder.path)
+            self.guard.warn(DIRECTORY_REMOVED, folder.path)
 
-    def _tend_master(self, folder: RuntimeDir) -> None:
-        """In the master: see that it still writes into files that are on the page."""
+    def _check_master_files(self, folder: RuntimeDir) -> None:
+        """Check that the master still writes into files that are read."""
         self._renew_folder(folder)
         if not self.book.is_intact:
             self.book.move(folder.path, MASTER_IDENTIFIER)
 
-    def _tend(self) -> None:
-        """See that this process still writes into files that are on the page. Never raises."""
+    def _check_files(self) -> None:
+        """Check that this process still writes into files that are read. Never raises."""
         metrics, folder = self._metrics, self._folder
         if metrics is None or folder is None:
             return
@@ -577,13 +578,13 @@ class Runtime:
                 self._take_slot()
                 metrics.renew()
             elif not (folder.is_locked and self._slot.is_safe(folder.path) and self.book.is_intact):
-                self._go_on(folder, self._slot)
+                self._restore_files(folder, self._slot)
                 metrics.renew()
             elif self.book.short and self.book.recover():
                 metrics.renew()
             now = time.monotonic()
-            if now >= self._keep_young_at:
-                self._keep_young_at = now + KEEP_YOUNG_INTERVAL
+            if now >= self._renew_times_at:
+                self._renew_times_at = now + RENEW_TIMES_INTERVAL
                 folder.renew_times()
         with self.guard.at("ring"):
             if self._recording is not None:
@@ -592,8 +593,8 @@ class Runtime:
             if self._supervisor is not None:
                 self._supervisor.check()
 
-    def _go_on(self, folder: RuntimeDir, slot: Slot) -> None:
-        """The folder, or files of it, were removed: build them anew with the values of before."""
+    def _restore_files(self, folder: RuntimeDir, slot: Slot) -> None:
+        """Restore a directory, or files in it, that were removed, with the previous values."""
         with acting_as(*self._user):
             self._renew_folder(folder)
             if slot.has_data(folder.path):
@@ -607,13 +608,13 @@ class Runtime:
         slot.close()
 
     def _warn(self, settings: Settings) -> None:
-        """Log each variable that is ignored, and each that is perhaps misspelt."""
+        """Log each variable that is ignored or probably misspelt."""
         warn_of_ignored(settings)
         warn_of_typos(self._environ)
         correct_environment(self._environ, settings)
 
     def _renewed_settings(self) -> Settings:
-        """The settings as ``raw_env`` of a reloaded configuration has them, if they can be used."""
+        """Return the settings with ``raw_env`` of a reloaded configuration, if they are valid."""
         try:
             settings = Settings.from_env(self._environ)
             self._usable_environ = dict(self._environ)
@@ -628,10 +629,10 @@ class Runtime:
             os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
-        """In a forked child: the slot, or the files of the master, are its parent's.
+        """Detach a forked child from the slot of its parent, or from the files of the master.
 
-        The parent's request is not the child's to count. What the child counts itself goes into a
-        slot of its own, taken when it first does; most children are about to execute a program.
+        The parent's request is not counted by the child. Its own counts go into a slot of its own,
+        claimed at the first of them: most children are about to execute a program.
         """
         self._forked = True
         self.guard.count = lambda where: None
@@ -656,13 +657,13 @@ class Runtime:
 
 
 def _load_recording(settings: Settings) -> None:
-    """Import what records spans and log records, where they are exported: else nobody needs it."""
+    """Import the module that records spans and log records, if they are exported."""
     if exports(settings):
         from avatar_telemetry.runtime import recording  # noqa: F401
 
 
 def _load_meters() -> None:
-    """Import what records metrics of the OpenTelemetry API, where that is imported already."""
+    """Import the module that records metrics of the OpenTelemetry API, if the API is imported."""
     if API_METRICS in sys.modules:
         from avatar_telemetry.metrics import api_meters  # noqa: F401
 

@@ -82,7 +82,7 @@ def test_the_end_waits_as_long_as_it_may(serve: Serve, sink: OtlpSink) -> None:
     running = exporter(server)
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
-    assert "had not sent everything after 1.5 s (AVATAR_TELEMETRY_FLUSH_TIMEOUT)" in server.log()
+    assert "did not send everything within 1.5 s (AVATAR_TELEMETRY_FLUSH_TIMEOUT)" in server.log()
     eventually(lambda: not is_running(running), what="the end of the exporter")
     assert exporters(folder) == []
     assert not folder.exists()

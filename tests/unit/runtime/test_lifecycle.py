@@ -456,10 +456,10 @@ def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) ->
     def work() -> Any:
         runtime = started(environ)
         runtime.declare(Profile("declared"))
-        early = runtime._found()
-        assert early is not None and early is runtime._found()
+        early = runtime._find_telemetry()
+        assert early is not None and early is runtime._find_telemetry()
         layer = runtime.layer(None, Profile("wrapped"))
-        found = runtime._found()
+        found = runtime._find_telemetry()
         return early.profile.name, found is layer.telemetry
 
     assert in_child(work) == ["declared", True]
@@ -579,7 +579,7 @@ def test_nothing_is_logged_while_values_move(environ: Environ) -> None:
     runtime = Runtime({})
     assert in_child(work) == [
         [False, False],
-        [["the", "runtime", "folder"], ["internal", "telemetry", "error"]],
+        [["the", "runtime", "directory"], ["internal", "telemetry", "error"]],
     ]
 
 
