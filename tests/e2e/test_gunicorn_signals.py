@@ -109,7 +109,7 @@ def post_worker_init(worker):
     server.signal(signal.SIGHUP)
     server.await_other_workers(2, before)
     assert server.get("/avatar/abc").body == b"hello"
-    assert "start it again" in server.log()
+    assert "when the server started; restart it" in server.log()
     assert "the environment says false" in server.log()
     assert "Traceback" not in server.log()
 

@@ -119,7 +119,7 @@ def test_a_server_that_goes_away_ends_the_simulation(tmp_path: Path) -> None:
         eventually(lambda: page(server).total(COUNTED) > 20, "the traffic")
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
-    assert "in a row; see the server's log" in err
+    assert "consecutive requests; see the server's log" in err
     assert "Traceback" not in err
     assert "avatar, drawn" in out
     sent = re.search(r"^(\d+) requests in", out, re.MULTILINE)
