@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 from prometheus_client import values
 
@@ -34,4 +35,5 @@ def load_chosen_profile(settings: Settings, name: str = "") -> Profile:
 
 def is_demo(settings: Settings) -> bool:
     """Return whether the repository's ``wsgi.py`` serves the demo with the demo's own profile."""
-    return (settings.app, settings.profile) == (DEFAULT_APP, DEFAULT_PROFILE)
+    is_default = (settings.app, settings.profile) == (DEFAULT_APP, DEFAULT_PROFILE)
+    return is_default and find_spec("avatar_demo") is not None

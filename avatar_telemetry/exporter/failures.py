@@ -57,6 +57,8 @@ class FailureLog:
         if not outcome.accepted:
             self._failing = True
             lost = f"{number} {self._signal} are lost"
+            if self._signal == NAMES["metrics"]:  # values that did not arrive are sent again
+                lost = f"a push of {number} metrics was refused, the next one repeats them"
             failure = f"cannot export {self._signal}" if outcome.retry else lost
             self.failed(f"{failure}: {outcome.error}")
         elif outcome.rejected:

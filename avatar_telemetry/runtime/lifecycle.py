@@ -202,6 +202,7 @@ class Runtime:
         """
         if sdk_disabled(self._environ):
             self._was_off = True
+            LOGGER.info("avatar_telemetry: off (OTEL_SDK_DISABLED=true)")
             return
         settings, faults = Settings.read(self._environ)
         faults += faults_of(

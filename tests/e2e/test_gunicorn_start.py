@@ -201,12 +201,13 @@ def test_two_servers(serve: Serve) -> None:
 
 @pytest.mark.parametrize("preload", by_default("import", PRELOAD))
 def test_switched_off(serve: Serve, preload: bool) -> None:
-    """OTEL_SDK_DISABLED leaves the application untouched: no page, no folder."""
+    """OTEL_SDK_DISABLED leaves the application untouched, and the start logs it."""
     server = serve(preload_app=preload, env={"OTEL_SDK_DISABLED": "true"})
     answer = server.get("/metrics")
     assert (answer.status, answer.text) == (200, "a page")
     assert server.get("/avatar/abc").body == b"hello"
     assert server.folder() is None
+    assert server.log().count("avatar_telemetry: off (OTEL_SDK_DISABLED=true)") == 1
     assert "Traceback" not in server.log()
 
 

@@ -206,7 +206,9 @@ def test_a_busy_collector_is_asked_again(host: Host, caplog: pytest.LogCaptureFi
     [
         pytest.param(BUSY, "cannot export metrics: busy (sent to here)", id="busy"),
         pytest.param(
-            Outcome(False, error="bad"), "1 metrics are lost: bad (sent to here)", id="refused"
+            Outcome(False, error="bad"),
+            "a push of 1 metrics was refused, the next one repeats them: bad (sent to here)",
+            id="refused",
         ),
     ],
 )
