@@ -44,6 +44,8 @@ DRAIN_SHARE = 0.7
 """The share of the time at the end for spans and log records; the rest is for the last push."""
 MAX_REQUEST_WAIT = 0.2
 """Seconds to wait at the end of a worker for a request to the collector in progress."""
+MAX_END_WAIT = 1.0
+"""Seconds in which an interpreter that starts no thread any more requests the end."""
 MAX_PORT_WAIT = 2.0
 """Seconds to wait for the close of the separate port before the next exporter binds it."""
 DEFAULT_BATCH_SIZE = 512
@@ -147,7 +149,13 @@ class Exporter:
         reason = ""
         wakeup = Wakeup(self._folder)
         try:
-            self._start()
+            try:
+                self._start()
+            except RuntimeError:
+                # Python 3.12 starts no thread while it ends: this one sends the remaining data.
+                if not self._is_ending(wakeup):
+                    raise
+                reason = ENDED
             with self._guard.at("exporter"):
                 record_start(self._lock, 0)  # from here on its end is not early
             while not reason:
@@ -161,11 +169,6 @@ class Exporter:
         return reason
 
     def _start(self) -> None:
-        with self._guard.at("scrape"):
-            self._page_server = PageServer(self._folder, self._page, self._guard)
-            self._page_server.start()
-        if self._settings.prometheus_endpoint:
-            self._start_port(self._settings.prometheus_endpoint)
         with self._guard.at("export"):
             self._make_signals()
         with self._guard.at("export"):
@@ -173,6 +176,17 @@ class Exporter:
         # Not guarded: where no thread can be started, another exporter is needed.
         for each in filter(None, (*self._signals, self._pusher)):
             each.start()
+        with self._guard.at("scrape"):
+            self._page_server = PageServer(self._folder, self._page, self._guard)
+            self._page_server.start()
+        if self._settings.prometheus_endpoint:
+            self._start_port(self._settings.prometheus_endpoint)
+
+    def _is_ending(self, wakeup: Wakeup) -> bool:
+        """Return whether the end has been requested, or is within a moment."""
+        if not self._ends_at:
+            wakeup.wait(MAX_END_WAIT)
+        return bool(self._ends_at)
 
     def _start_port(self, address: tuple[str, int]) -> None:
         from avatar_telemetry.exporter.port import OpenPage, Port  # only needed for the port
@@ -274,10 +288,14 @@ class Exporter:
             self._port.stop()
         for each in self._signals:
             each.stop(now if reason == REPLACED else drained_by)
+            if reason == ENDED and each.ident is None:  # not started
+                each.run()
         # A request in progress is not aborted: it would be sent twice.
         _join(self._signals, max(drained_by, now + MAX_REQUEST_WAIT))
         if self._pusher is not None:
             self._pusher.stop(deadline if reason == ENDED else now)
+            if reason == ENDED and self._pusher.ident is None:
+                self._pusher.run()
             _join([self._pusher], deadline)
         if self._page_server is not None:
             self._page_server.stop()

@@ -19,6 +19,7 @@ import pytest
 from avatar_telemetry.exporter import service as service_module
 from avatar_telemetry.exporter.counts import IDENTIFIER
 from avatar_telemetry.exporter.page import fetch
+from avatar_telemetry.exporter.pusher import Pusher
 from avatar_telemetry.exporter.record import Record, early_ends, record_start, write_record
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
 from avatar_telemetry.exporter.signals import SignalExporter
@@ -140,9 +141,33 @@ def test_thread_that_cannot_be_started(
     lock = host.lock()
     before = open_below(tmp_path)
     exporter = Exporter(tmp_path, lock, host.settings, host.record())
+    monkeypatch.setattr(service_module, "MAX_END_WAIT", 0.01)
     with pytest.raises(RuntimeError):
         exporter.run()
     assert open_below(tmp_path) == before
+    os.close(lock)
+    host.close()
+
+
+def test_interpreter_that_ends_and_starts_no_thread(
+    tmp_path: Path, sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no thread can be started at the end (Python 3.12), everything is sent all the same."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    host = Host(tmp_path, **exporting(sink))
+    lock = host.lock()
+    host.worker.write("a")
+    exporter = Exporter(tmp_path, lock, host.settings, host.record())
+    exporter.end_by(time.monotonic() + DEADLINE)
+    with monkeypatch.context() as limited:
+        for kind in (SignalExporter, Pusher):
+            limited.setattr(kind, "start", fail)
+        assert exporter.run() == ENDED
+    assert [span.name for span in sink.spans()] == ["a"]
+    assert sink.metrics()
     os.close(lock)
     host.close()
 
