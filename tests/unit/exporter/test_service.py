@@ -162,10 +162,13 @@ def test_interpreter_that_ends_and_starts_no_thread(
     host.worker.write("a")
     exporter = Exporter(tmp_path, lock, host.settings, host.record())
     exporter.end_by(time.monotonic() + DEADLINE)
-    with monkeypatch.context() as limited:
-        for kind in (SignalExporter, Pusher):
-            limited.setattr(kind, "start", fail)
-        assert exporter.run() == ENDED
+    for kind in (SignalExporter, Pusher):
+        monkeypatch.setattr(kind, "start", fail)
+    reasons: list[str] = []
+    thread = threading.Thread(target=lambda: reasons.append(exporter.run()))
+    thread.start()
+    thread.join(DEADLINE)
+    assert reasons == [ENDED]
     assert [span.name for span in sink.spans()] == ["a"]
     assert sink.metrics()
     os.close(lock)
