@@ -106,7 +106,7 @@ class Server:
         lock = self.runtime / "exporter.lock"  # holds the number of failed starts
         while time.monotonic() < deadline:
             pid = exporter_of(self.runtime)
-            if pid and lock.read_text() == "0":
+            if pid and lock.read_text().strip() == "0":
                 return pid
             time.sleep(POLL)
         raise RuntimeError("the exporter did not start")
