@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -111,7 +112,7 @@ class Sketch:
         return [(x * self._side, y * self._side) for x, y in points]
 
 
-class Generator:
+class Generator(ABC):
     """A style of generated avatars."""
 
     def draw(self, digest: str, size: int) -> Image.Image:
@@ -119,9 +120,9 @@ class Generator:
         sketch = Sketch(f"{type(self).__name__.lower()}:{digest}", size)
         return self.paint(sketch) or sketch.finish()
 
+    @abstractmethod
     def paint(self, sketch: Sketch) -> Image.Image | None:
         """Draw on the sketch, or return another picture."""
-        raise NotImplementedError
 
 
 class Identicon(Generator):

@@ -1,7 +1,7 @@
 """The applications that are measured, each bare and as the layer's probes watch it.
 
 ``trivial`` answers with five bytes, so that what is around it shows at its largest; ``identicon``
-draws a picture of 80 pixels. Both look into a cache in vain first, and so have all metrics of an
+draws a picture of 80 pixels. Both first miss in a cache, and so have all metrics of an
 avatar request.
 
 Nothing of the layer is imported here, and Pillow only where it draws: a bare worker has neither.
@@ -73,7 +73,7 @@ def bare(name: str) -> AvatarApplication:
 
 
 def watched(name: str) -> AvatarApplication:
-    """The application of a name, made of what the probes are told to watch."""
+    """The application of a name, made of what the probes watch."""
     if name == "identicon":
         return AvatarApplication(WatchedCache(), import_module(DRAWING).WatchedIdenticon())
     return AvatarApplication(WatchedCache(), WatchedFiveBytes())

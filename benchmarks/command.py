@@ -15,7 +15,7 @@ def run_part(part: str, run: Callable[[bool], dict[str, Any]], description: str)
 
     Args:
         part: its name.
-        run: measures; told whether to be quick.
+        run: measures; its argument is whether to be quick.
         description: the first line of ``--help``.
 
     Raises:

@@ -67,7 +67,7 @@ def demo(folder: Path, endpoint: str, compression: str = "none") -> Iterator[Dem
 
     Args:
         folder: for what it keeps; its own.
-        endpoint: of the spans; the outside services are looked for there, too, in vain.
+        endpoint: of the spans; the outside services are looked for there, too, and not found.
         compression: of the spans.
 
     Raises:
@@ -136,7 +136,7 @@ class Host:
         own.mkdir(parents=True, exist_ok=True)
         self._name = settings.hostname
         self._families = families
-        self.told: Sequence[Family] = ()
+        self.pushed: Sequence[Family] = ()
         self._pushes = 0
         continuity = Continuity(own, time.time_ns(), delta=False)
         self._pusher = Pusher(
@@ -145,10 +145,10 @@ class Host:
         )  # fmt: skip
 
     def collect(self) -> list[Family]:
-        """Return its counts of now; :attr:`told` keeps them."""
+        """Return its counts of now; :attr:`pushed` keeps them."""
         self._pushes += 1
-        self.told = [grown(each, self._pushes * self._pace(each)) for each in self._families]
-        return self.told
+        self.pushed = [grown(each, self._pushes * self._pace(each)) for each in self._families]
+        return self.pushed
 
     def push(self) -> bool:
         """One push; whether all of it arrived."""

@@ -137,7 +137,7 @@ def kept(part: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]
 
 def one_host(folder: Path) -> tuple[list[Family], dict[str, Any]]:
     """The series of a host, and the bytes that it sends."""
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     families: list[Family] = []
     for compression in ("none", "gzip"):
         own = folder / compression
@@ -148,11 +148,11 @@ def one_host(folder: Path) -> tuple[list[Family], dict[str, Any]]:
                 families = server.families()
             sent = sink.counts()  # after its last spans
         requests = counted(families)
-        told[f"span_bytes_{compression}"] = round(sent["bytes"] / sent["spans"], 1)
-        told["spans_per_request"] = round(sent["spans"] / requests, 2)
-        told |= one_push(families, own, compression)
-    told["samples"] = sum(len(family.values) for family in families)
-    return families, told
+        figures[f"span_bytes_{compression}"] = round(sent["bytes"] / sent["spans"], 1)
+        figures["spans_per_request"] = round(sent["spans"] / requests, 2)
+        figures |= one_push(families, own, compression)
+    figures["samples"] = sum(len(family.values) for family in families)
+    return families, figures
 
 
 def one_push(families: Sequence[Family], folder: Path, compression: str) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class Fleet:
             timeout: seconds until a push is given up.
 
         Returns:
-            How many requests the last pushes told of.
+            The number of requests in the last pushes.
 
         Raises:
             SystemExit: one did not arrive.
@@ -214,7 +214,7 @@ class Fleet:
                     self.late += len(late)
                 if late:
                     raise SystemExit(f"many_hosts: {len(late)} pushes did not arrive")
-        return sum(counted(host.told) for host in self.hosts)
+        return sum(counted(host.pushed) for host in self.hosts)
 
 
 def through_collector(fleet: Fleet, effort: Effort) -> dict[str, Any]:

@@ -187,13 +187,13 @@ SECTIONS = (
 
 def summary_of(kept: Results) -> str:
     """The table of all targets, and when its figures were measured."""
-    told: dict[str, list[str]] = {}
+    conditions_of: dict[str, list[str]] = {}
     for part, _, _ in SECTIONS:
         if part in kept and "old" not in kept[part]:
             machine = kept[part]["machine"]
             where = f"{machine['date']} on {machine['cpu']}, {machine['cores']} cores"
-            told.setdefault(where + _try(kept[part]), []).append(part)
-    lines = [f"{', '.join(parts)}: {where}" for where, parts in told.items()]
+            conditions_of.setdefault(where + _try(kept[part]), []).append(part)
+    lines = [f"{', '.join(parts)}: {where}" for where, parts in conditions_of.items()]
     return "\n\n".join([of_targets(kept), f"Measured: {'; '.join(lines)}."])
 
 
@@ -202,8 +202,8 @@ def details_of(kept: Results) -> str:
     parts = []
     for part, title, write in SECTIONS:
         if part in kept:
-            told = [f"## {title}", f"`python -m benchmarks.{part}`; {conditions(kept[part])}"]
-            parts += [*told, write(kept[part]["results"])]
+            head = [f"## {title}", f"`python -m benchmarks.{part}`; {conditions(kept[part])}"]
+            parts += [*head, write(kept[part]["results"])]
     return "\n\n".join([*parts, "## Versions", versions(kept)])
 
 

@@ -173,12 +173,12 @@ def is_healthy(url: str) -> bool:
 
 def of_prometheus(store: Store) -> dict[str, Any]:
     """The size of its head, and its memory."""
-    told = page_of(store.url)
-    series = told["prometheus_tsdb_head_series"]
-    memory = told["process_resident_memory_bytes"]
+    page = page_of(store.url)
+    series = page["prometheus_tsdb_head_series"]
+    memory = page["process_resident_memory_bytes"]
     return {
         "series": round(series),
-        "samples": round(told["prometheus_tsdb_head_samples_appended_total"]),
+        "samples": round(page["prometheus_tsdb_head_samples_appended_total"]),
         "prometheus_mib": round(memory / MIB),
         "prometheus_kib_a_series": round(memory / series / 1024, 2),
     }

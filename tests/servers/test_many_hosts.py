@@ -62,10 +62,12 @@ def test_a_push_that_does_not_arrive_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_a_late_push_comes_again(tmp_path: Path) -> None:
-    """The requests that a fleet tells of are those of its last pushes."""
+    """The requests that a fleet reports are those of its last pushes."""
     fleet = Fleet([REQUESTS, BUSY], 3, tmp_path)
     with running_sink() as sink:
-        assert fleet.push(f"{sink.url}/v1/metrics", 2) == sum(counted(h.told) for h in fleet.hosts)
+        assert fleet.push(f"{sink.url}/v1/metrics", 2) == sum(
+            counted(h.pushed) for h in fleet.hosts
+        )
     assert fleet.late == 0
 
 

@@ -82,9 +82,9 @@ def test_openmetrics_on_demand(demo_server: DemoServer) -> None:
 def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> None:
     """Every request that the tally tells of is on the page, no other, and all are answered well."""
     before = page(demo_server)
-    told = simulate(demo_server.url, "-n", 300, "-c", 3, "--random-state", 21, "--json").json()
-    assert told["requests"] == 300
-    statuses = {status for row in told["actions"] for status in row["statuses"]}
+    shown = simulate(demo_server.url, "-n", 300, "-c", 3, "--random-state", 21, "--json").json()
+    assert shown["requests"] == 300
+    statuses = {status for row in shown["actions"] for status in row["statuses"]}
     assert statuses <= {"200", "302", "404"}
 
     def added() -> Samples | None:
@@ -94,7 +94,7 @@ def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> No
     seen = eventually(added, "the count")
     assert seen is not None
     assert seen.total(COUNTED) == 300 + 1  # and one to see that somebody is there
-    actions = {row["action"]: row["requests"] for row in told["actions"]}
+    actions = {row["action"]: row["requests"] for row in shown["actions"]}
     for action, operation in (("register", "register"), ("log out", "logout")):
         assert seen.total("ivatar_auth_attempts_total", operation=operation) == actions[action]
     uploads = actions["upload"] + actions.get("upload, no picture", 0)
@@ -105,8 +105,8 @@ def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> No
 
 def test_a_rate_is_kept(demo_server: DemoServer) -> None:
     """No more requests a second are sent than asked for."""
-    told = simulate(demo_server.url, "-n", 30, "-c", 3, "--rate", 20, "--json").json()
-    assert told["seconds"] >= (30 - 3) / 20
+    shown = simulate(demo_server.url, "-n", 30, "-c", 3, "--rate", 20, "--json").json()
+    assert shown["seconds"] >= (30 - 3) / 20
 
 
 def test_a_server_that_goes_away_ends_the_simulation(tmp_path: Path) -> None:
