@@ -190,7 +190,7 @@ def _received(connection: socket.socket, deadline: float, limit: int) -> Iterato
 
 
 def _read_line(connection: socket.socket, deadline: float) -> bytes:
-    """Return the first line, or all bytes of a stream without one.
+    """Return the first line, or nothing where the stream ends before its end.
 
     Raises:
         OSError: the line did not arrive in time.
@@ -200,8 +200,8 @@ def _read_line(connection: socket.socket, deadline: float) -> bytes:
     for part in _received(connection, deadline, MAX_LINE):
         line += part
         if b"\n" in part:
-            break
-    return line.partition(b"\n")[0]
+            return line.partition(b"\n")[0]
+    return b""
 
 
 def _thread(target: Callable[..., None], *args: object) -> threading.Thread:
