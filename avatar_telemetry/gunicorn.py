@@ -30,6 +30,7 @@ from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry._base.log import logging_to
 from avatar_telemetry.metrics.collector import Server
 from avatar_telemetry.metrics.procfs import listener_inodes
+from avatar_telemetry.runtime import instrument  # noqa: F401 - for the workers' applications
 from avatar_telemetry.runtime.lifecycle import RUNTIME
 
 if TYPE_CHECKING:
@@ -58,8 +59,6 @@ def on_starting(server: Arbiter) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         raise SystemExit(str(error)) from None
-    if server.cfg.preload_app and not _uses_gevent(server.worker_class):
-        RUNTIME.warm_up()
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:

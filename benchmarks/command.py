@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def run_part(part: str, run: Callable[[bool], dict[str, Any]], description: str)
     parser.add_argument("--quick", action="store_true", help="few and short rounds, for a try")
     parser.add_argument("--out", type=Path, default=None, help="folder of the JSON")
     arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
     measured = run(arguments.quick)
     folder = arguments.out or (Path("build/bench") if arguments.quick else results.FOLDER)
     results.write(part, measured, folder, quick=arguments.quick)

@@ -2,13 +2,14 @@
 
     python -m benchmarks.latency [--quick] [--out FOLDER]
 
-Needs wrk, and Go where vegeta is not built yet. Bare and wrapped servers run at once, one of them
+Needs Go where vegeta is not built yet. Bare and wrapped servers run at once, one of them
 loaded and the others idle, in turn; each figure is taken against the bare one of the same turn.
 
-``own``: each server gets 80 % of the requests a second that it answers itself at saturation.
-``same``: both get 80 % of what the slower of the two answers. ``recycle``: 100 requests a second
-for one sync worker that is replaced after some hundred requests (``max_requests``); the figure is
-the longest time that a request took.
+``own``: each server gets 80 % of its own requests a second at saturation. ``same``: both get 80 %
+of those of the slower one. Saturation is measured with the program that makes the load, which
+shares the processors with the server. ``recycle``: 100 requests a second for one sync worker that
+is replaced after some hundred requests (``max_requests``); the figure is the longest time that a
+request took.
 """
 
 from __future__ import annotations
@@ -94,7 +95,11 @@ def turns(
 
 def open_loop(effort: Effort, fleet: list[Server]) -> Turn:
     """Seconds of each server at its own rate, and at the same."""
-    rates = {server.variant.name: server.load(effort.seconds)["rate"] for server in fleet}
+    rates = {}
+    for server in fleet:
+        saturated = vegeta.attack(server.avatar, 0, effort.seconds)
+        server.answered += saturated.answered
+        rates[server.variant.name] = saturated.throughput
     turn: Turn = {}
     for server in fleet:
         figures = turn[server.variant.name] = {"saturation": rates[server.variant.name]}

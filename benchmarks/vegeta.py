@@ -1,6 +1,6 @@
-"""Open-loop load by vegeta: requests arrive at a constant rate, however long the answers take.
+"""Open-loop load by vegeta: requests arrive at a constant rate, however long responses take.
 
-A closed loop (wrk) waits for each answer before its next request, and so hides how long others
+A closed loop (wrk) waits for each response before its next request, and so hides how long others
 would have waited in the meantime.
 """
 
@@ -16,6 +16,8 @@ from benchmarks.results import say
 
 MODULE = "github.com/tsenart/vegeta/v12"
 VERSION = "v12.13.0"
+CONNECTIONS = 4
+"""Concurrent requests of a load without a rate; as many as wrk has."""
 MAX_FAILED = 0.001
 """Share of requests without a response of status 200 above which a load is not valid."""
 
@@ -28,6 +30,8 @@ class Latencies:
     p99: float
     longest: float
     answered: int
+    throughput: float
+    """Responses a second."""
 
 
 def program() -> Path:
@@ -50,8 +54,10 @@ def program() -> Path:
 
 
 def start(url: str, rate: int, seconds: float) -> subprocess.Popen[str]:
-    """Start a load of so many requests a second."""
-    command = f'"$0" attack -rate={rate} -duration={seconds}s -timeout=30s | "$0" report -type=json'
+    """Start a load of so many requests a second; 0: as many as :data:`CONNECTIONS` can make."""
+    bound = "" if rate else f" -max-workers={CONNECTIONS}"
+    attack = f'"$0" attack -rate={rate}{bound} -duration={seconds}s -timeout=30s'
+    command = f'{attack} | "$0" report -type=json'
     process = subprocess.Popen(
         ["sh", "-c", command, str(program())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True,
@@ -74,7 +80,7 @@ def finish(process: subprocess.Popen[str], max_failed: float = MAX_FAILED) -> La
         raise RuntimeError(f"vegeta: {report['status_codes']}, {report['errors'][:3]}")
     times = {name: nanoseconds / 1e9 for name, nanoseconds in report["latencies"].items()}
     answered = report["status_codes"].get("200", 0)
-    return Latencies(times["90th"], times["99th"], times["max"], answered)
+    return Latencies(times["90th"], times["99th"], times["max"], answered, report["throughput"])
 
 
 def attack(url: str, rate: int, seconds: float) -> Latencies:

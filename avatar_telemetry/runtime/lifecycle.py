@@ -7,7 +7,6 @@ starts at the first request, for this process alone or for those that share a di
 from __future__ import annotations
 
 import atexit
-import importlib
 import logging
 import os
 import sys
@@ -117,12 +116,6 @@ NO_THREADS = (
     "nothing can be exported: uWSGI runs without threads; start it with --enable-threads, or set"
     " OTEL_EXPORT_ENABLED=false"
 )
-LATE_MODULES = (
-    "opentelemetry.instrumentation.utils",
-    "opentelemetry.instrumentation.wsgi",
-    "opentelemetry.propagate",
-)
-"""Modules that read OTEL_PROPAGATORS at their import."""
 
 
 @lru_cache(maxsize=1)
@@ -220,8 +213,10 @@ class Runtime:
         # A reload to settings that cannot be used goes on with these.
         self._usable_environ = dict(self._environ)
         log_started(settings)
-        load_parser()  # its workers share it, and what sends
+        # Its workers share what they would import one by one.
+        load_parser()
         _load_recording(settings)
+        _load_meters()
 
     def _prepare_folder(self, settings: Settings, upgrades: int, uid: int, gid: int) -> None:
         folder = self._take_folder(settings.multiproc_dir, upgrades, uid, gid)
@@ -236,14 +231,6 @@ class Runtime:
         self.book.open(folder.path, MASTER_IDENTIFIER)
         self._user = (uid, gid)
         self._see_forks()
-
-    def warm_up(self) -> None:
-        """Import the modules that a worker would import, in a master that has imported the
-        application (``preload_app``) and whose workers patch nothing. Never raises."""
-        if self._settings is not None and exports(self._settings):
-            with self.guard.at("start"):
-                for name in LATE_MODULES:
-                    importlib.import_module(name)
 
     def child_exited(self, pid: int) -> None:
         """Remove the live gauges of a worker that has ended."""
@@ -658,9 +645,15 @@ class Runtime:
 
 
 def _load_recording(settings: Settings) -> None:
-    """Import the module that records spans and log records, if they are exported."""
+    """Import what records spans and log records, if they are exported, and find the propagators,
+    which reads the metadata of all installed distributions. The environment is corrected before."""
     if exports(settings):
+        from opentelemetry import propagate  # noqa: F401
+
         from avatar_telemetry.runtime import recording  # noqa: F401
+        from avatar_telemetry.tracing.incoming import make_propagator
+
+        make_propagator(settings.propagators)
 
 
 def _load_meters() -> None:

@@ -24,7 +24,7 @@ from avatar_telemetry.metrics.folder import living_masters
 from avatar_telemetry.metrics.mapped import SLOT_SIZE
 from avatar_telemetry.profiles.model import Profile
 
-PACKAGE = __package__ or "avatar_telemetry"
+PACKAGE = "avatar_telemetry"
 UNUSABLE_INTERPRETER = (
     "the workers' user id %d cannot execute %s: an exporter that is killed is not replaced until a"
     " worker starts; install Python and its packages where that user can read them"

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
 from avatar_telemetry._base.errors import SettingsError
@@ -123,42 +122,6 @@ def test_the_module_is_a_configuration_of_gunicorn() -> None:
 
     settings, hooks = in_child(work)
     assert settings == hooks
-
-
-class GreenWorker(SyncWorker):
-    """A worker of a class below gevent's."""
-
-
-GreenWorker.__module__ = "gunicorn.workers.ggevent"
-
-
-class OwnGreenWorker(GreenWorker):
-    """A user's own worker class."""
-
-
-@pytest.mark.parametrize(
-    ("worker_class", "preload", "warm"),
-    [
-        pytest.param(SyncWorker, True, True, id="sync"),
-        pytest.param(ThreadWorker, True, True, id="gthread"),
-        pytest.param(SyncWorker, False, False, id="not preloaded"),
-        pytest.param(GreenWorker, True, False, id="gevent"),
-        pytest.param(OwnGreenWorker, True, False, id="below gevent"),
-    ],
-)
-def test_the_master_imports_for_workers_that_patch_nothing(
-    worker_class: type, preload: bool, warm: bool
-) -> None:
-    """gevent's workers patch the standard library after the fork, so nothing may be imported."""
-
-    def work() -> Any:
-        runtime = FakeRuntime()
-        server = arbiter(worker_class=worker_class)
-        server.cfg.preload_app = preload
-        hooks(runtime).on_starting(server)
-        return ["warm_up"] in runtime.calls
-
-    assert in_child(work) is warm
 
 
 @pytest.mark.parametrize("preload", [True, False])

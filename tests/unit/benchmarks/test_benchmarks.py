@@ -251,10 +251,13 @@ def test_too_many_failed_requests_are_no_measurement() -> None:
     """The report of a load whose requests failed raises."""
     for success, raised in ((1.0, nullcontext()), (0.9, pytest.raises(RuntimeError))):
         times = {"90th": 1e6, "99th": 2e6, "max": 3e6}
-        told = {"success": success, "status_codes": {"200": 9}, "errors": [], "latencies": times}
-        load = subprocess.Popen(["echo", json.dumps(told)], stdout=subprocess.PIPE, text=True)
+        report = {
+            "success": success, "status_codes": {"200": 9}, "errors": [], "latencies": times,
+            "throughput": 4.5,
+        }  # fmt: skip
+        load = subprocess.Popen(["echo", json.dumps(report)], stdout=subprocess.PIPE, text=True)
         with raised:
-            assert vegeta.finish(load) == vegeta.Latencies(0.001, 0.002, 0.003, 9)
+            assert vegeta.finish(load) == vegeta.Latencies(0.001, 0.002, 0.003, 9, 4.5)
 
 
 def test_an_exporter_is_found_by_its_folder(tmp_path: Path) -> None:

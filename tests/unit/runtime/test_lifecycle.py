@@ -447,7 +447,6 @@ def test_what_was_never_started_can_be_stopped(stop: Callable[[Runtime], None]) 
     runtime = Runtime({})
     stop(runtime)
     runtime.child_exited(os.getpid())
-    runtime.warm_up()
 
 
 def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) -> None:
