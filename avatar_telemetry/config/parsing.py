@@ -236,6 +236,13 @@ def secret_key(text: str) -> str:
     """Check a key of hashes, or an empty text."""
     if text and not (8 <= len(text) <= 64 and text.isprintable() and text.isascii()):
         raise ValueError("not a key")
+    return _own_secret(text)
+
+
+def _own_secret(text: str) -> str:
+    """Refuse the placeholder of an example, which is public."""
+    if re.search(r"change.?me|change.?this|placeholder|your.?(?:token|key|secret)", text.lower()):
+        raise ExplainedError("a placeholder is no secret")
     return text
 
 
@@ -321,7 +328,7 @@ def allow(text: str) -> Allow:
 def token(text: str) -> str:
     if text and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,}", text):
         raise ValueError("not a bearer token")
-    return text
+    return _own_secret(text)
 
 
 def host_port(text: str) -> tuple[str, int] | None:

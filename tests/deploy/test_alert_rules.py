@@ -31,6 +31,7 @@ PAGE = {"method": "GET", "path": "/stats/"}
 AVATAR = {"method": "GET", "status_code": "200", "path": "/avatar/{digest}"}
 HITS, MISSES = "ivatar_avatar_cache_hits_total", "ivatar_avatar_cache_misses_total"
 UPLOADS, LOGINS = "ivatar_file_uploads_total", "ivatar_auth_attempts_total"
+RUNBOOKS = "{{ $externalLabels.runbooks }}"
 OUTSIDE = "ivatar_external_avatar_requests_total"
 PUSHES = "avatar_telemetry_metric_pushes_total"
 LOGS = "avatar_telemetry_log_records_total"
@@ -340,7 +341,7 @@ def test_it_tells_what_to_do(alert: str) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     annotations = rule["annotations"]
     assert annotations["summary"] and annotations["description"].endswith(".")
-    path, _, anchor = annotations["runbook_url"].partition("#")
+    path, _, anchor = annotations["runbook_url"].removeprefix(RUNBOOKS).partition("#")
     chapters = re.split(r"^#+ ", (REPOSITORY / path).read_text(encoding="utf-8"), flags=re.M)
     paragraphs = {head.strip().lower(): text.strip() for head, _, text in
                   (chapter.partition("\n") for chapter in chapters)}  # fmt: skip

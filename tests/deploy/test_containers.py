@@ -124,3 +124,14 @@ def test_the_image_has_what_it_copies_and_listens_where_it_says() -> None:
     extras = re.findall(r"'\.\[([\w,]+)\]'", text)[0].split(",")
     declared = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     assert all(re.search(rf"^{extra} = \[", declared, re.MULTILINE) for extra in extras)
+    assert f"http://127.0.0.1:{port}/" in text.partition("HEALTHCHECK")[2]
+
+
+def test_the_context_of_the_build_is_what_it_copies() -> None:
+    """Neither a virtual environment nor the history is sent to the builder."""
+    text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    copied = {source for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE)
+              for source in line.split()}  # fmt: skip
+    lines = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "*" in lines
+    assert {line[1:] for line in lines if line.startswith("!")} == copied

@@ -79,7 +79,12 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     folder = tmp_path_factory.mktemp("nginx")
     server = GunicornServer(
         folder / "server", "headers:application", unix=True,
-        env={"AVATAR_TELEMETRY_METRICS_TOKEN": TOKEN},
+        env={
+            "AVATAR_TELEMETRY_METRICS_TOKEN": TOKEN,
+            "AVATAR_TELEMETRY_SERVER_TIMING": "true",
+            "OTEL_EXPORT_ENABLED": "true",
+            "OTEL_TRACES_EXPORTER": "none",
+        },
     )  # fmt: skip
     with (
         closing(server), own_port() as port,
@@ -138,14 +143,22 @@ def test_no_spelling_of_the_path_shows_the_metrics(proxy: Proxy, path: str) -> N
 
 
 def test_what_a_stranger_sends_is_cleared(proxy: Proxy) -> None:
-    """Trace context, baggage and Forwarded do not arrive; the log has what was sent of a trace."""
+    """Trace context, baggage and Forwarded do not arrive, nor do they appear in the log."""
     seen = proxy.seen(
         "/", traceparent=TRACE, tracestate="vendor=1", baggage="user=x", Forwarded="for=192.0.2.1"
     )
     assert "HTTP_X_FORWARDED_FOR" in seen
     for header in ("TRACEPARENT", "TRACESTATE", "BAGGAGE", "FORWARDED"):
         assert f"HTTP_{header}" not in seen
-    eventually(lambda: f'traceparent="{TRACE}"' in proxy.log.read_text(), what="the log")
+    assert TRACE not in proxy.log.read_text()
+
+
+def test_the_log_has_the_trace_of_the_server(proxy: Proxy) -> None:
+    """Its id is that of the span; the client does not get the header."""
+    known = proxy.seen("/")["avatar_telemetry.trace_id"]
+    answer = proxy.get("/")
+    assert answer.headers.get("Server-Timing") is None
+    eventually(lambda: f"trace={known}\n" in proxy.log.read_text(), what="the log")
 
 
 def test_the_server_hears_who_asked(proxy: Proxy) -> None:

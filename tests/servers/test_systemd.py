@@ -22,6 +22,9 @@ LARGEST_EXPOSURE = 20
 """Tenths of systemd's exposure level, of 100: "OK" ends at 50, an unhardened service has 96."""
 
 
+TOKEN = "token-of-the-tests"
+
+
 def environment() -> dict[str, str]:
     """What the environment file sets."""
     lines = (UNITS / "environment").read_text().splitlines()
@@ -74,13 +77,18 @@ def test_the_environment_is_valid() -> None:
     settings = Settings.from_env(environment())
     assert settings.environment == "production" and settings.export_enabled
     assert settings.trusted_proxies.unix  # nginx stands in front
+    assert settings.metrics_token == ""  # an example must not open the metrics
 
 
 @contextmanager
 def activated(address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The service's command on a socket that systemd's own tool opens."""
     activate = find("systemd-socket-activate")
-    kept = {"DEMO_DATA": str(folder / "data"), "PATH": os.environ["PATH"]}
+    kept = {
+        "DEMO_DATA": str(folder / "data"),
+        "PATH": os.environ["PATH"],
+        "AVATAR_TELEMETRY_METRICS_TOKEN": TOKEN,
+    }
     changes = {**environment(), **kept, "OTEL_EXPORT_ENABLED": "false"}
     setenv = [f"--setenv={name}={value}" for name, value in changes.items()]
     with open(folder / "log", "wb") as log:
@@ -101,9 +109,7 @@ def test_gunicorn_runs_on_the_socket_of_systemd(tmp_path: Path) -> None:
     with activated(str(address), tmp_path) as process:
         eventually(address.exists, what="the socket")
         connection = UnixConnection(str(address), timeout=30)
-        connection.request("GET", "/metrics", headers={
-            "Authorization": f"Bearer {environment()['AVATAR_TELEMETRY_METRICS_TOKEN']}"
-        })  # fmt: skip
+        connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         answer = connection.getresponse()
         page = answer.read().decode()
         connection.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROMETHEUS = "v0.316.0"
+OPERATOR_MODULE = "github.com/prometheus-operator/prometheus-operator"
+OPERATOR = "v0.80.1"
 COLLECTOR = "v0.155.0"
 GO = (1, 21)
 """The oldest Go that fetches by itself the newer one that a module asks for."""
@@ -62,6 +65,20 @@ def prometheus() -> Path:
 def promtool() -> Path:
     """Where Prometheus' tool that checks rules is, if it was built."""
     return cache_folder() / f"promtool-{PROMETHEUS}" / "promtool"
+
+
+def operator_schemas() -> Path:
+    """Where the resource definitions of the Prometheus Operator are, if they were fetched."""
+    return cache_folder() / f"operator-{OPERATOR}" / "schemas"
+
+
+def fetch_operator_schemas(folder: Path) -> None:
+    """Put the resource definitions of the Prometheus Operator into a folder."""
+    command = ["go", "mod", "download", "-json", f"{OPERATOR_MODULE}@{OPERATOR}"]
+    environ = {**os.environ, "GOFLAGS": "-mod=mod"}
+    output = subprocess.run(command, env=environ, cwd=folder, check=True, capture_output=True)
+    module = Path(json.loads(output.stdout)["Dir"])
+    shutil.copytree(module / "example" / "prometheus-operator-crd", folder / "schemas")
 
 
 def otelcol() -> Path:
@@ -143,6 +160,7 @@ SERVERS: dict[str, tuple[Callable[[], Path], Callable[[Path], None]]] = {
             "github.com/prometheus/prometheus/cmd/prometheus", PROMETHEUS, folder
         ),
     ),
+    "operator-schemas": (operator_schemas, fetch_operator_schemas),
     "otelcol": (otelcol, assemble_collector),
     "promtool": (
         promtool,

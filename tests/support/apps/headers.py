@@ -1,4 +1,4 @@
-"""Answers with the path and the headers that arrived, as JSON."""
+"""Responds with the path and the headers that arrived and the trace id, as JSON."""
 
 import json
 
@@ -8,7 +8,8 @@ from avatar_telemetry import instrument
 def answer(environ, start_response):
     environ["wsgi.input"].read()
     names = [name for name in environ if name.startswith("HTTP_")]
-    seen = {name: environ[name] for name in [*names, "PATH_INFO", "RAW_URI"]}
+    names += ["PATH_INFO", "RAW_URI", "avatar_telemetry.trace_id"]
+    seen = {name: environ[name] for name in names if name in environ}
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps(seen).encode()]
 
