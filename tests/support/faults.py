@@ -751,6 +751,10 @@ WSGI = (
         "profile.application_routes and self.route is profile.other", "profile.application_routes",
     ),
     Fault(
+        "request-last-router", "wsgi/request.py", "the last route that a router finds counts",
+        "        if self.view is not None:\n            return\n", "",
+    ),
+    Fault(
         "request-first-byte", "wsgi/request.py", "the first byte is as late as the last",
         "                return\n        if not self.first_byte:\n            self.first_byte",
         "                return\n        if self.sent:\n            self.first_byte", ("wsgi/conformance",),
@@ -1306,6 +1310,26 @@ PUSH = (
 )  # fmt: skip
 
 PROBES = (
+    Fault(
+        "werkzeug-tests", "probes/werkzeug.py", "test() of another method names the request",
+        " or method not in (None, adapter.default_method)", "",
+    ),
+    Fault(
+        "werkzeug-rule", "probes/werkzeug.py", "a caller that wants the endpoint gets the rule",
+        "(rule if return_rule else rule.endpoint)", "rule",
+    ),
+    Fault(
+        "falcon-refused", "probes/falcon.py", "a refused method has the route of the resource",
+        "responder.__module__ == DEFAULTS", "False",
+    ),
+    Fault(
+        "pyramid-subrequest", "probes/pyramid.py", "a subrequest names its request",
+        "route is None or not is_of(request, http_request.environ)", "route is None",
+    ),
+    Fault(
+        "bottle-hook", "probes/bottle.py", "a question for another path names the request",
+        "not is_of(request, environ)", "False",
+    ),
     Fault(
         "policy-root-dot", "probes/policy.py",
         "a host with a final dot gets no trace context",
