@@ -30,7 +30,7 @@ DEFAULT_SIZES = "16,20,24,32,40,48,64,80,96,100,120,128,150,160,192,200,256,300,
 PROBES = (
     "bottle", "django", "django_cache", "errors", "falcon", "generators", "httpclient", "httpx",
     "mysqlclient", "pillow", "psycopg", "psycopg2", "pylibmc", "pymemcache", "pymysql", "pyramid",
-    "requests", "sqlalchemy", "sqlite3", "urllib", "urllib3", "werkzeug",
+    "requests", "routing_args", "sqlalchemy", "sqlite3", "urllib", "urllib3", "werkzeug",
 )  # fmt: skip
 """The names of probes in ``AVATAR_TELEMETRY_PROBES``."""
 

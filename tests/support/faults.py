@@ -755,6 +755,26 @@ WSGI = (
         "        if self.view is not None:\n            return\n", "",
     ),
     Fault(
+        "routing-args-refused", "wsgi/routing_args.py", "a scanner's paths become templates",
+        'if status[:1] not in ("2", "3", "5") or ', "if ",
+    ),
+    Fault(
+        "routing-args-unconfirmed", "wsgi/routing_args.py", "one client's text is a template",
+        '== values and template != "/"', '== values and template == ""',
+    ),
+    Fault(
+        "routing-args-twice", "wsgi/routing_args.py", "a value that is literal text, too, is a name",
+        "    if any(_find(segments, value) is not None for value in values):\n        return None\n", "",
+    ),
+    Fault(
+        "routing-args-any-text", "wsgi/routing_args.py", "numbers and addresses are in templates",
+        "and _LITERAL.fullmatch(segment) is not None", "",
+    ),
+    Fault(
+        "routing-args-endless", "wsgi/routing_args.py", "the number of templates has no bound",
+        "or len(self._confirmed) >= MAX_TEMPLATES", "",
+    ),
+    Fault(
         "request-first-byte", "wsgi/request.py", "the first byte is as late as the last",
         "                return\n        if not self.first_byte:\n            self.first_byte",
         "                return\n        if self.sent:\n            self.first_byte", ("wsgi/conformance",),
