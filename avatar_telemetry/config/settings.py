@@ -28,9 +28,9 @@ DEFAULT_APP = "avatar_demo:application"
 DEFAULT_PROFILE = "avatar_telemetry.profiles.ivatar:PROFILE"
 DEFAULT_SIZES = "16,20,24,32,40,48,64,80,96,100,120,128,150,160,192,200,256,300,400,512"
 PROBES = (
-    "django", "django_cache", "errors", "generators", "httpclient", "httpx", "mysqlclient",
-    "pillow", "psycopg", "psycopg2", "pylibmc", "pymemcache", "pymysql", "requests", "sqlalchemy",
-    "sqlite3", "urllib", "urllib3",
+    "bottle", "django", "django_cache", "errors", "falcon", "generators", "httpclient", "httpx",
+    "mysqlclient", "pillow", "psycopg", "psycopg2", "pylibmc", "pymemcache", "pymysql", "pyramid",
+    "requests", "routing_args", "sqlalchemy", "sqlite3", "urllib", "urllib3", "werkzeug",
 )  # fmt: skip
 """The names of probes in ``AVATAR_TELEMETRY_PROBES``."""
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 
 from avatar_telemetry.probes import (
+    bottle,
     django,
     django_cache,
     errors,
+    falcon,
     httpclient,
     httpx,
     mysqlclient,
@@ -22,11 +24,13 @@ from avatar_telemetry.probes import (
     pylibmc,
     pymemcache,
     pymysql,
+    pyramid,
     requests,
     sqlalchemy,
     sqlite3,
     urllib,
     urllib3,
+    werkzeug,
 )
 from avatar_telemetry.probes.policy import POLICY
 from avatar_telemetry.profiles.model import Profile
@@ -34,8 +38,10 @@ from avatar_telemetry.profiles.model import Profile
 __all__ = ["LIBRARY_PROBES", "POLICY", "PROFILE_PROBES", "install_probes"]
 
 LIBRARY_PROBES: Mapping[str, Callable[[], None]] = {
+    "bottle": bottle.install,
     "django": django.install,
     "django_cache": django_cache.install,
+    "falcon": falcon.install,
     "httpclient": httpclient.install,
     "httpx": httpx.install,
     "mysqlclient": mysqlclient.install,
@@ -45,11 +51,13 @@ LIBRARY_PROBES: Mapping[str, Callable[[], None]] = {
     "pylibmc": pylibmc.install,
     "pymemcache": pymemcache.install,
     "pymysql": pymysql.install,
+    "pyramid": pyramid.install,
     "requests": requests.install,
     "sqlalchemy": sqlalchemy.install,
     "sqlite3": sqlite3.install,
     "urllib": urllib.install,
     "urllib3": urllib3.install,
+    "werkzeug": werkzeug.install,
 }
 """Each probe of a library: name in ``AVATAR_TELEMETRY_PROBES`` -> function that installs it."""
 

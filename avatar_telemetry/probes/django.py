@@ -11,10 +11,10 @@ import re
 from types import ModuleType
 from typing import Any
 
-from avatar_telemetry.probes.patching import Call, surround, when_imported
-from avatar_telemetry.wsgi.request import CURRENT
+from avatar_telemetry.probes.patching import surround, when_imported
+from avatar_telemetry.probes.routing import Found, bounded, observe_router
+from avatar_telemetry.wsgi.request import AvatarRequest
 
-MAX_TEMPLATE_LENGTH = 200
 ANY = "{any}"
 
 _QUANTIFIER = r"(?:[*+?]|\{\d*,?\d*\})*\??"
@@ -37,21 +37,11 @@ def install() -> None:
 
 
 def _patch(module: ModuleType) -> None:
-    surround(module, "BaseHandler.resolve_request", _around_resolve)
+    surround(module, "BaseHandler.resolve_request", observe_router(_find))
 
 
-def _around_resolve(original: Call) -> Call:
-    def resolve_request(self: Any, http_request: Any) -> Any:
-        match = original(self, http_request)
-        request = CURRENT.get()
-        if request is not None:
-            try:
-                request.resolved(route_template(match.route), match.view_name)
-            except Exception:  # noqa: BLE001 - an application may replace the resolver
-                request.guard.failed("probes")
-        return match
-
-    return resolve_request
+def _find(request: AvatarRequest, match: Any, *args: Any) -> Found:
+    return route_template(match.route), match.view_name
 
 
 @functools.lru_cache(maxsize=1024)
@@ -81,7 +71,7 @@ def route_template(route: str) -> str:
             piece = ANY if token["some"] else token["escaped"] or token["literal"] or ""
         pieces.append(piece)
     text = "".join(pieces).replace(ANY + ANY, ANY)
-    return ("/" + text.lstrip("/"))[:MAX_TEMPLATE_LENGTH]
+    return bounded(text)
 
 
 def _group(route: str, start: int) -> tuple[str, int]:

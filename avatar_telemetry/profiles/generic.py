@@ -1,6 +1,7 @@
 """The profile of an application whose routes are unknown.
 
-Each request has the route ``other``, unless a probe reports the application's URL pattern.
+Each request has the route ``other``, unless a probe reports the route that the application's own
+router found.
 """
 
 from avatar_telemetry.profiles.model import Profile

@@ -107,7 +107,7 @@ class Profile:
         error_loggers: the loggers, besides ``django.request``, whose records of level ERROR with an
             exception explain a failed request; each includes its child loggers.
         application_routes: whether a path without a route is recorded with the application's own
-            URL pattern, if a probe reports one, instead of as :attr:`other`.
+            route, if a probe reports one, instead of as :attr:`other`.
 
     Raises:
         ProfileError: a pattern does not compile, a kind is unknown, or a rule is missing.

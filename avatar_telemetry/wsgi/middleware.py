@@ -19,6 +19,7 @@ from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
 from avatar_telemetry.wsgi.request import CONTEXT, CURRENT, ENVIRON_KEY, AvatarRequest
+from avatar_telemetry.wsgi.routing_args import RoutingArgs
 from avatar_telemetry.wsgi.server_timing import TimedRequest
 from avatar_telemetry.wsgi.switch import has_switched, took_socket
 from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -44,6 +45,9 @@ class Layer:
         # An object equals no path, also not None: PATH_INFO may be absent (PEP 3333).
         self.page_path: object = settings.metrics_path or object()
         self.stale = False
+        names_routes = telemetry.profile.application_routes
+        is_on = names_routes and "routing_args" not in settings.probes_off
+        self.routing_args = RoutingArgs() if is_on else None
         self._request = TimedRequest if settings.server_timing else AvatarRequest
         self._access = Access(settings.metrics_allow, settings.metrics_token)
 
@@ -125,6 +129,8 @@ class TelemetryMiddleware:
         try:
             body = self.application(environ, request.start_response)
         except BaseException as error:
+            if layer.routing_args is not None:
+                layer.routing_args.observe(request, environ)
             if "HTTP_UPGRADE" in environ and took_socket(environ, error):
                 request.switched()
             else:
@@ -134,6 +140,8 @@ class TelemetryMiddleware:
             if attached is not None:
                 CONTEXT.reset(attached)
             CURRENT.reset(token)
+        if layer.routing_args is not None:
+            layer.routing_args.observe(request, environ)
         if "HTTP_UPGRADE" in environ and has_switched(request, environ, body):
             request.switch()
         return observe_body(body, request, environ)

@@ -337,13 +337,15 @@ class AvatarRequest:
         self.image_steps += 1
         self.image_steps_seen |= {step}
 
-    def resolved(self, template: str, view: str) -> None:
-        """Record the view that the application's own router found.
+    def resolved(self, template: str, view: str | None) -> None:
+        """Record the route that the application's own router found. The first one is kept.
 
         Args:
             template: the template of its URL pattern, without client data.
-            view: the name of the view.
+            view: the name of the view, if it has one.
         """
+        if self.view is not None:
+            return
         profile = self.telemetry.profile
         route = None
         if profile.application_routes and self.route is profile.other:

@@ -65,7 +65,7 @@ MAX_PATH_LENGTH = 128
 MAX_AGENT_LENGTH = 256
 """Characters of a cached user agent."""
 
-View = tuple["str | None", str]
+View = tuple["str | None", "str | None"]
 """The application's own URL pattern, unless the profile has a route, and the view."""
 Begun = tuple[Block, Block, Block, Block]
 """The blocks of target, user agent, addresses, and of the personal part of the path."""

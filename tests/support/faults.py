@@ -751,6 +751,30 @@ WSGI = (
         "profile.application_routes and self.route is profile.other", "profile.application_routes",
     ),
     Fault(
+        "request-last-router", "wsgi/request.py", "the last route that a router finds counts",
+        "        if self.view is not None:\n            return\n", "",
+    ),
+    Fault(
+        "routing-args-refused", "wsgi/routing_args.py", "a scanner's paths become templates",
+        'if status[:1] not in ("2", "3", "5") or ', "if ",
+    ),
+    Fault(
+        "routing-args-unconfirmed", "wsgi/routing_args.py", "one client's text is a template",
+        '== values and template != "/"', '== values and template == ""',
+    ),
+    Fault(
+        "routing-args-twice", "wsgi/routing_args.py", "a value that is literal text, too, is a name",
+        "    if any(_find(segments, value) is not None for value in values):\n        return None\n", "",
+    ),
+    Fault(
+        "routing-args-any-text", "wsgi/routing_args.py", "numbers and addresses are in templates",
+        "and _LITERAL.fullmatch(segment) is not None", "",
+    ),
+    Fault(
+        "routing-args-endless", "wsgi/routing_args.py", "the number of templates has no bound",
+        "or len(self._confirmed) >= MAX_TEMPLATES", "",
+    ),
+    Fault(
         "request-first-byte", "wsgi/request.py", "the first byte is as late as the last",
         "                return\n        if not self.first_byte:\n            self.first_byte",
         "                return\n        if self.sent:\n            self.first_byte", ("wsgi/conformance",),
@@ -1306,6 +1330,26 @@ PUSH = (
 )  # fmt: skip
 
 PROBES = (
+    Fault(
+        "werkzeug-tests", "probes/werkzeug.py", "test() of another method names the request",
+        " or method not in (None, adapter.default_method)", "",
+    ),
+    Fault(
+        "werkzeug-rule", "probes/werkzeug.py", "a caller that wants the endpoint gets the rule",
+        "(rule if return_rule else rule.endpoint)", "rule",
+    ),
+    Fault(
+        "falcon-refused", "probes/falcon.py", "a refused method has the route of the resource",
+        "responder.__module__ == DEFAULTS", "False",
+    ),
+    Fault(
+        "pyramid-subrequest", "probes/pyramid.py", "a subrequest names its request",
+        "route is None or not is_of(request, http_request.environ)", "route is None",
+    ),
+    Fault(
+        "bottle-hook", "probes/bottle.py", "a question for another path names the request",
+        "not is_of(request, environ)", "False",
+    ),
     Fault(
         "policy-root-dot", "probes/policy.py",
         "a host with a final dot gets no trace context",

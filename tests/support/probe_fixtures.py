@@ -10,7 +10,8 @@ import pytest
 from opentelemetry import trace
 
 from avatar_telemetry.probes import LIBRARY_PROBES, POLICY
-from tests.support.recorder import Recorder
+from avatar_telemetry.profiles.generic import PROFILE as GENERIC
+from tests.support.recorder import Recorder, watched
 from tests.support.spans import EXPORTER, PROVIDER, Spans
 from tests.support.wsgi_client import call
 
@@ -50,6 +51,12 @@ def within(recorder: Recorder, policy: Callable[..., None]) -> Callable[..., Any
         return results[0]
 
     return run
+
+
+@pytest.fixture
+def generic(tmp_path: Path) -> Iterator[Recorder]:
+    """A recorder of spans, too, to which the application is any."""
+    yield from watched(Recorder(tmp_path, GENERIC, traced=True))
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from avatar_telemetry.profiles.model import Profile
 DISTRIBUTION = "avatar-telemetry"
 OLDEST, NEWEST = (3, 10), (3, 13)
 PATCHED = {
-    "django": "django", "django_cache": "django", "httpclient": "http.client", "httpx": "httpx",
-    "mysqlclient": "MySQLdb", "pillow": "PIL", "psycopg": "psycopg", "psycopg2": "psycopg2",
-    "pylibmc": "pylibmc", "pymemcache": "pymemcache", "pymysql": "pymysql",
-    "requests": "requests", "sqlalchemy": "sqlalchemy", "sqlite3": "sqlite3",
-    "urllib": "urllib.request", "urllib3": "urllib3",
+    "bottle": "bottle", "django": "django", "django_cache": "django", "falcon": "falcon",
+    "httpclient": "http.client", "httpx": "httpx", "mysqlclient": "MySQLdb", "pillow": "PIL",
+    "psycopg": "psycopg", "psycopg2": "psycopg2", "pylibmc": "pylibmc", "pymemcache": "pymemcache",
+    "pymysql": "pymysql", "pyramid": "pyramid", "requests": "requests", "sqlalchemy": "sqlalchemy",
+    "sqlite3": "sqlite3", "urllib": "urllib.request", "urllib3": "urllib3", "werkzeug": "werkzeug",
 }  # fmt: skip
 """The module that the probe of each library patches."""
 DRIVERS = ("mysqlclient", "psycopg", "psycopg2", "pymysql")

@@ -1,3 +1,9 @@
 """Recorded spans, the policy, and a request around a function."""
 
-from tests.support.probe_fixtures import cached, policy, spans, within  # noqa: F401 - fixtures
+from tests.support.probe_fixtures import (  # noqa: F401 - fixtures
+    cached,
+    generic,
+    policy,
+    spans,
+    within,
+)

@@ -10,23 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avatar_telemetry.probes import django as probe
-from avatar_telemetry.probes.django import MAX_TEMPLATE_LENGTH, route_template
-from avatar_telemetry.profiles.generic import PROFILE as GENERIC
+from avatar_telemetry.probes.django import route_template
+from avatar_telemetry.probes.routing import MAX_TEMPLATE_LENGTH
 from tests.support.django_setup import set_up
 from tests.support.recorder import Recorder
 from tests.support.wsgi_client import call
 
 set_up()
 probe.install()
-
-
-@pytest.fixture
-def generic(recorder: Recorder, tmp_path) -> Recorder:
-    """A recorder to which the application is any."""
-    recorder.book.detach()
-    recorder.profile = GENERIC
-    recorder.__post_init__()
-    return recorder
 
 
 @pytest.mark.parametrize(
@@ -58,21 +49,6 @@ def test_a_profile_knows_better(recorder: Recorder) -> None:
 def test_outside_of_a_request() -> None:
     """Django resolves as it does without a probe."""
     assert call(WSGIHandler(), path="/shop/7/").status == "200 OK"
-
-
-def test_a_resolver_of_the_applications_own(tmp_path) -> None:
-    """A match without a pattern is left alone, and counted as our failure."""
-    recorder = Recorder(tmp_path)
-    match = object()
-
-    def application(environ, start_response):
-        assert probe._around_resolve(lambda self, request: match)(None, None) is match
-        start_response("200 OK", [])
-        return [b"x"]
-
-    call(recorder.wrap(application))
-    assert recorder.value("avatar_telemetry_internal_errors_total", where="probes") == 1
-    recorder.book.detach()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from avatar_telemetry.probes import LIBRARY_PROBES, PROFILE_PROBES
+from avatar_telemetry.config.settings import PROBES
 from tests.support.paths import DOCS
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.traced import Spans, traced
@@ -76,7 +76,7 @@ def test_the_configuration_is_python() -> None:
     assert "post_fork" in tree.co_names
 
 
-@pytest.mark.parametrize("probe", sorted({*LIBRARY_PROBES, *PROFILE_PROBES}))
+@pytest.mark.parametrize("probe", PROBES)
 def test_every_probe_is_described(probe: str) -> None:
     """The page names each probe that is installed."""
     assert f"`{probe}`" in PAGE.read_text()

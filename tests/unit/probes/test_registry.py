@@ -8,10 +8,13 @@ import sys
 from avatar_telemetry.config.settings import PROBES
 from avatar_telemetry.probes import LIBRARY_PROBES, PROFILE_PROBES
 
+READ_BY_MIDDLEWARE = {"routing_args"}
+"""It patches nothing."""
+
 
 def test_every_probe_can_be_turned_off() -> None:
     """What is installed has a name that ``AVATAR_TELEMETRY_PROBES`` knows."""
-    assert {*LIBRARY_PROBES, *PROFILE_PROBES} == set(PROBES)
+    assert {*LIBRARY_PROBES, *PROFILE_PROBES, *READ_BY_MIDDLEWARE} == set(PROBES)
 
 
 def run(program: str) -> str:

@@ -371,6 +371,21 @@ def test_a_route_of_the_profile_stands_before_that_of_the_application(
     recorder.book.detach()
 
 
+def test_the_first_route_of_the_application_counts(traced: Recorder) -> None:
+    """The route of a mounted application, found by a second router, changes nothing."""
+
+    def tell(request) -> None:
+        request.resolved("/outer", "outer")
+        request.resolved("/inner", "inner")
+
+    traced = traced.using(application_routes=True, routes=())
+    call(traced.wrap(image(tell=tell)), path="/outer/inner")
+    attributes = traced.server.attributes
+    assert (attributes["http.route"], attributes["ivatar.view"]) == ("/outer", "outer")
+    assert traced.value("ivatar_requests_total", path="/outer") == 1
+    traced.book.detach()
+
+
 @pytest.mark.parametrize(
     ("value", "announced"),
     [("12", 12), ("", None), ("-1", None), ("1.5", None), ("many", None), ("0x10", None)],
