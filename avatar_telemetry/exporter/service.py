@@ -193,7 +193,7 @@ class Exporter:
 
         access = Access(self._settings.metrics_allow, self._settings.metrics_token)
         page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
-        self._port = Port(address, page, self._guard)
+        self._port = Port(address, page, self._guard, self._settings.port_variable)
         self._port.start()
 
     def _make_signals(self) -> None:
