@@ -216,6 +216,7 @@ class Recording:
             return RingWriter(
                 self._folder, self._claim(), self._settings.ring_size, max_items,
                 resource=resource, wake=self._waker, dropped=dropped, signal=signal,
+                failed=partial(self._guard.failed, "ring"),
             )  # fmt: skip
 
         ring = SlotRing(make, dropped, self._guard)
