@@ -139,7 +139,7 @@ class Recording:
         self._logs: LogPipeline | None = None
 
         def dropped(instrument: Instrument, items: int) -> None:
-            debug("%d %s dropped", items, NAMES[instrument.name])
+            debug("%s dropped: %d", NAMES[instrument.name], items)
             counters = metrics()
             if counters is not None:
                 with guard.at("ring"):

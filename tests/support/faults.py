@@ -1763,8 +1763,7 @@ EXPORTER = (
     ),
     Fault(
         "signals-retries-at-end", "exporter/signals.py", "the end waits for a collector that is down",
-        "                self._log.abandoned(outcome, self._rings.waiting())\n                return None\n",
-        "                self._log.abandoned(outcome, self._rings.waiting())\n",
+        "lost=self._lost)\n                return None\n", "lost=self._lost)\n",
     ),
     Fault(
         "signals-traced", "exporter/signals.py", "exports are traced as requests of the application",
