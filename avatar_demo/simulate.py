@@ -304,9 +304,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         open_browser().get(f"{url}/", timeout=TIMEOUT, allow_redirects=False)
     except requests.RequestException as error:
-        sys.exit(
-            _fault(f"{url} does not respond ({error}); check that the server runs on this port")
-        )
+        cause: BaseException = error
+        while inner := cause.__cause__ or cause.__context__:
+            cause = inner
+        fault = f"{url} does not respond ({type(cause).__name__}: {cause})"
+        sys.exit(_fault(f"{fault}; check that the server runs on this port"))
     started = time.monotonic()
     interrupted = send_all(visitors, tally)
     seconds, rows = time.monotonic() - started, tally.rows()

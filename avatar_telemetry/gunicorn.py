@@ -78,6 +78,9 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 def worker_exit(server: Arbiter, worker: Worker) -> None:
     """Stop the telemetry of a worker. gunicorn also calls this in the master for a dead worker."""
     if worker.pid == os.getpid():
+        if worker.nr:  # requests served
+            with logging_to(logging.getLogger("gunicorn.error")):
+                RUNTIME.warn_of_unwrapped()
         RUNTIME.stop_worker()
         # Prevents the interpreter's last garbage collection, which takes processor time from the
         # next worker. The kernel frees the memory.

@@ -21,16 +21,14 @@ def find_modules() -> None:
     values.ValueClass = values.MutexValue
 
 
-def load_chosen_profile(settings: Settings, name: str = "") -> Profile:
-    """Load the profile of the settings, or a named one: ``module:NAME``, ``ivatar`` or ``generic``.
+def load_chosen_profile(settings: Settings) -> Profile:
+    """Load the profile of the settings.
 
     Raises:
         SettingsError: the profile does not exist.
     """
     find_modules()
-    if name and ":" not in name:
-        name = f"avatar_telemetry.profiles.{name}:PROFILE"
-    return load_profile(name or settings.profile)
+    return load_profile(settings.profile)
 
 
 def is_demo(settings: Settings) -> bool:

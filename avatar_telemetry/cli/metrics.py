@@ -30,12 +30,19 @@ def metrics(directory: Path | None, openmetrics: bool) -> None:
     """
     settings = Settings.from_env(os.environ)
     path = directory or _find_directory(settings)
-    if not os.path.isdir(path) or not os.access(path, os.R_OK | os.X_OK):
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
         raise click.UsageError(
-            f"{path} is not a directory that this user can read; see PROMETHEUS_MULTIPROC_DIR"
-        )
+            f"{path} does not exist: a server that ends removes its private directory; name that"
+            " of a running one, or set PROMETHEUS_MULTIPROC_DIR"
+        ) from None
+    except OSError as error:
+        raise click.UsageError(
+            f"{path} cannot be read: {error.strerror}; name a directory that this user can read"
+        ) from None
     masters = living_masters(path)
-    if not masters and not any(path.glob("*.db")):
+    if not masters and not any(name.endswith(".db") for name in names):
         raise click.UsageError(
             f"no server uses {path}, and it has no metrics: a server removes them at its end"
         )

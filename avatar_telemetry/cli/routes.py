@@ -61,9 +61,10 @@ def routes(
       avatar-telemetry routes -X POST --status 302 --location /accounts/profile/ /accounts/login/
       avatar-telemetry routes --privacy off '/stats/?x=1' /nothing
     """
-    mode = {"AVATAR_TELEMETRY_PRIVACY": privacy} if privacy else {}
-    settings = Settings.from_env({**os.environ, **mode})
-    chosen = load_chosen_profile(settings, profile)
+    options = {"AVATAR_TELEMETRY_PRIVACY": privacy, "AVATAR_TELEMETRY_PROFILE": profile}
+    named = {variable: text for variable, text in options.items() if text}
+    settings = Settings.from_env({**os.environ, **named})
+    chosen = load_chosen_profile(settings)
     generator, known = response["generator"], chosen.generators
     if generator and generator not in known:
         none = f"only the generators {', '.join(known)}" if known else "no generators (--profile)"

@@ -30,6 +30,8 @@ SAMPLERS = (
     "parentbased_traceidratio",
 )  # fmt: skip
 """The values of ``OTEL_TRACES_SAMPLER`` that the SDK itself implements."""
+PROFILES = ("generic", "ivatar")
+"""The modules of ``avatar_telemetry.profiles`` with a profile."""
 
 
 class ExplainedError(ValueError):
@@ -119,6 +121,11 @@ def reference(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text):
         raise ValueError(text)
     return text
+
+
+def profile(text: str) -> str:
+    """Return ``module:NAME`` of a profile, which may be a name of :data:`PROFILES`."""
+    return reference(f"avatar_telemetry.profiles.{text}:PROFILE" if text in PROFILES else text)
 
 
 def application(text: str) -> str:

@@ -35,7 +35,6 @@ PROBES = (
 """The names of probes in ``AVATAR_TELEMETRY_PROBES``."""
 
 _TRUTH = "true or false (also yes, no, on, off, 1 or 0)"
-_MODULE_NAME = "module:NAME"
 _ADDRESSES = "networks such as 10.0.0.0/8, comma-separated"
 
 
@@ -128,7 +127,8 @@ class Settings:
         " no default."
     )
     profile: str = _setting(
-        OWN_PREFIX + "PROFILE", parsing.reference, DEFAULT_PROFILE, _MODULE_NAME,
+        OWN_PREFIX + "PROFILE", parsing.profile, DEFAULT_PROFILE,
+        ", ".join(parsing.PROFILES) + " or module:NAME",
         "Profile of the application: its routes, labels and caches."
     )
     privacy: Privacy = _setting(

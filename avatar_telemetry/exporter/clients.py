@@ -57,6 +57,8 @@ PACK: dict[Compression, Callable[[bytes], bytes]] = {
     Compression.Deflate: zlib.compress,
 }
 IDS = frozenset({"traceId", "spanId", "parentSpanId"})
+OWN_NAMES = frozenset({"ConnectTimeout", "ProxyError", "ReadTimeout"})
+"""Exceptions of requests whose names say more than those of their causes."""
 MAX_WAIT = 3600.0
 """The longest wait that a collector may request, in seconds."""
 CHANNEL = (
@@ -170,7 +172,7 @@ class HttpClient:
             return Outcome(False, error=str(error))
         except (OSError, ValueError) as error:
             # An error of requests, or a certificate that cannot be read now.
-            return Outcome(False, retry=True, error=f"{type(error).__name__}: {error}")
+            return Outcome(False, retry=True, error=_described(error))
         status = response.status_code
         if 200 <= status < 300:
             return replace(_accepted(self._service, response.content), response=response)
@@ -312,6 +314,15 @@ def _accepted(service: Service, body: bytes) -> Outcome:
     return Outcome(
         True, max(int(getattr(partial, service.rejected)), 0), error=partial.error_message
     )
+
+
+def _described(error: BaseException) -> str:
+    """Return name and text of the first exception of a chain: those after it repeat the URL."""
+    cause = error
+    while inner := cause.__cause__ or cause.__context__:
+        cause = inner
+    name = type(error).__name__
+    return f"{name if name in OWN_NAMES else type(cause).__name__}: {cause}"
 
 
 def _failed_call(error: Any) -> Outcome:

@@ -56,15 +56,15 @@ class FailureLog:
         """
         if not outcome.accepted:
             self._failing = True
-            lost = f"{number} {self._signal} are lost"
+            lost = f"{self._amount(number)} lost"
             if self._signal == NAMES["metrics"]:  # values that did not arrive are sent again
-                lost = f"a push of {number} metrics was refused, the next one repeats them"
+                lost = f"a push of {self._amount(number)} was refused, the next one repeats it"
             failure = f"cannot export {self._signal}" if outcome.retry else lost
             self.failed(f"{failure}: {outcome.error}")
         elif outcome.rejected:
             self.failed(
-                f"the collector rejected {min(outcome.rejected, number)} of {number}"
-                f" {self._signal}: {outcome.error or 'no reason given'}"
+                f"the collector rejected {min(outcome.rejected, number)} of"
+                f" {self._amount(number)}: {outcome.error or 'no reason given'}"
             )
         elif outcome.error:
             self.failed(f"the collector warns about {self._signal}: {outcome.error}")
@@ -72,7 +72,7 @@ class FailureLog:
             self._failing = False
             LOGGER.info("export of %s works again (sent to %s)", self._signal, self._place)
         else:
-            debug("%d %s exported", number, self._signal)
+            debug("%s exported", self._amount(number))
 
     def retrying(self, outcome: Outcome, attempts: int, waiting: int) -> None:
         """Log that a batch is to be sent again.
@@ -84,19 +84,25 @@ class FailureLog:
         """
         if attempts >= MIN_ATTEMPTS:
             self._failing = True
+            amount = self._amount(waiting)
             self.failed(
-                f"cannot export {self._signal}: {outcome.error}; retrying, {waiting} items wait"
+                f"cannot export {self._signal}: {outcome.error}; retrying, {amount} waiting"
             )
 
-    def abandoned(self, outcome: Outcome, waiting: int) -> None:
+    def abandoned(self, outcome: Outcome, waiting: int, *, lost: bool) -> None:
         """Log that the exporter ends before a collector accepted everything.
 
         Args:
             outcome: the outcome of the last attempt.
             waiting: the number of items in the rings.
+            lost: true where the rings are removed, false where another exporter reads them.
         """
         self._next = self._clock()  # the last line of this process reports a loss
-        self.failed(f"cannot export {self._signal}: {outcome.error}; {waiting} items are left")
+        fate = "lost: the server has ended" if lost else "kept for the next exporter"
+        self.failed(
+            f"cannot export {self._signal}: {outcome.error};"
+            f" {self._amount(waiting)} not sent, {fate}"
+        )
 
     def failed(self, message: str) -> None:
         """Log a failure, unless this signal had a line within the last minute."""
@@ -104,6 +110,10 @@ class FailureLog:
         if now >= self._next:
             self._next = now + INTERVAL
             LOGGER.error("%s (sent to %s)", self.clean(message), self._place)
+
+    def _amount(self, number: int) -> str:
+        """Return a number of items with their name."""
+        return f"{number} {self._signal if number != 1 else self._signal[:-1]}"
 
     def clean(self, text: str) -> str:
         """Return a text on one line without secrets."""

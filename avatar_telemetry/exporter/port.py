@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -38,11 +39,15 @@ class Port(threading.Thread):
         address: the host and the port.
         page: the WSGI application to serve.
         guard: the guard that counts failures to bind the port.
+        variable: the variable that sets the address, for the log.
     """
 
-    def __init__(self, address: tuple[str, int], page: WSGIApplication, guard: Guard) -> None:
+    def __init__(
+        self, address: tuple[str, int], page: WSGIApplication, guard: Guard, variable: str
+    ) -> None:
         super().__init__(name="avatar-telemetry-port", daemon=True)
         self._address = address
+        self._variable = variable
         self._page = page
         self._guard = guard
         self._stopped = threading.Event()
@@ -64,7 +69,11 @@ class Port(threading.Thread):
             self._server.socket.close()
 
     def _serve(self) -> None:
-        with open_server(self._address) as server:
+        try:
+            server = open_server(self._address)
+        except OSError as error:
+            raise OSError(bind_fault(self._variable, self._address, error)) from None
+        with server:
             server.set_app(self._page)
             LOGGER.info("serving the metrics on %s:%d", *self._address)
             self._server = server
@@ -106,6 +115,15 @@ def open_server(address: tuple[str, int]) -> WSGIServer:
     family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)[0][0]
     server_class = _Server6 if family == socket.AF_INET6 else _Server
     return server_class((host, port), _QuietHandler)
+
+
+def bind_fault(variable: str, address: tuple[str, int], error: OSError) -> str:
+    """Return the line about a port that cannot be bound: the variable, the fault and the fix."""
+    fix = "choose an address of this host, and a port from 1024 on"
+    if error.errno == errno.EADDRINUSE:
+        fix = "end the program that uses it, or choose another port"
+    host, port = address
+    return f"{variable}='{host}:{port}': {error.strerror or error}; {fix}"
 
 
 def _refuse(start_response: StartResponse, status: str, header: tuple[str, str]) -> Iterable[bytes]:

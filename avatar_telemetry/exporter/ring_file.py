@@ -28,9 +28,9 @@ from avatar_telemetry._base.log import LOGGER
 PADDING, RESOURCE, SPANS, LOGS = range(4)
 
 # Words of the header. Those of the writer and those of the reader are on cache lines of their own.
-MAGIC, CAPACITY, GENERATION, PID, STARTED, SET_ASIDE = range(6)
+MAGIC, CAPACITY, GENERATION, PID, STARTED = range(5)
 WRITTEN, DROPPED_SPANS, DROPPED_LOGS = range(8, 11)
-READ, TORN = range(16, 18)
+READ = 16
 
 HEADER = 4096
 AREA = 8192
@@ -164,7 +164,7 @@ class RingFile:
                 words[MAGIC] = FORMAT | CHECKSUM_FLAG * checksum
                 words[CAPACITY] = capacity_of(size)
                 if replaced is not None:
-                    for index in (GENERATION, SET_ASIDE, DROPPED_SPANS, DROPPED_LOGS, TORN):
+                    for index in (GENERATION, DROPPED_SPANS, DROPPED_LOGS):
                         words[index] = replaced.words[index]
             draft.replace(path)
         except BaseException:

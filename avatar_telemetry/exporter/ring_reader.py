@@ -12,7 +12,6 @@ from avatar_telemetry.exporter.ring_file import (
     PADDING,
     READ,
     RESOURCE,
-    TORN,
     WRITTEN,
     CorruptRing,
     RingFile,
@@ -72,7 +71,8 @@ class RingReader:
         self._frame = self._read_with_retries if self._file.head > 1 else self._file.frame
         self._batch: Batch | None = None
         self._start = 0
-        self._torn = 0
+        self.torn = 0
+        """Frames of the last batch that did not match their checksums."""
         self._retries = 0
         self._passed: tuple[int, bytes] | None = None
 
@@ -103,14 +103,14 @@ class RingReader:
         read, written = self._file.bounds()
         position, last = read >> COUNT_BITS, written >> COUNT_BITS
         resource = self._file.resource_in_force(read >> COUNT_BITS)
-        self._passed, self._torn, self._start = None, 0, read
+        self._passed, self.torn, self._start = None, 0, read
         self._retries = MAX_RETRIES
         frames: list[Frame] = []
         size = total = 0
         while position < last:
             kind, items, payload, units = self._frame(position, last)
             if payload is None:
-                self._torn += 1
+                self.torn += 1
             elif kind == RESOURCE:
                 resource = payload
                 self._passed = position + units, payload
@@ -142,7 +142,6 @@ class RingReader:
             raise CorruptRing("read was moved by another process")
         if self._passed is not None:
             self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
-        self._words[TORN] += self._torn
         self._words[READ] = end
         self._batch = None
 

@@ -24,7 +24,6 @@ from avatar_telemetry.exporter.ring_file import (
     PID,
     READ,
     RESOURCE,
-    SET_ASIDE,
     SPANS,
     STARTED,
     WRITTEN,
@@ -46,7 +45,7 @@ class RingWriter:
     """The writing side of the ring of a slot, for its holder alone.
 
     The ring of an earlier holder is continued. One of another size is replaced where it is empty. A
-    corrupt one is set aside and counted.
+    corrupt one is set aside.
 
     A forked child has its parent's ring and must call :meth:`detach` before it writes anything.
 
@@ -59,6 +58,7 @@ class RingWriter:
         resource: the encoded ``Resource`` of this process.
         wake: the function to call each time the ring becomes more than half full; must not block.
         dropped: the function to call with the number of dropped items; must not raise.
+        failed: the function to call in the ``except`` block for a corrupt ring.
         checksum: true where the frames of a new ring have a checksum.
         signal: the signal: ``spans`` or ``logs``.
 
@@ -82,12 +82,13 @@ class RingWriter:
         resource: bytes,
         wake: Callable[[], object] = lambda: None,
         dropped: Callable[[int], object] = lambda items: None,
+        failed: Callable[[], object] = lambda: None,
         checksum: bool = NEEDS_CHECKSUM,
         signal: str = "spans",
     ) -> None:
         if len(resource) > MAX_RESOURCE:
             raise ValueError(f"a resource of {len(resource)} bytes; allowed are {MAX_RESOURCE}")
-        self._file = _continued(ring_path(folder, number, signal), size, checksum)
+        self._file = _continued(ring_path(folder, number, signal), size, checksum, failed)
         self._words = self._file.words
         self._data = self._file.data
         self._capacity = self._file.capacity
@@ -271,7 +272,7 @@ class RingWriter:
             LOGGER.debug("the exporter was not woken", exc_info=True)
 
 
-def _continued(path: Path, size: int, checksum: bool) -> RingFile:
+def _continued(path: Path, size: int, checksum: bool, failed: Callable[[], object]) -> RingFile:
     """Open the ring of the last holder, or make a new one."""
     ring = None
     try:
@@ -280,20 +281,18 @@ def _continued(path: Path, size: int, checksum: bool) -> RingFile:
     except FileNotFoundError:
         return RingFile.make(path, size, checksum)
     except CorruptRing as error:
+        failed()
         set_aside(path, error)
-        return _replacement(path, size, checksum, ring, corrupt=1)
+        return _replacement(path, size, checksum, ring)
     same = ring.capacity * 8 == capacity_of(size) and (ring.head > 1) == checksum
     # Positions are exhausted after about 140 TB; a ring is replaced long before.
     if waiting or (same and ring.words[WRITTEN] >> COUNT_BITS < MAX_POSITION // 2):
         return ring
-    return _replacement(path, size, checksum, ring, corrupt=0)
+    return _replacement(path, size, checksum, ring)
 
 
-def _replacement(
-    path: Path, size: int, checksum: bool, ring: RingFile | None, corrupt: int
-) -> RingFile:
+def _replacement(path: Path, size: int, checksum: bool, ring: RingFile | None) -> RingFile:
     made = RingFile.make(path, size, checksum, ring)
-    made.words[SET_ASIDE] += corrupt
     if ring is not None:
         ring.close()
     return made

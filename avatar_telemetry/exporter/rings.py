@@ -22,7 +22,8 @@ class Rings:
     Args:
         folder: the runtime directory.
         signal: the signal: ``spans`` or ``logs``.
-        failed: the function to call in the ``except`` block for each ring that cannot be read.
+        failed: the function to call for each ring that cannot be read, in the ``except`` block, and
+            for each frame that does not match its checksum.
     """
 
     def __init__(self, folder: Path, signal: str, failed: Callable[[], None]) -> None:
@@ -102,6 +103,9 @@ class Rings:
             reader.advance(end)
         except CorruptRing as error:
             self._set_aside(path, error)
+            return
+        for _ in range(reader.torn):
+            self._failed()
 
     def _rotate(self) -> None:
         """Begin the next batch with another ring, so that a busy one does not delay the others."""

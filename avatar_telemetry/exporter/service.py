@@ -7,6 +7,7 @@ started, in a thread of one worker. The process that holds the lock of ``exporte
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -193,7 +194,7 @@ class Exporter:
 
         access = Access(self._settings.metrics_allow, self._settings.metrics_token)
         page = OpenPage(self._page, access, token=bool(self._settings.metrics_token))
-        self._port = Port(address, page, self._guard)
+        self._port = Port(address, page, self._guard, self._settings.port_variable)
         self._port.start()
 
     def _make_signals(self) -> None:
@@ -286,8 +287,9 @@ class Exporter:
         drained_by = now + (deadline - now) * (DRAIN_SHARE if self._pusher else 1.0)
         if self._port is not None:
             self._port.stop()
+        lost = reason == ENDED and self._is_last()
         for each in self._signals:
-            each.stop(now if reason == REPLACED else drained_by)
+            each.stop(now if reason == REPLACED else drained_by, lost=lost)
             if reason == ENDED and each.ident is None:  # not started
                 each.run()
         # A request in progress is not aborted: it would be sent twice.
@@ -302,6 +304,11 @@ class Exporter:
         if self._port is not None and reason == CHANGED:
             self._port.join(MAX_PORT_WAIT)
         self.close()
+
+    def _is_last(self) -> bool:
+        """Return whether the server has ended, and with it the rings."""
+        others = set(living_masters(self._folder)) - {os.getpid()}
+        return bool(self._record.ends_at) or not others
 
     def close(self) -> None:
         """Close the files, also of an exporter that has not started."""

@@ -66,6 +66,7 @@ class SignalExporter(Thread):
         self._wake = Event()
         self._stopped = Event()
         self._deadline = 0.0
+        self._lost = False
 
     def run(self) -> None:
         # In the application's process, its instrumentation would record these requests.
@@ -85,13 +86,15 @@ class SignalExporter(Thread):
         """Send all items now."""
         self._wake.set()
 
-    def stop(self, deadline: float) -> None:
+    def stop(self, deadline: float, *, lost: bool = False) -> None:
         """Request to send all items, up to the first failure, and to end; does not wait.
 
         Args:
             deadline: the time of the monotonic clock, in seconds, after which nothing is sent.
+            lost: true where no other exporter sends the rest, for the log.
         """
         self._deadline = deadline
+        self._lost = lost
         self._stopped.set()
         self._wake.set()
 
@@ -155,7 +158,7 @@ class SignalExporter(Thread):
             if outcome.accepted or not outcome.retry:
                 return outcome
             if self._stopped.is_set():
-                self._log.abandoned(outcome, self._rings.waiting())
+                self._log.abandoned(outcome, self._rings.waiting(), lost=self._lost)
                 return None
             self._log.retrying(outcome, attempts, self._rings.waiting())
             self._stopped.wait(max(outcome.wait, backoff * random.uniform(0.8, 1.2)))  # noqa: S311

@@ -44,7 +44,7 @@ from avatar_telemetry.metrics.api_instruments import (
 )
 from avatar_telemetry.metrics.api_names import label_values, metric_name
 from avatar_telemetry.metrics.api_observers import Observers
-from avatar_telemetry.metrics.api_series import StoredMetric
+from avatar_telemetry.metrics.api_series import OVERFLOW, StoredMetric
 from avatar_telemetry.metrics.mapped import OUR_METRICS, Book
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ DEFAULT_BOUNDS = (
 NAME = re.compile(r"[a-zA-Z][-_./a-zA-Z0-9]{0,254}")
 UNIT = re.compile(r"[\x00-\x7F]{0,63}")
 RESERVED = OUR_METRICS | {"target", "target_info"}
+MAX_SCOPES = 200
+"""Instrumentation scopes of a process; their names and attributes are labels of every series."""
 
 REFUSED_NAME = "metric %r is not recorded: the OpenTelemetry API does not allow its name or unit"
 REFUSED_KIND = "metric %s is not recorded: another kind of metric has this name"
@@ -66,6 +68,10 @@ REFUSED_OWN = "metric %s is not recorded: avatar_telemetry has a metric of this 
 DUPLICATE = (
     "metric %s was created again with another unit, description or buckets: the first description"
     " and buckets are used"
+)
+MANY_SCOPES = (
+    f"the OpenTelemetry API has {MAX_SCOPES} meters: instruments of further ones are recorded"
+    " together with the label %s; create a meter once for each library"
 )
 BAD_BOUNDS = "metric %s: its bucket boundaries are not ascending numbers: the default is used"
 
@@ -240,7 +246,10 @@ class StoredMeterProvider(MeterProvider):
         with self.recorder.guard.at("meters"):
             of_scope = {"name": name, "version": version, **(attributes or {})}
             scope = label_values({f"otel.scope.{each}": of_scope[each] for each in of_scope})
-            key = (frozenset(scope.items()), schema_url)
+            key: tuple[object, str | None] = (frozenset(scope.items()), schema_url)
+            if key not in self._meters and len(self._meters) >= MAX_SCOPES:
+                self.recorder.warn(MANY_SCOPES, *OVERFLOW)
+                key, scope = (None, None), OVERFLOW
             made = StoredMeter(self, str(name or ""), version, schema_url, scope)
             return self._meters.setdefault(key, made)
         return _refused()

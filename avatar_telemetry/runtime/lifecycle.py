@@ -108,6 +108,13 @@ NO_HOOKS = (
     "no gunicorn hooks in this process: the metrics are those of this process; set"
     " PROMETHEUS_MULTIPROC_DIR to a directory that the processes of the server share"
 )
+NOT_WRAPPED = (
+    "requests are not recorded: the hooks run, but the application is not wrapped; write"
+    " application = instrument(application) in its WSGI module, or serve"
+    " avatar_telemetry.wsgi_app:application"
+)
+OTHER_MIDDLEWARE = "opentelemetry.instrumentation.wsgi"
+"""Imported by OpenTelemetry's own instrumentations of WSGI, Django, Flask, Falcon and Pyramid."""
 NOT_ALL_SENT = (
     "the exporter did not send everything within %g s (AVATAR_TELEMETRY_FLUSH_TIMEOUT); the rest is"
     " lost"
@@ -138,6 +145,7 @@ class Runtime:
         self.off = False
         """Nothing can be recorded in this worker: ``instrument()`` returns the application."""
         self._was_off = False
+        self._wrapped = False
         self._environ = environ
         self._settings: Settings | None = None
         self._folder: RuntimeDir | None = None
@@ -297,6 +305,15 @@ class Runtime:
         with self.guard.at("start"), acting_as(uid, gid):
             self._start(settings)
 
+    def warn_of_unwrapped(self) -> None:
+        """Log, once for all workers, that a worker that ends has served no wrapped application.
+
+        Its start would be too early: an application may be wrapped with its first request.
+        """
+        is_recording = self._metrics is not None and OTHER_MIDDLEWARE not in sys.modules
+        if is_recording and not self._wrapped and self.is_first("not-wrapped"):
+            LOGGER.warning(NOT_WRAPPED)
+
     def stop_worker(self) -> None:
         """Stop a worker before its exit. Waits for nothing but span processors of the application
         and an exporter in this process that no other process takes over."""
@@ -346,7 +363,8 @@ class Runtime:
         return True
 
     def declare(self, profile: Profile | None) -> None:
-        """Register the profile of a wrapped application, whose probes the worker installs."""
+        """Register a wrapped application, and its profile, whose probes the worker installs."""
+        self._wrapped = True
         if profile is not None:
             self._declared.append(profile)
             if self._metrics is not None:

@@ -139,7 +139,7 @@ class Recording:
         self._logs: LogPipeline | None = None
 
         def dropped(instrument: Instrument, items: int) -> None:
-            debug("%d %s dropped", items, NAMES[instrument.name])
+            debug("%s dropped: %d", NAMES[instrument.name], items)
             counters = metrics()
             if counters is not None:
                 with guard.at("ring"):
@@ -216,6 +216,7 @@ class Recording:
             return RingWriter(
                 self._folder, self._claim(), self._settings.ring_size, max_items,
                 resource=resource, wake=self._waker, dropped=dropped, signal=signal,
+                failed=partial(self._guard.failed, "ring"),
             )  # fmt: skip
 
         ring = SlotRing(make, dropped, self._guard)

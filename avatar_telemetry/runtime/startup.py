@@ -19,7 +19,7 @@ from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.config.destinations import destinations, ring_signals
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.config.typos import typos
-from avatar_telemetry.exporter.port import open_server
+from avatar_telemetry.exporter.port import bind_fault, open_server
 from avatar_telemetry.metrics.folder import living_masters
 from avatar_telemetry.metrics.mapped import SLOT_SIZE
 from avatar_telemetry.profiles.model import Profile
@@ -202,13 +202,11 @@ def check_endpoint(settings: Settings) -> None:
     """
     if settings.prometheus_endpoint is None:
         return
-    host, port = settings.prometheus_endpoint
+    address = settings.prometheus_endpoint
     try:
-        open_server(settings.prometheus_endpoint).server_close()
+        open_server(address).server_close()
     except OSError as error:
-        raise SettingsError(
-            f"{settings.port_variable}='{host}:{port}': {error.strerror or error}"
-        ) from error
+        raise SettingsError(bind_fault(settings.port_variable, address, error)) from error
 
 
 def check_folder(named: str, upgrades: int) -> None:

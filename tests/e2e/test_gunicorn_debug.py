@@ -99,7 +99,7 @@ def test_debug_tells_of_what_does_not_leave(serve: Serve, sink_process: SinkProc
         OTEL_BSP_MAX_QUEUE_SIZE="1", OTEL_EXPORTER_OTLP_TIMEOUT="0.3",
         AVATAR_TELEMETRY_TRUST_INCOMING="continue",
     )  # fmt: skip
-    eventually(lambda: server.get("/avatar/abc") and "2 spans dropped" in server.log())
+    eventually(lambda: server.get("/avatar/abc") and "spans dropped: 2" in server.log())
     eventually(lambda: "cannot export spans" in server.log())
     not_sampled = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-00"}
     server.get("/avatar/abc", headers=not_sampled)

@@ -310,6 +310,64 @@ def test_a_hook_that_is_forgotten(serve: Serve, preload: bool) -> None:
     assert "Traceback" not in server.log()
 
 
+HELLO = """
+import functools, os, time
+from pathlib import Path
+
+def hello(environ, start_response):
+    if environ["PATH_INFO"] == "/wait":
+        Path("held.in").write_text(str(os.getpid()))
+        while not Path("held.go").exists():
+            time.sleep(0.01)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+"""
+APPLICATIONS = {
+    "unwrapped": "application = hello",
+    "wrapped": "from avatar_telemetry import instrument\napplication = instrument(hello)",
+    "lazy": """
+@functools.cache
+def wrapped():
+    from avatar_telemetry import instrument
+    return instrument(hello)
+
+def application(environ, start_response):
+    return wrapped()(environ, start_response)
+""",
+    "opentelemetry": """
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
+application = OpenTelemetryMiddleware(hello)
+""",
+}
+
+
+@pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
+@pytest.mark.parametrize("name", rows(*APPLICATIONS))
+def test_an_application_that_is_not_wrapped(
+    serve: Serve, tmp_path: Path, name: str, preload: bool
+) -> None:
+    """One warning of all workers that served it; none where it is wrapped late, or by purpose
+    with another middleware."""
+    (tmp_path / "mine.py").write_text(HELLO + APPLICATIONS[name])
+    server = serve(
+        "mine:application",
+        pythonpath=str(tmp_path),
+        preload_app=preload,
+        env={"OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none",
+             "OTEL_METRICS_EXPORTER": "none"},
+    )  # fmt: skip
+
+    held = server.hold()
+    assert server.get("/").body == b"hello"  # by the other worker
+    server.let_go()
+    held.join()
+    assert "not wrapped" not in server.log()
+    server.close()
+    line = "[WARNING] requests are not recorded: the hooks run, but the application is not wrapped"
+    assert server.log().count(line) == (name == "unwrapped")
+    assert "Traceback" not in server.log()
+
+
 @pytest.mark.parametrize("preload", by_default("preload", PRELOAD))
 def test_a_propagator_that_is_not_installed(serve: Serve, preload: bool) -> None:
     """It is ignored with one warning, though OpenTelemetry would raise at its import."""

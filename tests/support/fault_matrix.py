@@ -38,7 +38,7 @@ OF_GUNICORN = re.compile(
     r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[[A-Z]+\] (?!avatar_telemetry exporter)"
 )
 NEWS = re.compile(r"\[INFO\] avatar_telemetry exporter")
-FAILURE = re.compile(r"cannot export spans|spans are lost")
+FAILURE = re.compile(r"cannot export spans|spans? lost")
 SETTINGS = {
     "OTEL_EXPORT_ENABLED": "true",
     "OTEL_BSP_SCHEDULE_DELAY": "50",

@@ -1684,8 +1684,7 @@ RING = (
     ),
     Fault(
         "ring-counts-forgotten", "exporter/ring_file.py", "counters of dropped spans go back",
-        "for index in (GENERATION, SET_ASIDE, DROPPED_SPANS, DROPPED_LOGS, TORN):",
-        "for index in (GENERATION, SET_ASIDE):", RINGS,
+        "for index in (GENERATION, DROPPED_SPANS, DROPPED_LOGS):", "for index in (GENERATION,):", RINGS,
     ),
     Fault(
         "ring-shortage-is-corruption", "exporter/ring_file.py",
@@ -1716,13 +1715,11 @@ RING = (
         "a reader that is killed leaves spans without their resource",
         """        if self._passed is not None:
             self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
-        self._words[TORN] += self._torn
         self._words[READ] = end
 """,
         """        self._words[READ] = end
         if self._passed is not None:
             self._file.store_resource(self._start >> COUNT_BITS, *self._passed)
-        self._words[TORN] += self._torn
 """,
         RINGS,
     ),
@@ -1744,8 +1741,17 @@ RING = (
         "while self._retries:", "while False:", RINGS,
     ),
     Fault(
-        "ring-torn-counted-twice", "exporter/ring_reader.py", "a torn frame is counted at each read",
-        "                self._torn += 1\n", "                self._words[TORN] += 1\n", RINGS,
+        "ring-torn-kept", "exporter/ring_reader.py", "a torn frame is counted with later batches, too",
+        "self._passed, self.torn, self._start = None, 0, read", "self._passed, self._start = None, read",
+        ("exporter/rings",),
+    ),
+    Fault(
+        "ring-torn-uncounted", "exporter/rings.py", "spans in torn frames are lost without a count",
+        "        for _ in range(reader.torn):\n            self._failed()\n", "", ("exporter/rings",),
+    ),
+    Fault(
+        "ring-aside-uncounted", "exporter/ring_writer.py", "a ring is set aside without a count",
+        "        failed()\n        set_aside", "        set_aside", RINGS,
     ),
     Fault(
         "folder-rings-left", "metrics/folder.py", "spans of a server before are sent by the next one",
@@ -1801,8 +1807,7 @@ EXPORTER = (
     ),
     Fault(
         "signals-retries-at-end", "exporter/signals.py", "the end waits for a collector that is down",
-        "                self._log.abandoned(outcome, self._rings.waiting())\n                return None\n",
-        "                self._log.abandoned(outcome, self._rings.waiting())\n",
+        "lost=self._lost)\n                return None\n", "lost=self._lost)\n",
     ),
     Fault(
         "signals-traced", "exporter/signals.py", "exports are traced as requests of the application",

@@ -14,9 +14,7 @@ from avatar_telemetry.exporter.ring_file import (
     DROPPED_SPANS,
     GENERATION,
     PID,
-    SET_ASIDE,
     STARTED,
-    TORN,
 )
 from avatar_telemetry.tracing.encoder import encode_resource_entry
 from avatar_telemetry.tracing.writer import SpanWriter
@@ -74,16 +72,6 @@ class Reader(RingReader):
     def dropped_logs(self) -> int:
         """Log records that were dropped."""
         return self._words[DROPPED_LOGS]
-
-    @property
-    def torn(self) -> int:
-        """Frames that were skipped because they did not match their checksum."""
-        return self._words[TORN]
-
-    @property
-    def corrupt(self) -> int:
-        """Rings of this slot that a writer set aside."""
-        return self._words[SET_ASIDE]
 
     @property
     def generation(self) -> int:

@@ -69,7 +69,9 @@ def arbiter(**changes: Any) -> Any:
 
 def worker(**changes: Any) -> Any:
     cfg = SimpleNamespace(uid=1, gid=2, preload_app=False)
-    return SimpleNamespace(**{"cfg": cfg, "pid": os.getpid(), "sockets": ["socket"]} | changes)
+    return SimpleNamespace(
+        **{"cfg": cfg, "pid": os.getpid(), "sockets": ["socket"], "nr": 0} | changes
+    )
 
 
 def test_importing_the_hooks_manages_the_process() -> None:
@@ -187,6 +189,18 @@ def test_only_a_worker_itself_ends_its_telemetry(own: bool) -> None:
         return runtime.calls
 
     assert in_child(work) == ([["stop_worker"]] if own else [])
+
+
+@pytest.mark.parametrize("served", [0, 1])
+def test_a_worker_that_served_requests_checks_the_wrapping(served: int) -> None:
+    """Before the first request the application may not be wrapped yet."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        hooks(runtime).worker_exit(arbiter(), worker(nr=served))
+        return runtime.calls
+
+    assert in_child(work) == [["warn_of_unwrapped"]] * served + [["stop_worker"]]
 
 
 def test_the_end_of_workers_and_of_the_server() -> None:

@@ -73,10 +73,18 @@ def check_port(settings: Settings, token: str, timeout: float) -> Iterator[Findi
 
 
 def _not_shown(url: str, response: Response, settings: Settings, token: str) -> Finding:
-    if response.status == 503:
-        return error("metrics_page.failed", f"{url} responds with 503: the page cannot be made",
-                     "See the server's log, and check that the runtime directory exists.",
-                     )  # fmt: skip
+    if response.status == 503 and not response.body:
+        return error(
+            "metrics_page.failed", f"{url} responds with 503: the server cannot make the page",
+            "Its log has the cause after 'internal telemetry error in start' or 'in scrape':"
+            " mostly the rights or the space of the runtime directory.",
+        )  # fmt: skip
+    if response.status >= 500:
+        return error(
+            "metrics_page.unavailable",
+            f"{url} responds with {response.status}: the application, or a proxy before it, fails",
+            "Check that the server runs, and use its own address instead of that of a proxy.",
+        )  # fmt: skip
     if not settings.metrics_path:
         return error(
             "metrics_page.off", "AVATAR_TELEMETRY_METRICS_PATH is empty: there is no page",

@@ -180,7 +180,12 @@ def test_the_same_random_state_sends_the_same() -> None:
         pytest.param(["127.0.0.1:8000"], "http or https URL", id="no scheme"),
         pytest.param(["http://a:b@127.0.0.1:1"], "without user name", id="user"),
         pytest.param(["http://[::1"], "invalid _url value", id="bracket"),
-        pytest.param(["http://127.0.0.1:1"], "check that the server runs", id="refused"),
+        pytest.param(
+            ["http://127.0.0.1:1"],
+            "simulate: http://127.0.0.1:1 does not respond (ConnectionRefusedError: [Errno 111]"
+            " Connection refused); check that the server runs on this port\n",
+            id="refused",
+        ),
         pytest.param(["http://127.0.0.1:1", "-n", "0"], "not a positive number", id="number"),
     ],
 )

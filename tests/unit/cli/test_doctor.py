@@ -268,6 +268,8 @@ def test_faults_on_the_page(page: str, given: str, found: str) -> None:
         ("", 404, "", "not_shown"),
         ("up 1.0\n", 200, "", "not_shown"),
         ("", 503, "", "failed"),
+        ("<h1>Maintenance</h1>", 503, "", "unavailable"),
+        ("", 502, "", "unavailable"),
         ("", 302, "", "redirect"),
         ("", 404, "AVATAR_TELEMETRY_METRICS_PATH=", "off"),
     ],

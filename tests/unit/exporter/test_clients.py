@@ -40,6 +40,7 @@ from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import authority, grpc_sink, sink
 from tests.support.otlp_grpc_sink import CODES, GrpcSink
 from tests.support.otlp_sink import OtlpSink
+from tests.support.real_servers import hold_port
 from tests.support.sdk_sources import make_logs, make_metrics, make_spans
 
 __all__ = ["authority", "grpc_sink", "sink"]
@@ -237,6 +238,46 @@ def test_no_response(
     assert time.monotonic() - began < PATIENCE / 2
     assert (outcome.accepted, outcome.retry) == (False, True)
     assert outcome.error
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.REFUSED, "ConnectionRefusedError: [Errno 111] Connection refused"),
+        (Fault.GARBAGE, "BadStatusLine: "),
+        (Fault.BLACKHOLE, "ReadTimeout: timed out"),
+    ],
+)
+def test_error_of_a_connection(sink: OtlpSink, clients: Clients, fault: Fault, error: str) -> None:
+    """It is the first cause alone, without the exceptions of the libraries and the URL."""
+    sink.behave(fault)
+    found = clients(sink.url).send(SPANS, 2.0).error
+    assert found.startswith(error)
+    assert "Connection" not in found.removeprefix(error)
+
+
+def test_error_of_a_name(clients: Clients) -> None:
+    """A name that does not resolve is reported by the resolver's own text."""
+    error = clients("http://collector.invalid:4318").send(SPANS, PATIENCE).error
+    assert error.startswith("gaierror: [Errno -")
+    assert "invalid" not in error
+
+
+def test_error_of_a_proxy(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection to the proxy is not reported as one to the collector."""
+    with hold_port() as bound:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{bound.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        outcome = clients("http://collector.invalid:4318").send(SPANS, PATIENCE)
+    assert outcome.error == "ProxyError: [Errno 111] Connection refused"
+
+
+def test_error_of_a_certificate(authority: Authority, clients: Clients) -> None:
+    """The reason of the verification is in the text."""
+    with OtlpSink(authority.issue("server")) as sink:
+        error = clients(sink.url).send(SPANS, PATIENCE).error
+    assert error.startswith("SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED]")
+    assert "HTTPSConnectionPool" not in error
 
 
 def test_endless_response(sink: OtlpSink, clients: Clients) -> None:

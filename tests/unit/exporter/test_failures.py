@@ -52,7 +52,7 @@ def test_one_line_a_minute_for_each_signal(
     ("outcome", "lines"),
     [
         pytest.param(ACCEPTED, [], id="accepted"),
-        pytest.param(FAILED, ["3 spans are lost: HTTP status 400 Bad Request"], id="refused"),
+        pytest.param(FAILED, ["3 spans lost: HTTP status 400 Bad Request"], id="refused"),
         pytest.param(RETRY, [f"cannot export spans: {RETRY.error}"], id="given up"),
         pytest.param(
             Outcome(True, 2, error="too\nmany"),
@@ -89,21 +89,42 @@ def test_a_single_failed_attempt_is_not_logged(
     log.outcome(ACCEPTED, 3)
     log.outcome(ACCEPTED, 3)
     assert caplog.messages == [
-        f"cannot export spans: {RETRY.error}; retrying, 7 items wait (sent to {PLACE})",
+        f"cannot export spans: {RETRY.error}; retrying, 7 spans waiting (sent to {PLACE})",
         f"export of spans works again (sent to {PLACE})",
     ]
 
 
+@pytest.mark.parametrize(
+    ("lost", "number", "line"),
+    [
+        pytest.param(True, 7, "7 spans not sent, lost: the server has ended", id="lost"),
+        pytest.param(False, 1, "1 span not sent, kept for the next exporter", id="kept"),
+    ],
+)
 def test_a_batch_that_is_left_at_the_end_is_logged(
-    clock: PauseClock, caplog: pytest.LogCaptureFixture
+    clock: PauseClock, caplog: pytest.LogCaptureFixture, lost: bool, number: int, line: str
 ) -> None:
-    """What is lost at the end is logged, whatever was logged within the last minute."""
+    """The last line reports the unsent items, whatever was logged within the last minute."""
     log = make(clock)
     log.retrying(RETRY, 5, 7)
-    log.abandoned(RETRY, 7)
-    assert caplog.messages[1:] == [
-        f"cannot export spans: {RETRY.error}; 7 items are left (sent to {PLACE})"
-    ]
+    log.abandoned(RETRY, number, lost=lost)
+    assert caplog.messages[1:] == [f"cannot export spans: {RETRY.error}; {line} (sent to {PLACE})"]
+
+
+@pytest.mark.parametrize(
+    ("signal", "line"),
+    [
+        ("spans", "1 span lost"),
+        ("log records", "1 log record lost"),
+        ("metrics", "a push of 1 metric was refused, the next one repeats it"),
+    ],
+)
+def test_a_single_item(
+    clock: PauseClock, caplog: pytest.LogCaptureFixture, signal: str, line: str
+) -> None:
+    """A batch of one has the singular."""
+    make(clock, signal=signal).outcome(FAILED, 1)
+    assert caplog.messages == [f"{line}: {FAILED.error} (sent to {PLACE})"]
 
 
 def test_exports_at_debug(clock: PauseClock, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,7 +155,7 @@ def test_a_text_of_a_collector(
     (line,) = caplog.messages
     assert line.isprintable()
     assert len(line) <= 1_000 + len(PLACE) + 20
-    assert line.startswith("3 spans are lost: ")
+    assert line.startswith("3 spans lost: ")
     for secret in (SECRET, "abc%2Bdef-1/2", "abc+def-1/2"):
         assert not any(secret[at : at + 8] in line for at in range(len(secret) - 7))
 

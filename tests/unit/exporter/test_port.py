@@ -18,6 +18,7 @@ from avatar_telemetry.exporter import port as port_module
 from avatar_telemetry.exporter.port import CHALLENGE, MAX_CLIENTS, OpenPage, Port, open_server
 from avatar_telemetry.metrics.exposition import Access, MetricsPage
 from tests.support.forked import in_child
+from tests.support.real_servers import hold_port
 from tests.support.waiting import DEADLINE, eventually
 from tests.support.wsgi_client import call
 
@@ -73,11 +74,29 @@ def test_clients_that_take_every_place(server, monkeypatch, patience, answered) 
         assert scrape(server).endswith(b"page") is answered
 
 
+def test_port_in_use(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the variable and the fix, and the port is bound as soon as it is free."""
+    failed: list[str] = []
+    with hold_port() as taken:
+        taken.listen()
+        address = taken.getsockname()
+        port = Port(address, page, Guard(failed.append), "OTEL_PROMETHEUS_ENDPOINT")
+        port.start()
+        eventually(lambda: failed, what="the failure")
+    eventually(lambda: port._server, what="the port")
+    port.stop()
+    port.join(DEADLINE)
+    assert (
+        f"OTEL_PROMETHEUS_ENDPOINT='127.0.0.1:{address[1]}': Address already in use; end the"
+        " program that uses it, or choose another port" in caplog.text
+    )
+
+
 def test_forked_child() -> None:
     """A child that lives on does not keep the port of its parent in use."""
     with open_server(("127.0.0.1", 0)) as free:
         address = free.server_address[:2]
-    port = Port(address, page, Guard())
+    port = Port(address, page, Guard(), "OTEL_PROMETHEUS_ENDPOINT")
     port.start()
     eventually(lambda: port._server, "the port")
     listener = port._server.socket.fileno()

@@ -207,7 +207,7 @@ def test_a_busy_collector_is_asked_again(host: Host, caplog: pytest.LogCaptureFi
         pytest.param(BUSY, "cannot export metrics: busy (sent to here)", id="busy"),
         pytest.param(
             Outcome(False, error="bad"),
-            "a push of 1 metrics was refused, the next one repeats them: bad (sent to here)",
+            "a push of 1 metric was refused, the next one repeats it: bad (sent to here)",
             id="refused",
         ),
     ],

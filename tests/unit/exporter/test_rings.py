@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from avatar_telemetry.exporter import ring_reader
 from avatar_telemetry.exporter import rings as rings_module
-from avatar_telemetry.exporter.ring import SPANS, RingReader, ring_path
-from avatar_telemetry.exporter.ring_file import DATA
+from avatar_telemetry.exporter.ring import SPANS, RingReader, RingWriter, ring_path
+from avatar_telemetry.exporter.ring_file import DATA, MIN_SIZE, RingFile
 from avatar_telemetry.exporter.rings import Rings, encode_request
 from tests.support.rings import Worker, spans_of
 
@@ -191,6 +192,29 @@ def test_ring_that_becomes_corrupt(source: Source) -> None:
     other.write("kept")
     assert source.taken() == ["kept"]
     assert source.failures == 1
+
+
+def test_frame_with_a_wrong_checksum(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted once, when it leaves the ring, however often it was read."""
+    monkeypatch.setattr(ring_reader, "RETRY_DELAY", 0)
+    ring = RingWriter(source.folder, 0, MIN_SIZE, 100, resource=b"R", checksum=True)
+    offset = DATA + ring.written
+    for payload in (b"lost" * 2, b"kept" * 2):
+        assert ring.put(SPANS, 1, payload)
+    file = RingFile(ring_path(source.folder, 0))
+    file.words[offset + 2] ^= 1
+    file.close()
+    source.rings.refresh()
+    for _ in range(2):
+        assert [frame.payload for frame in source.rings.take(512)] == [b"kept" * 2]
+    assert source.failures == 0
+    source.rings.settle()
+    assert source.failures == 1
+    assert ring.put(SPANS, 1, b"more" * 2)
+    assert len(source.rings.take(512)) == 1
+    source.rings.settle()
+    assert source.failures == 1
+    ring.close()
 
 
 def test_ring_that_another_process_reads(source: Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -24,6 +25,8 @@ from avatar_telemetry.exporter.record import Record, early_ends, record_start, w
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
 from avatar_telemetry.exporter.signals import SignalExporter
 from avatar_telemetry.exporter.wake import wake
+from avatar_telemetry.metrics.folder import LOCK_NAME
+from avatar_telemetry.metrics.procfs import start_ticks
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
 from tests.support.exporters import Host
@@ -267,6 +270,51 @@ def test_end_with_a_collector_that_hangs(start: Start, sink: OtlpSink) -> None:
     assert time.monotonic() - began < DEADLINE / 2
     assert running.host.worker.ring.waiting == 1
     sink.behave()
+
+
+def end_by_record(host: Host, exporter: Exporter) -> None:
+    write_record(host.folder, host.ending(time.monotonic() + DEADLINE))
+
+
+def end_host(host: Host, exporter: Exporter) -> None:
+    exporter.end_by(time.monotonic() + DEADLINE)
+
+
+def change_settings(host: Host, exporter: Exporter) -> None:
+    write_record(host.folder, host.record(OTEL_SERVICE_NAME="other"))
+
+
+@pytest.mark.parametrize(
+    ("end", "others", "fate"),
+    [
+        pytest.param(end_by_record, True, "lost: the server has ended", id="end of the server"),
+        pytest.param(end_host, False, "lost: the server has ended", id="end of a lone process"),
+        pytest.param(end_host, True, "kept for the next exporter", id="end of one of several"),
+        pytest.param(change_settings, False, "kept for the next exporter", id="reload"),
+    ],
+)
+def test_unsent_spans_at_the_end(
+    start: Start,
+    sink: OtlpSink,
+    caplog: pytest.LogCaptureFixture,
+    end: Callable[[Host, Exporter], None],
+    others: bool,
+    fate: str,
+) -> None:
+    """The last line says whether another exporter will send them."""
+    sink.behave(Fault.REFUSED)
+    running = start(
+        **exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000", OTEL_METRICS_EXPORTER="none")
+    )
+    masters = [os.getpid(), *([os.getppid()] if others else [])]
+    record = {"masters": [[pid, start_ticks(pid)] for pid in masters]}
+    (running.host.folder / LOCK_NAME).write_text(json.dumps(record))
+    eventually(lambda: running.exporter._signals, "the start")
+    running.host.worker.write("last")
+    end(running.host, running.exporter)
+    running.reason()
+    (line,) = [each for each in caplog.messages if "not sent" in each]
+    assert f"; 1 span not sent, {fate} (sent to {sink.url}" in line
 
 
 def test_changed_settings(start: Start, sink: OtlpSink) -> None:

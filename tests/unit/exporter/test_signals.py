@@ -232,7 +232,7 @@ def test_batch_that_is_too_large(host: Host, caplog: pytest.LogCaptureFixture) -
     accepted = [each for each in collector.requests if len(each) <= 2]
     assert accepted == [["0"], ["1", "2"], ["3"], ["4"]]
     assert host.worker.ring.waiting == 0
-    assert caplog.messages == ["3 spans are lost: HTTP status 413 (sent to here)"]
+    assert caplog.messages == ["3 spans lost: HTTP status 413 (sent to here)"]
 
 
 def test_end_amidst_halves(host: Host) -> None:
@@ -331,7 +331,9 @@ def test_one_attempt_at_the_end(host: Host, caplog: pytest.LogCaptureFixture) ->
     assert collector.requests == [["a"]]
     assert host.counts == {}
     assert host.worker.ring.waiting == 2
-    assert caplog.messages == ["cannot export spans: busy; 2 items are left (sent to here)"]
+    assert caplog.messages == [
+        "cannot export spans: busy; 2 spans not sent, kept for the next exporter (sent to here)"
+    ]
 
 
 def test_end_during_a_pause(host: Host) -> None:

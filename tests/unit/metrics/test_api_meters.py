@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.metrics import Meter
 
-from avatar_telemetry.metrics import api_series
+from avatar_telemetry.metrics import api_meters, api_series
 from avatar_telemetry.metrics.api_meters import DEFAULT_BOUNDS, StoredMeter
 from tests.support.api_store import ApiStore
 from tests.support.forked import in_child
@@ -429,6 +429,25 @@ def test_limit_of_attribute_sets(
     assert store.value("c_total", a="9") is None
     assert store.value("c_total", otel_metric_overflow="true") == 2 * 21
     assert len(store.samples()) == 10
+    assert len(caplog.records) == 1
+
+
+def test_limit_of_meters(
+    store: ApiStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit, scopes are recorded together; those before continue; it is one warning."""
+    monkeypatch.setattr(api_meters, "MAX_SCOPES", 10)  # one of them is the meter of the store
+    for _ in range(2):
+        for number in range(30):
+            meter = store.provider.get_meter(f"scope-{number}", attributes={"client": number})
+            meter.create_counter("c").add(1, {"a": "b"})
+    values = {dict(labels).get("otel_scope_name"): value for (_, labels), value in
+              store.samples().items()}  # fmt: skip
+    assert values == {f"scope-{number}": 2 for number in range(9)} | {None: 2 * 21}
+    assert store.samples()[
+        "c_total", frozenset({("a", "b"), ("otel_metric_overflow", "true")})
+    ] == 2 * 21  # fmt: skip
+    assert len(store.provider._meters) == 11
     assert len(caplog.records) == 1
 
 

@@ -346,6 +346,15 @@ def test_process_without_a_slot(worker: Worker) -> None:
     assert worker.failures == ["ring"]
 
 
+def test_corrupt_ring_of_an_earlier_worker(worker: Worker) -> None:
+    """It is counted as an internal error, and a new ring records the spans."""
+    ring_path(worker.path, 0).write_bytes(b"no ring")
+    recording = worker.recording()
+    worker.span(recording, "kept")
+    assert worker.failures == ["ring"]
+    assert worker.spans() == ["kept"]
+
+
 def test_slot_that_is_free_later(worker: Worker) -> None:
     """A worker that starts in a full file system records spans as soon as there is room."""
 

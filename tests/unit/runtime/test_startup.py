@@ -8,11 +8,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
-from avatar_telemetry import Settings
+from avatar_telemetry import Settings, profiles
 from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry.config import parsing
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.runtime import startup
 from avatar_telemetry.runtime.startup import (
@@ -58,6 +60,24 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_profile_is_loaded() -> None:
     """By module and name."""
     assert load_profile("avatar_telemetry.profiles.ivatar:PROFILE") is PROFILE
+
+
+def test_each_profile_of_the_package_has_a_short_name() -> None:
+    """A setting may name it by that, and no other module is named."""
+    modules = {each.name for each in iter_modules(profiles.__path__)}
+    assert {"model", *parsing.PROFILES} == modules
+    for name in parsing.PROFILES:
+        settings = Settings.from_env({"AVATAR_TELEMETRY_PROFILE": name})
+        assert load_profile(settings.profile).name == name
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
+    """The message has the short names."""
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({"AVATAR_TELEMETRY_PROFILE": "django"})
+    assert raised.value.faults == (
+        "AVATAR_TELEMETRY_PROFILE='django': must be generic, ivatar or module:NAME",
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +197,7 @@ def test_all_faults_of_several_checks_are_collected() -> None:
 
 @pytest.mark.parametrize("exporter", [True, False])
 def test_a_port_in_use_is_named(exporter: bool) -> None:
-    """With the variable and what the system says; a free port is free afterwards."""
+    """With the variable, the fault and the fix; a free port is free afterwards."""
     with hold_port() as taken:
         taken.listen()
         host, port = taken.getsockname()
@@ -191,11 +211,23 @@ def test_a_port_in_use_is_named(exporter: bool) -> None:
             variable = "OTEL_PROMETHEUS_ENDPOINT"
             environ = {variable: f"{host}:{port}"}
         settings = Settings.from_env(environ)
-        with pytest.raises(SettingsError, match=f"{variable}='{host}:{port}'"):
+        with pytest.raises(SettingsError) as raised:
             check_endpoint(settings)
+    assert raised.value.faults == (
+        f"{variable}='{host}:{port}': Address already in use; end the program that uses it, or"
+        " choose another port",
+    )
     check_endpoint(settings)
     check_endpoint(settings)
     check_endpoint(Settings.from_env({}))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_of_this_host(host: str) -> None:
+    """The fix is another address, not another port."""
+    settings = Settings.from_env({"OTEL_PROMETHEUS_ENDPOINT": f"{host}:9467"})
+    with pytest.raises(SettingsError, match="; choose an address of this host"):
+        check_endpoint(settings)
 
 
 def test_probable_typing_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -68,6 +68,26 @@ def test_a_taken_socket_is_a_switch_of_protocols(traced: Recorder, application, 
 
 
 @pytest.mark.parametrize(
+    ("status", "timed"),
+    [("100 Continue", 1), ("101 Switching Protocols", 0), ("103 Early Hints", 1)],
+)
+@pytest.mark.parametrize("environ", [{}, UPGRADE | GUNICORN], ids=["plain", "upgrade"])
+def test_an_interim_status_as_the_last_one(
+    traced: Recorder, status: str, timed: int, environ
+) -> None:
+    """It counts as what it is, is no failure, and a switch of protocols has no duration."""
+    run(traced.wrap(returning([], status=status)), environ)
+    assert traced.labels(REQUESTS) == [{"method": "GET", "status_code": status[:3], "path": "/"}]
+    assert traced.value(REQUESTS) == 1
+    assert traced.value("ivatar_requests_in_progress") == 0
+    assert traced.server.attributes["http.status_code"] == int(status[:3])
+    assert traced.server.status.status_code is StatusCode.UNSET
+    assert "error.type" not in traced.server.attributes
+    for histogram in ("ivatar_request_duration_seconds", "ivatar_request_first_byte_seconds"):
+        assert traced.value(f"{histogram}_count") == timed
+
+
+@pytest.mark.parametrize(
     ("application", "environ", "status"),
     [
         pytest.param(raising(ValueError), UPGRADE | GUNICORN, "500", id="another exception"),
