@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
 from avatar_telemetry._base.guard import Guard
@@ -43,6 +43,8 @@ MAX_INTERVAL = 1.0
 """Seconds between two readings of the stacks."""
 READINGS = 4
 """Readings within the threshold."""
+MAX_SHARE = 0.01
+"""Share of a processor that the thread may use; it pauses for longer after a long reading."""
 KILL_DELAY = 1.0
 """Seconds between SIGABRT and SIGKILL of gunicorn's master."""
 MAX_LINES = 20
@@ -121,9 +123,12 @@ class SlowRequests:
             self._log_soon(partial(_log, request, "slow request: %s", text))
 
     def _run(self, stopped: Any) -> None:
-        while not stopped.acquire(True, self._interval):
+        pause = self._interval
+        while not stopped.acquire(True, pause):
+            started = thread_time()
             with self._guard.at("stacks"):
                 self.look(perf_counter())
+            pause = max(self._interval, (thread_time() - started) / MAX_SHARE)
 
 
 def record_abort(interrupted: FrameType | None, guard: Guard) -> None:

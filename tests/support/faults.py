@@ -752,6 +752,10 @@ WSGI = (
         "            if not self._left:\n                return\n", "",
     ),
     Fault(
+        "slow-without-pause", "wsgi/slow_requests.py", "many threads make the stacks expensive",
+        "pause = max(self._interval, (thread_time() - started) / MAX_SHARE)", "pause = self._interval",
+    ),
+    Fault(
         "slow-of-parent", "wsgi/slow_requests.py", "a child reports the request of its parent",
         "if request.started < self._created:", "if request.started < 0:",
     ),

@@ -31,7 +31,6 @@ from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 from tests.support.real_servers import hold_port
 from tests.support.samples import samples_in
-from tests.support.waiting import eventually
 from tests.support.wsgi_client import call
 
 Environ = dict[str, str]
@@ -652,8 +651,11 @@ def test_spans_are_recorded_where_none_is_sent(environ: Environ) -> None:
     assert in_child(work) == [True, []]
 
 
+STACKS = "avatar-telemetry-stacks"
+
+
 def threads_of_stacks() -> int:
-    return [each.name for each in threading.enumerate()].count("avatar-telemetry-stacks")
+    return [each.name for each in threading.enumerate()].count(STACKS)
 
 
 def test_slow_requests_are_watched_by_one_thread(environ: Environ) -> None:
@@ -673,11 +675,12 @@ def test_slow_requests_are_watched_by_one_thread(environ: Environ) -> None:
             return [inherited, threads_of_stacks()]
 
         counts += in_child(serve_in_child)
+        (watching,) = [each for each in threading.enumerate() if each.name == STACKS]
         runtime.stop_worker()
-        eventually(lambda: threads_of_stacks() == 0)
-        return counts
+        watching.join(20)  # it would wait for longer by itself
+        return [*counts, watching.is_alive()]
 
-    assert in_child(work) == [0, 1, 1, 1, 0, 1]
+    assert in_child(work) == [0, 1, 1, 1, 0, 1, False]
 
 
 def test_no_thread_watches_where_it_is_off(environ: Environ) -> None:

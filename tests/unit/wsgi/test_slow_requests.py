@@ -174,6 +174,24 @@ def test_the_thread(traced: Recorder, lines: Any) -> None:
     assert [event.name for event in traced.server.events] == [slow_requests.SLOW_EVENT] * 3
 
 
+def test_its_share_of_a_processor_has_a_limit(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a look takes long, the next one comes later."""
+    pauses: list[float] = []
+
+    class Stopped:
+        def acquire(self, blocking: bool, pause: float) -> bool:
+            pauses.append(pause)
+            return len(pauses) == 3
+
+    times = iter([5.0, 5.001, 6.0, 6.25])
+    monkeypatch.setattr(slow_requests, "thread_time", lambda: next(times))
+    watch = SlowRequests(THRESHOLD, recorder.guard)
+    watch._run(Stopped())
+    assert pauses == pytest.approx([0.5, 0.5, 25.0])
+
+
 def test_a_fault_of_ours_is_counted(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread goes on after it."""
     faults: list[str] = []
