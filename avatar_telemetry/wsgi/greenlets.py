@@ -40,7 +40,7 @@ def noting_greenlet(begin: Callable[..., AvatarRequest]) -> Callable[..., Avatar
 def serving_stacks() -> list[FrameType]:
     """Return the innermost frame of each suspended greenlet that has begun a request."""
     frames: list[FrameType] = []
-    for each in list(SERVING):
+    for each in SERVING.copy():
         serving = each()
         if serving is None or serving.dead:
             SERVING.discard(each)
