@@ -1,23 +1,26 @@
-"""Originals of what gevent patches, in a process with and without its patches."""
+"""Originals of what gevent patches, each in an interpreter of its own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-import pytest
-
-from avatar_telemetry._base.native import original, uses_greenlets
 from tests.support.requirements import require
 
+PLAIN = """
+import os
+from avatar_telemetry._base.native import original, uses_greenlets
+assert original("os", "waitpid") is os.waitpid
+assert uses_greenlets() is False
+"""
 PATCHED = """
+import _thread, time
 from gevent import monkey
 from avatar_telemetry._base.native import original, uses_greenlets
-import _thread, time
-before = uses_greenlets()
 native = _thread.start_new_thread
+assert uses_greenlets() is False
 monkey.patch_all()
-assert (before, uses_greenlets()) == (False, True)
+assert uses_greenlets() is True
 assert original("_thread", "start_new_thread") is native is not _thread.start_new_thread
 assert original("time", "time") is time.time
 """
@@ -25,12 +28,7 @@ assert original("time", "time") is time.time
 
 def test_without_gevent() -> None:
     """Everything is its own original."""
-    if "gevent.monkey" in sys.modules:
-        pytest.skip("another test has imported gevent")
-    import os
-
-    assert original("os", "waitpid") is os.waitpid
-    assert uses_greenlets() is False
+    subprocess.run([sys.executable, "-c", PLAIN], check=True)
 
 
 def test_with_gevent() -> None:
