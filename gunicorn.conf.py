@@ -7,6 +7,7 @@ from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks
     child_exit,
     on_exit,
     post_fork,
+    worker_abort,
     worker_exit,
 )
 

@@ -1,7 +1,7 @@
 """gunicorn's hooks. To configure the package, import them in ``gunicorn.conf.py``.
 
     from avatar_telemetry.gunicorn import (  # noqa: F401
-        on_starting, post_fork, worker_exit, child_exit, on_exit)
+        on_starting, post_fork, worker_abort, worker_exit, child_exit, on_exit)
 
 The import also prepares the process: prometheus_client metrics that the application creates later
 are written to the merged store.
@@ -34,10 +34,12 @@ from avatar_telemetry.runtime import instrument  # noqa: F401 - for the workers'
 from avatar_telemetry.runtime.lifecycle import RUNTIME
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
-__all__ = ["child_exit", "on_exit", "on_starting", "post_fork", "worker_exit"]
+__all__ = ["child_exit", "on_exit", "on_starting", "post_fork", "worker_abort", "worker_exit"]
 
 TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -73,6 +75,11 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
             Server(os.getppid(), listener_inodes(worker.sockets)), worker.cfg.uid, worker.cfg.gid,
             workers=server.num_workers,
         )  # fmt: skip
+
+
+def worker_abort(worker: Worker) -> None:
+    """Record the requests in progress, with their stacks, in a worker whose timeout expired."""
+    RUNTIME.worker_aborted(_interrupted_frame())
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
@@ -120,6 +127,15 @@ def _deferred_termination() -> Iterator[None]:
             signal.signal(each, handler)
     if received:
         raise SystemExit(0)
+
+
+def _interrupted_frame() -> FrameType | None:
+    """Return the frame that SIGABRT interrupted: the caller of gunicorn's signal handler, else the
+    frame of this function."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "handle_abort":
+        frame = frame.f_back
+    return sys._getframe() if frame is None else frame.f_back
 
 
 def _patch_for_gevent(worker: Worker) -> None:

@@ -34,7 +34,9 @@ accesslog = None
 worker_tmp_dir = "/dev/shm"
 """
 HOOKS = """
-from avatar_telemetry.gunicorn import child_exit, on_exit, on_starting, post_fork, worker_exit
+from avatar_telemetry.gunicorn import (
+    child_exit, on_exit, on_starting, post_fork, worker_abort, worker_exit,
+)
 """
 CONNECTIONS = 4
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}

@@ -1,6 +1,7 @@
-"""The logger of the package, its documented alias, and the logger of OpenTelemetry.
+"""The loggers of the package, its documented alias, and the logger of OpenTelemetry.
 
-:data:`LOGGER` reports errors and warnings. Configuration, sampling, exports and drops are logged at
+:data:`LOGGER` reports errors and warnings, :data:`REQUESTS` those about requests of the
+application, which are exported, too. Configuration, sampling, exports and drops are logged at
 level DEBUG, with the first of the three loggers that has it enabled.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LOGGER = logging.getLogger("avatar_telemetry")
+REQUESTS = LOGGER.getChild("requests")
 ALIAS = logging.getLogger("ivatar.opentelemetry")
 OPENTELEMETRY = logging.getLogger("opentelemetry")
 

@@ -162,6 +162,24 @@ def number(minimum: float, maximum: float) -> Callable[[str], float]:
     return parse
 
 
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s)")
+
+
+def duration(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return a parser of durations within bounds, as seconds: ``1s``, ``250ms``, and ``0``."""
+
+    def parse(text: str) -> float:
+        found = _DURATION.fullmatch(text.strip())
+        if found is None:
+            return number(0, 0)(text)
+        seconds = float(found[1]) / (1000 if found[2] == "ms" else 1)
+        if not minimum <= seconds <= maximum:
+            raise ValueError(text)
+        return seconds
+
+    return parse
+
+
 def count(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return a parser of integers within bounds."""
 

@@ -337,6 +337,12 @@ class Settings:
         OWN_PREFIX + "SERVER_TIMING", parsing.boolean, "false", _TRUTH,
         "Send a Server-Timing header with the trace id and the duration."
     )
+    slow_stack: float = _setting(
+        OWN_PREFIX + "SLOW_STACK", parsing.duration(0.1, 3600), "0",
+        "a duration from 100ms to 3600s such as 1s or 250ms, or 0 for off",
+        "Record the stack of a request that runs for longer, again after twice and four times that"
+        " time."
+    )
     # fmt: on
     otlp: Mapping[Signal, Otlp]
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)

@@ -10,15 +10,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avatar_telemetry._base.files import lock_own
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry._base.log import LOGGER
+from avatar_telemetry._base.native import original
 from avatar_telemetry.config.destinations import exports
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.record import (
@@ -86,10 +87,10 @@ def spawn(folder: Path, lock: int, environ: dict[str, str], uid: int, gid: int) 
     os.set_inheritable(lock, True)
     arguments = command(str(folder), lock, uid, gid, DETACH)
     with _as_root():
-        pid = _original("posix_spawn")(sys.executable, arguments, environ)
+        pid = original("os", "posix_spawn")(sys.executable, arguments, environ)
     # It forks and ends at once; without this it would be a zombie.
     try:
-        _, status = _original("waitpid")(pid, 0)
+        _, status = original("os", "waitpid")(pid, 0)
     except ChildProcessError:
         return  # the application ignores SIGCHLD, or reaps all children itself
     if os.waitstatus_to_exitcode(status) != 0:
@@ -316,12 +317,3 @@ def _as_root() -> Iterator[None]:
         yield
     finally:
         os.seteuid(user)
-
-
-def _original(name: str) -> Callable[..., Any]:
-    """Return the original of a function of ``os``; gevent's would need its loop."""
-    monkey = sys.modules.get("gevent.monkey")
-    function: Callable[..., Any] = (
-        monkey.get_original("os", name) if monkey is not None else getattr(os, name)
-    )
-    return function

@@ -17,6 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import get_current_span
 
 from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.log import REQUESTS
 from avatar_telemetry.http import scrub
 from avatar_telemetry.http.privacy import Privacy
 from avatar_telemetry.logs.encoder import encode_record
@@ -108,12 +109,14 @@ class Encoder:
             (each for each in _SEVERITIES if record.levelno >= each[0]), _SEVERITIES[-1]
         )
         error = record.exc_info[1] if record.exc_info else None
+        message = message_of(record)
+        has_client_data = record.name != REQUESTS.name
         encoded = encode_record(
             time=int(record.created * 1e9),
             observed=time_ns(),
             severity=number,
             severity_text=text,
-            body=self._privacy.message(message_of(record), _codes_of(record)),
+            body=self._privacy.message(message, _codes_of(record)) if has_client_data else message,
             attributes={
                 "code.file.path": scrub.encodable(record.pathname),
                 "code.line.number": record.lineno,
@@ -139,7 +142,7 @@ def _codes_of(record: logging.LogRecord) -> Iterator[CodeType]:
 
 def _is_caused_by_export(record: logging.LogRecord) -> bool:
     name = record.name
-    return (
+    return name != REQUESTS.name and (
         name.partition(".")[0] in _EXCLUDED_ROOTS
         or name.startswith(_EXCLUDED_PREFIXES)
         or threading.current_thread().name.startswith(OUR_THREADS)

@@ -78,12 +78,15 @@ from avatar_telemetry.runtime.startup import (
     warn_of_interpreter,
     warn_of_typos,
 )
+from avatar_telemetry.wsgi.greenlets import SERVING
 from avatar_telemetry.wsgi.middleware import Layer, build_layer
+from avatar_telemetry.wsgi.slow_requests import SlowRequests, record_abort
 from avatar_telemetry.wsgi.telemetry import Telemetry
 from avatar_telemetry.wsgi.worker import WORKER
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from _typeshed.wsgi import WSGIApplication
 
@@ -122,6 +125,10 @@ NOT_ALL_SENT = (
 NO_THREADS = (
     "nothing can be exported: uWSGI runs without threads; start it with --enable-threads, or set"
     " OTEL_EXPORT_ENABLED=false"
+)
+NO_STACKS = (
+    "no stacks of slow requests (AVATAR_TELEMETRY_SLOW_STACK): uWSGI runs without threads; start it"
+    " with --enable-threads"
 )
 
 
@@ -164,6 +171,7 @@ class Runtime:
         self._recording: Recording | None = None
         self._supervisor: Supervisor | None = None
         self._meters: StoredMeterProvider | None = None
+        self._slow_requests: SlowRequests | None = None
         self._layers: list[Layer] = []
         self._early: Telemetry | None = None
         self._declared: list[Profile] = []
@@ -322,10 +330,20 @@ class Runtime:
         if self._recording is not None:
             with self.guard.at("stop"):
                 self._recording.stop(deadline)
+        if self._slow_requests is not None:
+            self._slow_requests.stop()
         if self._supervisor is not None:
             is_last = self._server is None or os.getppid() != self._server.master
             with self.guard.at("stop"):
                 self._supervisor.stop(deadline if is_last else now)
+
+    def worker_aborted(self, interrupted: FrameType | None) -> None:
+        """Record the requests in progress in a worker that gunicorn aborts. Never raises.
+
+        Args:
+            interrupted: the frame that the signal interrupted.
+        """
+        record_abort(interrupted, self.guard)
 
     # In any process that serves
 
@@ -384,8 +402,12 @@ class Runtime:
                     self._start_here(settings)
             with self.guard.at("logs"):
                 self._attach_to_logging()
-            layer = self._make_layer(settings or self._settings or default_settings(), profile)
+            settings = settings or self._settings or default_settings()
+            layer = self._make_layer(settings, profile)
             self._layers.append(layer)
+            if settings.slow_stack and self._slow_requests is None:
+                with self.guard.at("stacks"):
+                    self._watch_slow_requests(settings.slow_stack)
             return layer
 
     def _attach_to_logging(self) -> None:
@@ -400,6 +422,13 @@ class Runtime:
             self._recording.take_logs()
         if self.managed and self.is_first("absent-metrics"):
             warn_of_absent()
+
+    def _watch_slow_requests(self, threshold: float) -> None:
+        if not has_threads():
+            LOGGER.warning(NO_STACKS)
+            return
+        self._slow_requests = SlowRequests(threshold, self.guard)
+        self._slow_requests.start()
 
     def _start_lock(self) -> AbstractContextManager[object]:
         # Each process makes its own with its first request: by then gevent has patched threading.
@@ -654,6 +683,8 @@ class Runtime:
             self._meters.forget()
         for layer in self._layers:
             layer.stale = True
+        self._slow_requests = None
+        SERVING.clear()
         self._layers, self._metrics, self._page, self._supervisor = [], None, None, None
         self._early = None
         if self._slot is not None:

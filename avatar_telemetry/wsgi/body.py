@@ -93,15 +93,16 @@ class Body:
             yield chunk
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        entered = self._request.enter()
+        request = self._request
+        entered = request.enter()
         try:
             return function(*args)
         except BaseException as error:
-            if not self._request.finished:
-                self._request.failed(error)
+            if not request.finished:
+                request.failed(error)
             raise
         finally:
-            self._request.leave(entered)
+            request.leave(entered)
 
 
 class SizedBody(Body):

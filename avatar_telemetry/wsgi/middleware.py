@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.native import uses_greenlets
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.http.environ import text
 from avatar_telemetry.metrics.exposition import Access
@@ -18,6 +19,7 @@ from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.body import observe_body
 from avatar_telemetry.wsgi.file_wrapper import watch_calls
+from avatar_telemetry.wsgi.greenlets import noting_greenlet
 from avatar_telemetry.wsgi.request import CONTEXT, CURRENT, ENVIRON_KEY, AvatarRequest
 from avatar_telemetry.wsgi.routing_args import RoutingArgs
 from avatar_telemetry.wsgi.server_timing import TimedRequest
@@ -35,7 +37,7 @@ class Layer:
 
     Args:
         telemetry: the telemetry of its requests.
-        settings: the settings of the metrics page.
+        settings: the settings of requests and of the metrics page.
         page: the WSGI application of the metrics page.
     """
 
@@ -48,7 +50,11 @@ class Layer:
         names_routes = telemetry.profile.application_routes
         is_on = names_routes and "routing_args" not in settings.probes_off
         self.routing_args = RoutingArgs() if is_on else None
-        self._request = TimedRequest if settings.server_timing else AvatarRequest
+        begin: Callable[..., AvatarRequest]
+        begin = TimedRequest if settings.server_timing else AvatarRequest
+        if settings.slow_stack and uses_greenlets():
+            begin = noting_greenlet(begin)
+        self._begin = begin
         self._access = Access(settings.metrics_allow, settings.metrics_token)
 
     def serves(self, environ: WSGIEnvironment) -> bool:
@@ -65,7 +71,7 @@ class Layer:
         try:
             path = environ.get("PATH_INFO", "")
             route = telemetry.profile.route(path if type(path) is str else text(path))
-            request = self._request(telemetry, environ, route, start_response)
+            request = self._begin(telemetry, environ, route, start_response)
         except Exception:  # noqa: BLE001 - nothing that a client sends may stop the application
             telemetry.guard.failed("begin")
             return None

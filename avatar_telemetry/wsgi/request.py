@@ -7,10 +7,10 @@ the result when it ends. :func:`current_request` returns it while code of the ap
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from functools import lru_cache
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry.context import Context
@@ -61,6 +61,9 @@ NO_STEPS: frozenset[str] = frozenset()
 CHUNKED = "HTTP_TRANSFER_ENCODING"
 NOTHING_SENT = (None, None)
 
+StackEvent = tuple[str, Mapping[str, AttributeValue], int]
+"""Name, attributes and time of an event with a stack, in nanoseconds since the epoch."""
+
 Entered = tuple[Token["AvatarRequest | None"], "Token[Context] | None"]
 
 
@@ -105,12 +108,13 @@ class AvatarRequest:
     # An instance without slots has inline space for 29 attributes, and all are slower with more.
     # Defaults of the class are slow to read.
     __slots__ = (
-        "_alone", "_send_error", "_server_start_response", "_server_write", "cache", "content_type",
-        "context", "db_queries", "error", "finished", "first_byte", "generator", "image_steps",
-        "image_steps_seen", "length", "location", "method", "outcome", "outside_calls",
-        "outside_documents", "path", "query", "recorded", "reported_file", "reported_source",
-        "reported_success", "response_headers", "route", "sent", "sent_by_client", "services_seen",
-        "started", "status", "success", "telemetry", "unsent", "upload", "view",
+        "_alone", "_send_error", "_server_start_response", "_server_write", "_stacks", "cache",
+        "content_type", "context", "db_queries", "error", "finished", "first_byte", "generator",
+        "image_steps", "image_steps_seen", "length", "location", "method", "outcome",
+        "outside_calls", "outside_documents", "path", "query", "recorded", "reported_file",
+        "reported_source", "reported_success", "response_headers", "route", "sent",
+        "sent_by_client", "services_seen", "started", "status", "success", "telemetry", "unsent",
+        "upload", "view",
     )  # fmt: skip
 
     def __init__(
@@ -369,6 +373,26 @@ class AvatarRequest:
         if self.recorded is not None:
             with self.telemetry.guard.at("spans"):
                 self.recorded[0]._root.set_attribute(key, value)
+
+    @property
+    def stacks(self) -> Sequence[StackEvent]:
+        """The events with the stacks of this request that were taken while it ran."""
+        stacks: Sequence[StackEvent] = getattr(self, "_stacks", ())  # unset in most requests
+        return stacks
+
+    def add_stack(self, event: str, attributes: Mapping[str, AttributeValue]) -> None:
+        """Add an event with a stack to the server span, if it is recorded, when the request ends.
+
+        Any thread may call this: it takes no lock, and an event that is too late is dropped.
+
+        Args:
+            event: the name of the event.
+            attributes: its attributes.
+        """
+        self._stacks = (*self.stacks, (event, attributes, time_ns()))
+        recorded = self.recorded
+        if recorded is not None:
+            recorded[0].joinable = False
 
     def report_source(self, source: str) -> bool:
         """Use the source of a picture that the application reports.

@@ -289,6 +289,8 @@ class RequestTracing:
             name = server_name(str(target.values[0]), request.route.template)
         if self._captures_response:
             server.set_attributes(self._response_headers.of(request.response_headers))
+        for event in request.stacks:
+            server.add_event(*event)
         if request.error is not None:
             server.record_exception(request.error)
         if own.status is not UNSET:

@@ -27,7 +27,7 @@ from tests.support.requirements import unavailable
 
 LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
 BLOCKS = [block for page in pages() for block in blocks(page)]
-HOOKS = ("child_exit", "on_exit", "on_starting", "post_fork", "worker_exit")
+HOOKS = ("child_exit", "on_exit", "on_starting", "post_fork", "worker_abort", "worker_exit")
 PATIENCE = 120
 
 

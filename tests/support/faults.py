@@ -528,13 +528,13 @@ WSGI = (
     ),
     Fault(
         "body-close-after-end", "wsgi/body.py", "a close() that fails after the end shows a 500",
-        "            if not self._request.finished:\n                self._request.failed(error)\n",
-        "            self._request.failed(error)\n",
+        "            if not request.finished:\n                request.failed(error)\n",
+        "            request.failed(error)\n",
     ),
     Fault(
         "body-left-current", "wsgi/body.py", "the next request of a thread sees the one before",
-        "            request.failed(error)\n            raise\n        finally:\n            request.leave(entered)\n",
-        "            request.failed(error)\n            raise\n        finally:\n            pass\n",
+        " as error:\n            request.failed(error)\n            raise\n        finally:\n            request.leave(entered)\n",
+        " as error:\n            request.failed(error)\n            raise\n        finally:\n            pass\n",
     ),
     Fault(
         "middleware-stale", "wsgi/middleware.py", "a forked child records into its parent's files",
@@ -718,6 +718,70 @@ WSGI = (
         "middleware-nested-call", "wsgi/middleware.py", "a body that calls the application is not counted",
         "(CURRENT.get() is outer or not outer.status)", "True",
         ("wsgi/conformance",),
+    ),
+    Fault(
+        "stacks-finished", "wsgi/stacks.py", "a request that has ended is slow",
+        " and not request.finished:", ":",
+    ),
+    Fault(
+        "stacks-own-frames", "wsgi/stacks.py", "a stack shows the frames of this package",
+        "if not each.f_code.co_filename.startswith(_PACKAGE)]", "]",
+    ),
+    Fault(
+        "stacks-unbounded", "wsgi/stacks.py", "a deep stack is recorded whole",
+        "reversed(own[:MAX_FRAMES])", "reversed(own)",
+    ),
+    Fault(
+        "stacks-whole-path", "wsgi/stacks.py", "a stack shows the folders of a user",
+        "default=os.path.basename(file))", "default=file)",
+    ),
+    Fault(
+        "stacks-any-name", "wsgi/stacks.py", "a stack shows the name of generated code",
+        " if _NAME.fullmatch(name) else UNKNOWN", "",
+    ),
+    Fault(
+        "stacks-closing", "wsgi/stacks.py", "a body that is closed slowly has no stack",
+        " or code is _RUN", "",
+    ),
+    Fault(
+        "slow-not-doubled", "wsgi/slow_requests.py", "three stacks are taken at once",
+        "self._threshold * 2**taken", "self._threshold",
+    ),
+    Fault(
+        "slow-no-limit", "wsgi/slow_requests.py", "a slow server fills its log with stacks",
+        "            if not self._left:\n                return\n", "",
+    ),
+    Fault(
+        "slow-without-pause", "wsgi/slow_requests.py", "many threads make the stacks expensive",
+        "pause = max(self._interval, (thread_time() - started) / MAX_SHARE)", "pause = self._interval",
+    ),
+    Fault(
+        "slow-of-parent", "wsgi/slow_requests.py", "a child reports the request of its parent",
+        "if request.started < self._created:", "if request.started < 0:",
+    ),
+    Fault(
+        "slow-without-trace", "wsgi/slow_requests.py", "a stack in the log belongs to no trace",
+        "token = None if context is None else CONTEXT.set(context)", "token = None",
+    ),
+    Fault(
+        "slow-joined", "wsgi/request.py", "the stack of a slow request is not exported",
+        "            recorded[0].joinable = False\n", "            pass\n", ("wsgi/slow_requests",),
+    ),
+    Fault(
+        "abort-young", "wsgi/slow_requests.py", "a request that still responds counts as failed",
+        "if now - request.started >= KILL_DELAY:", "if request.started:",
+    ),
+    Fault(
+        "abort-not-failed", "wsgi/slow_requests.py", "a request that is killed is not counted",
+        "                request.failed(SystemExit(1))\n", "                pass\n",
+    ),
+    Fault(
+        "greenlets-kept", "wsgi/greenlets.py", "each connection leaves a greenlet in memory",
+        "            SERVING.discard(each)\n", "            pass\n", ("wsgi/slow_requests",),
+    ),
+    Fault(
+        "greenlets-not-noted", "wsgi/middleware.py", "under gevent a waiting request has no stack",
+        "if settings.slow_stack and uses_greenlets():", "if settings.slow_stack < 0:",
     ),
     Fault(
         "middleware-switch-fails", "wsgi/middleware.py", "each WebSocket ends as an error",
@@ -1045,6 +1109,14 @@ PROCESS = (
         "            layer.stale = True\n", "            pass\n",
     ),
     Fault(
+        "runtime-child-unwatched", "runtime/lifecycle.py", "slow requests of a forked child have no stack",
+        "        self._slow_requests = None\n        SERVING", "        SERVING",
+    ),
+    Fault(
+        "runtime-watch-goes-on", "runtime/lifecycle.py", "a worker that ends goes on to take stacks",
+        "            self._slow_requests.stop()\n", "            pass\n",
+    ),
+    Fault(
         "runtime-child-keeps-slot", "runtime/lifecycle.py", "a forked child counts into its parent's slot",
         "            self._slot.close()\n            self._slot = None\n", "            pass\n",
     ),
@@ -1067,6 +1139,10 @@ PROCESS = (
     Fault(
         "runtime-upgrade-tries-port", "runtime/lifecycle.py", "an upgrade fails for the old server's port",
         "lambda: None if upgrades else check_endpoint(settings)", "lambda: check_endpoint(settings)",
+    ),
+    Fault(
+        "gunicorn-handler-frame", "gunicorn.py", "the stack of an aborted worker ends in the handler",
+        "return sys._getframe() if frame is None else frame.f_back", "return sys._getframe()",
     ),
     Fault(
         "gunicorn-signal-lost", "gunicorn.py", "a worker that is stopped during its start goes on",
@@ -1553,8 +1629,12 @@ LOGS = (
         "                root.removeHandler(other)\n", "                pass\n",
     ),
     Fault(
+        "export-no-stacks", "logs/export.py", "stacks of slow requests are not exported as records",
+        "    return name != REQUESTS.name and (", "    return bool(",
+    ),
+    Fault(
         "export-message-raw", "logs/export.py", "a log record shows the client's data",
-        "self._privacy.message(message_of(record), _codes_of(record))", "message_of(record)",
+        "self._privacy.message(message, _codes_of(record)) if has_client_data else message", "message",
     ),
     Fault(
         "export-info", "logs/export.py", "each level is exported",

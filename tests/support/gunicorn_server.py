@@ -32,7 +32,7 @@ HOST = "a-host"
 """Instance that servers report, unless a test names another."""
 DEADLINE = 60.0
 """Seconds after which something that should have come is given up; never a measurement."""
-HOOKS = "child_exit, on_exit, on_starting, post_fork, worker_exit"
+HOOKS = "child_exit, on_exit, on_starting, post_fork, worker_abort, worker_exit"
 LISTENING = re.compile(r"Listening at: (\S+) \((\d+)\)")
 # gunicorn's workers lose a signal that comes before they have their own handlers.
 TELL_READY = """

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from avatar_telemetry import instrument
 from avatar_telemetry.profiles.ivatar import PROFILE
+from avatar_telemetry.wsgi.request import current_request
+from avatar_telemetry.wsgi.slow_requests import record_abort
 from tests.support.wsgi_client import call, make_environ
 
 DIGEST = "5ec2e7d16e57" + "0" * 20
@@ -49,7 +51,9 @@ class MarkedError(Exception):
 
 
 def application(environ: Any, start_response: Any) -> Any:
-    environ["wsgi.input"].read()
+    form = environ["wsgi.input"].read()
+    if environ["HTTP_X_END"] == "redirect":
+        record_stack(form)
     if environ["HTTP_X_END"] == "raise":
         raise MarkedError(
             f"'{MESSAGE}' of {EMAIL} at {DIGEST} with token={TOKEN}, https://{USER}:{KEY}@x.test/"
@@ -59,6 +63,13 @@ def application(environ: Any, start_response: Any) -> Any:
                ("Set-Cookie", f"s={COOKIE}")]  # fmt: skip
     start_response(status, headers)
     return [BODY.encode()]
+
+
+def record_stack(form: bytes) -> None:
+    """Record the stack of the request, as in a worker that is aborted."""
+    request = current_request()
+    if request is not None:
+        record_abort(sys._getframe(), request.guard)
 
 
 def paths() -> dict[str, str]:

@@ -203,6 +203,28 @@ def test_a_worker_that_served_requests_checks_the_wrapping(served: int) -> None:
     assert in_child(work) == [["warn_of_unwrapped"]] * served + [["stop_worker"]]
 
 
+@pytest.mark.parametrize("by_gunicorn", [True, False])
+def test_an_abort_names_the_interrupted_frame(by_gunicorn: bool) -> None:
+    """What gunicorn's handler interrupted, without the handler; else the hook itself."""
+
+    def work() -> Any:
+        runtime = FakeRuntime()
+        module = hooks(runtime)
+
+        def handle_abort() -> None:
+            module.worker_abort(worker())
+
+        def interrupted() -> None:
+            handle_abort() if by_gunicorn else module.worker_abort(worker())
+
+        interrupted()
+        ((name, frame),) = runtime.calls
+        return name, frame.f_code.co_name
+
+    inner = "interrupted" if by_gunicorn else "_interrupted_frame"
+    assert in_child(work) == ["worker_aborted", inner]
+
+
 def test_the_end_of_workers_and_of_the_server() -> None:
     """The last push comes before the folder goes."""
 

@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from avatar_telemetry._base.guard import Guard
+from avatar_telemetry._base.log import REQUESTS
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.runtime.log_records import LogPipeline
 from avatar_telemetry.testing import recording
@@ -158,6 +159,18 @@ def test_what_an_export_may_cause_is_never_exported(export: Any, name: str) -> N
     logging.getLogger(name).error("would come back")
     LOGGER.error("the application's")
     assert [log.body for log in exported.logs()] == ["the application's"]
+
+
+@pytest.mark.parametrize("mode", ["off", "balanced", "strict"])
+def test_records_about_requests_of_the_application(export: Any, mode: str) -> None:
+    """They are exported, from a thread of ours too, and unchanged: they have no client data."""
+    exported = export(AVATAR_TELEMETRY_PRIVACY=mode)
+    text = "slow request: GET /avatar/{digest} after 1.0 s, stack: f (pages/views.py:12345)"
+    thread = threading.Thread(target=lambda: REQUESTS.warning(text), name="avatar-telemetry-x")
+    thread.start()
+    thread.join(FAR)
+    (log,) = exported.logs()
+    assert (log.scope, log.body) == ("avatar_telemetry.requests", text)
 
 
 def test_record_of_a_thread_of_ours(export: Any) -> None:

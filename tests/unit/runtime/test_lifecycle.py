@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import prometheus_client
@@ -16,7 +18,7 @@ import pytest
 from prometheus_client import values
 
 from avatar_telemetry._base.errors import SettingsError
-from avatar_telemetry._base.log import LOGGER, OPENTELEMETRY
+from avatar_telemetry._base.log import LOGGER, OPENTELEMETRY, REQUESTS
 from avatar_telemetry.metrics import folder as folder_module
 from avatar_telemetry.metrics.collector import Server
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK, Slot, holders
@@ -646,3 +648,67 @@ def test_spans_are_recorded_where_none_is_sent(environ: Environ) -> None:
         )
 
     assert in_child(work) == [True, []]
+
+
+STACKS = "avatar-telemetry-stacks"
+
+
+def threads_of_stacks() -> int:
+    return [each.name for each in threading.enumerate()].count(STACKS)
+
+
+def test_slow_requests_are_watched_by_one_thread(environ: Environ) -> None:
+    """It starts with the first request, in a forked child again, and ends with the worker."""
+
+    def work() -> Any:
+        runtime = started(environ | {"AVATAR_TELEMETRY_SLOW_STACK": "100s"})
+        counts = [threads_of_stacks()]
+        wrapped = wrap(runtime)
+        for served in (wrapped, wrapped, wrap(runtime)):
+            call(served)
+            counts.append(threads_of_stacks())
+
+        def serve_in_child() -> list[int]:
+            inherited = threads_of_stacks()
+            call(wrapped)
+            return [inherited, threads_of_stacks()]
+
+        counts += in_child(serve_in_child)
+        (watching,) = [each for each in threading.enumerate() if each.name == STACKS]
+        runtime.stop_worker()
+        watching.join(20)  # it would wait for longer by itself
+        return [*counts, watching.is_alive()]
+
+    assert in_child(work) == [0, 1, 1, 1, 0, 1, False]
+
+
+def test_no_thread_watches_where_it_is_off(environ: Environ) -> None:
+    """The default has no thread; nor has a uWSGI without threads, which is told."""
+
+    def work(slow_stack: str, *, uwsgi: bool = False) -> Any:
+        if uwsgi:
+            sys.modules["uwsgi"] = ModuleType("uwsgi")
+            sys.modules["uwsgi"].opt = {}  # type: ignore[attr-defined]
+        lines = Lines()
+        call(wrap(started(environ | {"AVATAR_TELEMETRY_SLOW_STACK": slow_stack})))
+        return threads_of_stacks(), runtime_module.NO_STACKS in lines.lines
+
+    assert in_child(lambda: work("0")) == [0, False]
+    assert in_child(lambda: work("100s", uwsgi=True)) == [0, True]
+
+
+def test_an_aborted_worker_records_its_requests(environ: Environ) -> None:
+    """The request that the signal interrupted is found, whatever the settings are."""
+
+    def work() -> Any:
+        runtime = started(environ)
+        lines = Lines(REQUESTS)
+
+        def aborted(environ: Any, start_response: Any) -> list[bytes]:
+            runtime.worker_aborted(sys._getframe())
+            return application(environ, start_response)
+
+        call(TelemetryMiddleware(aborted, lambda: runtime.layer(None, None)))
+        return len(lines.lines)
+
+    assert in_child(work) == 1

@@ -11,9 +11,11 @@ import pytest
 
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.metrics.exposition import MetricsPage
+from avatar_telemetry.wsgi.greenlets import SERVING
 from avatar_telemetry.wsgi.middleware import Layer, TelemetryMiddleware
 from avatar_telemetry.wsgi.request import ENVIRON_KEY, current_request
 from tests.support.recorder import Recorder
+from tests.support.requirements import require
 from tests.support.wsgi_client import call, close, make_environ, start
 
 REQUESTS = "ivatar_requests_total"
@@ -42,6 +44,32 @@ def test_the_layer_is_found_with_the_first_request_and_kept(recorder: Recorder) 
     call(wrapped)
     call(wrapped)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("slow_stack", "greenlets", "noted"),
+    [
+        pytest.param("1s", True, True, id="on"),
+        pytest.param("0", True, False, id="off"),
+        pytest.param("1s", False, False, id="threads"),
+    ],
+)
+@pytest.mark.parametrize("timing", ["true", "false"])
+def test_greenlets_are_noted_for_stacks_of_slow_requests(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, slow_stack: str, greenlets: bool,
+    noted: bool, timing: str,
+) -> None:  # fmt: skip
+    """Only where such stacks are taken and greenlets serve; beside the Server-Timing header."""
+    if noted:
+        require("gevent")
+    monkeypatch.setattr("avatar_telemetry.wsgi.middleware.uses_greenlets", lambda: greenlets)
+    layer = layer_of(
+        recorder, AVATAR_TELEMETRY_SLOW_STACK=slow_stack, AVATAR_TELEMETRY_SERVER_TIMING=timing
+    )
+    exchange = call(TelemetryMiddleware(application, lambda: layer))
+    assert (exchange.header("Server-Timing") is not None) == (timing == "true")
+    assert len(SERVING) == noted
+    SERVING.clear()
 
 
 def test_a_stale_layer_is_not_used_again(recorder: Recorder, tmp_path: Any) -> None:

@@ -116,6 +116,8 @@ def test_everything_was_sent(run: Run) -> None:
     servers = run.sent.count("GET /contact/"), run.sent.count("POST /accounts/login/")
     assert run.spans >= requests
     assert all(servers)
+    assert "code.stacktrace" in run.sent
+    assert "worker aborted (SIGABRT) during a request" in run.log
     assert 'ivatar_requests_total{method="GET",path="/contact/",status_code="200"} 1.0' in run.page
     assert "ERROR" not in run.log
     assert "DEBUG" in run.log

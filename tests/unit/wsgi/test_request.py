@@ -316,7 +316,7 @@ def test_many_calls_of_one_request_keep_nothing_each(recorder: Recorder) -> None
 
     def tell(request) -> None:
         many(2000)(request)
-        values = {name: getattr(request, name) for name in type(request).__slots__}
+        values = {name: getattr(request, name, None) for name in type(request).__slots__}
         sizes.update({name: sys.getsizeof(value) for name, value in values.items()})
 
     call(recorder.wrap(image(tell=tell)), path=AVATAR)
