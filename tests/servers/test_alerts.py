@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import yaml
 from tests.support.demo_client import PASSWORD, DemoClient
 from tests.support.deployed_rules import DEPLOYED, TOKEN, deployed
 from tests.support.gunicorn_server import APPS, GunicornServer, Serve, eventually
+from tests.support.local_server import Handler, make_server, serving
 from tests.support.paths import REPOSITORY
 from tests.support.real_prometheus import Prometheus, configured
 from tests.support.stand_in import gravatar
@@ -65,28 +65,13 @@ class StandIn:
         """Answers scrapes."""
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class PageHandler(Handler):
             def do_GET(self) -> None:
-                body = owner.page().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                kind = "text/plain; version=0.0.4"
+                self.respond(200, owner.page().encode(), Content_Type=kind)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """A scrape is no news."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with serving(make_server(PageHandler, port)):
             yield
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
 
 class Visitor(DemoClient):

@@ -4,8 +4,7 @@ import json
 import re
 import ssl
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from io import BytesIO
 from urllib.parse import urlencode, urlsplit
 
@@ -15,6 +14,7 @@ from webob import Request
 
 from avatar_demo import create_application, sessions
 from avatar_demo.cache import MemcachedCache
+from tests.support.local_server import Handler, make_server, serving
 from tests.support.real_servers import find
 
 PASSWORD = "correct horse"
@@ -126,7 +126,7 @@ def member(browser):
     return browser
 
 
-class StandIn(BaseHTTPRequestHandler):
+class StandIn(Handler):
     """Gravatar with one picture, and Bluesky with one profile."""
 
     def do_GET(self):
@@ -146,31 +146,24 @@ class StandIn(BaseHTTPRequestHandler):
         elif body is None:
             self.send_error(404)
         else:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
+            self.respond(200, body)
 
 
+@contextmanager
 def serve(context=None):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
+    server = make_server(StandIn)
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     server.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_port}"
     server.asked, server.bluesky_avatar = [], ""
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    return server
+    with serving(server):
+        yield server
 
 
 @pytest.fixture
 def stand_in():
-    server = serve()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serve() as server:
+        yield server
 
 
 @pytest.fixture
@@ -189,10 +182,8 @@ def certificate(tmp_path):
 def tls_stand_in(certificate):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, f"{certificate}.key")
-    server = serve(context)
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serve(context) as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,10 +11,8 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from unittest.mock import patch
 
@@ -22,6 +20,7 @@ from prometheus_client import values
 
 from avatar_demo.simulate import main as run_simulation
 from avatar_telemetry.cli import main
+from tests.support.local_server import Handler, make_server, serving
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually as eventually
 
@@ -108,32 +107,25 @@ class PageServer:
         self.headers: list[dict[str, str]] = []
         asked, sent = self.asked, self.headers
 
-        class Handler(BaseHTTPRequestHandler):
+        class PageHandler(Handler):
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 asked.append((self.command, self.path, body))
                 sent.append({name.lower(): value for name, value in self.headers.items()})
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(page.encode())
+                self.respond(status, page.encode(), **headers)
 
             do_POST = do_GET
 
-            def log_message(self, format: str, *args: object) -> None:
-                """A request is no news."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = make_server(PageHandler)
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        self._serving = serving(server)
 
     def __enter__(self) -> PageServer:
-        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._serving.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._serving.__exit__(None, None, None)
 
 
 class DemoServer:

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
+from tests.support.local_server import Handler, make_server, serving
 
-class _Gravatar(BaseHTTPRequestHandler):
+
+class _Gravatar(Handler):
     def do_GET(self) -> None:
         first = self.path.rpartition("/")[2][:1]
         if first == "z":
             return  # the connection ends without an answer
         status = {"a": 200, "b": 404}.get(first, 503)
-        body = _picture() if status == 200 else b""
-        self.send_response(status)
-        self.send_header("Content-Type", "image/png")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """A request is no news."""
+        self.respond(status, _picture() if status == 200 else b"", Content_Type="image/png")
 
 
 def _picture() -> bytes:
@@ -57,8 +49,7 @@ def gravatar(certificate: Path | None = None) -> Iterator[str]:
 
     Gives its address under the name that the test profile knows.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Gravatar)
-    server.daemon_threads = True
+    server = make_server(_Gravatar)
     scheme = "http"
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -68,11 +59,5 @@ def gravatar(certificate: Path | None = None) -> Iterator[str]:
             server.socket, server_side=True, do_handshake_on_connect=False
         )
         scheme = "https"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"{scheme}://localhost:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-import json
-import os
+import signal
 import subprocess
 import sys
 import threading
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 import waitress
-from waitress import wasyncore
 
 from avatar_telemetry import Profile, Settings, SettingsError, instrument
+from avatar_telemetry.metrics import folder as folder_module
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
+from tests.support.forked import in_child
 from tests.support.otlp_fixtures import sink  # noqa: F401 - fixture
 from tests.support.otlp_sink import OtlpSink
-from tests.support.wsgi_client import call
+from tests.support.running import DEADLINE, environment
 
-SERVE_ONE = """
-import json, os, sys
-from avatar_telemetry import Profile, Route, instrument
-from prometheus_client import Counter
+LONE_PROCESS = """
+import os, signal, sys
+from pathlib import Path
 from wsgiref.util import setup_testing_defaults
+from prometheus_client import Counter
+from avatar_telemetry import Profile, instrument
+from avatar_telemetry.metrics import folder
 
+folder.base_dir = lambda: Path(sys.argv[1])  # each process that starts removes dead directories
 counter = Counter("mine", "mine")
+
 def application(environ, start_response):
     counter.inc()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"fine"]
+
+def get(path):
+    environ = {"PATH_INFO": path, "REMOTE_ADDR": "127.0.0.1"}
+    setup_testing_defaults(environ)
+    return b"".join(wrapped(environ, lambda *head: None))
+
+wrapped = instrument(application, profile=Profile("test"))
 """
 
 
@@ -71,48 +81,18 @@ def test_a_bad_setting_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         instrument(application)
 
 
-def by_wsgiref(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
+def by_wsgiref(wrapped) -> tuple[int, Callable[[], None]]:
     class Quiet(WSGIRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
             """No news."""
 
     server = make_server("127.0.0.1", 0, wrapped, handler_class=Quiet)
-    return server.server_port, lambda: server.serve_forever(0.02), lambda: (
-        server.shutdown(), server.server_close())[0]  # fmt: skip
+    return server.server_port, server.serve_forever
 
 
-def by_waitress(wrapped) -> tuple[int, Callable[[], None], Callable[[], None]]:
+def by_waitress(wrapped) -> tuple[int, Callable[[], None]]:
     server = waitress.create_server(wrapped, listen="127.0.0.1:0", threads=4)
-
-    def stop() -> None:
-        # In the loop's own thread: it must not select on what another thread closes.
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
-
-    return int(server.effective_port), lambda: (
-        server.run(), server.task_dispatcher.shutdown())[0], stop  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def started() -> None:
-    """What the first request of this process starts, and what stays until the process ends."""
-    call(instrument(application, profile=Profile("test")))
-
-
-@pytest.fixture(params=[by_wsgiref, by_waitress], ids=["wsgiref", "waitress"])
-def address(request: pytest.FixtureRequest, started: None) -> Iterator[str]:
-    """A server with the wrapped application."""
-    wrapped = instrument(application, profile=Profile("test"))
-    port, run, stop = request.param(wrapped)
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    stop()
-    thread.join(10)
-
-
-def fetch(url: str, body: bytes | None = None) -> bytes:
-    with urllib.request.urlopen(url, body, timeout=10) as answer:
-        return bytes(answer.read())
+    return int(server.effective_port), server.run
 
 
 def counted(page: bytes) -> float:
@@ -123,22 +103,40 @@ def counted(page: bytes) -> float:
     )
 
 
-def test_other_servers(address: str) -> None:
+@pytest.mark.parametrize("make", [by_wsgiref, by_waitress])
+def test_other_servers(
+    make: Callable[..., tuple[int, Callable[[], None]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Under any WSGI server requests are answered and counted, in this one process."""
-    before = counted(fetch(address + "/metrics"))
-    assert fetch(address + "/a") == b"/a "
-    assert fetch(address + "/b", b"posted") == b"/b posted"
-    page = fetch(address + "/metrics")
-    assert counted(page) == before + 2
-    assert b"gunicorn_workers" not in page
-    assert b'process_threads{worker="0"}' in page
-    assert b"python_info" in page, "what the application's own registry has stands there, too"
+    monkeypatch.setattr(folder_module, "base_dir", lambda: tmp_path)
+
+    def work() -> None:
+        port, run = make(instrument(application, profile=Profile("test")))
+        threading.Thread(target=run, daemon=True).start()
+
+        def fetch(path: str, body: bytes | None = None) -> bytes:
+            url = f"http://127.0.0.1:{port}{path}"
+            with urllib.request.urlopen(url, body, timeout=DEADLINE) as answer:
+                return bytes(answer.read())
+
+        assert counted(fetch("/metrics")) == 0
+        assert fetch("/a") == b"/a "
+        assert fetch("/b", b"posted") == b"/b posted"
+        page = fetch("/metrics")
+        assert counted(page) == 2
+        assert b"gunicorn_workers" not in page
+        assert b'process_threads{worker="0"}' in page
+        assert b"python_info" in page, "what the application's own registry has stands there, too"
+
+    in_child(work)
 
 
-def run_python(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_python(program: str, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
-        env={**os.environ, **environ},
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True,
+        timeout=DEADLINE, env=environment(**env),
     )  # fmt: skip
 
 
@@ -158,69 +156,52 @@ def test_importing_changes_nothing() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_folder_of_a_lone_process_goes_with_it() -> None:
+def serve_alone(folder: Path, program: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a lone process whose private runtime folder is in this one."""
+    return run_python(LONE_PROCESS + program, folder, **env)
+
+
+def test_the_folder_of_a_lone_process_goes_with_it(tmp_path: Path) -> None:
     """A process without hooks removes its runtime folder when it ends."""
-    program = SERVE_ONE + (
-        "wrapped = instrument(application, profile=Profile('test'))\n"
-        "environ = {}; setup_testing_defaults(environ)\n"
-        "list(wrapped(environ, lambda *a: None))\n"
-        "from avatar_telemetry.runtime.lifecycle import RUNTIME\n"
-        "print(json.dumps([str(RUNTIME._folder.path), RUNTIME._folder.path.exists()]))\n"
-    )
-    done = run_python(program)
-    path, existed = json.loads(done.stdout)
-    assert existed
-    assert not Path(path).exists()
+    done = serve_alone(tmp_path, "get('/'); print(len(os.listdir(sys.argv[1])))")
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("handled", [True, False])
-def test_the_folder_of_a_lone_process_that_is_terminated(handled: bool) -> None:
+def test_the_folder_of_a_lone_process_that_is_terminated(tmp_path: Path, handled: bool) -> None:
     """With the documented handler it goes at SIGTERM, else with the next start."""
-    program = SERVE_ONE + (
-        "import signal\n"
+    program = (
         f"if {handled}: signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())\n"
-        "wrapped = instrument(application, profile=Profile('test'))\n"
-        "environ = {}; setup_testing_defaults(environ)\n"
-        "list(wrapped(environ, lambda *a: None))\n"
-        "from avatar_telemetry.runtime.lifecycle import RUNTIME\n"
-        "print(RUNTIME._folder.path, flush=True)\n"
+        "get('/')\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
-    path = Path(run_python(program).stdout.strip())
-    assert path.name.startswith("avatar-telemetry-")
-    assert path.exists() is not handled
-    test_the_folder_of_a_lone_process_goes_with_it()
-    assert not path.exists()
+    done = serve_alone(tmp_path, program)
+    assert done.returncode == (0 if handled else -signal.SIGTERM), done.stderr
+    assert len(list(tmp_path.iterdir())) == (0 if handled else 1)
+    serve_alone(tmp_path, "get('/')")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_spans_and_metrics_of_a_lone_process_leave(sink: OtlpSink) -> None:  # noqa: F811
+def test_spans_and_metrics_of_a_lone_process_leave(sink: OtlpSink, tmp_path: Path) -> None:  # noqa: F811
     """Without hooks the first request starts the export, and the end of the process sends all."""
-    program = SERVE_ONE + (
-        "wrapped = instrument(application, profile=Profile('test'))\n"
-        "environ = {}; setup_testing_defaults(environ)\n"
-        "list(wrapped(environ, lambda *a: None))\n"
-    )
-    environ = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
-    done = run_python(program, **environ)
+    done = serve_alone(
+        tmp_path, "get('/')", OTEL_EXPORT_ENABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url,
+        OTEL_EXPORTER_OTLP_TIMEOUT="30", AVATAR_TELEMETRY_FLUSH_TIMEOUT="60",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {each.path for each in sink.exchanges()} == {"/v1/traces", "/v1/metrics"}
 
 
 def test_a_lone_process_without_a_folder_goes_on(tmp_path: Path) -> None:
     """Where no folder can be made, requests are answered and nothing raises."""
-    program = SERVE_ONE + (
-        "import avatar_telemetry.metrics.folder as folder\n"
+    program = (
         "def broken(): raise OSError('no space')\n"
         "folder._make_private = broken\n"
-        "wrapped = instrument(application, profile=Profile('test'))\n"
-        "for _ in range(3):\n"
-        "    environ = {}; setup_testing_defaults(environ)\n"
-        "    assert list(wrapped(environ, lambda *a: None)) == [b'fine']\n"
-        "environ = {'PATH_INFO': '/metrics', 'REMOTE_ADDR': '127.0.0.1'}\n"
-        "setup_testing_defaults(environ)\n"
-        "list(wrapped(environ, lambda *a: None))\n"
+        "for _ in range(3): assert get('/') == b'fine'\n"
+        "get('/metrics')\n"
     )
-    done = run_python(program)
+    done = serve_alone(tmp_path, program)
     assert done.returncode == 0, done.stderr
     assert "internal telemetry error in start" in done.stderr
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
 from avatar_telemetry.testing import Recording, recording
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.recorder import DIGEST
+from tests.support.running import DEADLINE, PageServer
 from tests.support.wsgi_client import FORM, call
 
 AVATAR = f"/avatar/{DIGEST}"
@@ -169,16 +169,7 @@ def test_outside_of_a_request_it_is_counted_at_once() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [
-        "../etc/passwd",
-        "",
-        None,
-        -1,
-        pytest.param(10**400, id="huge"),
-        object(),
-        "🙂",
-        float("nan"),
-    ],
+    ["../etc/passwd", "", None, -1, pytest.param(10**400, id="huge"), object(), "🙂", float("nan")],
 )
 def test_odd_values_become_other(value: Any) -> None:
     """Whatever is told, labels stay within their sets and nothing raises."""
@@ -254,36 +245,19 @@ def test_a_call_counts_by_the_kind_of_its_route() -> None:
         assert recorded.value("ivatar_external_request_seconds_count", service="gravatar") == 2
 
 
-class Avatars(BaseHTTPRequestHandler):
-    """Stands for an outside service."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """A request is no news."""
-
-
 def test_a_call_over_http_is_counted_once() -> None:
     """A call that the probe of urllib saw, and that the application then tells, is one."""
-    server = HTTPServer(("127.0.0.1", 0), Avatars)
-    thread = threading.Thread(target=server.handle_request, daemon=True)
-    thread.start()
 
     def tell():
-        url = f"http://127.0.0.1:{server.server_address[1]}/"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(server.url, timeout=DEADLINE) as answer:
             METRICS.record_external_request("here", answer.status == 200, 0.1)
 
-    with recording(Profile("one", services={"127.0.0.1": "here"})) as recorded:
+    profile = Profile("one", services={"127.0.0.1": "here"})
+    with PageServer() as server, recording(profile) as recorded:
         call(recorded.wrap(view(tell)), path="/x")
         assert recorded.value("ivatar_external_requests_total", service="here", success="true") == 1
         assert recorded.value("ivatar_external_request_seconds_count") == 1
         assert recorded.value(OUTSIDE) == 0
-    thread.join(30)
-    server.server_close()
 
 
 @pytest.mark.parametrize(
@@ -355,7 +329,7 @@ def test_a_thread_works_for_its_request() -> None:
                 target=run, args=(lambda: known.append(bool(current_request())),)
             )
             thread.start()
-            thread.join(30)
+            thread.join()
         start_response("200 OK", [])
         return []
 
@@ -420,7 +394,7 @@ assert not hasattr(logging.makeLogRecord({}), "trace_id")
 def test_all_of_it_is_inert_with_the_sdk_disabled() -> None:
     """With ``OTEL_SDK_DISABLED`` every call does nothing, and no file is made."""
     done = subprocess.run(
-        [sys.executable, "-c", INERT], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", INERT], capture_output=True, text=True, timeout=DEADLINE,
         env={"OTEL_SDK_DISABLED": "true", "PATH": ""}, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

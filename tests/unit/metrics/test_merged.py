@@ -187,7 +187,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return filled(tmp_path_factory.mktemp("whole"))
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_no_damage_breaks_a_read(tmp_path: Path, whole: bytes, data: st.DataObject) -> None:
     """Whatever bytes are changed or cut off, a read gives what it can and raises nothing."""

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 
-from avatar_telemetry.http.privacy import error_type
 from avatar_telemetry.probes.child import child_span
 from avatar_telemetry.wsgi.request import CURRENT
+from tests.support.cache_requests import within
 from tests.support.recorder import Recorder
 from tests.support.traced import Spans, traced
-from tests.support.wsgi_client import call
 
 
 class Unusual(Exception):
     """An error of a library."""
-
-
-def within(recorder: Recorder, function: Callable[[], object]) -> None:
-    def application(environ, start_response):
-        function()
-        start_response("200 OK", [])
-        return [b"x"]
-
-    call(recorder.wrap(application))
 
 
 def test_a_span_is_current_within_its_block(recorder: Recorder) -> None:
@@ -111,15 +100,3 @@ def test_a_broken_tracer_is_not_in_the_way(tmp_path, at: str) -> None:
     assert ran == [True]
     assert recorder.value("avatar_telemetry_internal_errors_total", where="probes") == 1
     recorder.book.detach()
-
-
-@pytest.mark.parametrize(
-    ("error", "name"),
-    [
-        pytest.param(ValueError("x"), "ValueError", id="built in"),
-        pytest.param(Unusual("x"), f"{__name__}.Unusual", id="of a library"),
-    ],
-)
-def test_the_type_of_an_error(error: BaseException, name: str) -> None:
-    """Its class, by its full name."""
-    assert error_type(error) == name

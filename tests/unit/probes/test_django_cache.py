@@ -20,10 +20,11 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 
 from avatar_telemetry.probes import django_cache
+from tests.support import cache_requests
+from tests.support.cache_requests import within
 from tests.support.django_setup import set_up
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.traced import Spans, traced
-from tests.support.wsgi_client import call
 
 set_up()
 BACKENDS = "django.core.cache.backends."
@@ -120,25 +121,12 @@ def used(handler: CacheHandler) -> Iterator[CacheHandler]:
     handler.close_all()
 
 
-def within(recorder: Recorder, function: Callable[[], object]) -> None:
-    def application(environ, start_response):
-        function()
-        start_response("200 OK", [("Content-Type", "image/png")])
-        return [b"x"]
-
-    call(recorder.wrap(application), path=f"/avatar/{DIGEST}")
-
-
-def looked_up(recorder: Recorder, function: Callable[[], object]) -> tuple[float, float]:
+def looked_up(recorder: Recorder, function: Callable[[], object]) -> tuple[float, ...]:
     """Hits and misses that one request with this in it adds."""
-
-    def now() -> tuple[float, float]:
-        return (recorder.value("ivatar_avatar_cache_hits_total"),
-                recorder.value("ivatar_avatar_cache_misses_total"))  # fmt: skip
-
-    before = now()
+    before = cache_requests.looked_up(recorder)
     within(recorder, function)
-    return (now()[0] - before[0], now()[1] - before[1])
+    after = cache_requests.looked_up(recorder)
+    return tuple(now - then for now, then in zip(after, before, strict=True))
 
 
 HIT, MISS, NEITHER = (1, 0), (0, 1), (0, 0)

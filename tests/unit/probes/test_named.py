@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from avatar_telemetry.probes import named
 from avatar_telemetry.probes.child import INSIDE
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from tests.support.cache_requests import within
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.traced import Spans, traced
 from tests.support.wsgi_client import call
@@ -110,16 +111,7 @@ def test_outside_of_a_request(shop: tuple[Shop, Any]) -> None:
     assert shop[0].recorder.value(GENERATED) == shop[0].recorder.value(MISSES) == 0
 
 
-def within(recorder: Recorder, function: Callable[[], object]) -> None:
-    def application(environ: Any, start_response: Any) -> list[bytes]:
-        function()
-        start_response("200 OK", [("Content-Type", "image/png")])
-        return [b"x"]
-
-    call(recorder.wrap(application), path=f"/avatar/{DIGEST}")
-
-
-def test_callables_that_a_profile_names(tmp_path: Path) -> None:
+def test_callables_that_a_profile_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A generator and a cache of the application's own tell what they did."""
     module = ModuleType("a_shop")
 
@@ -132,7 +124,7 @@ def test_callables_that_a_profile_names(tmp_path: Path) -> None:
             return b"picture"
 
     module.Store, module.Painter = Store, Painter  # type: ignore[attr-defined]
-    sys.modules["a_shop"] = module
+    monkeypatch.setitem(sys.modules, "a_shop", module)
     changes = {"generators": ("a_shop:Painter.draw", "not_installed:f"),
                "avatar_cache": ("a_shop:Store.get",)}  # fmt: skip
     recorder = Recorder(tmp_path).using(**changes)
@@ -142,7 +134,6 @@ def test_callables_that_a_profile_names(tmp_path: Path) -> None:
     assert recorder.value("ivatar_avatars_generated_total", source="generated") == 1
     assert Painter().draw("outside of a request") == b"picture"
     recorder.book.detach()
-    del sys.modules["a_shop"]
 
 
 def test_ivatars_names_are_well_formed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from PIL import Image
 from avatar_telemetry.probes import named, pillow
 from avatar_telemetry.probes.pillow import MAX_SPANS
 from avatar_telemetry.wsgi.request import CURRENT
-from tests.support.recorder import DIGEST, Recorder
+from tests.support.cache_requests import within
+from tests.support.recorder import Recorder
 from tests.support.traced import Spans, traced
-from tests.support.wsgi_client import call
 
 opened_early = Image.open
 pillow.install()
@@ -38,15 +37,6 @@ def scale(file: BytesIO) -> None:
     image = Image.open(fp=file)
     image.thumbnail((80, 80))
     image.resize((64, 64)).save(BytesIO(), "PNG")
-
-
-def within(recorder: Recorder, function: Callable[[], object], path: str = "/avatar/") -> None:
-    def application(environ, start_response):
-        function()
-        start_response("200 OK", [("Content-Type", "image/png")])
-        return [b"x"]
-
-    call(recorder.wrap(application), path=path + DIGEST)
 
 
 def test_where_the_time_goes(recorder: Recorder) -> None:
@@ -198,19 +188,14 @@ def test_outside_of_a_request() -> None:
     scale(photo("GIF"))
 
 
-@pytest.fixture
-def early() -> Iterator[Callable[..., Image.Image]]:
-    yield opened_early
-
-
-def test_who_imported_open_by_name(recorder: Recorder, early) -> None:
+def test_who_imported_open_by_name(recorder: Recorder) -> None:
     """``from PIL.Image import open`` before the probe makes no difference."""
     spans = Spans()
     file = photo()
 
     def work() -> None:
         with traced(spans):
-            early(file)
+            opened_early(file)
 
     within(recorder, work)
     assert spans.names == ["image.open"]

@@ -61,23 +61,9 @@ def test_route(path: str, template: str) -> None:
     assert SHOP.route(path).template == template
 
 
-PIECES = st.sampled_from(
-    [
-        "/",
-        "shop",
-        "special",
-        "either",
-        "or",
-        "slash",
-        "line",
-        "many",
-        "about",
-        "us",
-        "12",
-        "x",
-        "\n",
-    ]
-)
+PIECES = st.sampled_from([
+    "/", "shop", "special", "either", "or", "slash", "line", "many", "about", "us", "12", "x", "\n",
+])  # fmt: skip
 
 
 @given(st.lists(PIECES, max_size=7).map("".join) | st.text(st.characters()))

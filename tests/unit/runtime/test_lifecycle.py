@@ -31,6 +31,7 @@ from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 from tests.support.real_servers import hold_port
 from tests.support.samples import samples_in
+from tests.support.waiting import DEADLINE
 from tests.support.wsgi_client import call
 
 Environ = dict[str, str]
@@ -187,7 +188,9 @@ def test_the_propagators_can_be_imported(environ: Environ, monkeypatch: pytest.M
         "from opentelemetry.propagate import get_global_textmap\n"
         "print(sorted(get_global_textmap().fields))"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE
+    )
     assert ran.stdout.strip() == "['baggage', 'traceparent', 'tracestate']", ran.stderr
 
 

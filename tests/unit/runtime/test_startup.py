@@ -199,7 +199,6 @@ def test_all_faults_of_several_checks_are_collected() -> None:
 def test_a_port_in_use_is_named(exporter: bool) -> None:
     """With the variable, the fault and the fix; a free port is free afterwards."""
     with hold_port() as taken:
-        taken.listen()
         host, port = taken.getsockname()
         if exporter:
             variable = "OTEL_EXPORTER_PROMETHEUS_PORT"
@@ -211,14 +210,15 @@ def test_a_port_in_use_is_named(exporter: bool) -> None:
             variable = "OTEL_PROMETHEUS_ENDPOINT"
             environ = {variable: f"{host}:{port}"}
         settings = Settings.from_env(environ)
+        check_endpoint(settings)
+        check_endpoint(settings)
+        taken.listen()
         with pytest.raises(SettingsError) as raised:
             check_endpoint(settings)
     assert raised.value.faults == (
         f"{variable}='{host}:{port}': Address already in use; end the program that uses it, or"
         " choose another port",
     )
-    check_endpoint(settings)
-    check_endpoint(settings)
     check_endpoint(Settings.from_env({}))
 
 

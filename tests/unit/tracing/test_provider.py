@@ -18,6 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from tests.support.forked import in_child
 from tests.support.providers import Ours, Theirs, start_child
+from tests.support.waiting import DEADLINE
 
 REMOTE = SpanContext(0xA1, 0xB2, True, TraceFlags(1), TraceState([("vendor", "x")]))
 
@@ -147,7 +148,7 @@ def test_a_processor_that_hangs_at_its_shutdown() -> None:
 
     class Hanging(SpanProcessor):
         def shutdown(self) -> None:
-            over.wait(10)
+            over.wait(DEADLINE / 4)  # ends a stop() that waits for it
             ended.append(None)
 
     side = Ours()
@@ -163,7 +164,7 @@ def test_a_processor_is_shut_down() -> None:
     side = Ours()
     side.provider.add_span_processor(BatchSpanProcessor(exporter))
     side.tracer.start_span("name").end()
-    side.provider.stop(time.monotonic() + 60)
+    side.provider.stop(time.monotonic() + DEADLINE)
     assert [span.name for span in exporter.get_finished_spans()] == ["name"]
 
 
@@ -247,11 +248,11 @@ def test_a_lock_that_another_thread_held_at_the_fork() -> None:
     def hold() -> None:
         with side.provider.lock:
             held.set()
-            over.wait(60)
+            over.wait(DEADLINE)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(60)
+    assert held.wait(DEADLINE)
 
     def child() -> str:
         side.provider.renew()

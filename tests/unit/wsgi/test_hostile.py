@@ -20,18 +20,8 @@ NASTY = [
     "@example.org", "/accounts/", "/metrics", "gravatarproxy/", ".png", "..", " ", "\t", "{}",
 ]  # fmt: skip
 METHODS = [
-    "GET",
-    "POST",
-    "HEAD",
-    "PUT",
-    "DELETE",
-    "OPTIONS",
-    "BREW",
-    "",
-    "get",
-    "G\xffT",
-    "X" * 300,
-]
+    "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "BREW", "", "get", "G\xffT", "X" * 300,
+]  # fmt: skip
 HEADERS = [
     "HTTP_HOST", "HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_AUTHORIZATION", "HTTP_ACCEPT",
     "HTTP_ACCEPT_ENCODING", "HTTP_COOKIE", "HTTP_TRANSFER_ENCODING", "HTTP_RANGE", "SERVER_PORT",

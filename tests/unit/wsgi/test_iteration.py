@@ -8,6 +8,7 @@ import pytest
 
 from avatar_telemetry.wsgi.request import current_request
 from tests.support.recorder import Recorder
+from tests.support.waiting import DEADLINE
 from tests.support.wsgi_client import call, finish, start
 
 REQUESTS = "ivatar_requests_total"
@@ -192,4 +193,4 @@ class Serving:
         return self.server.address
 
     def __exit__(self, *_: object) -> None:
-        self.server.stop(timeout=5)
+        self.server.stop(timeout=DEADLINE)

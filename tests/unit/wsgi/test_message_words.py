@@ -88,7 +88,12 @@ def fail_with(shape: str) -> Any:
     return application
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(  # the list takes the place of the profile's
+    suppress_health_check=[
+        *settings.default.suppress_health_check,
+        HealthCheck.function_scoped_fixture,
+    ]
+)
 @given(WORDS, WORDS, st.sampled_from(SHAPES), st.sampled_from(["path", "query", "form", "cookie"]))
 @example("anna", "smith", "'('{0}',)'", "path")
 @example("anna", "smith", "Not Found: /accounts/profile/{0}.{1}", "form")

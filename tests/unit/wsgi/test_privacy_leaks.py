@@ -71,7 +71,9 @@ def drive(mode: str, folder: Path) -> Run:
             "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
             "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
             "OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "30",
             "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
+            "AVATAR_TELEMETRY_RING_SIZE": "8000000",
             "AVATAR_TELEMETRY_PRIVACY": mode,
             "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "60",
         }
