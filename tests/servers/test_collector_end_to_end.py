@@ -90,6 +90,9 @@ def test_what_arrives_is_what_the_clients_did(
     await_tally(shown, expected)
     await_tally(server.metrics, expected)
     eventually(lambda: named(shown()) == named(server.metrics()), what="the series of the page")
+    eventually(lambda: len(server_spans(trace_store)) >= requests(expected), what="the spans")
+    eventually(lambda: not waiting_spans(server.runtime_folder), what="the end of the rings")
+    running_collector.stop()  # what it has received goes through its pipelines first
     assert_one_span_a_request(running_collector, trace_store, requests(expected))
     if way == "prometheus":
         assert set(
@@ -116,7 +119,6 @@ def waiting_spans(folder: Path) -> int:
 
 def assert_one_span_a_request(collector: Collector, store: GrpcSink, number: int) -> None:
     """As many server spans as requests, each a trace of its own, operations right below them."""
-    eventually(lambda: len(server_spans(store)) >= number, what="the spans of all requests")
     servers = {span.trace_id: span for span in server_spans(store)}
     spans = store.spans()
     assert len(servers) == len(server_spans(store)) == number
@@ -132,7 +134,7 @@ def assert_one_span_a_request(collector: Collector, store: GrpcSink, number: int
         assert span.parent_id == servers[span.trace_id].span_id, span.name
     for span in spans:
         assert span.kind == "SERVER" or (span.trace_id, span.parent_id) in known, span.name
-    eventually(lambda: collector.spans_in_log() == len(spans), what="the Collector's own output")
+    assert collector.spans_in_log() == len(spans)
 
 
 def server_spans(store: GrpcSink) -> list[ReceivedSpan]:
@@ -200,6 +202,8 @@ def test_a_warning_goes_through_to_the_log_store(
     assert log.proto.body.string_value == "no picture for REDACTED"
     assert log.resource["environment"] == "production"
     eventually(lambda: server.value("avatar_telemetry_log_records_total", result="exported") == 1)
+    collector.stop()
+    assert len(sink.logs()) == 1
 
 
 @pytest.mark.parametrize(("guard", "protocol", "compression"), by_default("tls-grpc-gzip", WAYS_IN))

@@ -155,17 +155,19 @@ def test_the_official_exporter_meets_a_fault(
 ) -> None:
     """It fails where it should; what it sends when all is good again arrives."""
     any_sink.behave(fault, seconds=0.2)
-    to = exporter(any_sink, timeout=None if arrives else 1.0)
-    assert send(to, make_spans()) is arrives
+    assert send(exporter(any_sink, timeout=None if arrives else 0.5), make_spans()) is arrives
+    if fault is not Fault.REFUSED:
+        any_sink.await_exchanges(1)  # else it may be met by what comes next
     assert len(any_sink.spans()) == 2 * arrives
-    if fault is Fault.BLACKHOLE:
-        any_sink.await_exchanges(1)  # else it is met by what comes next
     any_sink.behave()
-    assert send(exporter(any_sink), make_spans(3))
-    assert len(any_sink.spans()) == 2 * arrives + 6
-    faults = [exchange.fault for exchange in any_sink.exchanges()]
-    assert faults.pop() == "none"
-    assert set(faults) == (set() if fault is Fault.REFUSED else {fault.value})
+    made = make_spans(3)
+    assert send(exporter(any_sink), made)
+    # An attempt that was given up may arrive now, too.
+    assert {span.span_id for span in any_sink.spans()} >= {
+        f"{span.context.span_id:016x}" for span in made
+    }
+    faults = {exchange.fault for exchange in any_sink.exchanges()}
+    assert faults == {"none"} | ({fault.value} - {Fault.REFUSED.value})
 
 
 @THREAD
@@ -334,9 +336,9 @@ def test_a_fault_of_grpc(grpc_sink: GrpcSink, fault: Fault) -> None:  # noqa: F8
     grpc_sink.behave(fault, status=grpc.StatusCode.PERMISSION_DENIED.value[0])
     to = GrpcSpanExporter(grpc_sink.url, insecure=True, timeout=1)
     assert send(to, make_spans()) is False
+    if fault is not Fault.REFUSED:
+        grpc_sink.await_exchanges(1)  # else it may be met by what comes next
     assert grpc_sink.spans() == []
-    if fault is Fault.BLACKHOLE:
-        grpc_sink.await_exchanges(1)  # else it is met by what comes next
     grpc_sink.behave()
     assert send(GrpcSpanExporter(grpc_sink.url, insecure=True), make_spans())
     assert len(grpc_sink.spans()) == 2
