@@ -81,7 +81,7 @@ def read_samples(page: str) -> Samples | None:
 
 
 def fetch(
-    url: str, token: str, *, path: str = "/metrics", timeout: float = 10.0
+    url: str, token: str, *, path: str = "/metrics", timeout: float | None = None
 ) -> tuple[str, Response, Samples | None]:
     """Request the metrics page of a server.
 
@@ -89,7 +89,7 @@ def fetch(
         url: the URL of the server, or of its page.
         token: the token of the page, or an empty text.
         path: the path of the page, for a URL without one.
-        timeout: the seconds for each step.
+        timeout: the seconds for each step, ``None`` for the default.
 
     Returns:
         The URL of the page, the response, and the samples, or ``None`` in place of samples of

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from avatar_telemetry._base.errors import AvatarTelemetryError
 
+TIMEOUT = 10.0
+"""Seconds for each step of an exchange, unless the command has an option for it."""
 MAX_BYTES = 64 << 20
 """Bytes of a response; a page of 10,000 series has about 1 MB."""
 
@@ -40,13 +42,13 @@ class Site:
 
     Args:
         url: an http or https URL; its path is the prefix of every requested path.
-        timeout: the seconds for each step of an exchange.
+        timeout: the seconds for each step of an exchange; by default :data:`TIMEOUT`.
 
     Raises:
         WebError: the URL is invalid.
     """
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, timeout: float | None = None) -> None:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -61,7 +63,7 @@ class Site:
         self.path = parts.path.rstrip("/")
         self._address = parts.hostname, port
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._timeout = timeout
+        self._timeout = TIMEOUT if timeout is None else timeout
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
         """Send a GET request and read the response, without following redirects.

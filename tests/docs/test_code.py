@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
 import re
 import subprocess
 import sys
@@ -24,11 +23,11 @@ from tests.support.documents import Block, blocks, pages
 from tests.support.paths import REPOSITORY
 from tests.support.real_servers import find
 from tests.support.requirements import unavailable
+from tests.support.running import DEADLINE, environment
 
 LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
 BLOCKS = [block for page in pages() for block in blocks(page)]
 HOOKS = ("child_exit", "on_exit", "on_starting", "post_fork", "worker_abort", "worker_exit")
-PATIENCE = 120
 
 
 def written_in(*languages: str) -> list[Any]:
@@ -73,14 +72,9 @@ def test_complete_python_runs(block: Block, tmp_path: Path) -> None:
     """A block that says it is complete runs in a new interpreter."""
     script = tmp_path / "block.py"
     script.write_text(block.text, encoding="utf-8")
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_"))
-    }
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environ, capture_output=True, text=True,
-        timeout=PATIENCE,
+        [sys.executable, str(script)], cwd=tmp_path, env=environment(), capture_output=True,
+        text=True, timeout=DEADLINE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.support.documents import DOCS, blocks
+from tests.support.running import DEADLINE, environment
 
 APPLICATION = """
 import os
@@ -24,13 +24,8 @@ def test_script_of_mod_wsgi(tmp_path: Path) -> None:
     (tmp_path / "ivatar").mkdir()
     (tmp_path / "ivatar" / "wsgi.py").write_text(APPLICATION)
     check = "from telemetry_wsgi import application; assert application is not print"
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_"))
-    }
     done = subprocess.run(
-        [sys.executable, "-c", check], cwd=tmp_path, env=environ, capture_output=True, text=True,
-        timeout=120,
+        [sys.executable, "-c", check], cwd=tmp_path, env=environment(), capture_output=True,
+        text=True, timeout=DEADLINE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

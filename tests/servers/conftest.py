@@ -11,6 +11,7 @@ from tests.support.drivers import Servers
 from tests.support.otlp_fixtures import (  # noqa: F401 - fixtures
     authority,
     grpc_sink,
+    patient_exporters,
     running_collector,
     shared_collector,
     sink,

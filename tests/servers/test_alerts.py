@@ -18,15 +18,15 @@ import pytest
 import yaml
 
 from tests.support.demo_client import PASSWORD, DemoClient
+from tests.support.demo_site import PATIENCE
 from tests.support.deployed_rules import DEPLOYED, TOKEN, deployed
 from tests.support.gunicorn_server import APPS, GunicornServer, Serve, eventually
 from tests.support.local_server import Handler, make_server, serving
 from tests.support.paths import REPOSITORY
 from tests.support.real_prometheus import Prometheus, configured
 from tests.support.stand_in import gravatar
+from tests.support.waiting import DEADLINE
 
-DEADLINE = 75.0
-"""Seconds for all alerts of one kind; far more than the rules need."""
 PRODUCTION, DEVELOPMENT = "ivatar-production", "ivatar-development"
 AT_REST = {"MetricsScrapeFails", "MetricsAreMissing"}
 OF_THE_STAND_IN = {
@@ -104,7 +104,8 @@ class Crowd:
     """Visitors that come again and again, in the mood that is set, until they are sent away."""
 
     def __init__(self, visitors: list[Visitor], more: Callable[[bool], None]) -> None:
-        self.faulty = False
+        self._faulty = False
+        self._changes = 0
         self._more = more
         self._leave = threading.Event()
         self._faults: list[BaseException] = []
@@ -118,9 +119,17 @@ class Crowd:
     def __exit__(self, *error: object) -> None:
         self._leave.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(DEADLINE)
         if self._faults and error[0] is None:
             raise AssertionError("a visitor got something else") from self._faults[0]
+
+    @contextmanager
+    def becoming(self, faulty: bool) -> Iterator[None]:
+        """Change the mood; the faults come or go within the block."""
+        self._changes += 1
+        yield
+        self._faulty = faulty
+        self._changes += 1
 
     def check(self) -> None:
         """Fail at once where a visitor did."""
@@ -130,12 +139,12 @@ class Crowd:
         try:
             visitor.register()
             while not self._leave.wait(0.2):
-                faulty = self.faulty
+                changes, faulty = self._changes, self._faulty
                 try:
                     visitor.badly() if faulty else visitor.well()
                 except AssertionError:
-                    if faulty == self.faulty:  # else the fault came or went in the middle
-                        raise
+                    if changes == self._changes and changes % 2 == 0:
+                        raise  # the faults neither came nor went meanwhile
                 self._more(faulty)
         except Exception as error:  # noqa: BLE001 - told by check()
             self._faults.append(error)
@@ -199,6 +208,7 @@ def test_every_alert_fires_and_resolves(
             env={
                 "AVATAR_TELEMETRY_PROFILE": "faulty_demo:PROFILE", "DEMO_GRAVATAR_URL": outside,
                 "DEMO_DATA": str(tmp_path / "demo"), "DEMO_MAX_PHOTOS": "100000",
+                "DEMO_OUTSIDE_TIMEOUT": PATIENCE,
             },
         )  # fmt: skip
         small = server_with(
@@ -214,11 +224,13 @@ def test_every_alert_fires_and_resolves(
         visitors = [Visitor(server.request, f"visitor{number}", 1) for number in range(4)]
         with stand_in.serve(other_port), Crowd(visitors, make_series) as crowd:
             settle(prometheus, crowd, AT_REST)
-            stand_in.faulty = crowd.faulty = True
-            (server.path / "faults").touch()
+            with crowd.becoming(faulty=True):
+                (server.path / "faults").touch()
+            stand_in.faulty = True
             fire(prometheus, crowd, names - AT_REST)
-            (server.path / "faults").unlink()
-            stand_in.faulty = crowd.faulty = False
+            with crowd.becoming(faulty=False):
+                (server.path / "faults").unlink()
+            stand_in.faulty = False
             settle(prometheus, crowd, names)
 
 

@@ -22,8 +22,9 @@ from ivatar_boards.spec import WINDOW, Board, Panel
 
 from tests.support import picture
 from tests.support.demo_client import Clients
+from tests.support.demo_site import demo
 from tests.support.deployed_rules import hastened
-from tests.support.gunicorn_server import APPS, GunicornServer, Serve
+from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import REPOSITORY
 from tests.support.real_prometheus import Prometheus, configured
@@ -134,12 +135,10 @@ def watched(
 ) -> Iterator[tuple[GunicornServer, Prometheus]]:
     """The demo, and a Prometheus that scrapes it and records the deployed rules in fast motion."""
     env = {
-        "AVATAR_TELEMETRY_PROFILE": "demo_profile:PROFILE", "DEMO_DATA": str(tmp_path / "demo"),
-        "DEMO_MEMCACHED": memcached, "DEMO_GRAVATAR_URL": outside, "DEMO_MAX_PHOTOS": "100000",
         "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
         "OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_LOGS_EXPORTER": "otlp",
     }  # fmt: skip
-    server = serve("wsgi:application", workers=4, pythonpath=f"{REPOSITORY},{APPS}", env=env)
+    server = demo(serve, tmp_path, memcached, outside, env)
     folder = tmp_path / "prometheus"
     shutil.copytree(REPOSITORY / "deploy" / "prometheus" / "rules", folder / "rules")
     for path in (folder / "rules").glob("*.yml"):
@@ -147,7 +146,7 @@ def watched(
     configuration = folder / "prometheus.yml"
     address = server._address.removeprefix("http://")
     configuration.write_text(CONFIGURATION.format(address=address))
-    with configured(configuration, tmp_path / "data") as prometheus:
+    with configured(configuration, tmp_path / "store") as prometheus:
         yield server, prometheus
 
 

@@ -61,8 +61,8 @@ def test_a_push_that_does_not_arrive_stops_the_run(tmp_path: Path) -> None:
         fleet.push("http://127.0.0.1:1/v1/metrics", 1, timeout=0.2)
 
 
-def test_a_late_push_comes_again(tmp_path: Path) -> None:
-    """The requests that a fleet reports are those of its last pushes."""
+def test_a_fleet_reports_its_last_pushes(tmp_path: Path) -> None:
+    """The requests that a fleet reports are those that its hosts have pushed last."""
     fleet = Fleet([REQUESTS, BUSY], 3, tmp_path)
     with running_sink() as sink:
         assert fleet.push(f"{sink.url}/v1/metrics", 2) == sum(

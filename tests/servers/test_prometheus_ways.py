@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from tests.support.deployed_rules import deployed
 from tests.support.real_prometheus import configured
 from tests.support.running import PageServer
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE, eventually
 
 RESOURCE = {
     "service.name": "ivatar-production",
@@ -45,11 +45,10 @@ def test_pushed_metrics_keep_their_names(
         meter = provider.get_meter("test")
         meter.create_counter("ivatar_requests_total").add(3, {"method": "GET"})
         meter.create_histogram("ivatar_request_duration_seconds", "s").record(0.2)
-        provider.shutdown()
+        provider.shutdown(DEADLINE * 1000)
         for name in ("ivatar_requests_total", "ivatar_request_duration_seconds_count"):
             (series,) = eventually(lambda name=name: prometheus.query(name), what=name)
             assert series["metric"].items() >= IDENTITY.items()
-        assert prometheus.query("job:ivatar_requests:rate5m") == []  # one sample has no rate
 
 
 def test_a_collectors_page_keeps_the_hosts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from avatar_telemetry.config.settings import Settings
 from tests.support.gunicorn_server import UnixConnection, eventually
 from tests.support.paths import REPOSITORY
 from tests.support.real_servers import find
+from tests.support.waiting import DEADLINE
 
 UNITS = REPOSITORY / "deploy" / "systemd"
 LARGEST_EXPOSURE = 20
@@ -100,15 +101,23 @@ def activated(address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(DEADLINE)
 
 
 def test_gunicorn_runs_on_the_socket_of_systemd(tmp_path: Path) -> None:
     """The first connection starts the server; it waits in the socket and is answered."""
     address = tmp_path / "ivatar.sock"
     with activated(str(address), tmp_path) as process:
-        eventually(address.exists, what="the socket")
-        connection = UnixConnection(str(address), timeout=30)
+        connection = UnixConnection(str(address), timeout=DEADLINE)
+
+        def connects() -> bool:
+            with suppress(OSError):
+                connection.connect()
+                return True
+            connection.close()
+            return False
+
+        eventually(connects, what="the socket")
         connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         answer = connection.getresponse()
         page = answer.read().decode()

@@ -17,12 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from io import BytesIO
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from PIL import Image
 
 from avatar_telemetry.metrics.instruments import UPLOAD_BUCKETS
 from tests.support.gunicorn_server import Answer, Metrics
+from tests.support.waiting import eventually
 
 GENERATORS = ("identicon", "retro", "monsterid", "wavatar", "pagan", "robohash", "mmng")
 SIZES = {"80": "80", "128": "128", "0": "80", "nonsense": "80", "1000": "512", "33": "other"}
@@ -34,6 +36,7 @@ CLIENT_DEADLINE = 900.0
 
 Ask = Callable[..., Answer]
 Series = tuple[str, frozenset[tuple[str, str]]]
+T = TypeVar("T")
 
 
 @dataclass
@@ -117,6 +120,31 @@ def differences(shown: Mapping[Series, float], expected: Mapping[Series, float])
         if shown.get((name, labels), 0.0) != expected.get((name, labels), 0.0)
     ]
     return "\n".join(sorted(lines))
+
+
+def comparable(metrics: Mapping[Series, T]) -> dict[Series, T]:
+    """The same with bounds of buckets as numbers: they are written in more than one way."""
+    return {
+        (name, frozenset((key, str(float(each)) if key == "le" else each) for key, each in labels)):
+            value
+        for (name, labels), value in metrics.items()
+    }  # fmt: skip
+
+
+def await_tally(shown: Callable[[], Metrics], expected: Mapping[Series, float]) -> Metrics:
+    """Wait until what is shown is what clients did; all that is shown then."""
+    page: Metrics = {}
+
+    def difference() -> str:
+        page.clear()
+        page.update(comparable(shown()))
+        return differences(knowable(page), comparable(expected))
+
+    try:
+        eventually(lambda: not difference())
+    except AssertionError:
+        raise AssertionError(difference()) from None
+    return page
 
 
 def _go_number(bound: float) -> str:

@@ -16,6 +16,7 @@ from avatar_demo import create_application, sessions
 from avatar_demo.cache import MemcachedCache
 from tests.support.local_server import Handler, make_server, serving
 from tests.support.real_servers import find
+from tests.support.waiting import DEADLINE
 
 PASSWORD = "correct horse"
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
@@ -88,7 +89,10 @@ def cheap_passwords(monkeypatch):
 
 @pytest.fixture
 def environ(tmp_path):
-    return {"DEMO_DATA": str(tmp_path / "data"), "DEMO_SECRET": "s" * 32}
+    return {
+        "DEMO_DATA": str(tmp_path / "data"), "DEMO_SECRET": "s" * 32,
+        "DEMO_OUTSIDE_TIMEOUT": str(DEADLINE),
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -190,8 +194,8 @@ def tls_stand_in(certificate):
 def connect():
     made = []
 
-    def make(address):
-        made.append(MemcachedCache(address, 0.3))
+    def make(address, timeout=DEADLINE):
+        made.append(MemcachedCache(address, timeout))
         return made[-1]
 
     yield make

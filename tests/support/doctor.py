@@ -6,6 +6,7 @@ from avatar_telemetry.cli.checks.collector import check_collector
 from avatar_telemetry.cli.checks.finding import Finding
 from avatar_telemetry.config.settings import Settings
 from tests.support.certificates import Authority
+from tests.support.waiting import DEADLINE
 
 GRPC_PROTOCOL = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
 TRUSTED, CLIENT, STRANGER = "trusted", "client", "stranger"
@@ -13,11 +14,14 @@ EXPIRES = {"collector.tls_expires": "warning"}
 
 
 def examine(
-    endpoint: str, *, send: bool = True, timeout: float = 60.0, **env: str
+    endpoint: str, *, send: bool = True, timeout: float = DEADLINE, **env: str
 ) -> list[Finding]:
     settings = Settings.from_env(
-        {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **env}
-    )
+        {
+            "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": str(DEADLINE), **env,
+        }
+    )  # fmt: skip
     return list(check_collector(settings, send=send, timeout=timeout))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.requirements import require
+from tests.support.waiting import DEADLINE
 
 NAMES = ("sqlite3", "psycopg2", "psycopg", "pymysql", "mysqlclient")
 MODULES = {"mysqlclient": "MySQLdb"}
@@ -84,4 +85,6 @@ def arguments(name: str, url: str) -> dict[str, Any]:
     database = parts.path.strip("/")
     key = {"psycopg2": "dbname", "psycopg": "dbname"}.get(name, "database")
     found = {"host": parts.hostname, "port": parts.port, "user": parts.username, key: database}
+    if name == "pymysql":
+        found["connect_timeout"] = int(DEADLINE)  # its own is 10 s
     return {**found, "password": parts.password} if parts.password else found

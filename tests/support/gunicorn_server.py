@@ -23,6 +23,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.paths import APPS
+from tests.support.waiting import DEADLINE as DEADLINE
 from tests.support.waiting import eventually as eventually
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -30,8 +31,6 @@ START = "avatar_telemetry: metrics at"
 """The beginning of the line that a healthy start logs."""
 HOST = "a-host"
 """Instance that servers report, unless a test names another."""
-DEADLINE = 60.0
-"""Seconds after which something that should have come is given up; never a measurement."""
 HOOKS = "child_exit, on_exit, on_starting, post_fork, worker_abort, worker_exit"
 LISTENING = re.compile(r"Listening at: (\S+) \((\d+)\)")
 # gunicorn's workers lose a signal that comes before they have their own handlers.

@@ -70,7 +70,7 @@ class LeakCheck:
         patience: seconds that a thread or a process that was asked to end may take.
     """
 
-    def __init__(self, patience: float = 5.0) -> None:
+    def __init__(self, patience: float = 30.0) -> None:
         self._patience = patience
         self._before = Snapshot()
         self._failed = False

@@ -15,8 +15,15 @@ from tests.support.certificates import Authority
 from tests.support.otlp_grpc_sink import GrpcSink
 from tests.support.otlp_sink import OtlpSink, SinkProcess
 from tests.support.real_collector import Collector, collector
+from tests.support.waiting import DEADLINE
 
 StartCollector = Callable[..., Collector]
+
+
+@pytest.fixture(autouse=True)
+def patient_exporters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official exporters give up nothing that a sink or a collector is only slow to answer."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", f"{DEADLINE:.0f}")
 
 
 @pytest.fixture

@@ -28,16 +28,21 @@ from tests.support.certificates import Certificate
 from tests.support.paths import DEPLOY
 from tests.support.real_servers import find, hold_port, own_port, running
 from tests.support.requirements import unavailable
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE, eventually
 
 DEPLOY = DEPLOY / "collector"
 COLLECTOR_YAML = DEPLOY / "collector.yaml"
 TOKEN = "a-token-of-the-tests"
-DEADLINE = 60.0
 PORTS = ("COLLECTOR_OTLP_GRPC", "COLLECTOR_OTLP_HTTP", "COLLECTOR_PROMETHEUS", "COLLECTOR_HEALTH")
 RESOURCE = re.compile(r"(?:.*\t)?Resource(Spans|Metrics|Logs) #\d+")
 FIELD = re.compile(r"    ([A-Z][A-Za-z ]+?) *: ?(.*)")
 ATTRIBUTE = re.compile(r"     -> ([^:]+): [A-Z][a-z]+\((.*)\)")
+PATIENT = """
+exporters:
+  otlp_grpc: {{timeout: {0}s}}
+  otlp_http/logs: {{timeout: {0}s}}
+"""
+"""Laid over every configuration: a store that is only slow is sent nothing a second time."""
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -96,8 +101,10 @@ class Collector:
         self._address = dict(zip(PORTS, addresses, strict=True))
         self._env = {"COLLECTOR_DEBUG": "detailed", "COLLECTOR_SELF_PORT": own.rpartition(":")[2],
                      **self._address, **env}  # fmt: skip
+        patient = folder / "patient.yaml"
+        patient.write_text(PATIENT.format(int(DEADLINE)))
         self._command = [str(program)]
-        for each in configurations:
+        for each in (*configurations, patient):
             self._command += ["--config", str(each)]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -145,11 +152,11 @@ class Collector:
 
     def spans(self) -> list[LoggedSpan]:
         """Every span in its debug output, also of collectors that were killed."""
-        return parse_spans(self.log.read_text(errors="replace"))
+        return parse_spans(self._shown())
 
     def spans_in_log(self) -> int:
         """How many spans its debug output shows; cheaper than :meth:`spans`."""
-        return len(re.findall(r"(?m)^Span #\d+$", self.log.read_text(errors="replace")))
+        return len(re.findall(r"(?m)^Span #\d+$", self._shown()))
 
     def await_spans(self, number: int) -> list[LoggedSpan]:
         """Wait until its debug output shows at least so many spans; all that it shows."""
@@ -158,7 +165,7 @@ class Collector:
 
     def page(self) -> str:
         """What its Prometheus exporter shows now."""
-        with urllib.request.urlopen(self.metrics_url, timeout=10) as answer:
+        with urllib.request.urlopen(self.metrics_url, timeout=DEADLINE) as answer:
             text: str = answer.read().decode()
             return text
 
@@ -174,10 +181,14 @@ class Collector:
             for sample in family.samples
         }  # fmt: skip
 
-    def await_series(self, name: str) -> Series:
-        """Wait until its Prometheus exporter shows a sample of this name; all that it shows."""
-        eventually(lambda: any(sample == name for sample, _ in self.series()), name)
-        return self.series()
+    def await_sample(self, name: str, labels: frozenset[tuple[str, str]], value: float) -> None:
+        """Wait until its Prometheus exporter shows this value of a series."""
+        eventually(lambda: self.series().get((name, labels)) == value, f"{name} {value}")
+
+    def _shown(self) -> str:
+        """Its log up to the end of the last batch: the next one may be half written."""
+        text = self.log.read_text(errors="replace")
+        return text[: text.rfind("\n\t{") + 1]
 
     def _healthy(self) -> bool:
         assert self._process is not None

@@ -22,7 +22,7 @@ from typing import Any
 from tests.support.build_servers import prometheus as built_prometheus
 from tests.support.real_servers import own_port, running
 from tests.support.requirements import unavailable
-from tests.support.waiting import eventually
+from tests.support.waiting import DEADLINE, eventually
 
 CONFIGURATION = """
 global:
@@ -56,7 +56,7 @@ class Prometheus:
     def ask(self, path: str, **query: str) -> Any:
         """What the API says under a path, such as ``rules`` or ``series``."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
@@ -72,6 +72,13 @@ class Prometheus:
         return {
             _own_labels(each["metric"]): float(each["value"][1])
             for each in self.query(expression, at)
+        }
+
+    def series(self, selector: str) -> dict[tuple[str, Labels], float]:
+        """The values of now by name and labels, without those that the scrape adds."""
+        return {
+            (each["metric"]["__name__"], _own_labels(each["metric"])): float(each["value"][1])
+            for each in self.query(selector)
         }
 
     def samples(
@@ -138,4 +145,7 @@ def configured(configuration: Path, folder: Path, *, otlp: bool = False) -> Iter
 
 def _own_labels(metric: dict[str, str]) -> Labels:
     added = {"__name__", "instance", "job"}
-    return frozenset((name, value) for name, value in metric.items() if name not in added)
+    return frozenset(
+        (name, value) for name, value in metric.items()
+        if name not in added and not name.startswith("otel_scope_")
+    )  # fmt: skip

@@ -13,15 +13,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.support.requirements import unavailable
-from tests.support.waiting import eventually
-
-DEADLINE = 60.0
+from tests.support.waiting import DEADLINE, eventually
 
 
 def find(program: str) -> str:
@@ -110,6 +108,7 @@ def mariadb() -> Iterator[Database]:
                    "--skip-name-resolve", f"--socket={folder}/socket", f"--init-file={bootstrap}",
                    f"--pid-file={folder}/pid"]  # fmt: skip
         with running(command, folder / "log", port) as pid:
+            eventually(lambda: _greets(port))
             yield Database(f"mariadb://demo:demo@127.0.0.1:{port}/demo", pid)
 
 
@@ -168,6 +167,15 @@ def _as_unprivileged(folder: Path) -> list[str]:
     account = pwd.getpwnam("nobody")
     os.chown(folder, account.pw_uid, account.pw_gid)
     return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
+def _greets(port: int) -> bool:
+    """Whether a server that begins does so: its port accepts before it serves."""
+    with socket.socket() as probe, suppress(OSError):
+        probe.settimeout(1)
+        probe.connect(("127.0.0.1", port))
+        return bool(probe.recv(1))
+    return False
 
 
 def accepts(port: int) -> bool:

@@ -22,12 +22,17 @@ from avatar_demo.simulate import main as run_simulation
 from avatar_telemetry.cli import main
 from tests.support.local_server import Handler, make_server, serving
 from tests.support.paths import REPOSITORY
+from tests.support.waiting import DEADLINE as DEADLINE
 from tests.support.waiting import eventually as eventually
 
-DEADLINE = 120.0
-"""Seconds after which something that should have come is given up; never a measurement."""
 LISTENING = re.compile(r"Listening at: (http://\S+)")
-FOREIGN = ("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "IVATAR_", "COV_", "DEMO_")
+FOREIGN = (
+    "OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "IVATAR_", "COV_", "DEMO_",
+    # What the terminal and the network of this machine are like.
+    "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "http_proxy", "https_proxy", "all_proxy",
+    "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+)  # fmt: skip
+"""Beginnings of the variables that a test's process or command gets from its test alone."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Ran:
 
 
 def environment(**env: str) -> dict[str, str]:
-    """What of the environment is not about telemetry, and these variables."""
+    """The environment without what is :data:`FOREIGN`, and these variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return {**kept, "HOSTNAME": "a-host", **env}
 
@@ -68,7 +73,8 @@ def run(*arguments: object, cwd: Path | None = None, **env: str) -> Ran:
 
 def simulate(*arguments: object) -> Ran:
     """Run ``python -m avatar_demo.simulate`` in this process."""
-    return invoke(*arguments, command=run_simulation)
+    with patch("avatar_demo.simulate.TIMEOUT", DEADLINE):
+        return invoke(*arguments, command=run_simulation)
 
 
 def invoke(*arguments: object, command: Callable[[list[str]], None] = main, **env: str) -> Ran:

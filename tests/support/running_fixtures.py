@@ -6,13 +6,16 @@ import os
 
 import pytest
 
-from tests.support.running import FOREIGN
+from avatar_telemetry.cli import check_config, web
+from tests.support.running import DEADLINE, FOREIGN
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs in this process sees no setting but those of its test."""
+    """What runs in this process sees no setting but those of its test, and is patient."""
     for name in list(os.environ):
         if name.startswith(FOREIGN):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOSTNAME", "a-host")
+    for command in (check_config, web):
+        monkeypatch.setattr(command, "TIMEOUT", DEADLINE)

@@ -14,7 +14,7 @@ from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.real_servers import own_port
 from tests.support.stand_in import gravatar, make_certificate
 
-SINKS = {"sink", "sink_process", "grpc_sink", "trace_store"}
+SINKS = {"sink", "sink_process", "grpc_sink", "trace_store", "start_collector"}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
@@ -13,7 +14,7 @@ from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.metrics.folder import OUR_FILES, base_dir, living_masters, served_dirs
 from avatar_telemetry.metrics.merged import MergedStore
 from avatar_telemetry.metrics.procfs import read_stat, start_time
-from avatar_telemetry.metrics.slots import holders
+from avatar_telemetry.metrics.slots import Holder, holders
 
 # A worker's files have about 100 KB; with the maximum number of series some MB.
 MIN_FREE = 16 << 20
@@ -97,13 +98,16 @@ def _check_space(path: Path) -> Iterator[Finding]:
 
 
 def _check_use(path: Path) -> Iterator[Finding]:
+    held: list[Holder] = []
+    with suppress(OSError):
+        held = holders(path)
+    store = MergedStore(path)
+    store.read(holder.identifier for holder in held)
+    # Last: a server that ends removes its record, then all other files.
     masters = living_masters(path)
     if not masters:
         yield note("directory.unused", f"no server uses {path} now")
         return
-    held = holders(path)
-    store = MergedStore(path)
-    store.read(holder.identifier for holder in held)
     slots = [str(holder.slot) for holder in held if holder.worker]
     status = read_stat(masters[-1])
     started = status is not None and time.time() - start_time(status) > MAX_START_TIME

@@ -1,5 +1,6 @@
 """The demo's cache in a real memcached, which may die."""
 
+import socket
 import subprocess
 
 import pytest
@@ -12,8 +13,13 @@ from tests.support.waiting import eventually
 def memcached(tmp_path):
     path = tmp_path / "m.sock"
     command = [find("memcached"), "-u", "root", "-s", str(path), "-m", "8"]
+
+    def listens():
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(path)) == 0 or process.poll() is not None
+
     with subprocess.Popen(command) as process:
-        eventually(lambda: path.exists() or process.poll() is not None)
+        eventually(listens)
         yield path, process
         process.kill()
 

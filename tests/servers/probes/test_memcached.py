@@ -18,6 +18,7 @@ from tests.support import real_servers
 from tests.support.recorder import DIGEST, Recorder
 from tests.support.requirements import require
 from tests.support.spans import Spans
+from tests.support.waiting import DEADLINE
 
 KEY = f"http://localhost/avatar/{DIGEST}"
 VALUE = "secret0a1b"
@@ -42,7 +43,8 @@ def probes() -> None:
 
 
 def pylibmc(address: Address) -> Any:
-    return require("pylibmc").Client(["{}:{}".format(*address)])
+    patience = dict.fromkeys(("connect_timeout", "_poll_timeout"), int(DEADLINE * 1000))
+    return require("pylibmc").Client(["{}:{}".format(*address)], behaviors=patience)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from webob import Request
 
 import avatar_demo
+from tests.support.forked import in_child
 
 WORKERS = """
 import os, sys
@@ -51,17 +52,12 @@ def test_fork(application):
     """A process that was forked after a request opens everything anew."""
     Request.blank("/stats/").get_response(application)
     site = application._site
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
+
+    def work():
         status = Request.blank("/stats/").get_response(application).status_int
-        anew = application._site[1].database is not site[1].database
-        os.write(write, f"{status} {anew}".encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(write)
-    with os.fdopen(read) as report:
-        assert report.read() == "200 True"
+        return [status, application._site[1].database is not site[1].database]
+
+    assert in_child(work) == [200, True]
     assert application._site is site
 
 

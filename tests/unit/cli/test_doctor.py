@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from avatar_telemetry._base.version import VERSION
-from avatar_telemetry.cli.checks import installed
+from avatar_telemetry.cli.checks import installed, runtime_dir
 from avatar_telemetry.cli.checks.finding import Finding
 from avatar_telemetry.cli.checks.installed import check_installed
 from avatar_telemetry.cli.checks.page import check_page, check_port
@@ -19,6 +19,8 @@ from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.port import CHALLENGE
+from avatar_telemetry.metrics.folder import open_runtime_dir
+from avatar_telemetry.metrics.slots import Holder, holders
 from avatar_telemetry.probes import LIBRARY_PROBES
 from avatar_telemetry.profiles.ivatar import PROFILE
 from tests.support.real_servers import hold_port
@@ -178,6 +180,20 @@ def test_folder(tmp_path: Path, spoil: Any, found: str) -> None:
     path.mkdir(mode=0o700)
     spoil(path)
     assert levels(folder(path)) == expected(found)
+
+
+def test_a_server_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory of a running server may be removed while it is read."""
+    served = open_runtime_dir("", 0, os.geteuid(), os.getegid())
+
+    def end(path: Path) -> list[Holder]:
+        served.release()
+        return holders(path)
+
+    monkeypatch.setattr(runtime_dir, "served_dirs", lambda: [served.path])
+    monkeypatch.setattr(runtime_dir, "holders", end)
+    found = list(check_runtime_dir(Settings.from_env({})))
+    assert [each.check for each in found] == ["directory.unused"]
 
 
 def test_rights_are_those_of_the_user(tmp_path: Path) -> None:

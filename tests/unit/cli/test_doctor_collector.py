@@ -170,9 +170,7 @@ def test_confusion_of_ports(
 
 def test_the_port_of_grpc_is_known() -> None:
     """For 4317 without a protocol gRPC is used, and that is reported."""
-    with hold_port() as reserved:
-        host = reserved.getsockname()[0]
-        findings = examine(f"http://{host}:4317", send=False)
+    findings = examine("http://127.0.0.1:4317", send=False)
     assert findings[0].check == "collector.port"
     assert "gRPC is used" in findings[0].message
 
@@ -275,11 +273,14 @@ def test_certificate_files(authority: Authority) -> None:
 def test_output_of_the_command(sink: OtlpSink) -> None:
     """The process shows the finding with its advice, and ends with its status."""
     sink.behave(Fault.STATUS, status=401)
-    env = {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
-    ran = invoke("doctor", "-q", **env)
+    env = {
+        "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "60",
+    }  # fmt: skip
+    ran = invoke("doctor", "-q", "--timeout", 60, **env)
     assert ran.status == 2
     assert "requires authentication (401)" in ran.out
     assert "-> Check the token in OTEL_EXPORTER_OTLP_HEADERS" in ran.out
-    told = invoke("doctor", "--json", **env).json()
+    told = invoke("doctor", "--json", "--timeout", 60, **env).json()
     assert told["status"] == 2
     assert "traces.http_401" in {each["check"] for each in told["findings"]}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import build_servers
+from tests.support.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -34,14 +35,13 @@ def test_two_builders_at_once_build_once(cache: Path) -> None:
         (folder / "server").write_text("whole")
 
     def build() -> str:
-        both.wait(20)
+        both.wait(DEADLINE)
         build_servers.build(cache / "server-v1" / "server", make)
         return (cache / "server-v1" / "server").read_text()
 
     with ThreadPoolExecutor(2) as pool:
-        assert [each.result(20) for each in [pool.submit(build), pool.submit(build)]] == [
-            "whole"
-        ] * 2
+        builders = [pool.submit(build) for _ in range(2)]
+        assert [each.result(DEADLINE) for each in builders] == ["whole"] * 2
     assert len(made) == 1
 
 

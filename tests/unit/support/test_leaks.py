@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.waiting import DEADLINE
 
 pytest_plugins = ["pytester"]
 
@@ -44,7 +45,7 @@ def test_thread():
     threading.Thread(target=threading.Event().wait, name="kept", daemon=True).start()
 
 def test_child(request):
-    child = subprocess.Popen(["sleep", "50"])
+    child = subprocess.Popen(["sleep", "600"])
     request.config.add_cleanup(child.wait)
     request.config.add_cleanup(child.kill)
 
@@ -52,6 +53,7 @@ def test_zombie(request):
     if not (child := os.fork()):
         os._exit(0)
     request.config.add_cleanup(lambda: os.waitpid(child, 0))
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 
 def test_folder(request):
     done = subprocess.Popen(["true"])
@@ -85,7 +87,7 @@ REPORTED = {
     "test_file": r"descriptor \d+ \(.*/kept\), held by <_io\.FileIO",
     "test_descriptor": r"descriptor \d+ \(.*/kept\)",
     "test_thread": r"thread <Thread\(kept, started daemon",
-    "test_child": r"child process \d+ \(sleep 50\)",
+    "test_child": r"child process \d+ \(sleep 600\)",
     "test_zombie": r"child process \d+ \(ended, not waited for\)",
     "test_folder": r"runtime folder /dev/shm/avatar-telemetry-",
     "test_finalizer": r"ValueError: of a finalizer",
@@ -97,7 +99,7 @@ def server():
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=lambda: server.accept()[0].close())
         thread.start()
-        with subprocess.Popen(["sleep", "50"]) as child:
+        with subprocess.Popen(["sleep", "600"]) as child:
             yield server.getsockname()
             child.kill()
         socket.create_connection(server.getsockname()).close()
@@ -148,7 +150,7 @@ def test_each_kind_of_leak_fails_the_test_that_leaves_it(run: pytest.Pytester) -
 
 def test_what_is_closed_in_time_is_no_leak(run: pytest.Pytester) -> None:
     """Neither a test that closes all, nor a wider fixture, nor a test that failed is an error."""
-    run.makeconftest(CONFTEST.format(60))
+    run.makeconftest(CONFTEST.format(DEADLINE))
     run.makepyfile(START + CLEAN)
     result = run.runpytest_subprocess("--tb=native")  # the others parse pytest itself
     result.assert_outcomes(passed=3, failed=1)

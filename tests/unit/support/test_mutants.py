@@ -9,6 +9,7 @@ import pytest
 from tests.support.faults import FAULTS, Fault
 from tests.support.mutants import PACKAGE, Copy, FaultTextError, changed, main, relevant_tests
 from tests.support.paths import REPOSITORY
+from tests.support.waiting import DEADLINE
 
 
 def test_each_fault_changes_the_code_as_it_is() -> None:
@@ -50,8 +51,8 @@ def test_a_fault_without_tests_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("value", "timeout", "outcome"),
     [
-        pytest.param("1", 60.0, "MISSED", id="missed"),
-        pytest.param("2", 60.0, "noticed", id="noticed"),
+        pytest.param("1", DEADLINE, "MISSED", id="missed"),
+        pytest.param("2", DEADLINE, "noticed", id="noticed"),
         pytest.param("3", 0.2, "HANGS", id="hang"),
     ],
 )
