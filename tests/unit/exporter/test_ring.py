@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -749,7 +750,9 @@ def checked(tmp_path: Path) -> Iterator[Sides]:
     opened.close()
 
 
-def test_a_frame_is_awaited_that_is_not_visible_yet(checked: Sides) -> None:
+def test_a_frame_is_awaited_that_is_not_visible_yet(
+    checked: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``written`` may be seen before what it is about."""
     writer, reader = checked.writer(), checked.reader()
     drain(reader)
@@ -759,13 +762,11 @@ def test_a_frame_is_awaited_that_is_not_visible_yet(checked: Sides) -> None:
     word, payload = file.words[offset], file.words[offset + 2]
     file.words[offset], file.words[offset + 2] = 0xFFFFFFFF, 0
 
-    def become_visible() -> None:
+    def become_visible(seconds: float) -> None:
         file.words[offset], file.words[offset + 2] = word, payload
 
-    timer = threading.Timer(0.002, become_visible)
-    timer.start()
+    monkeypatch.setattr(ring_reader, "time", SimpleNamespace(sleep=become_visible))
     assert drain(reader) == [b"a" * 8]
-    timer.join()
     assert reader.torn == 0
 
 
@@ -788,7 +789,7 @@ def test_a_batch_waits_only_once_for_frames_that_do_not_match(
 ) -> None:
     """A ring full of them must not stop the reader of all others."""
     pauses: list[float] = []
-    monkeypatch.setattr(ring_reader.time, "sleep", pauses.append)
+    monkeypatch.setattr(ring_reader, "time", SimpleNamespace(sleep=pauses.append))
     writer, reader = checked.writer(), checked.reader()
     drain(reader)
     offset = DATA + writer.written
