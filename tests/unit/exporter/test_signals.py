@@ -123,19 +123,9 @@ def test_spans_are_sent_and_counted(host: Host) -> None:
     assert host.failures == []
 
 
-def test_a_batch_waits_for_its_delay_or_a_call(host: Host) -> None:
-    """A full ring wakes the exporter; until then a batch fills for the delay."""
-    collector = Collector()
-    exporter = host.exporter([collector], delay=HOUR)
-    host.worker.write("a")
-    exporter.start()
-    exporter.wake()
-    eventually(lambda: host.counts == {"exported": 1}, "the batch")
-    end(exporter)
-
-
 def test_batches_have_their_size(host: Host) -> None:
-    """All that is there is sent, in batches of the size that is set."""
+    """All that is there is sent when the exporter is woken, and again at its end, in batches of the
+    size that is set."""
     collector = Collector()
     for number in range(5):
         host.worker.write(str(number))
@@ -143,18 +133,11 @@ def test_batches_have_their_size(host: Host) -> None:
     exporter.start()
     exporter.wake()
     eventually(lambda: host.counts == {"exported": 5}, "the batches")
-    assert collector.requests == [["0", "1"], ["2", "3"], ["4"]]
-
-
-def test_what_is_left_is_sent_at_the_end(host: Host) -> None:
-    """The end waits for no delay, and sends every batch."""
-    collector = Collector()
-    exporter = host.exporter([collector], batch_size=2, delay=HOUR)
-    exporter.start()
-    for number in range(5):
+    for number in range(5, 8):
         host.worker.write(str(number))
     end(exporter)
-    assert host.counts == {"exported": 5}
+    assert collector.requests == [["0", "1"], ["2", "3"], ["4"], ["5", "6"], ["7"]]
+    assert host.counts == {"exported": 8}
 
 
 def test_a_batch_is_sent_until_it_is_accepted(host: Host) -> None:
