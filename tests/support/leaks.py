@@ -26,7 +26,7 @@ import pytest
 
 from tests.support.descriptors import open_files
 from tests.support.gunicorn_server import SHARED_MEMORY, recorded_masters
-from tests.support.waiting import DEADLINE
+from tests.support.waiting import PATIENCE
 
 PERMANENT = (
     # The event loops of gevent and gRPC live as long as their thread or process.
@@ -72,7 +72,7 @@ class LeakCheck:
         patience: seconds that a thread or a process that was asked to end may take.
     """
 
-    def __init__(self, patience: float = DEADLINE) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
         self._patience = patience
         self._before = Snapshot()
         self._failed = False
