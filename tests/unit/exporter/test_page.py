@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from avatar_telemetry.metrics.exposition import OPENMETRICS, TEXT, MetricsPage
 from avatar_telemetry.metrics.family import Family, family
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
-from tests.support.waiting import DEADLINE, PATIENCE, eventually
+from tests.support.waiting import PATIENCE, eventually
 
 GET = {"REQUEST_METHOD": "GET", "HTTP_ACCEPT": "text/plain", "HTTP_COOKIE": "not passed on"}
 THREADS = "avatar-telemetry-page"
@@ -73,7 +73,7 @@ class Host:
     def connect(self) -> socket.socket:
         """Connect as a client that says nothing yet."""
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(DEADLINE)
+        client.settimeout(PATIENCE)
         client.connect(str(self.folder / FILE_NAME))
         return client
 
@@ -242,37 +242,38 @@ def test_clients_that_stall(host: Host) -> None:
     large = [family("visits", "counter", "d" * (1 << 20), [((), 1.0)])]
     host.collect = lambda: large
     host.serve()
-    clients = [host.connect() for _ in range(MAX_CLIENTS - 1)]
-    for client in clients[::2]:
-        client.sendall(b'{"REQUEST_METHOD": "GET"}\n')
-    assert host.value() == "1.0"
-    for client in clients:
-        client.close()
+    with ExitStack() as opened:
+        clients = [opened.enter_context(host.connect()) for _ in range(MAX_CLIENTS - 1)]
+        for client in clients[::2]:
+            client.sendall(b'{"REQUEST_METHOD": "GET"}\n')
+        assert host.value() == "1.0"
 
 
 def test_clients_that_take_every_place(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """They lose their places after the bound, also where they send a byte from time to time."""
     monkeypatch.setattr(page_module, "MAX_WAIT", 0.2)
     server = host.serve()
-    clients = [host.connect() for _ in range(MAX_CLIENTS)]
-
-    served = threading.Event()
+    gone = threading.Event()
 
     def trickle() -> None:
-        while not served.wait(0.02):
+        while not gone.wait(0.02):
             for client in clients:
                 with suppress(OSError):
                     client.sendall(b"x")
 
     thread = threading.Thread(target=trickle)
-    thread.start()
-    try:
-        eventually(lambda: host.value() == "1.0", "the page")
-    finally:
-        served.set()
-        thread.join()
-    for client in clients:
-        client.close()
+    with ExitStack() as opened:
+        clients = [opened.enter_context(host.connect()) for _ in range(MAX_CLIENTS)]
+        thread.start()
+        try:
+            for client in clients:
+                with suppress(ConnectionError):  # the last byte was not read
+                    assert client.recv(1) == b""
+        finally:
+            gone.set()
+            thread.join()
+    monkeypatch.setattr(page_module, "MAX_WAIT", PATIENCE)
+    assert host.value() == "1.0"
     server.stop()
     host.wait_for_threads()
     assert host.failures == []

@@ -48,16 +48,6 @@ def test_a_file_grows_and_old_cells_stay(tmp_path: Path) -> None:
     file.close()
 
 
-def test_the_next_holder_counts_on(tmp_path: Path) -> None:
-    """A slot's counters go on where the last holder stopped."""
-    for _ in range(3):
-        book = Book()
-        book.open(tmp_path, "0")
-        Metrics(book, 1000).count(REQUESTS, "GET", "200", "/")
-        book.detach()
-    assert samples_in(tmp_path)[REQUEST] == 3
-
-
 def test_values_made_before_there_is_a_folder_are_kept(tmp_path: Path, value_seam: Book) -> None:
     """What an application counts at import (preload_app) is in the files afterwards."""
     counter = Counter("early", "early", registry=CollectorRegistry())
