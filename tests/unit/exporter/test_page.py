@@ -378,7 +378,8 @@ def test_a_connection_that_cannot_be_accepted(host: Host, monkeypatch: pytest.Mo
             return getattr(real, name)
 
     server._socket = Failing()  # type: ignore[assignment]
-    assert [host.value() for _ in range(4)] == ["1.0"] * 4
+    for _ in range(4):
+        assert host.value() == "1.0"
     assert failed == [1, 1]
 
     def no_thread(*args: Any) -> Any:
@@ -386,7 +387,8 @@ def test_a_connection_that_cannot_be_accepted(host: Host, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(page_module, "_thread", no_thread)
-        assert [host.value() for _ in range(MAX_CLIENTS + 1)] == ["2.0"] * (MAX_CLIENTS + 1)
+        for _ in range(MAX_CLIENTS + 1):
+            assert host.value() == "2.0"
     assert host.value() == "1.0"
 
 

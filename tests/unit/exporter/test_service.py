@@ -59,7 +59,7 @@ class Running(threading.Thread):
 
     def reason(self) -> str:
         """Wait for the end, and return why it came."""
-        self.join(DEADLINE)
+        self.join(PATIENCE)
         assert not self.is_alive()
         (reason,) = self.reasons
         return reason
