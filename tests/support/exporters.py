@@ -11,13 +11,27 @@ from avatar_telemetry import Settings
 from avatar_telemetry._base.files import lock_own
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter.counts import IDENTIFIER
+from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.record import Record, make_record
-from avatar_telemetry.metrics.merged import MergedStore
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK, Slot, claim_slot
+from tests.support.otlp_sink import OtlpSink
 from tests.support.rings import Worker
+from tests.support.samples import samples_in
 
 QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_METRIC_EXPORT_INTERVAL": "100"}
+PATIENT = {
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "300", "OTEL_METRIC_EXPORT_TIMEOUT": "3600000",
+    "OTEL_BSP_EXPORT_TIMEOUT": "0", "OTEL_BLRP_EXPORT_TIMEOUT": "0",
+    "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "60",
+}  # fmt: skip
+"""The longest times that are allowed: with the defaults, a process that the machine stops for some
+seconds sends a batch twice, or leaves the last one in its ring."""
 USER = os.getuid(), os.getgid()
+
+
+def exporting(sink: OtlpSink, **environ: str) -> dict[str, str]:
+    """The variables of an exporter that sends to a sink."""
+    return {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, **environ}
 
 
 class Host:
@@ -30,7 +44,7 @@ class Host:
 
     def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
-        self.environ = {**QUICK, **environ}
+        self.environ = {**QUICK, **PATIENT, **environ}
         self.failures: list[str] = []
         self.guard = Guard(self.failures.append)
         self.slot: Slot | None = claim_slot(folder)
@@ -63,12 +77,23 @@ class Host:
 
     def counted(self, name: str, **labels: str) -> float:
         """The value of a counter of the exporter."""
-        return sum(
-            value
-            for family in MergedStore(self.folder).read([IDENTIFIER])
-            for sample, have, value in zip(family.names, family.labels, family.values, strict=True)
-            if sample == name and dict(have) == labels
-        )
+        samples = samples_in(self.folder, (IDENTIFIER,))
+        return samples.get((name, frozenset(labels.items())), 0.0)
+
+    def internal_errors(self) -> dict[str, float]:
+        """The internal errors of the exporter by place."""
+        return {
+            dict(labels)["where"]: value
+            for (name, labels), value in samples_in(self.folder, (IDENTIFIER,)).items()
+            if name == "avatar_telemetry_internal_errors_total"
+        }
+
+    def serves_page(self) -> bool:
+        """Return whether an exporter serves the page."""
+        try:
+            return fetch(self.folder, {"REQUEST_METHOD": "GET"})[0] == "200 OK"
+        except (OSError, ValueError):
+            return False
 
     def end_worker(self) -> None:
         """The worker ends: its slot has no living holder."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
 from avatar_telemetry.metrics.merged import MergedStore
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -20,4 +23,14 @@ def samples_in(folder: Path, alive: tuple[str, ...] = ("0", "1", "2")) -> Sample
         (name, frozenset(labels)): value
         for family in MergedStore(folder).read(alive)
         for name, labels, value in zip(family.names, family.labels, family.values, strict=True)
+    }
+
+
+def samples_of_client(folder: Path) -> Samples:
+    """The same as prometheus_client's collector merges them."""
+    collector = MultiProcessCollector(CollectorRegistry(), path=str(folder))
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for metric in collector.collect()
+        for sample in metric.samples
     }

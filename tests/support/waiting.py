@@ -8,6 +8,9 @@ from typing import TypeVar
 
 DEADLINE = 120.0
 """Seconds after which something that should have come is given up; never a measurement."""
+PATIENCE = DEADLINE / 2
+"""Seconds for a timeout of the package that must not expire in a test, however long the machine
+stops a process; a test in which it does expire fails before the deadline."""
 T = TypeVar("T")
 
 

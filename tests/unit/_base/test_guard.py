@@ -8,22 +8,13 @@ from threading import RLock
 import pytest
 
 from avatar_telemetry._base.guard import LOG_INTERVAL, Guard
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import PauseClock
 
 
 def test_failures_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """Every failure counts; each place has one log record in a minute, with its traceback."""
     counted: list[str] = []
-    clock = Clock()
+    clock = PauseClock(0.0)
     guard = Guard(counted.append, clock)
     with caplog.at_level(logging.ERROR):
         for clock.now in (0.0, 1.0, LOG_INTERVAL - 1, LOG_INTERVAL + 1):

@@ -11,18 +11,13 @@ from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter.counts import IDENTIFIER, Counts
 from avatar_telemetry.metrics import mapped
 from avatar_telemetry.metrics.instruments import INTERNAL_ERRORS, SPANS
-from avatar_telemetry.metrics.merged import MergedStore
 from tests.support.descriptors import open_below
+from tests.support.samples import samples_in
 
 
 def value(folder: Path, name: str, **labels: str) -> float:
-    """The sum of a counter over the exporters of a folder."""
-    return sum(
-        number
-        for each in MergedStore(folder).read([IDENTIFIER])
-        for sample, have, number in zip(each.names, each.labels, each.values, strict=True)
-        if sample == name and dict(have) == labels
-    )
+    """The value of a counter of the exporters of a folder."""
+    return samples_in(folder, (IDENTIFIER,))[name, frozenset(labels.items())]
 
 
 def test_counts_are_merged_with_those_of_the_workers(tmp_path: Path) -> None:

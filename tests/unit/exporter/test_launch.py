@@ -23,8 +23,9 @@ from avatar_telemetry.exporter.launch import (
 from avatar_telemetry.exporter.record import early_ends, read_record, record_start, write_record
 from avatar_telemetry.exporter.service import Exporter
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK
+from tests.support.clock import PauseClock
 from tests.support.descriptors import open_below
-from tests.support.exporters import USER, Host
+from tests.support.exporters import USER, Host, exporting
 from tests.support.forked import in_child
 from tests.support.otlp_fixtures import sink
 from tests.support.otlp_sink import OtlpSink
@@ -40,22 +41,20 @@ class Launcher:
         self.host = Host(folder)
         self._made: list[Supervisor] = []
 
-    def supervisor(self, **environ: str) -> Supervisor:
-        self.host.environ |= {"AVATAR_TELEMETRY_EXPORTER": "thread", **environ}
+    def supervisor(self, kind: str = "thread", master: int = 0, **environ: str) -> Supervisor:
         host = self.host
-        made = Supervisor(host.folder, host.settings, host.record(), USER, host.guard)
-        self._made.append(made)
-        return made
+        host.environ |= {"AVATAR_TELEMETRY_EXPORTER": kind, **environ}
+        record = host.record(master=master)
+        self._made.append(Supervisor(host.folder, host.settings, record, USER, host.guard))
+        return self._made[-1]
 
-    def finish(self, deadline: float) -> bool:
+    def finish(self, deadline: float, **environ: str) -> bool:
         """End the server, as its master does."""
-        host = self.host
-        supervisor = Supervisor(host.folder, host.settings, host.record(), USER, host.guard)
-        return supervisor.finish(deadline)
+        return self.supervisor(**environ).finish(deadline)
 
     def close(self) -> None:
         for supervisor in self._made:
-            supervisor.stop(time.monotonic())
+            end(supervisor)
         eventually(
             lambda: not [each for each in threading.enumerate() if "avatar-tel" in each.name],
             "the end of the threads",
@@ -71,11 +70,14 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
     assert open_below(tmp_path) == []
 
 
-def exporting(sink: OtlpSink) -> dict[str, str]:
-    return {
-        "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-        "OTEL_METRICS_EXPORTER": "none",
-    }  # fmt: skip
+def end(supervisor: Supervisor) -> None:
+    """End the exporter's thread, where there is one."""
+    supervisor.stop(time.monotonic() + DEADLINE)
+    assert supervisor._hosted is None or not supervisor._hosted.is_alive()
+
+
+def spans_to(sink: OtlpSink) -> dict[str, str]:
+    return exporting(sink, OTEL_METRICS_EXPORTER="none")
 
 
 def test_command_line() -> None:
@@ -103,13 +105,13 @@ def test_interpreter(executable: str | None, expected: bool) -> None:
 
 def test_exporter_in_a_thread(launcher: Launcher, sink: OtlpSink) -> None:
     """It sends what the process records, and at the end what is left."""
-    supervisor = launcher.supervisor(**exporting(sink))
+    supervisor = launcher.supervisor(**spans_to(sink))
     supervisor.start()
     launcher.host.worker.write("a")
     eventually(lambda: sink.spans(), "the span")
     assert not launcher.host.is_free()
     launcher.host.worker.write("last")
-    supervisor.stop(time.monotonic() + DEADLINE)
+    end(supervisor)
     assert [span.name for span in sink.spans()] == ["a", "last"]
     assert launcher.host.is_free()
     assert launcher.host.failures == []
@@ -123,8 +125,7 @@ def test_one_exporter_for_all(launcher: Launcher, tmp_path: Path) -> None:
     for each in (first, second):
         each.check()
     assert second._hosted is None
-    first.stop(time.monotonic())
-    eventually(launcher.host.is_free, "the end of the first")
+    end(first)
     second.check()
     assert second._hosted is not None
     assert open_below(tmp_path).count(EXPORTER_LOCK) == 1
@@ -154,8 +155,7 @@ def test_lock_after_a_thread_that_ended(launcher: Launcher, tmp_path: Path) -> N
     """The descriptor of an exporter that ended is nobody's: the next one is closed all the same."""
     supervisor = launcher.supervisor(OTEL_SERVICE_NAME="old")
     supervisor.start()
-    supervisor.stop(time.monotonic())
-    eventually(launcher.host.is_free, "the end")
+    end(supervisor)
     write_record(launcher.host.folder, launcher.host.record(OTEL_SERVICE_NAME="new"))
     supervisor.check()
     assert launcher.host.is_free()
@@ -196,8 +196,7 @@ def test_forked_child(launcher: Launcher, tmp_path: Path) -> None:
     hosted = supervisor._hosted
     assert hosted is not None
     number = hosted.lock
-    supervisor.stop(time.monotonic())
-    eventually(launcher.host.is_free, "the end")
+    end(supervisor)
     null = os.open(os.devnull, os.O_RDONLY)
     if null != number:
         os.dup2(null, number)
@@ -218,12 +217,7 @@ def test_without_an_interpreter(
 ) -> None:
     """``auto`` hosts the exporter in a thread and says so once; ``process`` reports a failure."""
     monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
-    launcher.host.environ["AVATAR_TELEMETRY_EXPORTER"] = kind
-    host = launcher.host
-    supervisor = Supervisor(
-        host.folder, host.settings, host.record(master=os.getpid()), USER, host.guard
-    )
-    launcher._made.append(supervisor)
+    host, supervisor = launcher.host, launcher.supervisor(kind, os.getpid())
     supervisor.start()
     assert (supervisor._hosted is not None) is (kind == "auto")
     assert host.failures == ([] if kind == "auto" else ["exporter"])
@@ -237,42 +231,33 @@ def test_without_an_interpreter(
 def test_exit_status_that_is_lost(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """An application that ignores SIGCHLD gets one exporter, not a thread beside the process."""
     monkeypatch.setattr(launch, "command", lambda *args: [sys.executable, "-I", "-S", "-c", ""])
-    host = launcher.host
-    host.environ["AVATAR_TELEMETRY_EXPORTER"] = "auto"
 
     def start() -> bool:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        record = host.record(master=os.getpid())
-        supervisor = Supervisor(host.folder, host.settings, record, USER, host.guard)
+        supervisor = launcher.supervisor("auto", os.getpid())
         supervisor.start()
         return supervisor._hosted is None
 
     assert in_child(start)
 
 
-def test_process_that_ends_early(
-    launcher: Launcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_process_that_ends_early(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts are spaced; after some of them a thread does the work."""
-    started: list[float] = []
-    monkeypatch.setattr(launch, "spawn", lambda *args: started.append(time.monotonic()))
-    launcher.host.environ["AVATAR_TELEMETRY_EXPORTER"] = "auto"
-    host = launcher.host
-    supervisor = Supervisor(
-        host.folder, host.settings, host.record(master=os.getpid()), USER, host.guard
-    )
-    launcher._made.append(supervisor)
-    supervisor.start()
-    for _ in range(3):
+    started: list[int] = []
+    age = PauseClock(0.0)
+    monkeypatch.setattr(launch, "spawn", lambda *args: started.append(1))
+    monkeypatch.setattr(launch, "early_ends", lambda lock: (early_ends(lock)[0], age.now))
+    supervisor = launcher.supervisor("auto", os.getpid())
+    for age.now, starts, hosted in (
+        (0.0, 1, False),
+        (0.0, 2, False),  # the first one may have been killed: no reason to wait
+        (0.9, 2, False),
+        (1.0, 3, False),
+        (2.9, 3, False),
+        (3.0, 3, True),
+    ):
         supervisor.check()
-    assert len(started) == 2  # the first one may have been killed: no reason to wait
-    path = host.folder / EXPORTER_LOCK
-    for ends, hosted in ((1, False), (3, True)):
-        path.write_text(str(ends))
-        os.utime(path, (0, 0))
-        supervisor.check()
-        assert (supervisor._hosted is not None) is hosted
-    assert len(started) == 3
+        assert (len(started), supervisor._hosted is not None) == (starts, hosted)
 
 
 @pytest.mark.parametrize("content", [b"9" * 16, b"-1", b"x", b"\xff" * 16, b""])
@@ -289,6 +274,7 @@ def test_odd_content_of_the_lock(launcher: Launcher, content: bytes) -> None:
     (launcher.host.folder / EXPORTER_LOCK).write_bytes(content)
     launcher.supervisor().start()
     assert launcher.host.failures == []
+    assert not launcher.host.is_free()
 
 
 def test_clock_that_was_set_back(launcher: Launcher) -> None:
@@ -315,32 +301,24 @@ def test_folder_that_is_gone(launcher: Launcher) -> None:
 
 def test_finish_sends_what_is_left(launcher: Launcher, sink: OtlpSink) -> None:
     """Where no exporter runs at the end of the server the master does its work."""
-    host = launcher.host
-    host.environ |= {"AVATAR_TELEMETRY_EXPORTER": "thread", **exporting(sink)}
-    host.worker.write("last")
-    deadline = time.monotonic() + DEADLINE
-    assert launcher.finish(deadline)
+    launcher.host.worker.write("last")
+    assert launcher.finish(time.monotonic() + DEADLINE, **spans_to(sink))
     assert [span.name for span in sink.spans()] == ["last"]
-    assert host.is_free()
+    assert launcher.host.is_free()
 
 
 def test_finish_waits_for_the_exporter(launcher: Launcher, sink: OtlpSink) -> None:
     """It sets the end of the one that runs, and returns when that has sent everything."""
-    host = launcher.host
-    launcher.supervisor(OTEL_BSP_SCHEDULE_DELAY="600000", **exporting(sink)).start()
-    host.worker.write("last")
-    deadline = time.monotonic() + DEADLINE
-    assert launcher.finish(deadline)
+    launcher.supervisor(OTEL_BSP_SCHEDULE_DELAY="600000", **spans_to(sink)).start()
+    launcher.host.worker.write("last")
+    assert launcher.finish(time.monotonic() + DEADLINE)
     assert [span.name for span in sink.spans()] == ["last"]
 
 
 def test_finish_has_its_time(launcher: Launcher) -> None:
     """An exporter that does not end is not waited for beyond the deadline."""
-    host = launcher.host
-    lock = host.lock()
-    environ = {"OTEL_EXPORT_ENABLED": "true"}
-    host.environ |= environ
-    assert not launcher.finish(time.monotonic() + 0.1)
+    lock = launcher.host.lock()
+    assert not launcher.finish(time.monotonic() + 0.1, OTEL_EXPORT_ENABLED="true")
     os.close(lock)
 
 

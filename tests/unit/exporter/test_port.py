@@ -40,7 +40,7 @@ def server() -> Iterator[WSGIServer]:
 
 
 def connect(server: WSGIServer) -> socket.socket:
-    return socket.create_connection(server.server_address[:2], timeout=60)
+    return socket.create_connection(server.server_address[:2], timeout=DEADLINE)
 
 
 def scrape(server: WSGIServer) -> bytes:
@@ -69,6 +69,7 @@ def hold_all(server: WSGIServer, clients: ExitStack) -> None:
 def test_clients_that_take_every_place(server, monkeypatch, patience, answered) -> None:
     """Where every place is taken the oldest client makes room, but not before its time."""
     monkeypatch.setattr(port_module, "CLIENT_TIMEOUT", patience)
+    monkeypatch.setattr(port_module._QuietHandler, "timeout", DEADLINE)
     with ExitStack() as clients:
         hold_all(server, clients)
         assert scrape(server).endswith(b"page") is answered
@@ -94,9 +95,7 @@ def test_port_in_use(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_forked_child() -> None:
     """A child that lives on does not keep the port of its parent in use."""
-    with open_server(("127.0.0.1", 0)) as free:
-        address = free.server_address[:2]
-    port = Port(address, page, Guard(), "OTEL_PROMETHEUS_ENDPOINT")
+    port = Port(("127.0.0.1", 0), page, Guard(), "OTEL_PROMETHEUS_ENDPOINT")
     port.start()
     eventually(lambda: port._server, "the port")
     listener = port._server.socket.fileno()

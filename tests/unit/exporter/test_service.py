@@ -19,7 +19,6 @@ import pytest
 
 from avatar_telemetry.exporter import service as service_module
 from avatar_telemetry.exporter.counts import IDENTIFIER
-from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.pusher import Pusher
 from avatar_telemetry.exporter.record import Record, early_ends, record_start, write_record
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
@@ -29,14 +28,14 @@ from avatar_telemetry.metrics.folder import LOCK_NAME
 from avatar_telemetry.metrics.procfs import start_ticks
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
-from tests.support.exporters import Host
+from tests.support.exporters import Host, exporting
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_fixtures import sink
 from tests.support.otlp_sink import OtlpSink
-from tests.support.waiting import DEADLINE, eventually
+from tests.support.real_servers import own_port
+from tests.support.waiting import DEADLINE, PATIENCE, eventually
 
 __all__ = ["sink"]
-GET = {"REQUEST_METHOD": "GET"}
 Start = Callable[..., "Running"]
 
 
@@ -54,15 +53,29 @@ class Running(threading.Thread):
             end_requested=self.end_requested, apply=self.applied.append, **options,
         )  # fmt: skip
         self.reasons: list[str] = []
+        self._rounds = 0
+        self._look = self.exporter._reason_to_stop
+        self.exporter._reason_to_stop = self._count_round  # type: ignore[method-assign]
 
     def run(self) -> None:
         self.reasons.append(self.exporter.run())
 
     def reason(self) -> str:
         """Wait for the end, and return why it came."""
-        self.join(DEADLINE)
+        self.join(PATIENCE)
         assert not self.is_alive()
         (reason,) = self.reasons
+        return reason
+
+    def wait_for_a_round(self) -> None:
+        """Wait until it has looked at everything that is there now, and goes on."""
+        enough = self._rounds + 2  # one may have begun before
+        eventually(lambda: self._rounds >= enough or self.reasons, "the next round")
+        assert not self.reasons
+
+    def _count_round(self) -> str:
+        reason = self._look()
+        self._rounds += not reason
         return reason
 
 
@@ -96,29 +109,18 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     assert open_below(tmp_path) == []
 
 
-def exporting(sink: OtlpSink, **environ: str) -> dict[str, str]:
-    return {"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, **environ}
-
-
-def serves_page(running: Running) -> bool:
-    try:
-        return fetch(running.host.folder, GET)[0] == "200 OK"
-    except (OSError, ValueError):
-        return False
-
-
 def test_everything_that_it_does(start: Start, sink: OtlpSink) -> None:
     """Spans and merged metrics are sent, the page is served, and all of it is counted."""
     running = start(**exporting(sink))
     running.host.worker.write("a", "b")
     eventually(lambda: len(sink.spans()) == 2, "the spans")
     eventually(lambda: sink.metrics(), "the metrics")
-    eventually(lambda: serves_page(running), "the page")
+    eventually(running.host.serves_page, "the page")
     spans = "avatar_telemetry_spans_total"
     eventually(lambda: running.host.counted(spans, result="exported") == 2, "the count")
     pushes = "avatar_telemetry_metric_pushes_total"
     eventually(lambda: running.host.counted(pushes, result="exported") > 0, "the count")
-    assert running.host.failures == []
+    assert running.host.internal_errors() == {}
 
 
 def test_removed_file_of_counts(start: Start, sink: OtlpSink) -> None:
@@ -178,14 +180,13 @@ def test_interpreter_that_ends_and_starts_no_thread(
     host.close()
 
 
-def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
-    """Without exporters of spans and metrics nothing else is sent."""
+def test_log_records_alone(start: Start, sink: OtlpSink) -> None:
+    """Without exporters of spans and metrics only log records are sent."""
     running = start(
         **exporting(sink, OTEL_LOGS_EXPORTER="otlp", OTEL_TRACES_EXPORTER="none",
                     OTEL_METRICS_EXPORTER="none", OTEL_BLRP_SCHEDULE_DELAY="10")
     )  # fmt: skip
-    running.host.worker.write("a")
-    eventually(lambda: running.exporter._signals, "the thread of a signal")
+    running.wait_for_a_round()
     assert [each.signal for each in running.exporter._signals] == ["logs"]
     assert running.exporter._pusher is None
 
@@ -193,65 +194,66 @@ def test_log_records_are_sent(start: Start, sink: OtlpSink) -> None:
 def test_export_off(start: Start) -> None:
     """The page alone is served then."""
     running = start()
-    eventually(lambda: serves_page(running), "the page")
+    eventually(running.host.serves_page, "the page")
     assert running.exporter._signals == []
     assert running.exporter._pusher is None
 
 
 def test_separate_port(start: Start) -> None:
     """The port is served beside the page, and tried again while it is in use."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        running = start(OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
-        errors = "avatar_telemetry_internal_errors_total"
-        eventually(lambda: running.host.counted(errors, where="port"), "the failure")
-        assert serves_page(running)
+    with own_port() as port:
+        with socket.create_server(("127.0.0.1", port)):
+            running = start(OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
+            eventually(lambda: running.host.internal_errors().keys() == {"port"}, "the failure")
+            eventually(running.host.serves_page, "the page")
 
-    def page() -> bytes:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-                return bytes(response.read())
-        except OSError:
-            return b""
+        def page() -> bytes:
+            url = f"http://127.0.0.1:{port}/metrics"
+            try:
+                with urllib.request.urlopen(url, timeout=DEADLINE) as response:
+                    return bytes(response.read())
+            except OSError:
+                return b""
 
-    assert b"avatar_telemetry_slots_in_use" in eventually(page, "the port")
+        assert b"avatar_telemetry_slots_in_use" in eventually(page, "the port")
 
 
 def test_full_ring_wakes_it(start: Start, sink: OtlpSink) -> None:
     """A wake-up has the spans sent before their delay is over."""
     running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
-    eventually(lambda: running.exporter._signals, "the start")
+    running.wait_for_a_round()
     running.host.worker.write("a")
     wake(running.host.folder)
     eventually(lambda: sink.spans(), "the span")
 
 
 def test_it_ends_with_its_server(start: Start, sink: OtlpSink) -> None:
-    """When no worker is there for a while it sends what is left, and ends."""
+    """When its end was requested and no worker is there it sends what is left, and ends."""
     running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
-    eventually(lambda: serves_page(running), "the page")
+    eventually(running.host.serves_page, "the page")
     running.end_requested.set()
-    assert running.is_alive()
+    running.wait_for_a_round()
     running.host.worker.write("last")
     running.host.end_worker()
     assert running.reason() == ENDED
     assert [span.name for span in sink.spans()] == ["last"]
-    assert not serves_page(running)
+    assert not running.host.serves_page()
 
 
 def test_idle_time_is_for_reloads(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any worker it goes on for some time: a reload may replace all of them."""
-    monkeypatch.setattr(service_module, "MAX_IDLE", 0.2)
+    monkeypatch.setattr(service_module, "MAX_IDLE", 3600.0)
     running = start()
-    eventually(lambda: serves_page(running), "the page")
     running.host.end_worker()
+    running.wait_for_a_round()
+    monkeypatch.setattr(service_module, "MAX_IDLE", 0.0)
     assert running.reason() == ENDED
 
 
 def test_end_by_the_record(start: Start, sink: OtlpSink) -> None:
     """The master sets an end, although workers are there; what is left is sent before it."""
     running = start(**exporting(sink, OTEL_BSP_SCHEDULE_DELAY="600000"))
-    eventually(lambda: running.exporter._signals, "the start")
+    running.wait_for_a_round()
     running.host.worker.write("last")
     write_record(running.host.folder, running.host.ending(time.monotonic() + DEADLINE))
     assert running.reason() == ENDED
@@ -264,10 +266,8 @@ def test_end_with_a_collector_that_hangs(start: Start, sink: OtlpSink) -> None:
     running = start(**exporting(sink))
     running.host.worker.write("last")
     eventually(lambda: sink.exchanges(), "the attempt")
-    began = time.monotonic()
-    running.exporter.end_by(began + 0.3)
+    running.exporter.end_by(time.monotonic() + 0.3)
     assert running.reason() == ENDED
-    assert time.monotonic() - began < DEADLINE / 2
     assert running.host.worker.ring.waiting == 1
     sink.behave()
 
@@ -320,7 +320,7 @@ def test_unsent_spans_at_the_end(
 def test_changed_settings(start: Start, sink: OtlpSink) -> None:
     """It stops for another exporter, which goes on where it stopped."""
     running = start(**exporting(sink))
-    eventually(lambda: running.exporter._signals, "the start")
+    running.wait_for_a_round()
     write_record(running.host.folder, running.host.record(OTEL_SERVICE_NAME="other"))
     assert running.reason() == CHANGED
 
@@ -334,15 +334,17 @@ def accepts(port: int) -> bool:
     return True
 
 
-def test_port_is_free_for_the_changed_settings(start: Start) -> None:
+def test_port_is_free_for_the_changed_settings(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The next exporter of the process binds the separate port at once, without a failure."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    running = start(OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
-    eventually(lambda: accepts(port), "the port")
-    write_record(running.host.folder, running.host.record(OTEL_SERVICE_NAME="other"))
-    assert running.reason() == CHANGED
-    assert not accepts(port)
+    monkeypatch.setattr(service_module, "MAX_PORT_WAIT", PATIENCE)
+    with own_port() as port:
+        running = start(OTEL_PROMETHEUS_ENDPOINT=f"127.0.0.1:{port}")
+        eventually(lambda: accepts(port), "the port")
+        write_record(running.host.folder, running.host.record(OTEL_SERVICE_NAME="other"))
+        assert running.reason() == CHANGED
+        assert not accepts(port)
 
 
 def test_same_settings_of_another_master(start: Start) -> None:
@@ -350,20 +352,19 @@ def test_same_settings_of_another_master(start: Start) -> None:
     running = start()
     record = running.host.record(master=os.getpid())
     write_record(running.host.folder, record)
-    eventually(lambda: len(running.applied) == 2, "the new record")
+    running.wait_for_a_round()
     assert running.exporter._collector.server is not None
-    assert running.applied[1] == record
-    assert running.is_alive()
+    assert running.applied[1:] == [record]
     for content in (b"", b"garbage", b"[]"):
         (running.host.folder / "exporter.json").write_bytes(content)
-        assert serves_page(running)
-    assert running.is_alive()
+        running.wait_for_a_round()
+    eventually(running.host.serves_page, "the page")
 
 
 def test_lock_that_was_removed(start: Start) -> None:
     """Another exporter may run then: this one ends."""
     running = start()
-    eventually(lambda: serves_page(running), "the page")
+    running.wait_for_a_round()
     (running.host.folder / EXPORTER_LOCK).unlink()
     assert running.reason() == REPLACED
 
@@ -371,7 +372,7 @@ def test_lock_that_was_removed(start: Start) -> None:
 def test_folder_that_was_removed(start: Start, sink: OtlpSink) -> None:
     """The exporter of a folder that is gone ends, without an exception."""
     running = start(**exporting(sink))
-    eventually(lambda: serves_page(running), "the page")
+    running.wait_for_a_round()
     gone = running.host.folder.rename(running.host.folder.with_name("gone"))
     assert running.reason() == REPLACED
     shutil.rmtree(gone)
@@ -385,8 +386,8 @@ def test_things_in_the_place_of_its_files(start: Start, tmp_path: Path, sink: Ot
     running = start(**exporting(sink))
     running.host.worker.write("a")
     eventually(lambda: sink.spans(), "the span")
-    errors = "avatar_telemetry_internal_errors_total"
-    assert running.host.counted(errors, where="scrape") == 1
+    running.wait_for_a_round()
+    assert running.host.internal_errors() == {"scrape": 1}
 
 
 def test_start_that_succeeds_ends_the_count_of_early_ends(start: Start, tmp_path: Path) -> None:
@@ -394,9 +395,8 @@ def test_start_that_succeeds_ends_the_count_of_early_ends(start: Start, tmp_path
     host_lock = os.open(tmp_path / EXPORTER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     record_start(host_lock, 2)
     assert early_ends(host_lock)[0] == 2
-    running = start()
-    eventually(lambda: early_ends(host_lock)[0] == 0, "the success")
-    assert running.is_alive()
+    start().wait_for_a_round()
+    assert early_ends(host_lock)[0] == 0
     os.close(host_lock)
 
 
@@ -418,9 +418,8 @@ def test_full_file_system_ends_no_exporter(
 
     monkeypatch.setattr(service_module, "record_start", fail)
     running = start()
-    eventually(lambda: serves_page(running), "the page")
-    errors = "avatar_telemetry_internal_errors_total"
-    eventually(lambda: running.host.counted(errors, where="exporter"), "the failure")
+    running.wait_for_a_round()
+    assert running.host.internal_errors() == {"exporter": 1}
 
 
 IMPORTS = """

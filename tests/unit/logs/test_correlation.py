@@ -16,6 +16,7 @@ from avatar_telemetry.api.decorators import trace_avatar_operation
 from avatar_telemetry.logs.correlation import CorrelatedFactory, install_correlation
 from avatar_telemetry.logs.formatters import FORMAT
 from avatar_telemetry.testing import recording
+from tests.support.waiting import DEADLINE
 from tests.support.wsgi_client import call
 
 LOGGER = logging.getLogger("tests.application")
@@ -109,7 +110,7 @@ def test_outside_of_a_request_the_fields_say_nothing(kept: Kept) -> None:
 
 def test_each_thread_has_its_own(kept: Kept) -> None:
     """Requests in several threads at once log their own trace each."""
-    barrier = threading.Barrier(4, timeout=30)
+    barrier = threading.Barrier(4, timeout=DEADLINE)
 
     def application(environ, start_response):
         for _ in range(50):
@@ -124,7 +125,7 @@ def test_each_thread_has_its_own(kept: Kept) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(DEADLINE)
     assert len(kept.records) == 200
     assert all(record.getMessage() == record.trace_id for record in kept.records)
 

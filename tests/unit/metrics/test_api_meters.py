@@ -17,6 +17,7 @@ from avatar_telemetry.metrics import api_meters, api_series
 from avatar_telemetry.metrics.api_meters import DEFAULT_BOUNDS, StoredMeter
 from tests.support.api_store import ApiStore
 from tests.support.forked import in_child
+from tests.support.waiting import DEADLINE
 
 WHOSE = """
 import os, sys
@@ -65,7 +66,7 @@ def store(tmp_path: Path) -> Iterator[ApiStore]:
 def run(script: str, *arguments: str) -> str:
     """What a process of its own prints; it must print nothing else."""
     command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 

@@ -68,15 +68,19 @@ def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
 
 
 def test_a_named_folder_is_one_servers(base: Path) -> None:
-    """A second server is told who uses it."""
+    """A second server is told who uses it, and keeps no descriptor; an upgrade joins."""
     runtime = open_here(str(base / "named"))
 
-    def join() -> None:
-        with pytest.raises(SettingsError, match="the runtime directory is in use"):
+    def join() -> list[str]:
+        with pytest.raises(SettingsError) as refused:
             open_here(str(base / "named"))
-        open_here(str(base / "named"), os.getppid())  # an upgrade
+        assert "the runtime directory is in use" in str(refused.value)
+        assert f"process {os.getppid()} uses this one" in str(refused.value)
+        left = open_below(base)
+        open_here(str(base / "named"), os.getppid())
+        return left
 
-    in_child(join)
+    assert in_child(join) == ["named/folder.lock"], "the parent's own, inherited"
     runtime.release()
 
 
@@ -353,19 +357,6 @@ def test_a_folder_whose_server_is_just_starting_is_left_alone(base: Path) -> Non
     (young / "folder.lock").touch()
     open_here().release()
     assert (young / "folder.lock").exists()
-
-
-def test_a_folder_that_is_refused_is_closed(base: Path) -> None:
-    """A start that fails keeps no descriptor of the other server's lock."""
-    runtime = open_here(str(base / "named"))
-
-    def refused() -> list[str]:
-        with pytest.raises(SettingsError, match=f"process {os.getppid()} uses this one"):
-            open_here(str(base / "named"))
-        return open_below(base)
-
-    assert in_child(refused) == ["named/folder.lock"], "the parent's own, inherited"
-    runtime.release()
 
 
 def test_a_folder_that_cannot_be_is_a_settings_error(base: Path) -> None:

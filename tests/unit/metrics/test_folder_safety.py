@@ -18,6 +18,7 @@ from avatar_telemetry.metrics import folder as folder_module
 from avatar_telemetry.metrics.folder import PREFIX, RuntimeDir, open_runtime_dir, served_dirs
 from tests.support.paths import REPOSITORY
 from tests.support.requirements import unavailable
+from tests.support.waiting import DEADLINE
 
 WORKER = 65_534
 STRANGER = 65_533
@@ -158,7 +159,7 @@ def test_a_lock_that_is_released_in_time_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The workers of a killed master may take a moment to end."""
-    monkeypatch.setattr(folder_module, "MAX_LOCK_WAIT", 60.0)
+    monkeypatch.setattr(folder_module, "MAX_LOCK_WAIT", DEADLINE)
     named = tmp_path / "named"
     named.mkdir()
     lock = os.open(named / "folder.lock", os.O_RDWR | os.O_CREAT)

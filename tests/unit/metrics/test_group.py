@@ -15,8 +15,6 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from avatar_telemetry.metrics import mapped
 from avatar_telemetry.metrics.exposition import render
@@ -25,7 +23,7 @@ from avatar_telemetry.metrics.instruments import IN_PROGRESS
 from avatar_telemetry.metrics.mapped import Book, MappedFile, encode_key
 from avatar_telemetry.metrics.merged import MergedStore
 from tests.support.paths import REPOSITORY
-from tests.support.samples import samples_in
+from tests.support.samples import samples_in, samples_of_client
 
 SLOTS = ("0", "1", "10")
 MODES = ("all", "min", "max", "sum", "mostrecent")
@@ -191,12 +189,7 @@ class Histories(RuleBasedStateMachine):
         """So does prometheus_client's collector, where nothing is left out."""
         if self.store.left_out:
             return
-        collector = MultiProcessCollector(CollectorRegistry(), path=str(self.folder))
-        assert samples_in(self.folder, SLOTS) == {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for metric in collector.collect()
-            for sample in metric.samples
-        }
+        assert samples_in(self.folder, SLOTS) == samples_of_client(self.folder)
 
 
 TestHistories = Histories.TestCase

@@ -48,16 +48,6 @@ def test_a_file_grows_and_old_cells_stay(tmp_path: Path) -> None:
     file.close()
 
 
-def test_the_next_holder_counts_on(tmp_path: Path) -> None:
-    """A slot's counters go on where the last holder stopped."""
-    for _ in range(3):
-        book = Book()
-        book.open(tmp_path, "0")
-        Metrics(book, 1000).count(REQUESTS, "GET", "200", "/")
-        book.detach()
-    assert samples_in(tmp_path)[REQUEST] == 3
-
-
 def test_values_made_before_there_is_a_folder_are_kept(tmp_path: Path, value_seam: Book) -> None:
     """What an application counts at import (preload_app) is in the files afterwards."""
     counter = Counter("early", "early", registry=CollectorRegistry())
@@ -338,23 +328,20 @@ def test_series_are_counted_once(tmp_path: Path) -> None:
 
 
 def test_values_of_the_application_are_written_under_the_lock(value_seam: Book) -> None:
-    """Two threads that count the same thing lose nothing: each store waits for the lock."""
+    """Two threads that count the same thing lose nothing: the lock is held at each store."""
+    held: list[bool] = []
+
+    class Doubles(list[float]):
+        def __setitem__(self, index: Any, value: Any) -> None:
+            held.append(value_seam.lock._is_owned())  # type: ignore[attr-defined]
+            super().__setitem__(index, value)
+
     counter = Counter("c", "c", registry=CollectorRegistry())
-    entered = threading.Event()
-
-    def count() -> None:
-        entered.set()
-        counter.inc()
-
-    with value_seam.lock:
-        thread = threading.Thread(target=count)
-        thread.start()
-        entered.wait()
-        before = counter._value._doubles[0]  # get() would be allowed in, as the lock is ours
-        assert before == 0.0
-        assert thread.is_alive()
-    thread.join()
-    assert counter._value.get() == 1.0
+    counter._value.place(Doubles([0.0, 0.0]), 0)
+    counter.inc()
+    counter._value.set(5.0)
+    assert held == [True, True]
+    assert counter._value.get() == 5.0
 
 
 def test_a_failure_that_counts_itself_is_reported_once(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from avatar_telemetry.metrics.instruments import (
     DURATION,
@@ -24,7 +23,7 @@ from avatar_telemetry.metrics.merged import MergedStore
 from avatar_telemetry.metrics.metrics import Metrics
 from tests.support.instruments import use_instruments
 from tests.support.paths import REPOSITORY
-from tests.support.samples import Samples, samples_in
+from tests.support.samples import samples_in, samples_of_client
 
 REQUEST = (
     "ivatar_requests_total",
@@ -32,15 +31,6 @@ REQUEST = (
 )
 NOISE = struct.pack("ii", 64, 0) + b"\xff" * 60
 LONG_KEY = struct.pack("iii", 64, 0, 10**6) + bytes(60)
-
-
-def theirs(folder: Path) -> Samples:
-    collector = MultiProcessCollector(CollectorRegistry(), path=str(folder))
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for metric in collector.collect()
-        for sample in metric.samples
-    }
 
 
 def test_file_without_a_series_yet(tmp_path: Path) -> None:
@@ -63,7 +53,7 @@ def test_prometheus_client_reads_what_we_write(tmp_path: Path, value_seam: Book)
         value_seam.open(tmp_path, str(number))
         use_instruments(number)
     merged = samples_in(tmp_path)
-    assert merged == theirs(tmp_path)
+    assert merged == samples_of_client(tmp_path)
     assert merged["c_total", frozenset({("a", "x")})] == 6
     assert merged["g_livesum", frozenset()] == 4.5
 
@@ -83,7 +73,7 @@ for number in range(2):
     subprocess.run([sys.executable, "-c", program], check=True, cwd=REPOSITORY, env=environ)
     pids = {path.stem.rpartition("_")[2] for path in tmp_path.glob("*.db")}
     assert len(pids) == 2
-    assert samples_in(tmp_path, tuple(pids)) == theirs(tmp_path)
+    assert samples_in(tmp_path, tuple(pids)) == samples_of_client(tmp_path)
 
 
 def test_a_changed_help_text_splits_no_series(tmp_path: Path) -> None:
@@ -247,4 +237,4 @@ def test_a_series_that_a_file_lacks_changes_nothing(
     write_values(tmp_path / f"gauge_{mode}_1.db", {"c": -7.0, "a": 6.0})
     read = {dict(labels)["n"]: value for (_, labels), value in samples_in(tmp_path).items()}
     assert read == expected
-    assert samples_in(tmp_path) == theirs(tmp_path)
+    assert samples_in(tmp_path) == samples_of_client(tmp_path)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from avatar_telemetry.metrics import procfs as process
+from tests.support.waiting import eventually
 
 NOBODY = 1 << 30
 """A pid that no system gives (PID_MAX_LIMIT of linux/threads.h is smaller)."""
@@ -24,6 +25,11 @@ sys.stdin.read()
 """
 
 
+def is_waiting(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rpartition(") ")[2].startswith("S")
+
+
 @pytest.fixture
 def child() -> Iterator[int]:
     """A process with a hostile name that does nothing."""
@@ -32,6 +38,7 @@ def child() -> Iterator[int]:
     ) as started:
         assert started.stdout is not None
         started.stdout.readline()
+        eventually(lambda: is_waiting(started.pid), "the end of its work")
         yield started.pid
         started.communicate()
 
