@@ -169,7 +169,7 @@ def test_records_about_requests_of_the_application(export: Any, mode: str) -> No
     text = "slow request: GET /avatar/{digest} after 1.0 s, stack: f (pages/views.py:12345)"
     thread = threading.Thread(target=lambda: REQUESTS.warning(text), name="avatar-telemetry-x")
     thread.start()
-    thread.join(FAR)
+    thread.join()
     (log,) = exported.logs()
     assert (log.scope, log.body) == ("avatar_telemetry.requests", text)
 
