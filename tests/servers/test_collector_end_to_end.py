@@ -25,7 +25,6 @@ from tests.support.gunicorn_server import (
     Metrics,
     Serve,
     eventually,
-    is_running,
     total,
 )
 from tests.support.otlp_fixtures import StartCollector
@@ -88,7 +87,7 @@ def test_what_arrives_is_what_the_clients_did(
     assert_arrived(shown, expected)
     trace_store.await_spans(requests(expected))
     eventually(lambda: len(server_spans(trace_store)) >= requests(expected), what="the spans")
-    kill_the_exporter(server)
+    server.kill_exporter()
     with Clients(server.request, 4, 100, random_state=-len(way)) as second:
         pass
     expected.update(second.tally().counts)
@@ -114,12 +113,6 @@ def assert_arrived(shown: Shown, expected: dict[Series, float]) -> None:
         eventually(lambda: not difference())
     except AssertionError:
         raise AssertionError(difference()) from None
-
-
-def kill_the_exporter(server: GunicornServer) -> None:
-    exporter = server.exporter()
-    server.signal(signal.SIGKILL, exporter)
-    eventually(lambda: not is_running(exporter))
 
 
 def assert_one_span_a_request(collector: Collector, store: GrpcSink, number: int) -> None:

@@ -24,7 +24,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.descriptors import opened
 from tests.support.gunicorn_server import SHARED_MEMORY, recorded_masters
+from tests.support.waiting import DEADLINE
 
 PERMANENT = (
     # The event loops of gevent and gRPC live as long as their thread or process.
@@ -70,7 +72,7 @@ class LeakCheck:
         patience: seconds that a thread or a process that was asked to end may take.
     """
 
-    def __init__(self, patience: float = 5.0) -> None:
+    def __init__(self, patience: float = DEADLINE) -> None:
         self._patience = patience
         self._before = Snapshot()
         self._failed = False
@@ -150,15 +152,11 @@ def _snapshot() -> Snapshot:
 
 def _descriptors() -> frozenset[tuple[int, str]]:
     """The descriptors of this process and what each stands for."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{name}")
-        except FileNotFoundError:  # the listing's own
-            continue
-        if target not in PERMANENT:
-            found.add((int(name), target.removesuffix(" (deleted)")))
-    return frozenset(found)
+    return frozenset(
+        (number, target.removesuffix(" (deleted)"))
+        for number, target in opened().items()
+        if target not in PERMANENT
+    )
 
 
 def _children() -> frozenset[int]:

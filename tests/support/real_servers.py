@@ -19,9 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.support.requirements import unavailable
-from tests.support.waiting import eventually
-
-DEADLINE = 60.0
+from tests.support.waiting import DEADLINE, eventually
 
 
 def find(program: str) -> str:
