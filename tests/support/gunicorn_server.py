@@ -175,7 +175,8 @@ class GunicornServer:
         bind = f"unix:{folder}/socket" if unix else "127.0.0.1:0"
         options = {
             "bind": bind, "workers": workers, "worker_class": worker_class,
-            "control_socket_disable": True, "timeout": int(DEADLINE), "graceful_timeout": 30,
+            "control_socket_disable": True, "graceful_timeout": 30, "timeout": int(DEADLINE),
+            "keepalive": int(DEADLINE),  # which gevent's workers wait for a first request, too
             **options,
         }  # fmt: skip
         if worker_class == "gthread":
