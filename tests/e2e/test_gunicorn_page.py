@@ -118,9 +118,10 @@ def test_scrapes_are_not_requests(serve: Serve) -> None:
     server.await_requests(5)
 
 
-def test_networks_that_may_read(serve: Serve) -> None:
-    """Who is on no allowed network gets what the application says."""
-    server = serve(env={"AVATAR_TELEMETRY_METRICS_ALLOW": "10.0.0.0/8"})
+@pytest.mark.parametrize(("allowed", "unix"), [("10.0.0.0/8", False), ("127.0.0.1", True)])
+def test_networks_that_may_read(serve: Serve, allowed: str, unix: bool) -> None:
+    """Who is on no allowed network, or not on "unix", gets what the application says."""
+    server = serve(unix=unix, env={"AVATAR_TELEMETRY_METRICS_ALLOW": allowed})
     assert server.get("/metrics").text == "a page"
 
 
@@ -136,12 +137,6 @@ def test_unix_socket(serve: Serve, worker_class: str) -> None:
     assert "gunicorn_backlog" not in {name for name, _ in metrics}
     assert server.get("/metrics", {"X-Forwarded-For": "1.2.3.4"}).text == "a page"
     assert "internal telemetry error" not in server.log()
-
-
-def test_unix_socket_that_may_not_read(serve: Serve) -> None:
-    """Where "unix" is not on the list, a unix socket opens nothing."""
-    server = serve(unix=True, env={"AVATAR_TELEMETRY_METRICS_ALLOW": "127.0.0.1"})
-    assert server.get("/metrics").text == "a page"
 
 
 def test_workers_by_state(serve: Serve) -> None:
