@@ -248,7 +248,7 @@ class ConsoleClient:
             fields = MessageToDict(message, use_integers_for_enums=True)
             for item in _items(fields, self._service.levels):
                 sys.stdout.write(f"{json.dumps(_with_hex_ids(item))}\n")
-            sys.stdout.flush()
+                sys.stdout.flush()  # one write of the whole line: other processes write there, too
         except (OSError, ValueError, DecodeError) as error:
             return Outcome(False, error=f"standard output: {error}")
         return Outcome(True)

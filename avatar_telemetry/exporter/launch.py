@@ -30,6 +30,7 @@ from avatar_telemetry.exporter.record import (
     record_start,
     write_record,
 )
+from avatar_telemetry.exporter.rings import waiting_items
 from avatar_telemetry.exporter.wake import wake
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK, has_exporter
 
@@ -196,7 +197,7 @@ class Supervisor:
             deadline: the time of the monotonic clock, in seconds.
 
         Returns:
-            True where the exporter has ended by then.
+            False where the time was too short for everything.
 
         Raises:
             OSError: the directory is gone, or no exporter can be started.
@@ -213,7 +214,9 @@ class Supervisor:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(POLL)
-        return True
+        # The exporter has the same deadline: after it, its end does not mean that it sent all.
+        is_late = is_needed and time.monotonic() >= deadline
+        return not (is_late and waiting_items(self._folder))
 
     def forget(self) -> None:
         """Close the parent's lock and port, and forget its thread, in a forked child."""

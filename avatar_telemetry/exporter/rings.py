@@ -126,6 +126,21 @@ class Rings:
             reader.close()
 
 
+def waiting_items(folder: Path) -> int:
+    """Return the number of spans and log records in the rings of a runtime directory.
+
+    Raises:
+        OSError: the directory is gone.
+    """
+    number = 0
+    for signal in ("spans", "logs"):
+        source = Rings(folder, signal, lambda: None)
+        source.refresh()
+        number += source.waiting()
+        source.close()
+    return number
+
+
 def encode_request(frames: Iterable[Frame]) -> tuple[bytes, int]:
     """Encode the ``ExportTraceServiceRequest`` or ``ExportLogsServiceRequest`` of some frames.
 

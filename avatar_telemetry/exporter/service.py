@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 POLL_INTERVAL = 0.5
 """Seconds between two checks of the runtime directory."""
 MAX_IDLE = 3.0
-"""Seconds without a worker until the exporter ends: a reload may replace all workers at once."""
+"""Seconds without a worker or gunicorn's master until the exporter ends: another server may replace
+all workers at once."""
 DRAIN_SHARE = 0.7
 """The share of the time at the end for spans and log records; the rest is for the last push."""
 MAX_REQUEST_WAIT = 0.2
@@ -265,18 +266,19 @@ class Exporter:
         self._ends_at = self._ends_at or self._record.ends_at
         if self._ends_at:
             return ENDED
+        masters = living_masters(self._folder)
         with self._guard.at("exporter"):
-            if _is_abandoned(self._record, living_masters(self._folder)):
+            if _is_abandoned(self._record, masters):
                 abandon_record(self._folder, self._record)
         with self._guard.at("store"):
             self._counts.check()
+        is_ending = self._end_requested.is_set()
         try:
-            if holders(self._folder):
+            if holders(self._folder) or (masters and not is_ending):
                 self._seen_at = now
         except OSError:
             return REPLACED  # the directory was removed
-        idle = now - self._seen_at
-        return ENDED if idle > (0.0 if self._end_requested.is_set() else MAX_IDLE) else ""
+        return ENDED if now - self._seen_at > (0.0 if is_ending else MAX_IDLE) else ""
 
     def _stop(self, reason: str) -> None:
         """Stop all threads, at the end of the server after they have sent the remaining data."""

@@ -15,7 +15,7 @@ from tests.support import real_servers
 from tests.support.demo_client import Clients, knowable
 from tests.support.django_client import DjangoClient
 from tests.support.django_site import DjangoSite
-from tests.support.gunicorn_server import Serve, eventually, total
+from tests.support.gunicorn_server import Serve, total
 from tests.support.rows import by_default
 from tests.support.stand_in import gravatar
 
@@ -44,11 +44,7 @@ def check_every_series(site: DjangoSite, random_state: int, **options: object) -
     with Clients(server.request, CLIENTS, REQUESTS, random_state, DjangoClient) as clients:
         pass
     expected = clients.tally().counts
-
-    def settled() -> bool:
-        return total(server.metrics(), "ivatar_requests_in_progress") == 0
-
-    eventually(settled, what="the end of all requests")
+    server.await_idle()
     metrics = server.metrics()
     shown = {key: value for key, value in knowable(metrics).items() if value}
     assert shown == dict(expected)

@@ -17,7 +17,7 @@ import pytest
 from tests.support import real_servers
 from tests.support.django_client import FATAL_PREFIX
 from tests.support.django_site import DjangoSite
-from tests.support.gunicorn_server import Answer, GunicornServer, Serve
+from tests.support.gunicorn_server import DEADLINE, Answer, GunicornServer, Serve
 from tests.support.stand_in import gravatar
 
 DIGEST = "0123456789abcdef" * 2
@@ -81,7 +81,7 @@ def pair(serve: Serve, tmp_path: Path, certificate: Path, port: int) -> Callable
 
     def make(**environ: str) -> Pair:
         return Pair(serve, tmp_path, **{
-            "SSL_CERT_FILE": str(certificate), "PORTRAITS_TIMEOUT": "1",
+            "SSL_CERT_FILE": str(certificate), "PORTRAITS_TIMEOUT": str(DEADLINE),
             "PORTRAITS_GRAVATAR": f"https://localhost:{port}", **environ,
         })  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_memcached_dies(pair: Callable[..., Pair], certificate: Path) -> None:
 def test_gravatar_says_nothing(pair: Callable[..., Pair], memcached: str) -> None:
     """The application gives up after its own time-out; the call failed, and took that long."""
     with silent() as url:
-        servers = pair(PORTRAITS_GRAVATAR=url, PORTRAITS_MEMCACHED=memcached)
+        servers = pair(PORTRAITS_GRAVATAR=url, PORTRAITS_MEMCACHED=memcached, PORTRAITS_TIMEOUT="1")
         assert servers.get(PROXIED).status == 500
     assert (servers.calls("true"), servers.calls("false")) == (0, 1)
     assert servers.value("ivatar_external_avatar_request_seconds_sum") >= 1

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.django_client import FATAL_PREFIX
 from tests.support.django_site import DjangoSite
-from tests.support.gunicorn_server import GunicornServer, Serve
+from tests.support.gunicorn_server import GunicornServer, Serve, eventually
 from tests.support.otlp_sink import OtlpSink
 from tests.support.rows import PRELOAD, by_default
 from tests.support.stand_in import gravatar
@@ -49,21 +49,13 @@ class Traces:
         assert answer.status == status, (path, self._server.log())
 
         def trace() -> list[Any]:
-            return [span for span in self._sink.spans() if span.trace_id not in self._seen]
+            spans = [span for span in self._sink.spans() if span.trace_id not in self._seen]
+            return spans if any(span.kind == "SERVER" for span in spans) else []
 
-        number = len(self._seen_spans())
-        self._sink.await_spans(number + 1)
-        found = trace()
-        while not any(span.kind == "SERVER" for span in found):
-            number += 1
-            self._sink.await_spans(number + 1)
-            found = trace()
+        found = eventually(trace, what="the spans of the request")
         assert len({span.trace_id for span in found}) == 1
         self._seen |= {span.trace_id for span in found}
         return sorted(found, key=lambda span: span.proto.start_time_unix_nano)
-
-    def _seen_spans(self) -> list[Any]:
-        return [span for span in self._sink.spans() if span.trace_id in self._seen]
 
 
 def tree(spans: list[Any], parent: str = "") -> Tree:

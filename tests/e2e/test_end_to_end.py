@@ -58,10 +58,7 @@ def test_every_series_equals_the_clients_tally(
     )
     assert len(server.ready()) > 12, "the workers were not recycled"
 
-    def settled() -> bool:
-        return total(server.metrics(), "ivatar_requests_in_progress") == 0
-
-    eventually(settled, what="the end of all requests")
+    server.await_idle()
     metrics = server.metrics()
     shown = knowable(metrics)
     different = differences(shown, expected)

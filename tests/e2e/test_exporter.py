@@ -10,22 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.descriptors import open_files
 from tests.support.exporter_process import (
     SPANS_EACH,
     Requests,
     arrived,
     counted,
-    exporter,
-    exporters,
     sending,
     times,
 )
-from tests.support.gunicorn_server import GunicornServer, Load, Serve, eventually, is_running
+from tests.support.gunicorn_server import (
+    GunicornServer,
+    Load,
+    Serve,
+    eventually,
+    exporters,
+    is_running,
+)
 from tests.support.otlp_sink import OtlpSink
 from tests.support.rows import WORKER_CLASSES, by_default, rows
 
-IDLE = 10
-"""Seconds of gunicorn's worker timeout: an orphan looks for its master in half of that."""
 KILLS = 4
 BATCH = 64
 
@@ -37,23 +41,17 @@ def kill_worker(server: GunicornServer) -> None:
     server.await_workers(2, without=[victim])
 
 
-def kill_exporter(server: GunicornServer) -> None:
-    victim = exporter(server)
-    os.kill(victim, signal.SIGKILL)
-    exporter(server, without=victim)
-
-
 def kill_both(server: GunicornServer) -> None:
-    workers, victim = server.await_workers(2), exporter(server)
+    workers, victim = server.await_workers(2), server.exporter()
     for pid in (workers[0], victim):
         os.kill(pid, signal.SIGKILL)
-    exporter(server, without=victim)
+    server.exporter(without=victim)
     server.await_workers(2, without=workers[:1])
 
 
 KILL = [
     pytest.param(kill_worker, id="worker"),
-    pytest.param(kill_exporter, id="exporter"),
+    pytest.param(GunicornServer.kill_exporter, id="exporter"),
     pytest.param(kill_both, id="both"),
 ]
 
@@ -61,15 +59,13 @@ KILL = [
 @pytest.mark.parametrize("kill", by_default("both", KILL))
 @pytest.mark.parametrize("worker_class", by_default("sync", WORKER_CLASSES))
 def test_killed_under_load(
-    serve: Serve, sink: OtlpSink, worker_class: str, kill: Callable[[GunicornServer], None]
+    serve: Serve, sink: OtlpSink, worker_class: str, kill: Callable[[GunicornServer], object]
 ) -> None:
     """Every span of an answered request arrives, twice only what was under way at a kill."""
-    # There is room for all that two clients can send until the next exporter reads.
-    room = {"OTEL_BSP_MAX_QUEUE_SIZE": "500000", "AVATAR_TELEMETRY_RING_SIZE": str(1 << 26)}
-    env = sending(sink.url, OTEL_BSP_MAX_EXPORT_BATCH_SIZE=str(BATCH), **room)
+    env = sending(sink.url, OTEL_BSP_MAX_EXPORT_BATCH_SIZE=str(BATCH))
     server = serve("answers:application", worker_class=worker_class, env=env)
     requests = Requests(server)
-    exporter(server)
+    server.exporter()
     with Load(requests, clients=2) as load:
         for _ in range(KILLS):
             load.await_more(random.randint(10, 200))
@@ -78,7 +74,7 @@ def test_killed_under_load(
     requests.await_all(sink)
     kills = 0 if kill is kill_worker else KILLS
     assert_exact(server, sink, kills=kills)
-    assert zombies(server) == []
+    eventually(lambda: not zombies(server), what="the wait for every child")
 
 
 def assert_exact(server: GunicornServer, sink: OtlpSink, *, kills: int = 0) -> None:
@@ -108,22 +104,27 @@ def zombies(server: GunicornServer) -> list[int]:
 
 
 @pytest.mark.parametrize("killed", by_default("everything", rows("master", "everything")))
-def test_killed_server_leaves_nothing(serve: Serve, sink: OtlpSink, killed: str) -> None:
+def test_killed_server_leaves_nothing(serve: Serve, sink: OtlpSink, port: int, killed: str) -> None:
     """Nothing outlives a server that was killed, and its port is free at once."""
-    server = serve("answers:application", env=sending(sink.url), timeout=IDLE)
+    bind = f"127.0.0.1:{port}"
+    server = serve("answers:application", env=sending(sink.url), bind=bind)
     folder = server.runtime_folder
     requests = Requests(server)
     requests.send(20)
-    everybody = [*server.everybody(), exporter(server)]
-    for pid in everybody if killed == "everything" else [server.pid]:
-        os.kill(pid, signal.SIGKILL)
+    running = server.exporter()
+    if killed == "everything":
+        os.kill(running, signal.SIGKILL)
+        os.killpg(server.pid, signal.SIGKILL)
+    else:
+        server.signal(signal.SIGKILL)
     server.wait()
-    eventually(lambda: not any(map(is_running, everybody)), what="the end of all processes")
+    server.await_end_of_orphans()
+    eventually(lambda: not is_running(running), what="the end of the exporter")
     assert exporters(folder) == []
     if killed == "master":
         assert requests.missing(sink) == set()
         assert set(times(sink).values()) == {1}
-    following = serve("answers:application", name="following", bind=server.bound)
+    following = serve("answers:application", name="following", bind=bind)
     assert following.get("/").status == 200
     assert not folder.exists()
 
@@ -131,38 +132,35 @@ def test_killed_server_leaves_nothing(serve: Serve, sink: OtlpSink, killed: str)
 def test_exporter_inherits_nothing(serve: Serve, sink: OtlpSink) -> None:
     """It has the lock, its own pipe and sockets, and the server's output; no terminal, no port."""
     server = serve("answers:application", env=sending(sink.url))
-    (listener,) = (
-        os.readlink(f"/proc/{server.pid}/fd/{each}") for each in inheritable_sockets(server.pid)
-    )
+    (listener,) = inheritable_sockets(server.pid)
     Requests(server).send(3)
-    running = exporter(server)
-    folder = server.runtime_folder
-    opened = [
-        os.readlink(f"/proc/{running}/fd/{each}")
-        for each in sorted(os.listdir(f"/proc/{running}/fd"), key=int)
-    ]
-    assert opened[:3] == ["/dev/null", str(server.path / "log"), str(server.path / "log")]
-    assert listener not in opened
-    others = {each for each in opened[3:] if not each.startswith(("socket:", "anon_inode:"))}
-    assert {Path(each).parent for each in others} <= {folder}
-    assert str(folder / "exporter.lock") in others
-    assert {Path(each).name for each in others} <= {"exporter.lock", "exporter.wake"} | {
-        each.name for each in folder.glob("*_exporter.db")
-    } | {each.name for each in folder.glob("*.ring")}
+    running = server.exporter()
+    folder, log = server.runtime_folder, str(server.path / "log")
+    lock = folder / "exporter.lock"
+
+    def has_nothing_else() -> bool:
+        found = open_files(running)  # among them what it reads at this moment
+        assert [found.pop(number) for number in range(3)] == ["/dev/null", log, log]
+        assert listener not in found.values()
+        others = (each for each in found.values() if not each.startswith(("socket:", "anon_inode")))
+        own = {folder / "exporter.wake", *folder.glob("*_exporter.db"), *folder.glob("*.ring")}
+        files = set(map(Path, others))
+        return lock in files and files <= {lock, *own}
+
+    eventually(has_nothing_else, what="no other open file")
     status = Path(f"/proc/{running}/status").read_text()
     assert "PPid:\t1\n" in status
     assert f"NSsid:\t{server.pid}\n" not in status
 
 
 def inheritable_sockets(pid: int) -> list[str]:
-    """The descriptors of sockets that a program executed by a process would have."""
+    """The sockets that a program executed by a process would have."""
     found = []
-    for each in os.listdir(f"/proc/{pid}/fd"):
-        flags = int(
-            Path(f"/proc/{pid}/fdinfo/{each}").read_text().split("flags:\t")[1].split()[0], 8
-        )
-        if os.readlink(f"/proc/{pid}/fd/{each}").startswith("socket:") and not flags & os.O_CLOEXEC:
-            found.append(each)
+    for each, target in open_files(pid).items():
+        if target.startswith("socket:"):
+            info = Path(f"/proc/{pid}/fdinfo/{each}").read_text()
+            if not int(info.split("flags:\t")[1].split()[0], 8) & os.O_CLOEXEC:
+                found.append(target)
     return found
 
 

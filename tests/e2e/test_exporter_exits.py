@@ -5,27 +5,23 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from tests.e2e.test_exporter_reload import reload
-from tests.support.exporter_process import (
-    SPANS_EACH,
-    Requests,
-    exporter,
+from tests.support.exporter_process import SPANS_EACH, Requests, sending, times
+from tests.support.gunicorn_server import (
+    GunicornServer,
+    Serve,
+    eventually,
     exporters,
-    sending,
-    times,
+    is_running,
 )
-from tests.support.gunicorn_server import GunicornServer, Serve, eventually, is_running
 from tests.support.otlp_faults import Fault
 from tests.support.otlp_sink import OtlpSink
 from tests.support.pushed_metrics import assert_goes_on, pushed
 from tests.support.rows import WORKER_CLASSES, by_default, rows
-
-FOREVER = "60"
-"""Seconds that the end of the server may take where nothing ends it before."""
-SILENT = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600000", "AVATAR_TELEMETRY_FLUSH_TIMEOUT": FOREVER}
+from tests.support.waiting import DEADLINE
 
 
 def hold_exporter(server: GunicornServer, sink: OtlpSink) -> Requests:
@@ -47,15 +43,15 @@ def test_no_worker_waits_for_the_collector(
     serve: Serve, sink: OtlpSink, worker_class: str, how: str
 ) -> None:
     """Workers end while the exporter still waits for the collector; nothing is lost by it."""
-    sink.behave(Fault.BLACKHOLE)
+    sink.behave(Fault.SLOW, seconds=DEADLINE)
     server = serve(
-        "answers:application", worker_class=worker_class, env=sending(sink.url, **SILENT),
+        "answers:application", worker_class=worker_class, env=sending(sink.url),
         max_requests=20 if how == "recycle" else 0,
     )  # fmt: skip
     before = server.await_workers(2)
     requests = hold_exporter(server, sink)
     if how == "reload":
-        reload(server)
+        server.reload()
     elif how == "recycle":
         eventually(lambda: requests.send(5) or not set(before) & set(server.workers()))
     else:
@@ -79,7 +75,7 @@ def test_the_end_waits_as_long_as_it_may(serve: Serve, sink: OtlpSink) -> None:
     server = serve("answers:application", env=env)
     folder = server.runtime_folder
     hold_exporter(server, sink)
-    running = exporter(server)
+    running = server.exporter()
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     assert "did not send everything within 1.5 s (AVATAR_TELEMETRY_FLUSH_TIMEOUT)" in server.log()
@@ -100,7 +96,8 @@ def end_quickly(server: GunicornServer) -> None:
 def end_everything(server: GunicornServer) -> None:
     """As systemd does it, exporter and all."""
     for pid in [*exporters(server.runtime_folder), *server.everybody()]:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # a worker that its master has ended
+            os.kill(pid, signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +121,12 @@ def test_everything_is_sent_at_the_end(
     env = sending(
         sink.url, OTEL_METRICS_EXPORTER="otlp", OTEL_METRIC_EXPORT_INTERVAL="600000",
         OTEL_BSP_SCHEDULE_DELAY="600000", HOSTNAME="here", AVATAR_TELEMETRY_EXPORTER=hosted,
-        AVATAR_TELEMETRY_FLUSH_TIMEOUT=FOREVER,
     )  # fmt: skip
     server = serve("answers:application", worker_class=worker_class, env=env)
     folder = server.runtime_folder
     requests = Requests(server)
     if hosted == "process":
-        exporter(server)
+        server.exporter()
     requests.send(30)
     end(server)
     assert server.wait() == 0
@@ -146,8 +142,7 @@ def test_everything_is_sent_at_the_end(
 
 def test_start_and_end_at_once(serve: Serve, sink: OtlpSink) -> None:
     """Where the exporter has not come up yet at the end, what was recorded is sent all the same."""
-    env = sending(sink.url, AVATAR_TELEMETRY_FLUSH_TIMEOUT=FOREVER)
-    server = serve("answers:application", env=env)
+    server = serve("answers:application", env=sending(sink.url))
     requests = Requests(server)
     requests.send(5)
     server.signal(signal.SIGTERM)
@@ -158,14 +153,13 @@ def test_start_and_end_at_once(serve: Serve, sink: OtlpSink) -> None:
 
 def test_exporter_killed_before_the_end(serve: Serve, sink: OtlpSink) -> None:
     """The master starts another one for what is left, and waits for it."""
-    env = sending(
-        sink.url, OTEL_BSP_SCHEDULE_DELAY="600000", AVATAR_TELEMETRY_FLUSH_TIMEOUT=FOREVER
-    )
+    env = sending(sink.url, OTEL_BSP_SCHEDULE_DELAY="600000")
     server = serve("answers:application", env=env)
-    running = exporter(server)
+    running = server.exporter()
     requests = Requests(server)
     requests.send(5)
     os.kill(running, signal.SIGKILL)
+    eventually(lambda: not is_running(running), what="the end of the exporter")
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     assert requests.missing(sink) == set()

@@ -6,19 +6,21 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from avatar_telemetry.exporter.page import FILE_NAME, fetch
-from tests.support.exporter_process import Requests, exporter, exporters, sending
+from tests.support.descriptors import open_files
+from tests.support.exporter_process import Requests, sending
 from tests.support.gunicorn_server import (
     GunicornServer,
     Serve,
     await_port,
     eventually,
+    exporters,
     parse,
     total,
 )
@@ -27,6 +29,8 @@ from tests.support.rows import MATRIX, by_default
 
 PAGE = b'{"status": "200 OK", "headers": [["Content-Type", "text/plain"]]}\nrelayed 1\n'
 COUNT = "ivatar_requests_total"
+# Workers wait for the page as long as the test's thread may be stopped that serves it.
+WAIT = "from avatar_telemetry.exporter import page\npage.MAX_WAIT = 300.0\n"
 
 
 @contextmanager
@@ -68,20 +72,20 @@ def served(folder: Path) -> float:
 @pytest.mark.parametrize(("worker_class", "preload"), by_default("sync-import", MATRIX))
 def test_workers_relay_the_page(serve: Serve, worker_class: str, preload: bool) -> None:
     """Whichever worker is asked, the page is that of the exporter; without one it merges itself."""
-    server = serve("answers:application", workers=4, worker_class=worker_class, preload_app=preload)
+    server = serve(
+        "answers:application", workers=4, worker_class=worker_class, preload_app=preload,
+        config=WAIT,
+    )  # fmt: skip
     folder = server.runtime_folder
     Requests(server).send(20)
-    running = exporter(server)
+    running = server.exporter()
     eventually(lambda: served(folder) == 20, what="the page of the exporter")
-    server.await_requests(20)
     with in_its_place(folder):
         assert {server.get("/metrics").text for _ in range(12)} == {"relayed 1\n"}
     os.kill(running, signal.SIGKILL)
     for _ in range(4):
         assert server.requests() == 20
-    eventually(
-        lambda: server.metrics() and set(exporters(folder)) - {running}, what="another exporter"
-    )
+    server.exporter(without=running)
     eventually(lambda: served(folder) == 20, what="the page of the next exporter")
     assert server.requests() == 20
 
@@ -90,8 +94,7 @@ def test_stopped_exporter_does_not_stop_the_page(serve: Serve) -> None:
     """A worker merges the store itself where the exporter does not answer."""
     server = serve("answers:application")
     Requests(server).send(5)
-    running = exporter(server)
-    eventually(lambda: served(server.runtime_folder) == 5, what="the page of the exporter")
+    running = server.exporter()
     os.kill(running, signal.SIGSTOP)
     try:
         assert server.requests() == 5
@@ -103,8 +106,7 @@ def test_stalled_clients_do_not_stop_the_page(serve: Serve) -> None:
     """Clients of the socket that send nothing keep no scrape waiting for ever."""
     server = serve("answers:application")
     Requests(server).send(5)
-    exporter(server)
-    eventually(lambda: served(server.runtime_folder) == 5, what="the page of the exporter")
+    server.exporter()
     stalled = [socket.socket(socket.AF_UNIX) for _ in range(3)]
     try:
         for each in stalled:
@@ -120,14 +122,14 @@ def test_export_off(serve: Serve, sink: OtlpSink) -> None:
     """With two workers an exporter serves the page, and imports nothing that only sending needs."""
     server = serve("answers:application", env=sending(sink.url, OTEL_EXPORT_ENABLED="false"))
     Requests(server).send(5)
-    running = exporter(server)
+    running = server.exporter()
     eventually(lambda: served(server.runtime_folder) == 5, what="the page of the exporter")
     maps = Path(f"/proc/{running}/maps").read_text()
     assert "protobuf" not in maps and "charset_normalizer" not in maps
     folder = server.runtime_folder
     server.end(server.pid)
+    assert exporters(folder) == []
     assert sink.exchanges() == []
-    eventually(lambda: exporters(folder) == [], what="the end of the exporter")
 
 
 @pytest.mark.parametrize(
@@ -140,27 +142,22 @@ def test_export_off(serve: Serve, sink: OtlpSink) -> None:
 )
 def test_no_exporter(serve: Serve, options: dict[str, object]) -> None:
     """None runs where it would have nothing to do, or must not."""
-    before = everywhere()
     server = serve("answers:application", **options)
     Requests(server).send(5)
     assert server.get("/metrics").status in (200, 404 if "disabled" in str(options) else 200)
     folder = server.folder()
     assert folder is None or served(folder) == -1.0
-    assert not {pid for pid in everywhere() - before if belongs_to(pid, server)}
+    assert writers(server) == set(server.everybody())
 
 
-def everywhere() -> set[int]:
-    """The processes of this machine."""
-    return set(map(int, filter(str.isdigit, os.listdir("/proc"))))
-
-
-def belongs_to(pid: int, server: GunicornServer) -> bool:
-    """Whether a process writes into the log of a server, and is not one of gunicorn's."""
-    try:
-        log = os.readlink(f"/proc/{pid}/fd/2") == str(server.path / "log")
-    except OSError:
-        return False
-    return log and pid not in server.everybody()
+def writers(server: GunicornServer) -> set[int]:
+    """The processes whose standard error is the log of a server."""
+    log, found = str(server.path / "log"), set()
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/2") == log:
+                found.add(pid)
+    return found
 
 
 def test_separate_port(serve: Serve, sink: OtlpSink, port: int) -> None:
@@ -171,23 +168,17 @@ def test_separate_port(serve: Serve, sink: OtlpSink, port: int) -> None:
     requests.send(5)
     for _ in range(2):
         assert total(await_port(port), COUNT) == len(requests.answered)
-        running = exporter(server)
-        assert listens(running, port)
+        running = server.exporter()
+        eventually(lambda pid=running: listens(pid, port), what="its socket in the kernel's list")
         os.kill(running, signal.SIGKILL)
         requests.send(1)
-        eventually(
-            lambda dead=running: requests.send(1) or set(exporters(server.runtime_folder)) - {dead},
-            what="another exporter",
-        )
+        server.exporter(without=running)
     assert total(await_port(port), COUNT) == len(requests.answered)
 
 
 def listens(pid: int, port: int) -> bool:
     """Whether a process has the listening socket of a port."""
-    (inode,) = {
-        line.split()[9]
-        for line in Path("/proc/net/tcp").read_text().splitlines()
-        if f":{port:04X} " in line.split(" rem")[0][:30] and line.split()[3] == "0A"
-    }
-    opened = [os.readlink(f"/proc/{pid}/fd/{each}") for each in os.listdir(f"/proc/{pid}/fd")]
-    return f"socket:[{inode}]" in opened
+    lines = map(str.split, Path("/proc/net/tcp").read_text().splitlines())
+    listening = {f"socket:[{line[9]}]" for line in lines
+                 if line[1].endswith(f":{port:04X}") and line[3] == "0A"}  # fmt: skip
+    return bool(listening & set(open_files(pid).values()))

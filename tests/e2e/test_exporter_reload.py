@@ -12,26 +12,15 @@ from tests.support.exporter_process import (
     Requests,
     arrived,
     counted,
-    exporter,
-    exporters,
     sending,
+    settled,
     times,
 )
-from tests.support.gunicorn_server import GunicornServer, Load, Serve, eventually
+from tests.support.gunicorn_server import GunicornServer, Load, Serve, eventually, exporters
 from tests.support.otlp_sink import OtlpSink
 from tests.support.rows import MATRIX, by_default, rows
 
 RELOADED = [row for row in MATRIX if row.id in ("sync-import", "gthread-preload", "gevent-import")]
-
-
-def reload(server: GunicornServer, number: int = 2, **variables: str) -> None:
-    """Reload a server with these variables in ``raw_env``."""
-    before = server.await_workers(number)
-    base = server.configuration.read_text().partition("raw_env =")[0]
-    pairs = [f"{name}={value}" for name, value in variables.items()]
-    server.configuration.write_text(f"{base}raw_env = {pairs!r}\n")
-    server.signal(signal.SIGHUP)
-    server.await_workers(number, without=before)
 
 
 def assert_all_once(server: GunicornServer, requests: Requests, *sinks: OtlpSink) -> None:
@@ -54,7 +43,7 @@ def test_another_endpoint(serve: Serve, sink: OtlpSink, worker_class: str, prelo
     with OtlpSink() as other:
         with Load(requests, clients=2) as load:
             load.await_more(50)
-            reload(server, OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
+            server.reload(OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
             load.await_more(50)
         assert not load.failures
         requests.send_until_exported(other)
@@ -72,7 +61,7 @@ def test_dead_collector_is_replaced_by_a_reload(serve: Serve, sink: OtlpSink) ->
     requests = Requests(server)
     requests.send(20)
     with OtlpSink() as other:
-        reload(server, OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
+        server.reload(OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
         requests.send(20)
         assert_all_once(server, requests, other)
         server.end(server.pid)
@@ -83,14 +72,14 @@ def test_export_switched_off_and_on(serve: Serve, sink: OtlpSink) -> None:
     server = serve("answers:application", env=sending(sink.url))
     requests = Requests(server)
     requests.send(10)
-    exporter(server)
-    reload(server, OTEL_EXPORT_ENABLED="false")
+    server.exporter()
+    server.reload(OTEL_EXPORT_ENABLED="false")
     requests.await_all(sink)
     silent = Requests(server)
     silent.send(10)
     server.await_requests(20)
-    exporter(server)
-    reload(server, OTEL_EXPORT_ENABLED="true")
+    server.exporter()
+    server.reload(OTEL_EXPORT_ENABLED="true")
     requests.send(10)
     assert_all_once(server, requests, sink)
     server.await_requests(30)
@@ -101,13 +90,12 @@ def test_export_switched_off_with_one_worker(serve: Serve, sink: OtlpSink) -> No
     server = serve("answers:application", workers=1, env=sending(sink.url))
     requests = Requests(server)
     requests.send(10)
-    running = exporter(server)
-    reload(server, 1, OTEL_EXPORT_ENABLED="false")
+    server.exporter()
+    server.reload(OTEL_EXPORT_ENABLED="false")
     requests.await_all(sink)
     requests.send(1)
     eventually(lambda: exporters(server.runtime_folder) == [], what="the end of the exporter")
     assert set(times(sink).values()) == {1}
-    assert running
 
 
 @pytest.mark.parametrize("worker_class", by_default("sync", rows("sync", "gthread", "gevent")))
@@ -116,13 +104,15 @@ def test_another_kind_of_exporter(serve: Serve, sink: OtlpSink, worker_class: st
     server = serve("answers:application", worker_class=worker_class, env=sending(sink.url))
     requests = Requests(server)
     requests.send(10)
-    exporter(server)
-    reload(server, AVATAR_TELEMETRY_EXPORTER="thread")
+    server.exporter()
+    server.reload(AVATAR_TELEMETRY_EXPORTER="thread")
     eventually(lambda: exporters(server.runtime_folder) == [], what="the end of the process")
     requests.send_until_exported(sink)
-    reload(server, AVATAR_TELEMETRY_EXPORTER="process")
+    # A worker's end waits for nothing: what is under way then is sent again.
+    eventually(lambda: settled(server), what="the removal of all spans from the rings")
+    server.reload(AVATAR_TELEMETRY_EXPORTER="process")
     requests.send_until_exported(sink)
-    exporter(server)
+    server.exporter()
     assert_all_once(server, requests, sink)
 
 
@@ -131,8 +121,8 @@ def test_reload_to_settings_that_cannot_be_used(serve: Serve, sink: OtlpSink) ->
     server = serve("answers:application", env=sending(sink.url))
     requests = Requests(server)
     requests.send(10)
-    running = exporter(server)
-    reload(server, AVATAR_TELEMETRY_RING_SIZE="some", OTEL_EXPORTER_OTLP_ENDPOINT="http://[")
+    running = server.exporter()
+    server.reload(AVATAR_TELEMETRY_RING_SIZE="some", OTEL_EXPORTER_OTLP_ENDPOINT="http://[")
     requests.send(10)
     assert_all_once(server, requests, sink)
     assert exporters(server.runtime_folder) == [running]
@@ -144,9 +134,9 @@ def test_reload_that_changes_nothing(serve: Serve, sink: OtlpSink) -> None:
     server = serve("answers:application", env=sending(sink.url))
     requests = Requests(server)
     requests.send(5)
-    running = exporter(server)
+    running = server.exporter()
     for _ in range(2):
-        reload(server)
+        server.reload()
         requests.send(5)
     assert_all_once(server, requests, sink)
     assert exporters(server.runtime_folder) == [running]
@@ -159,7 +149,7 @@ def test_upgrade(serve: Serve, sink: OtlpSink, first: str) -> None:
     requests = Requests(server)
     with Load(requests, clients=2) as load:
         load.await_more(20)
-        running = exporter(server)
+        running = server.exporter()
         old, new = server.upgrade()
         load.await_more(20)
         assert exporters(server.runtime_folder) == [running]
@@ -180,20 +170,16 @@ def test_upgrade(serve: Serve, sink: OtlpSink, first: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_upgrade_that_is_taken_back(serve: Serve, sink: OtlpSink, number: int) -> None:
     """Where the new master ends first, the old one's settings count again."""
-    # Workers of a killed master look for it twice in their timeout.
-    server = serve("answers:application", timeout=10, env=sending(sink.url))
+    server = serve("answers:application", env=sending(sink.url))
     requests = Requests(server)
     requests.send(10)
     requests.await_all(sink)
     with OtlpSink() as other:
-        base = server.configuration.read_text()
-        server.configuration.write_text(
-            f"{base}\nraw_env = ['OTEL_EXPORTER_OTLP_ENDPOINT={other.url}']\n"
-        )
+        server.set_raw_env(OTEL_EXPORTER_OTLP_ENDPOINT=other.url)
         _, new = server.upgrade()
         requests.send_until_exported(other)
         server.end(new, number)
-        server.await_workers(2)
+        server.await_end_of_orphans()
         requests.send_until_exported(sink)
         before = len(arrived(other))
         requests.send(10)

@@ -14,12 +14,18 @@ from tests.support.exporter_process import (
     SPANS_EACH,
     Requests,
     counted,
-    exporter,
-    exporters,
     sending,
     times,
 )
-from tests.support.gunicorn_server import Answer, GunicornServer, Serve, UnixConnection, eventually
+from tests.support.gunicorn_server import (
+    DEADLINE,
+    Answer,
+    GunicornServer,
+    Serve,
+    UnixConnection,
+    eventually,
+    exporters,
+)
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import APPS, REPOSITORY
 from tests.support.privileges import DROP, IMPORT_EARLY, NOBODY
@@ -36,7 +42,7 @@ def assert_sent(server: GunicornServer, sink: OtlpSink) -> int:
     """Have spans sent by a process, once each; its pid."""
     requests = Requests(server)
     requests.send(10)
-    running = exporter(server)
+    running = server.exporter()
     requests.await_all(sink)
     assert set(times(sink).values()) == {1}
     exact = {"exported": len(requests.answered) * SPANS_EACH}
@@ -154,6 +160,7 @@ def test_interpreter_that_is_no_python(serve: Serve, sink: OtlpSink, hosted: str
             lambda: requests.send(1) or "sys.executable is not a Python interpreter" in server.log()
         )
         assert server.value("avatar_telemetry_internal_errors_total", where="exporter") > 0
+        server.end(server.pid)
         assert sink.exchanges() == []
 
 
@@ -175,13 +182,13 @@ def test_first_process_of_a_container(prepare: Serve, sink: OtlpSink) -> None:
         requests = Requests(Contained(server.path / "socket"))
         requests.send(10)
         requests.await_all(sink)
-        (running,) = (pid for pid in children(first) if name_of(pid) == "avatar-exporter")
+        running = eventually(lambda: adopted(first), what="the exporter's adoption")
         os.kill(running, signal.SIGKILL)
         eventually(lambda: not Path(f"/proc/{running}").exists(), what="the reaping")
         requests.send_until_exported(sink)
         requests.send(10)
         os.kill(first, signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(DEADLINE) == 0
     finally:
         process.kill()
         process.wait()
@@ -197,7 +204,7 @@ class Contained:
         self._path = path
 
     def get(self, path: str) -> Answer:
-        connection = UnixConnection(str(self._path), 60)
+        connection = UnixConnection(str(self._path), DEADLINE)
         try:
             connection.request("GET", path, headers={"Connection": "close"})
             return Answer(connection.getresponse())
@@ -209,5 +216,7 @@ def children(pid: int) -> list[int]:
     return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+def adopted(pid: int) -> int:
+    """The exporter that is a child of a process; 0 where there is none."""
+    names = {child: Path(f"/proc/{child}/comm").read_text().strip() for child in children(pid)}
+    return next((child for child, name in names.items() if name == "avatar-exporter"), 0)

@@ -67,7 +67,7 @@ def test_merged_on_the_page(serve: Serve, worker_class: str, preload: bool) -> N
     ]  # fmt: skip
     assert value("shop_sizes_bytes_sum") == 1000
     assert observer(server) in server.workers()
-    assert server.value("shop_sold_total", of="pens", **SCOPE) == 10
+    eventually(lambda: server.value("shop_sold_total", of="pens", **SCOPE) == 10)
     assert server.value("avatar_telemetry_internal_errors_total") == 0
 
 

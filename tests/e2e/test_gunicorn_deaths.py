@@ -10,19 +10,15 @@ import pytest
 from tests.support.gunicorn_server import (
     AVATARS,
     SHARED_MEMORY,
-    GunicornServer,
     Load,
     Metrics,
     Serve,
     eventually,
-    is_running,
     recorded_masters,
     total,
 )
 from tests.support.rows import WORKER_CLASSES, by_default
 
-IDLE = 10
-"""Seconds of gunicorn's worker timeout: an orphan looks for its master in half of that."""
 # Answers are sent to their last byte, and the worker is killed before it can do anything more.
 KILL_AFTER_SENDING = """
 def post_worker_init(worker):
@@ -66,7 +62,7 @@ def test_killed_workers_under_load(serve: Serve, worker_class: str) -> None:
             server.signal(signal.SIGKILL, victim)
             server.await_workers(2, without=[victim])
             seen = load.answered
-            after = scrape(server)
+            after = server.metrics()
             assert_never_back(before, after)
             assert total(after, "ivatar_requests_total", path="other", status_code="200") >= seen
             assert total(after, "ivatar_request_duration_seconds_count", path="other") >= seen
@@ -75,36 +71,25 @@ def test_killed_workers_under_load(serve: Serve, worker_class: str) -> None:
     names = {path.name for path in server.runtime_folder.iterdir()}
     assert {name for name in names if name.startswith("slot-")} == {"slot-0.lock", "slot-1.lock"}
     assert {name.rpartition("_")[2] for name in names if name.endswith(".db")} <= {"s0.db", "s1.db"}
-    eventually(lambda: server.value("ivatar_requests_in_progress") == 0)
+    server.await_idle()
     assert server.requests(path="other") <= load.answered + len(load.failures)
 
 
-def scrape(server: GunicornServer) -> Metrics:
-    """The page; the worker that is asked first may be the one that was killed."""
-    answers: list[Metrics] = []
-
-    def scraped() -> list[Metrics]:
-        if server.reachable():
-            answers.append(server.metrics())
-        return answers
-
-    return eventually(scraped)[-1]
-
-
-def test_answer_counts_before_its_worker_can_die(serve: Serve) -> None:
-    """A worker killed just after the last byte of an answer has counted it (chunked answers)."""
-    server = serve(config=KILL_AFTER_SENDING.format(method="close", path="/stream"))
-    assert server.get("/stream").body == b"0\n1\n2\n3\n4\n"
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("close", "/stream", b"0\n1\n2\n3\n4\n", id="chunked"),
+        pytest.param("write", "/avatar/abc", b"hello", id="content-length"),
+    ],
+)
+def test_answer_counts_before_its_worker_can_die(
+    serve: Serve, method: str, path: str, body: bytes
+) -> None:
+    """A worker killed just after the last byte by which a client knows the end has counted it."""
+    server = serve(config=KILL_AFTER_SENDING.format(method=method, path=path))
+    assert server.get(path).body == body
     eventually(lambda: "was sent SIGKILL" in server.log())
-    assert server.requests(path="other", status_code="200") == 1
-
-
-def test_answer_of_known_length_counts_before_its_worker_can_die(serve: Serve) -> None:
-    """The same with a Content-Length, by which the client knows that it has everything."""
-    server = serve(config=KILL_AFTER_SENDING.format(method="write", path="/avatar/abc"))
-    assert server.get("/avatar/abc").body == b"hello"
-    eventually(lambda: "was sent SIGKILL" in server.log())
-    assert server.requests(**AVATARS) == 1
+    assert server.requests(status_code="200") == 1
 
 
 def test_busy_worker_killed(serve: Serve) -> None:
@@ -178,12 +163,12 @@ def test_child_of_the_application_counts_for_itself(serve: Serve, worker_class: 
 @pytest.mark.parametrize("worker_class", by_default("gevent", WORKER_CLASSES))
 def test_master_killed(serve: Serve, worker_class: str) -> None:
     """The workers of a killed master end, and the next server removes its folder."""
-    server = serve(worker_class=worker_class, timeout=IDLE)
+    server = serve(worker_class=worker_class)
     server.get("/avatar/abc")
     folder = server.runtime_folder
     server.signal(signal.SIGKILL)
     server.wait()
-    eventually(lambda: not server.everybody(), what="the end of the workers")
+    server.await_end_of_orphans()
     following = serve(name="following")
     assert not folder.exists()
     assert following.requests() == 0
@@ -193,11 +178,11 @@ def test_master_killed(serve: Serve, worker_class: str) -> None:
 def test_named_folder_of_a_killed_master(serve: Serve, tmp_path: Path) -> None:
     """A named folder is emptied by the next master where all of the last server is dead."""
     named = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "named")}
-    server = serve(env=named, timeout=IDLE)
+    server = serve(env=named)
     server.get("/avatar/abc")
     server.signal(signal.SIGKILL)
     server.wait()
-    eventually(lambda: not server.everybody(), what="the end of the workers")
+    server.await_end_of_orphans()
     following = serve(name="following", env=named)
     assert following.requests() == 0
 
@@ -205,7 +190,7 @@ def test_named_folder_of_a_killed_master(serve: Serve, tmp_path: Path) -> None:
 def test_orphans_of_a_killed_master_keep_their_slots(serve: Serve, tmp_path: Path) -> None:
     """A server that starts while workers of a dead master are busy takes none of their slots."""
     named = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "named")}
-    server = serve(env=named, timeout=600)
+    server = serve(env=named)
     request = server.hold()
     orphan = server.holder()
     slot = next(slot for slot, pid in server.slots().items() if pid == orphan)
@@ -217,9 +202,7 @@ def test_orphans_of_a_killed_master_keep_their_slots(serve: Serve, tmp_path: Pat
     assert set(following.workers()) < set(slots.values())
     server.let_go()
     request.join()
-    for worker in server.everybody():
-        server.signal(signal.SIGTERM, worker)
-    eventually(lambda: not is_running(orphan))
+    server.await_end_of_orphans()
     following.await_requests(1, path="/wait")
 
 
@@ -245,6 +228,6 @@ def test_processor_time_never_goes_back(serve: Serve) -> None:
             victim = server.workers()[0]
             server.signal(signal.SIGKILL, victim)
             server.await_workers(2, without=[victim])
-            after = total(scrape(server), "process_cpu_seconds_total")
+            after = server.value("process_cpu_seconds_total")
             assert after >= before
             before = after

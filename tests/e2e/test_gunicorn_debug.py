@@ -38,7 +38,9 @@ def logging_of(level: str, *loggers: str) -> str:
     )
 
 
-def serve_logged(serve: Serve, sink: SinkProcess, logging: str, **env: str) -> GunicornServer:
+def serve_logged(
+    serve: Serve, sink: SinkProcess, logging: str, **env: str | None
+) -> GunicornServer:
     endpoint = f"{sink.url}/v1/traces?key=sEcret-query"
     return serve(
         "logged:application",
@@ -70,9 +72,11 @@ def test_debug_tells_what_happens(
 ) -> None:
     """What is configured and sampled is logged once by one logger, what is sent by the exporter,
     and no secret is in it."""
-    server = serve_logged(serve, sink_process, logging_of("DEBUG", *loggers))
+    # The page names the default time-out, and nothing else may.
+    default = {"OTEL_EXPORTER_OTLP_TIMEOUT": None}
+    server = serve_logged(serve, sink_process, logging_of("DEBUG", *loggers), **default)
+    eventually(lambda: "series pushed" in server.log(), what="the exporter's first message")
     server.request("GET", "/avatar/sEcretdigest?email=sEcret@mail", headers=CLIENTS)
-    log = eventually(lambda: "series pushed" in server.log() and server.log())
     sink_process.await_spans(2)
     log = eventually(lambda: "spans exported" in server.log() and server.log())
     told = [line for line in log.splitlines() if line.startswith("LOG ")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -66,10 +65,8 @@ def test_another_worker_class_by_a_reload(serve: Serve, tmp_path: Path) -> None:
             config=f"worker_class = open({str(chosen)!r}).read()",
         )  # fmt: skip
         assert server.get("/").status == 200
-        before = server.await_workers(1)
         chosen.write_text("gevent")
-        server.signal(signal.SIGHUP)
-        server.await_workers(1, without=before)
+        server.reload()
         assert server.get("/").status == 200
         sink.await_spans(4)  # a server and a client span of each request
         server.close()
@@ -81,15 +78,10 @@ def test_another_worker_class_by_a_reload(serve: Serve, tmp_path: Path) -> None:
 def test_export_is_turned_on_by_a_reload(serve: Serve, sink: OtlpSink, preload: bool) -> None:
     """What sends is imported while the worker can still read it."""
     server = serve(config=IMPORT_EARLY, preload_app=preload, **DROP)
-    before = server.await_workers(2)
-    variables = {
-        "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-    }  # fmt: skip
-    told = [f"{name}={value}" for name, value in variables.items()]
-    server.configuration.write_text(f"{server.configuration.read_text()}raw_env = {told!r}\n")
-    server.signal(signal.SIGHUP)
-    server.await_workers(2, without=before)
+    server.reload(
+        OTEL_EXPORT_ENABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url,
+        OTEL_BSP_SCHEDULE_DELAY="100",
+    )  # fmt: skip
     server.get("/avatar/abc")
     sink.await_spans(2)
     assert server.value("avatar_telemetry_internal_errors_total") == 0

@@ -14,8 +14,7 @@ from tests.support.rows import WORKER_CLASSES, by_default
 REQUESTS = 20
 
 
-def serve_grpc(serve: Serve, sink: GrpcSink, worker_class: str) -> GunicornServer:
-    """A server that waits two minutes for an answer to a batch."""
+def serve_grpc(serve: Serve, sink: GrpcSink, worker_class: str, **env: str) -> GunicornServer:
     return serve(
         "answers:application",
         worker_class=worker_class,
@@ -23,10 +22,8 @@ def serve_grpc(serve: Serve, sink: GrpcSink, worker_class: str) -> GunicornServe
             "OTEL_EXPORT_ENABLED": "true",
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
             "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "120",
-            "OTEL_METRIC_EXPORT_TIMEOUT": "120000",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
-            "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "1",
+            **env,
         },
     )
 
@@ -50,7 +47,7 @@ def test_a_silent_collector_holds_nobody_up(
 ) -> None:
     """While it keeps a batch without an answer, requests are answered and workers end."""
     grpc_sink.behave(Fault.BLACKHOLE)
-    server = serve_grpc(serve, grpc_sink, worker_class)
+    server = serve_grpc(serve, grpc_sink, worker_class, AVATAR_TELEMETRY_FLUSH_TIMEOUT="1")
     server.get("/avatar/abc")
     grpc_sink.await_exchanges(1)
     for _ in range(REQUESTS):

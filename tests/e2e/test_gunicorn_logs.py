@@ -86,8 +86,7 @@ def test_the_configuration_of_the_page(sink: OtlpSink, serve: Serve, preload: bo
     assert "trace_id" not in started
     assert "[INFO] Worker is ready [0 pictures]" in server.log()
     assert "Logging error" not in server.log()
-    spans = {span.trace_id for span in sink.await_spans(2)}
-    assert answer.text in spans
+    eventually(lambda: answer.text in {span.trace_id for span in sink.spans()}, what="its span")
 
 
 def test_a_format_with_the_trace_does_not_depend_on_a_switch(serve: Serve) -> None:

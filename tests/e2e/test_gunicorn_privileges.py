@@ -11,8 +11,6 @@ from tests.support.gunicorn_server import (
     AVATARS,
     Serve,
     await_port,
-    eventually,
-    exporters,
     total,
 )
 from tests.support.otlp_sink import OtlpSink
@@ -46,9 +44,7 @@ def test_dropped_workers_count(serve: Serve, worker_class: str, preload: bool) -
     for worker in server.await_workers(2):
         assert Path(f"/proc/{worker}").stat().st_uid in (0, NOBODY.pw_uid)
         assert f"Uid:\t{NOBODY.pw_uid}" in Path(f"/proc/{worker}/status").read_text()
-    before = server.workers()
-    server.signal(signal.SIGHUP)
-    server.await_workers(2, without=before)
+    server.reload()
     server.get("/avatar/abc")
     server.await_requests(5, **AVATARS)
     assert "Permission" not in server.log()
@@ -64,17 +60,14 @@ def test_exporter_of_dropped_workers(serve: Serve, port: int) -> None:
     )
     lock = server.runtime_folder / "exporter.lock"
     # A worker that has dropped its privileges starts the next one, if it may run Python.
-    for _ in range(3 if can_start_python() else 1):
+    for restart in range(3 if can_start_python() else 1):
+        exporter = server.kill_exporter() if restart else server.exporter()
         await_port(port)
-        exporter = server.exporter()
         uid, gid = NOBODY.pw_uid, NOBODY.pw_gid
         status = Path(f"/proc/{exporter}/status").read_text()
         assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}" in status
         assert f"Gid:\t{gid}\t{gid}\t{gid}\t{gid}" in status
         assert "Groups:\t \n" in status
-        server.signal(signal.SIGKILL, exporter)
-        eventually(lambda dead=exporter: dead not in exporters(server.runtime_folder))
-        assert server.get("/metrics").status == 200
     assert lock.stat().st_uid == NOBODY.pw_uid
     assert server.value("avatar_telemetry_internal_errors_total") == 0
 
@@ -84,7 +77,7 @@ def test_dropped_workers_push(serve: Serve, sink: OtlpSink) -> None:
     server = serve(config=IMPORT_EARLY, env=environment(sink.url), **DROP)
     for number in (1, 2, 3) if can_start_python() else (1,):
         if number > 1:
-            server.signal(signal.SIGKILL, server.exporter())
+            server.kill_exporter()
         server.get("/avatar/abc")
         pushed(sink, number)
     state = server.runtime_folder / "pushed.state"
@@ -101,11 +94,8 @@ def test_upgrade_of_dropped_workers(serve: Serve) -> None:
     server = serve(config=IMPORT_EARLY, **DROP)
     server.get("/avatar/abc")
     folder = server.runtime_folder
-    (old,) = server.masters()
-    server.signal(signal.SIGUSR2)
-    server.await_workers(4)
-    server.signal(signal.SIGTERM, old)
-    server.wait()
+    old, _ = server.upgrade()
+    server.end(old)
     server.await_workers(2)
     server.get("/avatar/abc")
     server.await_requests(2)
@@ -120,6 +110,7 @@ def test_folder_made_read_only(serve: Serve) -> None:
         server.get("/avatar/abc")
     server.await_requests(6, **AVATARS)
     folder = server.runtime_folder
+    server.exporter()  # one that starts would make files while their modes change
     folder.chmod(0o500)
     for path in folder.iterdir():
         path.chmod(0o400)
@@ -130,8 +121,7 @@ def test_folder_made_read_only(serve: Serve) -> None:
     server.await_requests(12, **AVATARS)
     before = server.workers()
     server.signal(signal.SIGHUP)
-    eventually(lambda: not set(before) & set(server.workers()), what="the reload")
-    eventually(lambda: len(server.ready()) == 4)
+    server.await_other_workers(2, before)
     for _ in range(6):
         assert server.get("/avatar/abc").body == b"hello"
         assert server.get("/metrics").status == 200

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gunicorn_server import AVATARS, Load, Serve, eventually
+from tests.support.gunicorn_server import AVATARS, NO_SECOND_KILL, Load, Serve, eventually
 from tests.support.paths import REPOSITORY
 from tests.support.rows import MATRIX, PRELOAD, WORKER_CLASSES, by_default
 
@@ -38,9 +38,7 @@ def test_reload_loses_no_request(serve: Serve, worker_class: str, preload: bool)
     with Load(lambda: server.get("/avatar/abc")) as load:
         for _ in range(2):
             load.await_more(20)
-            before = server.workers()
-            server.signal(signal.SIGHUP)
-            server.await_workers(2, without=before)
+            server.reload()
         load.await_more(20)
     assert not set(first) & set(server.workers())
     assert not load.failures
@@ -66,11 +64,7 @@ def test_reload_to_settings_that_cannot_be_used(serve: Serve, variable: str, val
     (server.path / "exiting.py").write_text("raise SystemExit(3)")
     server.get("/avatar/abc")
     server.await_requests(1)
-    before = server.await_workers(2)
-    good = server.configuration.read_text()
-    server.configuration.write_text(f"{good}raw_env = ['{variable}={value}']\n")
-    server.signal(signal.SIGHUP)
-    server.await_workers(2, without=before)
+    server.reload(**{variable: value})
     for number in range(4):
         assert server.get("/avatar/abc").body == b"hello"
         server.await_requests(number + 2, **AVATARS)
@@ -85,11 +79,7 @@ def test_bad_reload_of_the_demo(serve: Serve, tmp_path: Path, preload: bool) -> 
         "wsgi:application", pythonpath=str(REPOSITORY), preload_app=preload,
         env={"DEMO_DATA": str(tmp_path / "demo")},
     )  # fmt: skip
-    before = server.await_workers(2)
-    good = server.configuration.read_text()
-    server.configuration.write_text(f"{good}raw_env = ['AVATAR_TELEMETRY_PRIVACY=some']\n")
-    server.signal(signal.SIGHUP)
-    server.await_workers(2, without=before)
+    server.reload(AVATAR_TELEMETRY_PRIVACY="some")
     assert server.get("/").status == 200
     server.await_requests(1)
     assert server.log().count("Booting worker") == 4
@@ -104,8 +94,7 @@ def post_worker_init(worker):
 """
     server = serve(env={"OTEL_SDK_DISABLED": "true"}, config=told)
     before = server.workers()
-    good = server.configuration.read_text()
-    server.configuration.write_text(f"{good}raw_env = ['OTEL_SDK_DISABLED=false']\n")
+    server.set_raw_env(OTEL_SDK_DISABLED="false")
     server.signal(signal.SIGHUP)
     server.await_other_workers(2, before)
     assert server.get("/avatar/abc").body == b"hello"
@@ -179,7 +168,7 @@ def test_end_leaves_nothing(serve: Serve, number: signal.Signals) -> None:
     server.signal(number)
     assert server.wait() == 0
     assert not folder.exists()
-    assert not server.everybody()
+    eventually(lambda: not server.everybody(), what="the end of all processes")
     assert "Traceback" not in server.log()
 
 
@@ -192,7 +181,10 @@ def test_term_of_one_worker_drains_it(serve: Serve, worker_class: str) -> None:
     busy = server.holder()
     slot = next(slot for slot, pid in server.slots().items() if pid == busy)
     server.signal(signal.SIGHUP)
-    eventually(lambda: len(server.slots()) == 3, what="the workers of the reload")
+    eventually(
+        lambda: len(server.ready()) == 4 and len(server.slots()) == 3,
+        what="the workers of the reload",
+    )
     assert server.slots()[slot] == busy
     assert server.value("ivatar_requests_in_progress") == 1
     server.let_go()
@@ -219,12 +211,12 @@ def test_worker_timeout(serve: Serve, worker_class: str) -> None:
     """A hanging worker is aborted: its request counts as a failure, and none is in progress."""
     extra = {"threads": 1} if worker_class == "gthread" else {}
     hang = "" if worker_class == "sync" else HANG_MAIN_THREAD
-    server = serve(worker_class=worker_class, timeout=6, config=PATIENT + hang, **extra)
+    server = serve(worker_class=worker_class, config=NO_SECOND_KILL + hang, **extra)
     request = server.hold()
     hanging = server.holder()
     if worker_class == "gthread":
         server.signal(signal.SIGUSR2, hanging)
-    eventually(lambda: "WORKER TIMEOUT" in server.log())
+    eventually(lambda: server.expire(hanging) or f"WORKER TIMEOUT (pid:{hanging})" in server.log())
     if worker_class == "gthread":
         server.let_go()
     request.join()
@@ -236,13 +228,6 @@ def test_worker_timeout(serve: Serve, worker_class: str) -> None:
     server.await_requests(1, **AVATARS)
 
 
-# A second after SIGABRT gunicorn kills; on a busy machine the worker may not have had its turn yet.
-PATIENT = """
-def when_ready(server):
-    import signal
-    kill = server.kill_worker
-    server.kill_worker = lambda pid, sig: sig == signal.SIGKILL or kill(pid, sig)
-"""
 # A threaded worker hangs where its main thread does.
 HANG_MAIN_THREAD = """
 def post_worker_init(worker):
@@ -274,7 +259,7 @@ RUNTIME.start_worker = start_slowly
 def test_a_worker_told_to_end_while_it_boots_does(prepare: Serve, worker_class: str) -> None:
     """A signal to end that comes while a worker is in our hook is not lost: nobody is killed."""
     server = prepare(
-        worker_class=worker_class, workers=1, graceful_timeout=5, config=END_IN_THE_HOOK
+        worker_class=worker_class, workers=1, graceful_timeout=60, config=END_IN_THE_HOOK
     )
     status, log = server.run_to_end()
     assert status == 0, log

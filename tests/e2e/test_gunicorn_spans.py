@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from typing import Any
 
 import pytest
 
-from tests.support.gunicorn_server import GunicornServer, Serve, eventually
+from tests.support.gunicorn_server import NO_SECOND_KILL, GunicornServer, Serve
 from tests.support.otlp_records import ReceivedSpan
 from tests.support.otlp_sink import OtlpSink
 from tests.support.requirements import require
@@ -24,8 +23,7 @@ ACCESS = "access %(s)s %({avatar_telemetry.trace_id}e)s %({avatar_telemetry.requ
 def traced_server(serve: Serve, sink: OtlpSink, worker_class: str, **options: Any) -> Any:
     env = {
         "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-        "OTEL_METRICS_EXPORTER": "none", "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "60",
-        "AVATAR_TELEMETRY_TRUST_INCOMING": "continue", **options.pop("env", {}),
+        "OTEL_METRICS_EXPORTER": "none", "AVATAR_TELEMETRY_TRUST_INCOMING": "continue",
     }  # fmt: skip
     if worker_class == "gevent":
         require("gevent")
@@ -97,22 +95,16 @@ def test_requests_without_a_caller(serve: Serve, sink: OtlpSink, worker_class: s
 
 
 def test_a_timed_out_worker_tells_what_it_did(serve: Serve, sink: OtlpSink) -> None:
-    """gunicorn's time-out ends the application by SystemExit: its span arrives, as an error.
-
-    gunicorn kills the worker a second later; on a busy machine that may be too soon for one.
-    """
+    """gunicorn's time-out ends the application by SystemExit: its span arrives, as an error."""
     server = serve(
-        "avatars:application", workers=1, timeout=1,
+        "avatars:application", workers=1, config=NO_SECOND_KILL,
         env={"OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
              "OTEL_METRICS_EXPORTER": "none"},
     )  # fmt: skip
-    names = map("held{}".format, count())
-
-    def time_out() -> list[ReceivedSpan]:
-        server.hold(next(names)).join()
-        return sink.spans()
-
-    span = eventually(time_out, what="the span of a request that was timed out")[0]
+    request = server.hold()
+    server.expire(server.holder())
+    request.join()
+    span = sink.await_spans(1)[0]
     assert (span.name, span.attributes["error.type"]) == ("GET /wait", "SystemExit")
 
 

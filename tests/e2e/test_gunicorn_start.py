@@ -11,6 +11,7 @@ from tests.support.gunicorn_server import (
     SHARED_MEMORY,
     GunicornServer,
     Serve,
+    await_port,
     recorded_masters,
 )
 from tests.support.paths import REPOSITORY
@@ -142,6 +143,7 @@ def test_port_in_use(prepare: Serve, serve: Serve, port: int) -> None:
     """A separate port that is taken stops the start."""
     address = {"OTEL_PROMETHEUS_ENDPOINT": f"127.0.0.1:{port}"}
     serve(name="first", env=address)
+    await_port(port)
     assert_refused(prepare(env=address), f"OTEL_PROMETHEUS_ENDPOINT='127.0.0.1:{port}'")
 
 
@@ -159,6 +161,7 @@ def test_named_folder(serve: Serve, tmp_path: Path) -> None:
     names = {path.name for path in named.iterdir()}
     assert names >= {*kept, "slot-0.lock", "slot-1.lock", "counter_s0.db"}
     assert not names & {"slot-3.lock", "gauge_livesum_1.db.corrupt", "counter_0.db.corrupt"}
+    server.exporter()
     server.close()
     assert {path.name for path in named.iterdir()} == {*kept, "folder.lock"}
     assert {(named / name).read_text() for name in kept} == {"something"}

@@ -28,27 +28,6 @@ def test_the_hook_of_prometheus_client_harms_nobody(serve: Serve) -> None:
     assert "Traceback" not in server.log()
 
 
-def test_an_upgrade_after_a_reload_keeps_the_private_folder(serve: Serve) -> None:
-    """The next master takes the path in the old one's environment for no setting of the operator:
-    the folder goes with the last master."""
-    server = serve()
-    before = server.await_workers(2)
-    folder = server.runtime_folder
-    server.signal(signal.SIGHUP)
-    server.await_workers(2, without=before)
-    (old,) = server.masters()
-    server.signal(signal.SIGUSR2, old)
-    eventually(lambda: len(server.masters()) == 2, what="the second master")
-    server.await_workers(4)
-    server.signal(signal.SIGTERM, old)
-    assert server.wait() == 0
-    assert server.runtime_folder == folder
-    (new,) = server.masters()
-    server.signal(signal.SIGTERM, new)
-    eventually(lambda: not server.everybody(), what="the end of the second master")
-    assert not folder.exists()
-
-
 FORKS = """
 import os, time
 from prometheus_client import Counter

@@ -26,6 +26,7 @@ def test_a_connection_that_the_application_takes(serve: Serve, worker_class: str
         assert total(server.metrics(), "ivatar_requests_in_progress") == 1
     client.close()
     server.await_requests(before + 1)
+    server.await_idle()
     metrics = server.metrics()
     assert total(metrics, "ivatar_requests_total", status_code="101") == 1
     assert total(metrics, "ivatar_requests_total", status_code="500") == 0

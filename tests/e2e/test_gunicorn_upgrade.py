@@ -67,9 +67,7 @@ def test_upgrade_after_a_reload(serve: Serve) -> None:
     server = serve(workers=2)
     server.get("/avatar/abc")
     folder = server.runtime_folder
-    before = server.await_workers(2)
-    server.signal(signal.SIGHUP)
-    server.await_workers(2, without=before)
+    server.reload()
     old, new = server.upgrade()
     server.end(old)
     server.await_workers(2)
@@ -98,15 +96,16 @@ def test_two_upgrades(serve: Serve) -> None:
 
 def test_old_master_killed_after_the_upgrade(serve: Serve) -> None:
     """The new master survives a SIGKILL of the old one, and ends cleanly."""
-    server = serve(timeout=10)
+    server = serve()
     server.get("/avatar/abc")
     folder = server.runtime_folder
     old, new = server.upgrade()
     server.end(old, signal.SIGKILL)
+    server.await_end_of_orphans()
     server.await_workers(2)
     server.get("/avatar/abc")
     server.await_requests(2)
-    eventually(lambda: server.everybody() == sorted([new, *server.workers(new)]))
+    assert server.everybody() == sorted([new, *server.workers(new)])
     server.end(new)
     assert not folder.exists()
 
@@ -116,8 +115,7 @@ def test_upgrade_to_settings_that_cannot_be_used(serve: Serve) -> None:
     server = serve()
     server.get("/avatar/abc")
     folder = server.runtime_folder
-    good = server.configuration.read_text()
-    server.configuration.write_text(good + 'raw_env = ["AVATAR_TELEMETRY_PRIVACY=some"]\n')
+    server.set_raw_env(AVATAR_TELEMETRY_PRIVACY="some")
     server.signal(signal.SIGUSR2)
     eventually(lambda: "AVATAR_TELEMETRY_PRIVACY='some'" in server.log())
     eventually(lambda: len(server.everybody()) == 3)

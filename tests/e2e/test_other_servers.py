@@ -16,7 +16,16 @@ import pytest
 
 from tests.support.documents import DOCS, blocks
 from tests.support.exporter_process import SPANS_EACH, Requests, sending, times
-from tests.support.gunicorn_server import Answer, Metrics, eventually, lock_holders, parse, total
+from tests.support.gunicorn_server import (
+    DEADLINE,
+    PATIENT,
+    Answer,
+    Metrics,
+    eventually,
+    lock_holders,
+    parse,
+    total,
+)
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import APPS
 from tests.support.pushed_metrics import pushed
@@ -69,7 +78,7 @@ class Served:
         self.process = process
 
     def get(self, path: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE)
         try:
             connection.request("GET", path, headers={"Connection": "close"})
             return Answer(connection.getresponse())
@@ -88,7 +97,7 @@ class Served:
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        self.process.wait(DEADLINE)
 
     def log(self) -> str:
         return (self._path / "log").read_text(errors="replace")
@@ -103,7 +112,7 @@ def server(
         for name, value in os.environ.items()
         if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "COV_"))
     }
-    kept |= {name: value for name, value in env.items() if value is not None}
+    kept |= PATIENT | {name: value for name, value in env.items() if value is not None}
     kept |= {
         "AVATAR_TELEMETRY_PROFILE": "avatar_telemetry.profiles.generic:PROFILE",
         "PYTHONPATH": str(APPS), "PROMETHEUS_MULTIPROC_DIR": str(path / "metrics"),

@@ -26,7 +26,6 @@ from tests.support.gunicorn_server import (
     Metrics,
     Serve,
     eventually,
-    is_running,
     total,
 )
 from tests.support.otlp_fixtures import StartCollector
@@ -103,9 +102,7 @@ def test_what_arrives_is_what_the_clients_did(
 def kill_the_exporter(server: GunicornServer) -> None:
     """Kill it when it has noted all that arrived: the next one would send the rest again."""
     eventually(lambda: not waiting_spans(server.runtime_folder), what="the end of the rings")
-    exporter = server.exporter()
-    server.signal(signal.SIGKILL, exporter)
-    eventually(lambda: not is_running(exporter))
+    server.kill_exporter()
 
 
 def waiting_spans(folder: Path) -> int:

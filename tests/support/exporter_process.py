@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import os
 from collections import Counter
-from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+from avatar_telemetry.exporter.ring import RingReader, rings
 from tests.support.gunicorn_server import Answer, GunicornServer, eventually
 from tests.support.otlp_records import Received, ReceivedSpan
 
-NAME = "avatar-exporter"
 SPANS_EACH = 2
 """Spans of a request for an avatar of ``answers:application``."""
 
@@ -30,46 +28,11 @@ def sending(url: str, **more: str | None) -> dict[str, str | None]:
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "AVATAR_TELEMETRY_PRIVACY": "off",
+        # Room for all that clients send while the exporter is stopped, or not there.
+        "OTEL_BSP_MAX_QUEUE_SIZE": "500000",
+        "AVATAR_TELEMETRY_RING_SIZE": str(1 << 23),
         **more,
     }
-
-
-def exporters(folder: Path) -> list[int]:
-    """The living exporter processes of a runtime folder."""
-    found = []
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        try:
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"exporter" in arguments and os.fsencode(folder) in arguments:
-            found.append(pid)
-    return found
-
-
-def serves(pid: int) -> bool:
-    """Whether an exporter has imported what it needs and begins its work."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == NAME
-    except OSError:
-        return False
-
-
-def exporter(server: GunicornServer, without: int = 0) -> int:
-    """Wait until one exporter runs for a server; its pid.
-
-    Args:
-        server: whose.
-        without: the pid of one that does not count.
-    """
-    folder = server.runtime_folder
-
-    def one() -> list[int]:
-        found = [pid for pid in exporters(folder) if pid != without]
-        return found if len(found) == 1 and serves(found[0]) else []
-
-    (pid,) = eventually(one, what="an exporter")
-    return pid
 
 
 class Asked(Protocol):
@@ -154,6 +117,16 @@ def arrived(*sinks: Received) -> list[ReceivedSpan]:
 def times(*sinks: Received) -> Counter[str]:
     """Span id -> how often it came."""
     return Counter(span.span_id for span in arrived(*sinks))
+
+
+def settled(server: GunicornServer) -> bool:
+    """Whether the exporter has removed all spans from the rings: none is sent again."""
+    readers = [RingReader(path) for path in rings(server.runtime_folder).values()]
+    try:
+        return not any(each.waiting for each in readers)
+    finally:
+        for each in readers:
+            each.close()
 
 
 def counted(server: GunicornServer) -> dict[str, float]:

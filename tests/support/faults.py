@@ -2021,6 +2021,14 @@ EXPORTER = (
         'return name.startswith(("python", "pypy"))', "return True",
     ),
     Fault(
+        "launch-late", "exporter/launch.py", "spans are lost without a line in the log",
+        "is_late and waiting_items(self._folder)", "False",
+    ),
+    Fault(
+        "service-idle-server", "exporter/service.py", "a slow reload ends the exporter",
+        "(masters and not is_ending)", "False",
+    ),
+    Fault(
         "service-settings-kept", "exporter/service.py", "a reload does not reach the exporter",
         "                return CHANGED\n", "                pass\n",
     ),

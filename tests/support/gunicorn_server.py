@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,12 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGHUP, SIGKILL, SIGQUIT, SIGTERM, SIGUSR2
 from threading import Event, Lock, Thread
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.descriptors import open_files
 from tests.support.paths import APPS
 from tests.support.waiting import DEADLINE as DEADLINE
 from tests.support.waiting import eventually as eventually
@@ -31,6 +31,12 @@ START = "avatar_telemetry: metrics at"
 """The beginning of the line that a healthy start logs."""
 HOST = "a-host"
 """Instance that servers report, unless a test names another."""
+PATIENT = {
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "300",
+    "OTEL_METRIC_EXPORT_TIMEOUT": "300000",
+    "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "60",
+}
+"""The product's bounds, which must not expire where any process may be stopped for a while."""
 HOOKS = "child_exit, on_exit, on_starting, post_fork, worker_abort, worker_exit"
 LISTENING = re.compile(r"Listening at: (\S+) \((\d+)\)")
 # gunicorn's workers lose a signal that comes before they have their own handlers.
@@ -40,6 +46,13 @@ before_ready = globals().get("post_worker_init", lambda worker: None)
 def post_worker_init(worker):
     before_ready(worker)
     worker.log.info("Worker is ready")
+"""
+# A second after SIGABRT gunicorn kills; on a busy machine the worker may not have had its turn yet.
+NO_SECOND_KILL = """
+def when_ready(server):
+    import signal
+    kill = server.kill_worker
+    server.kill_worker = lambda pid, sig: sig == signal.SIGKILL or kill(pid, sig)
 """
 READY = re.compile(r"\[(\d+)\] \[INFO\] Worker is ready")
 STARTING = re.compile(r"\[(\d+)\] \[INFO\] Starting gunicorn")
@@ -162,7 +175,9 @@ class GunicornServer:
         bind = f"unix:{folder}/socket" if unix else "127.0.0.1:0"
         options = {
             "bind": bind, "workers": workers, "worker_class": worker_class,
-            "control_socket_disable": True, "graceful_timeout": 30, **options,
+            "control_socket_disable": True, "graceful_timeout": 30, "timeout": int(DEADLINE),
+            "keepalive": int(DEADLINE),  # which gevent's workers wait for a first request, too
+            **options,
         }  # fmt: skip
         if worker_class == "gthread":
             options.setdefault("threads", 4)
@@ -243,11 +258,12 @@ class GunicornServer:
             return
         self.folder()
         for master in self.masters():
-            os.kill(master, signal.SIGQUIT)
+            with suppress(ProcessLookupError):  # it may be about to end
+                os.kill(master, SIGQUIT)
         try:
             eventually(lambda: not self._reap())
         except AssertionError:
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, SIGKILL)
             eventually(lambda: not self._reap())
             raise AssertionError(f"gunicorn had to be killed:\n{self.log()}") from None
         finally:
@@ -341,6 +357,12 @@ class GunicornServer:
 
         eventually(counted, what=f"the count of {number} requests")
 
+    def await_idle(self) -> None:
+        """Wait until no request is in progress: all of them have counted all that they count."""
+        eventually(
+            lambda: self.value("ivatar_requests_in_progress") == 0, what="the end of all requests"
+        )
+
     def log(self) -> str:
         """Everything that it has printed."""
         path = self.path / "log"
@@ -386,10 +408,40 @@ class GunicornServer:
 
         eventually(settled, what=f"{number} workers")
 
+    def await_end_of_orphans(self) -> None:
+        """Wait until all workers whose master was killed have ended."""
+
+        def ended() -> bool:
+            self.reachable()  # a sync worker looks for its master after a request
+            group = self._group()
+            return all(parent in group for pid, parent in group.items() if pid not in masters)
+
+        masters = self.masters()
+        eventually(ended, what="the end of the workers")
+
+    def set_raw_env(self, **variables: str) -> None:
+        """Set variables in the configuration; a reload applies them."""
+        base = self.configuration.read_text().partition("raw_env =")[0]
+        pairs = [f"{name}={value}" for name, value in variables.items()]
+        self.configuration.write_text(f"{base}raw_env = {pairs!r}\n")
+
+    def reload(self, **variables: str) -> None:
+        """Reload it (HUP) with these variables, and wait until all workers are new ones."""
+        before = self.await_workers(self._workers)
+        self.set_raw_env(**variables)
+        self.signal(SIGHUP)
+        self.await_workers(self._workers, without=before)
+
+    def expire(self, worker: int) -> None:
+        """Make a worker one that has not reported to its master for longer than its timeout."""
+        for number, target in open_files(worker).items():
+            if "wgunicorn-" in target:
+                os.utime(f"/proc/{worker}/fd/{number}", (-1e6, -1e6))
+
     def upgrade(self) -> tuple[int, int]:
         """Start a second master (USR2); both pids, once all workers of both serve."""
         (old,) = self.masters()
-        self.signal(signal.SIGUSR2, old)
+        self.signal(SIGUSR2, old)
         eventually(lambda: len(self.masters()) == 2, what="the second master")
         self.await_workers(2 * self._workers)
         (new,) = (pid for pid in self.masters() if pid != old)
@@ -400,10 +452,26 @@ class GunicornServer:
         self.signal(number, master)
         eventually(lambda: master not in self._reap(), what="the end of a master")
 
-    def exporter(self) -> int:
-        """Wait until the exporter's process runs; its pid."""
-        (pid,) = eventually(lambda: exporters(self.runtime_folder), what="the exporter")
-        return pid
+    def exporter(self, without: int = 0) -> int:
+        """Wait until one exporter runs, and has started all that it does; its pid.
+
+        Args:
+            without: the pid of one that was killed, which nobody notices without requests.
+        """
+        folder = self.runtime_folder
+
+        def one() -> int:
+            if without and exporters(folder) in ([], [without]):
+                self.reachable()
+            return exporter_of(folder, without)
+
+        return eventually(one, what="the exporter")
+
+    def kill_exporter(self) -> int:
+        """Kill the exporter (SIGKILL), and wait for the next one; its pid."""
+        dead = self.exporter()
+        os.kill(dead, SIGKILL)
+        return self.exporter(without=dead)
 
     def everybody(self) -> list[int]:
         """All processes of this server, orphans and the application's children too."""
@@ -537,10 +605,21 @@ def exporters(folder: Path) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            words = path.read_bytes().decode().split("\0")
-            if words[4:7] == ["avatar-telemetry", "exporter", str(folder)]:
+            words = path.read_bytes().split(b"\0")
+            if words[4:7] == [b"avatar-telemetry", b"exporter", os.fsencode(folder)]:
                 found.append(int(path.parent.name))
     return found
+
+
+def exporter_of(folder: Path, without: int = 0) -> int:
+    """The one exporter of a runtime folder that has started all that it does; 0 where none has.
+
+    The lock holds the number of starts since one that succeeded: a kill before that delays the next
+    start, and after three there is a thread instead.
+    """
+    found = [pid for pid in exporters(folder) if pid != without]
+    started = (folder / "exporter.lock").read_text().strip() == "0"
+    return found[0] if started and len(found) == 1 else 0
 
 
 def lock_holders(path: Path, locks: list[list[str]] | None = None) -> list[int]:
@@ -556,13 +635,16 @@ def lock_holders(path: Path, locks: list[list[str]] | None = None) -> list[int]:
         return []
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     rows = _locks() if locks is None else locks
-    # The kernel's list may have one twice that was read while others changed.
     return list({int(row[-4]) for row in rows if row[-3] == device and "->" not in row})
 
 
 def _locks() -> list[list[str]]:
-    with open("/proc/locks", encoding="ascii") as file:
-        return [line.split() for line in file]
+    """The kernel's rows, once they are the same twice: it shows them page by page, so that one is
+    missing or there twice that moved to another page meanwhile."""
+    before = None
+    while before != (rows := Path("/proc/locks").read_text(encoding="ascii")):
+        before = rows
+    return [line.split() for line in rows.splitlines()]
 
 
 def recorded_masters(folder: Path) -> list[int]:
@@ -603,6 +685,6 @@ def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
         if not name.startswith(("OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "COV_"))
     }  # fmt: skip
     kept["AVATAR_TELEMETRY_PROFILE"] = "avatar_telemetry.profiles.generic:PROFILE"
-    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(APPS), "HOSTNAME": HOST}
+    kept |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(APPS), "HOSTNAME": HOST, **PATIENT}
     kept |= {name: value for name, value in changes.items() if value is not None}
     return {name: value for name, value in kept.items() if changes.get(name, "") is not None}

@@ -15,6 +15,7 @@ from pathlib import Path
 from avatar_telemetry.exporter.ring import SPANS, RingWriter, ring_path
 from avatar_telemetry.exporter.ring_file import MIN_SIZE
 from tests.support.rings import Reader
+from tests.support.waiting import DEADLINE
 
 NUMBER = struct.Struct("=II")
 """Life of the writer, number of the frame in it."""
@@ -137,10 +138,9 @@ class Killing:
         self._writer = self._start_writer()
         self._reader = self._start_reader()
 
-    def run(self, seconds: float) -> None:
-        """Kill a side after each random number of reports, until the time is over."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    def run(self, kills: int) -> None:
+        """So many times, kill a side after a random number of reports."""
+        for _ in range(kills):
             self._receive(self._chance.randrange(1, 20_000))
             side = self._chance.choice(["writer", "reader", "both"])
             if side != "reader":
@@ -205,7 +205,7 @@ class Killing:
     def _receive(self, count: int) -> None:
         while count > 0:
             sources = {each.source: each for each in (self._writer, self._reader)}
-            ready = select.select(list(sources), [], [], 60)[0]
+            ready = select.select(list(sources), [], [], DEADLINE)[0]
             assert ready, "neither side reports anything"
             for each in ready:
                 received = sources[each].receive()

@@ -18,8 +18,9 @@ from unittest.mock import patch
 
 from prometheus_client import values
 
-from avatar_demo.simulate import main as run_simulation
+from avatar_demo import simulate as simulation
 from avatar_telemetry.cli import main
+from tests.support.gunicorn_server import exporter_of
 from tests.support.local_server import Handler, make_server, serving
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import DEADLINE as DEADLINE
@@ -72,9 +73,9 @@ def run(*arguments: object, cwd: Path | None = None, **env: str) -> Ran:
 
 
 def simulate(*arguments: object) -> Ran:
-    """Run ``python -m avatar_demo.simulate`` in this process."""
-    with patch("avatar_demo.simulate.TIMEOUT", DEADLINE):
-        return invoke(*arguments, command=run_simulation)
+    """Run ``python -m avatar_demo.simulate`` in this process; it waits for the server."""
+    with patch.object(simulation, "TIMEOUT", DEADLINE):
+        return invoke(*arguments, command=simulation.main)
 
 
 def invoke(*arguments: object, command: Callable[[list[str]], None] = main, **env: str) -> Ran:
@@ -162,7 +163,7 @@ class DemoServer:
             )  # fmt: skip
         try:
             self.url = eventually(self._listens, "the demo")
-            eventually(self._all_up, "its workers")
+            eventually(self._all_up, "its workers and its exporter")
         except BaseException:
             self.close()
             raise
@@ -188,4 +189,5 @@ class DemoServer:
 
     def _all_up(self) -> bool:
         looked = invoke("top", self.url, "--once", "--json", **self.env)
-        return looked.status == 0 and looked.json()["idle"] == self._workers
+        idle = looked.json()["idle"] if looked.status == 0 else 0
+        return idle == self._workers and (self._workers == 1 or exporter_of(self.runtime) > 0)

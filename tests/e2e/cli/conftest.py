@@ -6,8 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.running import DemoServer
+from avatar_telemetry.cli.samples import fetch
+from tests.support.running import DEADLINE, DemoServer
 from tests.support.running_fixtures import bare_environment  # noqa: F401 - fixture
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of this process wait for a server that is stopped for a while."""
+    monkeypatch.setitem(fetch.__kwdefaults__, "timeout", DEADLINE)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from avatar_telemetry.config.settings import Settings
 from tests.support.otlp_sink import OtlpSink
 from tests.support.running import DemoServer, invoke, simulate
 
+PATIENT = ("--timeout", 60)
+
 
 def test_a_folder_in_use_is_told(demo_server: DemoServer) -> None:
     """Of a running server master, workers and slots are shown."""
@@ -21,7 +23,7 @@ def test_a_folder_in_use_is_told(demo_server: DemoServer) -> None:
 def test_a_healthy_server_is_well(demo_server: DemoServer) -> None:
     """Of a server that runs as it should nothing bad is told, and the status is 0."""
     simulate(demo_server.url, "-n", 60, "--random-state", 61)
-    ran = invoke("doctor", "--url", demo_server.url, **demo_server.env)
+    ran = invoke("doctor", *PATIENT, "--url", demo_server.url, **demo_server.env)
     assert ran.status == 0, ran.out
     assert "No errors and no warnings." in ran.out
     assert "2 workers, 2 slots in use" in ran.out
@@ -37,8 +39,9 @@ def test_a_server_that_exports_is_well(tmp_path: Path, sink: OtlpSink) -> None:
     with DemoServer(tmp_path, **env) as server:
         simulate(server.url, "-n", 60)
         sink.await_spans(60)
-        ran = invoke("doctor", "--url", server.url, "--json", **server.env)
-        stranger = invoke("doctor", "--url", server.url, "--token", "a-wrong-token", **server.env)
+        asked = ("doctor", *PATIENT, "--url", server.url)
+        ran = invoke(*asked, "--json", **server.env)
+        stranger = invoke(*asked, "--token", "a-wrong-token", **server.env)
     told = ran.json()
     checks = {each["check"] for each in told["findings"]}
     assert told["status"] == ran.status == 0, ran.out

@@ -322,6 +322,20 @@ def test_finish_has_its_time(launcher: Launcher) -> None:
     os.close(lock)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_finish_after_its_time(
+    launcher: Launcher, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A master that was stopped while the exporter ended reports what is left."""
+    host = launcher.host
+    host.environ |= {"OTEL_EXPORT_ENABLED": "true"}
+    lock = host.lock()
+    monkeypatch.setattr(launch, "has_exporter", lambda folder: False)
+    host.worker.write(*["left"] * number)
+    assert launcher.finish(time.monotonic()) is (number == 0)
+    os.close(lock)
+
+
 def test_finish_without_an_export(launcher: Launcher) -> None:
     """There is nothing to wait for."""
     assert launcher.finish(time.monotonic() + DEADLINE)

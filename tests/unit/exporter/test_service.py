@@ -24,7 +24,7 @@ from avatar_telemetry.exporter.record import Record, early_ends, record_start, w
 from avatar_telemetry.exporter.service import CHANGED, ENDED, REPLACED, Exporter
 from avatar_telemetry.exporter.signals import SignalExporter
 from avatar_telemetry.exporter.wake import wake
-from avatar_telemetry.metrics.folder import LOCK_NAME
+from avatar_telemetry.metrics.folder import LOCK_NAME, open_runtime_dir
 from avatar_telemetry.metrics.procfs import start_ticks
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_below
@@ -248,6 +248,24 @@ def test_idle_time_is_for_reloads(start: Start, monkeypatch: pytest.MonkeyPatch)
     running.wait_for_a_round()
     monkeypatch.setattr(service_module, "MAX_IDLE", 0.0)
     assert running.reason() == ENDED
+
+
+def test_server_without_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the master lives there may be a worker again, however long that takes."""
+    monkeypatch.setattr(service_module, "MAX_IDLE", 0.0)
+    directory = open_runtime_dir(str(tmp_path), 0, os.getuid(), os.getgid())
+    host = Host(tmp_path)
+    lock = host.lock()
+    exporter = Exporter(tmp_path, lock, host.settings, host.record())
+    host.end_worker()
+    reasons = [exporter._reason_to_stop()]
+    os.close(directory.lock)
+    (tmp_path / "folder.lock").unlink()
+    reasons.append(exporter._reason_to_stop())
+    exporter.close()
+    os.close(lock)
+    host.close()
+    assert reasons == ["", ENDED]
 
 
 def test_end_by_the_record(start: Start, sink: OtlpSink) -> None:

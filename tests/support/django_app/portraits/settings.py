@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 DATA = Path(os.environ.get("PORTRAITS_DATA", "data"))
 GRAVATAR = os.environ.get("PORTRAITS_GRAVATAR", "https://secure.gravatar.com")
-GRAVATAR_TIMEOUT = float(os.environ.get("PORTRAITS_TIMEOUT", "5"))
+GRAVATAR_TIMEOUT = float(os.environ.get("PORTRAITS_TIMEOUT", "120"))
 MAX_PHOTOS = int(os.environ.get("PORTRAITS_MAX_PHOTOS", "5"))
 MAX_PHOTO_BYTES = 1 << 20
 LARGEST_SIZE = 512
