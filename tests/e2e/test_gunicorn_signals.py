@@ -228,10 +228,12 @@ def test_worker_timeout(serve: Serve, worker_class: str) -> None:
     server.await_requests(1, **AVATARS)
 
 
-# A threaded worker hangs where its main thread does.
+# A threaded worker hangs where its main thread does. Its pool has a thread by then: one whose start
+# is aborted may never end.
 HANG_MAIN_THREAD = """
 def post_worker_init(worker):
     import signal, time
+    worker.tpool.submit(int).result()
     signal.signal(signal.SIGUSR2, lambda number, frame: time.sleep(3600))
 """
 
