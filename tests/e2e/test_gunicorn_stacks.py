@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from avatar_telemetry.wsgi.slow_requests import KILL_DELAY
 from tests.e2e.test_gunicorn_signals import HANG_MAIN_THREAD
 from tests.support.gunicorn_server import (
     NO_SECOND_KILL,
@@ -118,6 +120,7 @@ def time_out_waiting(server: GunicornServer) -> Background:
 def time_out_main_thread(server: GunicornServer) -> Background:
     """A request in another thread than the one that hangs."""
     request = server.hold()
+    time.sleep(KILL_DELAY)  # younger requests of other threads are left alone
     holder = server.holder()
     server.signal(signal.SIGUSR2, holder)
     await_abort(server, holder)

@@ -17,8 +17,8 @@ from avatar_telemetry.exporter.launch import Supervisor, spawn
 from avatar_telemetry.exporter.record import FILE_NAME, write_record
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK
 from tests.support.descriptors import open_files
-from tests.support.gunicorn_server import exporters
 from tests.support.exporters import USER, Host, exporting
+from tests.support.gunicorn_server import exporters
 from tests.support.otlp_fixtures import sink
 from tests.support.otlp_sink import OtlpSink
 from tests.support.waiting import DEADLINE, eventually
