@@ -434,9 +434,10 @@ class GunicornServer:
 
     def expire(self, worker: int) -> None:
         """Make a worker one that has not reported to its master for longer than its timeout."""
-        for number, target in open_files(worker).items():
-            if "wgunicorn-" in target:
-                os.utime(f"/proc/{worker}/fd/{number}", (-1e6, -1e6))
+        with suppress(FileNotFoundError):  # it has ended
+            for number, target in open_files(worker).items():
+                if "wgunicorn-" in target:
+                    os.utime(f"/proc/{worker}/fd/{number}", (-1e6, -1e6))
 
     def upgrade(self) -> tuple[int, int]:
         """Start a second master (USR2); both pids, once all workers of both serve."""
