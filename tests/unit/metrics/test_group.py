@@ -109,8 +109,7 @@ class Histories(RuleBasedStateMachine):
         prefix = {"c": "counter", "h": "histogram", "s": "summary"}.get(name, name)
         bounds = BOUNDS[self.declared[slot]["bounds"]]
         self.use(slot, cells_of(prefix, name, labels, "help", bounds), value)
-        # Of a gauge of mode "all" it replaces a label of the application.
-        self.comparable = self.comparable and "pid" not in labels
+        self.compare(prefix, labels)
 
     @rule(slot=st.sampled_from(SLOTS), labels=LABELS, value=VALUES)
     def record_conflicting(self, slot: str, labels: dict[str, str], value: float) -> None:
@@ -118,6 +117,12 @@ class Histories(RuleBasedStateMachine):
         prefix = CONFLICTING[self.declared[slot]["type"]]
         bounds = BOUNDS[self.declared[slot]["bounds"]]
         self.use(slot, cells_of(prefix, "m", labels, "help", bounds), value)
+        self.compare(prefix, labels)
+
+    def compare(self, prefix: str, labels: dict[str, str]) -> None:
+        """Exclude what prometheus_client loses: a label ``pid`` of a gauge of the application."""
+        if prefix.startswith("gauge") and "pid" in labels:
+            self.comparable = False
 
     @rule(slot=st.sampled_from(SLOTS), name=st.sampled_from(["c", *GAUGES]), labels=LABELS,
           value=VALUES, help_=st.sampled_from(["old", "new"]))  # fmt: skip
