@@ -370,6 +370,11 @@ class GunicornServer:
 
     # Its processes
 
+    def tracebacks(self) -> bool:
+        """Return whether the log has a traceback other than gunicorn's own at SIGINT and SIGQUIT,
+        which interrupt a request whose response the client may have read to its end."""
+        return self.log().count("Traceback") > self.log().count("in handle_quit")
+
     def masters(self) -> list[int]:
         """The masters that run, in the order of their start."""
         return self._masters(self._group())
