@@ -84,7 +84,8 @@ TARGETS = (
                     ("instructions/spans-100/threads", 1)), 0, reason=PYTHON),
     Target("added in process, serving thread, us: metrics / 2 spans sampled", "4.3 / 12.6",
            _at_most(("in_process/metrics/added_us", 3.5), ("in_process/spans-100/added_us", 8)),
-           reason=PYTHON),
+           reason="this machine is half as fast as the one before: OpenTelemetry's own middleware"
+                  " takes 176 us here, 82 us there"),
     Target("throughput of bare, sync, trivial: metrics / 5 % / all sampled", "0.90 / 0.82 / 0.67",
            _at_least((f"{_SYNC}/metrics/throughput", 0.93), (f"{_SYNC}/spans-5/throughput", 0.91),
                      (f"{_SYNC}/spans-100/throughput", 0.87)), 2, reason=f"{COLD}; {CORES}"),
@@ -94,9 +95,10 @@ TARGETS = (
     Target("p99, all sampled, times bare, closed loop: sync / gthread", "1.1 / 1.5",
            _at_most((f"{_SYNC}/spans-100/p99", 1.1), (f"{_GTHREAD}/spans-100/p99", 1.2)),
            reason=CORES),
-    Target("p90 / p99 at 80 % of saturation, open loop, identicon, all sampled, times bare",
-           "3.6 / 3.7", _at_most((f"{_OPEN}/own_p90", 1.2), (f"{_OPEN}/own_p99", 1.3)),
-           reason=CORES),
+    Target("p90 / p99, open loop at 80 % of its saturation, identicon, all sampled, times bare at"
+           " the same rate", "3.6 / 3.7",
+           _at_most((f"{_OPEN}/same_p90", 1.2), (f"{_OPEN}/same_p99", 1.3)),
+           reason=f"{CORES}, and what is sent each second delays the requests of that moment"),
     Target("longest wait at a recycle, one sync worker, times bare (or <= 15 ms more)", "7",
            (Figure(f"{_RECYCLE}/longest", 1.3, instead=Figure(f"{_RECYCLE}/longest_added_ms", 15)),
             ), reason=IMPORTS),
