@@ -112,7 +112,7 @@ def test_settings() -> None:
 
 
 def test_probes_make_no_spans() -> None:
-    """What they request is excluded, and is on the port that the image listens on."""
+    """The page of the probes is excluded, and its port is that of the image."""
     excluded = ExcludedUrls(Settings.from_env(environment()).excluded_urls)
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         probe = CONTAINER[name]["httpGet"]

@@ -120,7 +120,7 @@ def test_scrapes_are_not_requests(serve: Serve) -> None:
 
 @pytest.mark.parametrize(("allowed", "unix"), [("10.0.0.0/8", False), ("127.0.0.1", True)])
 def test_networks_that_may_read(serve: Serve, allowed: str, unix: bool) -> None:
-    """Who is on no allowed network, or not on "unix", gets what the application says."""
+    """A caller on no allowed network, or not on "unix", gets the application's response."""
     server = serve(unix=unix, env={"AVATAR_TELEMETRY_METRICS_ALLOW": allowed})
     assert server.get("/metrics").text == "a page"
 

@@ -12,7 +12,7 @@ from tests.support.running import DEADLINE, FOREIGN
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs in this process sees no setting but those of its test, and is patient."""
+    """Remove settings from the environment of this process, and lengthen its time-outs."""
     for name in list(os.environ):
         if name.startswith(FOREIGN):
             monkeypatch.delenv(name)

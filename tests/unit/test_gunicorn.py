@@ -205,7 +205,7 @@ def test_a_worker_that_served_requests_checks_the_wrapping(served: int) -> None:
 
 @pytest.mark.parametrize("by_gunicorn", [True, False])
 def test_an_abort_names_the_interrupted_frame(by_gunicorn: bool) -> None:
-    """What gunicorn's handler interrupted, without the handler; else the hook itself."""
+    """The frame that gunicorn's handler interrupted, without the handler; else the hook's."""
 
     def work() -> Any:
         runtime = FakeRuntime()

@@ -32,6 +32,6 @@ def test_without_gevent() -> None:
 
 
 def test_with_gevent() -> None:
-    """What gevent has patched is found as it was, and the rest as it is."""
+    """A name that gevent has patched is found as it was, any other as it is."""
     require("gevent")
     subprocess.run([sys.executable, "-c", PATCHED], check=True)

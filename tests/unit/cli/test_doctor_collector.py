@@ -281,6 +281,6 @@ def test_output_of_the_command(sink: OtlpSink) -> None:
     assert ran.status == 2
     assert "requires authentication (401)" in ran.out
     assert "-> Check the token in OTEL_EXPORTER_OTLP_HEADERS" in ran.out
-    told = invoke("doctor", "--json", "--timeout", 60, **env).json()
-    assert told["status"] == 2
-    assert "traces.http_401" in {each["check"] for each in told["findings"]}
+    printed = invoke("doctor", "--json", "--timeout", 60, **env).json()
+    assert printed["status"] == 2
+    assert "traces.http_401" in {each["check"] for each in printed["findings"]}

@@ -21,7 +21,7 @@ def record(message: Any = "hello", *args: Any, **fields: Any) -> logging.LogReco
     return made
 
 
-def told(made: logging.LogRecord, **options: Any) -> dict[str, Any]:
+def fields_of(made: logging.LogRecord, **options: Any) -> dict[str, Any]:
     line = JsonFormatter(**options).format(made)
     assert "\n" not in line
     return json.loads(line, parse_constant=pytest.fail)  # type: ignore[no-any-return]
@@ -30,19 +30,19 @@ def told(made: logging.LogRecord, **options: Any) -> dict[str, Any]:
 def test_a_record_as_json() -> None:
     """One object on one line: when, how bad, who, what, and whatever extra there was."""
     made = record("two\nlines of %s", "ümlaut", customer=7, tags=["a", "b"], created=1.25)
-    assert told(made) == {
+    assert fields_of(made) == {
         "time": "1970-01-01T00:00:01.250+00:00", "level": "WARNING", "logger": "shop",
         "message": "two\nlines of ümlaut", "customer": 7, "tags": ["a", "b"],
     }  # fmt: skip
 
 
 def test_the_trace_stands_there_where_there_is_one() -> None:
-    """The trace's fields are left out of a record without a trace; the service is told."""
+    """The trace's fields are left out of a record without a trace; the service is there."""
     trace = {"trace_id": "ab", "span_id": "cd", "trace_sampled": True}
     service = {"service_name": "x", "service.name": "x"}
-    line = told(record(**trace, **service))
+    line = fields_of(record(**trace, **service))
     assert line.items() >= {**trace, "service.name": "x"}.items()
-    line = told(record(trace_id="0", span_id="0", trace_sampled=False, **service))
+    line = fields_of(record(trace_id="0", span_id="0", trace_sampled=False, **service))
     assert not line.keys() & trace.keys()
     assert line["service.name"] == "x"
 
@@ -63,9 +63,9 @@ def raised(error: ValueError) -> Any:
     ],
 )
 def test_an_exception_as_the_privacy_mode_has_it(mode, shown, hidden) -> None:
-    """Type, message and stack of an exception, as far as they may be told."""
+    """Type, message and stack of an exception, as far as they may be logged."""
     made = record(exc_info=raised(ValueError("no user ann@example.org")))
-    line = json.dumps({**told(made, privacy=mode)})
+    line = json.dumps({**fields_of(made, privacy=mode)})
     assert json.loads(line)["exception.type"] == "ValueError"
     assert all(text in line for text in shown), line
     assert not any(text in line for text in hidden), line
@@ -75,7 +75,7 @@ def test_an_exception_as_the_privacy_mode_has_it(mode, shown, hidden) -> None:
 def test_the_mode_is_that_of_the_environment(monkeypatch, text, stack) -> None:
     """Without an argument the environment says; what it says wrongly counts as strict."""
     monkeypatch.setenv("AVATAR_TELEMETRY_PRIVACY", text)
-    line = told(record(exc_info=raised(ValueError("x"))))
+    line = fields_of(record(exc_info=raised(ValueError("x"))))
     assert ("exception.stacktrace" in line) is stack
 
 
@@ -105,21 +105,21 @@ CIRCLE.append(CIRCLE)
     ],
 )
 def test_a_strange_extra_does_not_cost_the_line(value) -> None:
-    """Whatever an extra holds, the rest of the record is told."""
-    line = told(record(value=value, count=3))
+    """Whatever an extra holds, the rest of the record is logged."""
+    line = fields_of(record(value=value, count=3))
     assert (line["message"], line["count"]) == ("hello", 3)
     assert "value" in line
 
 
 @pytest.mark.parametrize("message", ["%d of %d", Broken(), ("a",)])
 def test_a_strange_message_does_not_cost_the_line(message) -> None:
-    """Arguments that do not fit, and messages that are no text, are told as far as can be."""
-    assert "message" in told(record(message, "x"))
+    """Arguments that do not fit, and messages that are no text, are logged as far as can be."""
+    assert "message" in fields_of(record(message, "x"))
 
 
 def test_an_extra_does_not_take_the_place_of_ours() -> None:
     """An extra with a name of ours stands beside it."""
-    line = told(record(level="high"))
+    line = fields_of(record(level="high"))
     assert (line["level"], line["extra.level"]) == ("WARNING", "high")
 
 
@@ -137,7 +137,7 @@ def test_any_record_is_one_object_on_one_line(message, extra) -> None:
     made = record(message)
     for key, value in extra.items():
         vars(made).setdefault(key, value)
-    assert told(made)["message"] == message
+    assert fields_of(made)["message"] == message
 
 
 def test_lines_know_a_value_for_every_field() -> None:

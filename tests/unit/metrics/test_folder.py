@@ -68,7 +68,7 @@ def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
 
 
 def test_a_named_folder_is_one_servers(base: Path) -> None:
-    """A second server is told who uses it, and keeps no descriptor; an upgrade joins."""
+    """The error of a second server names the first, and no descriptor is kept; an upgrade joins."""
     runtime = open_here(str(base / "named"))
 
     def join() -> list[str]:

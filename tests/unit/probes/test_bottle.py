@@ -19,8 +19,8 @@ probe.install()
 @pytest.mark.parametrize(("method", "status"), [("POST", "405"), ("FOO", "405")])
 def test_a_refused_method_is_other(generic: Recorder, method: str, status: str) -> None:
     """The router refuses it before a route is found."""
-    told = route_of(generic, bottle_app(), "/users/7", method=method)
-    assert told == (status, "other", None)
+    found = route_of(generic, bottle_app(), "/users/7", method=method)
+    assert found == (status, "other", None)
 
 
 def test_a_callback_without_a_name(generic: Recorder) -> None:

@@ -40,8 +40,8 @@ def framework(request: pytest.FixtureRequest) -> str:
 
 def test_a_request_goes_by_the_route_of_the_application(framework: str, generic: Recorder) -> None:
     """The template is the framework's own text, in metrics and spans, and the view has a name."""
-    told = route_of(generic, APPS[framework](), "/users/7")
-    assert told == ("200", *USERS[framework])
+    found = route_of(generic, APPS[framework](), "/users/7")
+    assert found == ("200", *USERS[framework])
 
 
 def test_a_view_that_fails_has_its_route(framework: str, generic: Recorder) -> None:
@@ -51,21 +51,21 @@ def test_a_view_that_fails_has_its_route(framework: str, generic: Recorder) -> N
 
 def test_a_view_that_finds_nothing_has_its_route(framework: str, generic: Recorder) -> None:
     """A 404 of the view, after the route was found, is one of that route."""
-    told = route_of(generic, APPS[framework](), "/missing/bob")
-    assert told[:2] == ("404", MISSING[framework])
+    found = route_of(generic, APPS[framework](), "/missing/bob")
+    assert found[:2] == ("404", MISSING[framework])
 
 
 @pytest.mark.parametrize("path", ["/bob@example.com", "/users/bob", "/users/", "//", "/\xc3\xa9"])
 def test_a_path_without_a_route_is_other(framework: str, generic: Recorder, path: str) -> None:
-    """What the router does not find has no template, whatever the path."""
+    """A path that the router does not find has no template."""
     status, route, view = route_of(generic, APPS[framework](), path)
     assert (status[0], route, view) == ("4", "other", None)
 
 
 def test_the_first_route_counts(framework: str, generic: Recorder) -> None:
     """A view that asks the router for another path stays that of its own."""
-    told = route_of(generic, APPS[framework](), "/links")
-    assert told[:2] == ("200", "/links")
+    found = route_of(generic, APPS[framework](), "/links")
+    assert found[:2] == ("200", "/links")
 
 
 def test_outside_of_a_request(framework: str) -> None:

@@ -86,7 +86,7 @@ def test_an_adapter_that_is_bound_by_hand_is_not_observed(generic: Recorder) -> 
 def test_the_result_is_that_of_the_original(
     generic: Recorder, return_rule: bool, result: str
 ) -> None:
-    """Who asks for the endpoint gets it, who asks for the rule gets that."""
+    """The router still returns the endpoint, or the rule where that is requested."""
     results = []
 
     def ask(adapter):

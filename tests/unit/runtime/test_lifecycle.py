@@ -686,7 +686,7 @@ def test_slow_requests_are_watched_by_one_thread(environ: Environ) -> None:
 
 
 def test_no_thread_watches_where_it_is_off(environ: Environ) -> None:
-    """The default has no thread; nor has a uWSGI without threads, which is told."""
+    """The default has no thread; nor has a uWSGI without threads, which logs that."""
 
     def work(slow_stack: str, *, uwsgi: bool = False) -> Any:
         if uwsgi:

@@ -45,7 +45,7 @@ def plainly(application: Any) -> Any:
 
 @pytest.fixture(params=[plainly, validator], ids=["bare", "validated"])
 def around(request: pytest.FixtureRequest) -> Around:
-    """What stands between the server and the middleware."""
+    """The layers between the server and the middleware."""
     around: Around = request.param
     return around
 
@@ -315,7 +315,7 @@ def test_row_10_a_status_without_a_reason(
 
 
 class BrokenProcessor(SpanProcessor):
-    """A user's processor that raises whatever it is told."""
+    """A user's processor of which each method raises."""
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         raise LookupError("on_start")
@@ -385,7 +385,7 @@ def test_row_12_names_are_routes(traced: Recorder, around: Around) -> None:
 
 
 def test_row_12_an_unknown_method(traced: Recorder) -> None:
-    """A method that is none is told as one in the name."""
+    """An unknown method is replaced in the name."""
     call(traced.wrap(answering([b"x"])), path=AVATAR, method="BREW")
     assert traced.server.name == "HTTP /avatar/{digest}"
     assert traced.server.attributes["http.method"] == "_OTHER"
@@ -484,11 +484,11 @@ def test_row_16_the_path(traced: Recorder, environ: dict[str, str], path: str) -
 
 
 def test_row_18_the_query_string(traced: Recorder) -> None:
-    """Only listed keys with listed values are told of a query string."""
+    """Only listed keys with listed values of a query string are recorded."""
     query = "s=80&token=secret&d=identicon&f=hidden&default=https://other.test/x"
     call(traced.wrap(answering([b"x"])), path=AVATAR, query=query)
-    told = "s=80&d=identicon&f=REDACTED&default=REDACTED"
-    assert traced.server.attributes["http.target"] == f"/avatar/{{digest}}?{told}"
+    recorded = "s=80&d=identicon&f=REDACTED&default=REDACTED"
+    assert traced.server.attributes["http.target"] == f"/avatar/{{digest}}?{recorded}"
 
 
 def test_row_20_sendfile_and_len_are_kept(recorder: Recorder, tmp_path: Path) -> None:

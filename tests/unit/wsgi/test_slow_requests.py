@@ -103,7 +103,7 @@ def test_without_a_span_there_is_the_line(
 
 
 def test_a_record_belongs_to_its_trace(traced: Recorder) -> None:
-    """What formats and exports a record finds the span, though another thread logs."""
+    """Formatters and exporters of a record find the span, though another thread logs."""
     from opentelemetry.trace import get_current_span
 
     found: list[int] = []
@@ -140,7 +140,7 @@ def test_what_is_written_has_it_too(tmp_path: Any) -> None:
 def test_a_minute_has_a_limit(
     traced: Recorder, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where each request is slow, some are told of; the last of them tells of the limit."""
+    """Where each request is slow, some are logged; the last record reports the limit."""
     monkeypatch.setattr(slow_requests, "MAX_PER_MINUTE", 2)
     gate, watch = Gate(), slow(traced)
     with held(traced.wrap(waiting(gate)), gate, *[PATH] * 4):

@@ -1,4 +1,4 @@
-"""Stacks of requests in progress: which are found, and what is told of them."""
+"""Stacks of requests in progress: which are found, and their contents."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_request_of_another_thread(recorder: Recorder) -> None:
 
 
 def test_each_thread_has_its_own(recorder: Recorder) -> None:
-    """Requests at the same time are told apart."""
+    """Each of several concurrent requests has its own stack."""
     gate = Gate()
     with held(recorder.wrap(waiting(gate)), gate, "/a", "/b", "/c"):
         assert sorted(request.path for request in running()) == ["/a", "/b", "/c"]
@@ -113,7 +113,7 @@ def test_a_request_inside_another_one(recorder: Recorder) -> None:
 
 
 def test_a_request_that_has_finished(recorder: Recorder) -> None:
-    """What an application does after its last byte belongs to no request."""
+    """Work of an application after its last byte belongs to no request."""
     found: list[int] = []
 
     def application(environ, start_response):
@@ -193,7 +193,7 @@ def test_both_forms() -> None:
 def test_files_are_named_below_the_path(
     monkeypatch: pytest.MonkeyPatch, file: str, short: str
 ) -> None:
-    """No folder of a user or of an installation is told."""
+    """No directory of a user or of an installation is named."""
     path = ["", "/srv/app", "/venv/lib", "/venv/lib/site-packages", "relative"]
     monkeypatch.setattr(stacks.sys, "path", path)
     assert short_path(file) == short
