@@ -18,6 +18,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -223,8 +224,11 @@ def _opened_at(holder: object) -> str:
 
 
 def _command_line(pid: int) -> str:
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-    except FileNotFoundError:
-        line = ""
-    return line or "ended, not waited for"
+    """The command line of a child; one that has not begun its program is waited for."""
+    folder = Path("/proc", str(pid))
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while (folder / "stat").read_text().rpartition(") ")[2][0] not in "ZX":
+            if line := (folder / "cmdline").read_bytes():
+                return line.replace(b"\0", b" ").decode(errors="replace").strip()
+            time.sleep(0.001)
+    return "ended, not waited for"

@@ -263,8 +263,10 @@ def test_too_many_failed_requests_are_no_measurement() -> None:
 
 def test_an_exporter_is_found_by_its_folder(tmp_path: Path) -> None:
     """A process whose command line has the word and the folder is the exporter of that folder."""
-    command = [sys.executable, "-c", "input()", "exporter", str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(); input()", "exporter", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)  # a process has no command line until it runs its program
         assert exporter_of(tmp_path) == process.pid
         assert exporter_of(tmp_path / "other") is None
         assert pss_mb(process.pid) > 0
