@@ -18,6 +18,8 @@ from tests.support.paths import REPOSITORY
 from tests.support.recorder import Recorder, watched
 from tests.support.requirements import unavailable
 
+TESTS = REPOSITORY / "tests"
+
 # Hundreds of interpreters start here: without bytecode each would compile the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -58,10 +60,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = f"({expression}) and not slow" if expression else "not slow"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect unit tests alone for ``-m unit``: each worker of xdist imports what is collected."""
+    unit_only = config.option.markexpr == "(unit) and not slow"
+    other = collection_path.parent == TESTS and collection_path.is_dir()
+    return True if unit_only and other and collection_path.name != "unit" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by its folder, unless it names another kind itself."""
     for item in items:
-        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
+        folder = item.path.relative_to(TESTS).parts[0]
         if not any(item.get_closest_marker(kind) for kind in ("e2e", "servers")):
             item.add_marker("docs" if folder == "deploy" else folder)
 
