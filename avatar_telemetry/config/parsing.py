@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -30,6 +29,10 @@ SAMPLERS = (
     "parentbased_traceidratio",
 )  # fmt: skip
 """The values of ``OTEL_TRACES_SAMPLER`` that the SDK itself implements."""
+PROPAGATORS = frozenset(("tracecontext", "baggage", "none"))
+"""The values of ``OTEL_PROPAGATORS`` that need no other package."""
+DETECTORS = frozenset(("otel", "*"))
+"""The values of ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS`` that need no lookup."""
 PROFILES = ("generic", "ivatar")
 """The modules of ``avatar_telemetry.profiles`` with a profile."""
 
@@ -227,12 +230,12 @@ def patterns(text: str) -> tuple[str, ...]:
 
 def propagators(text: str) -> tuple[str, ...]:
     """Parse names of installed propagators (entry points of the OpenTelemetry API), or ``none``."""
-    return _known(_parts(text), _installed("opentelemetry_propagator") | {"none"})
+    return _known(_parts(text), PROPAGATORS, "opentelemetry_propagator")
 
 
 def detectors(text: str) -> tuple[str, ...]:
     """Parse names of installed detectors of resources (entry points of the SDK), or ``*``."""
-    return _known(_parts(text), _installed("opentelemetry_resource_detector") | {"*"})
+    return _known(_parts(text), DETECTORS, "opentelemetry_resource_detector")
 
 
 def sampler(text: str) -> str:
@@ -410,13 +413,20 @@ def _parts(text: str) -> Iterator[str]:
     return (part.strip() for part in text.split(",") if part.strip())
 
 
-def _known(parts: Iterable[str], allowed: frozenset[str]) -> tuple[str, ...]:
+def _known(parts: Iterable[str], names: frozenset[str], group: str = "") -> tuple[str, ...]:
     """Return the parts, each once.
+
+    Args:
+        parts: the names.
+        names: the names that are allowed.
+        group: the group of entry points whose names are allowed, too, if any.
 
     Raises:
         UnknownNamesError: a part is unknown, or ``none`` is not alone.
     """
     given = tuple(dict.fromkeys(parts))
+    # Only where a name is not standard: the lookup imports 2.5 MB and reads the disk.
+    allowed = names | _installed(group) if group and not names.issuperset(given) else names
     known = tuple(each for each in given if each in allowed)
     if len(known) > 1:
         known = tuple(each for each in known if each != "none")
@@ -427,4 +437,6 @@ def _known(parts: Iterable[str], allowed: frozenset[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4)  # a worker parses the settings again, and must not read the disk for that
 def _installed(group: str) -> frozenset[str]:
+    from importlib.metadata import entry_points
+
     return frozenset(point.name for point in entry_points(group=group))

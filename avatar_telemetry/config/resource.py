@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from avatar_telemetry.config.settings import Settings
@@ -40,10 +39,12 @@ def resource_attributes(settings: Settings) -> dict[str, str]:
 
 def sdk_attributes() -> dict[str, str]:
     """Return the attributes that the SDK adds (semantic conventions, "Telemetry SDK")."""
+    from opentelemetry.sdk.version import __version__  # not needed without export
+
     return {
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "opentelemetry",
-        "telemetry.sdk.version": version("opentelemetry-sdk"),
+        "telemetry.sdk.version": __version__,
     }
 
 
