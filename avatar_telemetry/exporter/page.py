@@ -1,7 +1,7 @@
 """The metrics page of the exporter, served on a unix socket in the runtime directory.
 
-A worker sends one line of JSON with the variables of the request that the page depends on, and
-receives one line of JSON with status and headers, then the body.
+A worker sends one line of JSON with the variant of the page, and receives the length of the page in
+bytes on a line of its own, then the page. Without a response it merges the store itself.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from avatar_telemetry._base.guard import Guard
-from avatar_telemetry.metrics.exposition import MetricsPage
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from avatar_telemetry.metrics.exposition import MetricsPage, Variant, load_parser
+from avatar_telemetry.metrics.family import Family
 
 FILE_NAME = "exporter.sock"
 MAX_WAIT = 2.0
@@ -33,8 +30,6 @@ MAX_CLIENTS = 8
 BACKLOG = 64
 PAUSE = 0.5
 """Seconds of pause after a failed accept, such as without a free descriptor."""
-KEYS = ("REQUEST_METHOD", "HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING")
-"""The variables of a request that the page depends on."""
 
 
 class PageServer:
@@ -42,14 +37,14 @@ class PageServer:
 
     Args:
         folder: the runtime directory.
-        page: the WSGI application of the metrics.
+        page: the page.
         guard: the guard that counts internal errors.
 
     Raises:
         OSError: the socket cannot be made.
     """
 
-    def __init__(self, folder: Path, page: WSGIApplication, guard: Guard) -> None:
+    def __init__(self, folder: Path, page: MetricsPage, guard: Guard) -> None:
         self._page = page
         self._guard = guard
         with suppress(FileNotFoundError):
@@ -104,70 +99,59 @@ class PageServer:
         if not line:
             return  # the client has gone
         request = json.loads(line)
-        head: dict[str, Any] = {}
-
-        def start_response(status: str, headers: list[tuple[str, str]]) -> None:
-            head.update(status=status, headers=headers)
-
-        environ = {key: request[key] for key in KEYS if key in request}
-        body = b"".join(self._page(environ, start_response))  # type: ignore[arg-type]
+        variant = Variant(bool(request["openmetrics"]), bool(request["gzip"]))
+        try:
+            body = self._page.content(variant)
+        except Exception:  # noqa: BLE001 - an OSError counts, too, unlike one of the connection
+            self._guard.failed("scrape")
+            return
         connection.settimeout(MAX_WAIT)
-        connection.sendall(json.dumps(head).encode() + b"\n" + body)
+        connection.sendall(b"%d\n%b" % (len(body), body))
 
 
-class RelayedPage:
+class RelayedPage(MetricsPage):
     """The page of the exporter, or that of the worker where no exporter serves it.
 
     Args:
         folder: the runtime directory.
-        own: the page that merges the store in this process.
+        collect: a function that merges the store in this process.
+        guard: the guard that counts failures of that function.
     """
 
-    def __init__(self, folder: Path, own: MetricsPage) -> None:
+    def __init__(self, folder: Path, collect: Callable[[], Iterable[Family]], guard: Guard) -> None:
+        super().__init__(collect, guard)
         self._folder = folder
-        self._own = own
+        load_parser()  # not in a request
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def content(self, variant: Variant) -> bytes:
         try:
-            status, headers, body = fetch(self._folder, environ)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return self._own(environ, start_response)
-        start_response(status, headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+            return fetch(self._folder, variant)
+        except (OSError, ValueError):
+            return super().content(variant)
 
 
-def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, str]], bytes]:
+def fetch(folder: Path, variant: Variant) -> bytes:
     """Request the page from the exporter.
 
     Args:
         folder: the runtime directory.
-        environ: the WSGI environment of the request.
-
-    Returns:
-        The status, the headers and the body.
+        variant: the variant of the page.
 
     Raises:
         OSError: no exporter responds in time.
         ValueError: the response is incomplete, or not the page.
     """
     deadline = time.monotonic() + MAX_WAIT
-    request = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(MAX_WAIT)
         with _address(folder) as address:
             connection.connect(address)
-        connection.sendall(json.dumps(request).encode() + b"\n")
+        connection.sendall(json.dumps(variant._asdict()).encode() + b"\n")
         parts = list(_received(connection, deadline, MAX_PAGE))
-    line, _, body = b"".join(parts).partition(b"\n")
-    head = json.loads(line)
-    headers = [(str(name), str(value)) for name, value in head["headers"]]
-    expected = dict(headers).get("Content-Length", str(len(body)))
-    if request["REQUEST_METHOD"] != "HEAD" and int(expected) != len(body):
+    length, _, body = b"".join(parts).partition(b"\n")
+    if int(length) != len(body):
         raise ValueError("the page is incomplete")
-    status = str(head["status"])
-    if not status.startswith("200 "):
-        raise ValueError(f"the exporter cannot serve the page: {status}")
-    return status, headers, body
+    return body
 
 
 def _received(connection: socket.socket, deadline: float, limit: int) -> Iterator[bytes]:

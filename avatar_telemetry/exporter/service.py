@@ -339,8 +339,8 @@ def load(settings: Settings, *, everything: bool = False) -> None:
         everything: true to import all modules, because the workers' user, which this process
             changes to, cannot read the installation after a reload.
     """
-    load_parser()
     if everything or settings.prometheus_endpoint:
+        load_parser()
         from avatar_telemetry.exporter import port  # noqa: F401
     if everything or ring_signals(settings):
         from avatar_telemetry.exporter import clients, failures, rings, session, signals  # noqa: F401

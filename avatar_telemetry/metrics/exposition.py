@@ -10,9 +10,9 @@ import gzip
 import hmac
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.parsing import Allow
@@ -69,6 +69,18 @@ def _is_forwarding(key: str) -> bool:
     return isinstance(key, str) and (key in FORWARDING or key.startswith(FORWARDING_PREFIXES))
 
 
+class Variant(NamedTuple):
+    """A variant of the page.
+
+    Args:
+        openmetrics: true for OpenMetrics, false for the text format 0.0.4.
+        gzip: true for a compressed page.
+    """
+
+    openmetrics: bool
+    gzip: bool
+
+
 class MetricsPage:
     """A WSGI application whose response to every GET or HEAD is the metrics.
 
@@ -80,31 +92,52 @@ class MetricsPage:
     def __init__(self, collect: Callable[[], Iterable[Family]], guard: Guard) -> None:
         self._collect = collect
         self._guard = guard
-        self._parser = load_parser()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        content_type = _negotiate(self._parser, _header(environ, "HTTP_ACCEPT"))
+        variant = negotiate(environ)
         try:
-            body = render(self._collect(), openmetrics=content_type == OPENMETRICS)
+            body = self.content(variant)
         except Exception:  # noqa: BLE001 - a fault of the page must not end a worker
             self._guard.failed("scrape")
             start_response("503 Service Unavailable", [("Content-Length", "0")])
             return []
-        headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]
-        if _accepts_gzip(self._parser, _header(environ, "HTTP_ACCEPT_ENCODING")):
-            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+        headers = [
+            ("Content-Type", OPENMETRICS if variant.openmetrics else TEXT),
+            ("Vary", "Accept, Accept-Encoding"),
+            ("Content-Length", str(len(body))),
+        ]
+        if variant.gzip:
             headers.append(("Content-Encoding", "gzip"))
-        headers.append(("Content-Length", str(len(body))))
         start_response("200 OK", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def content(self, variant: Variant) -> bytes:
+        """Return the page.
+
+        Raises:
+            Exception: the families cannot be collected.
+        """
+        body = render(self._collect(), openmetrics=variant.openmetrics)
+        return gzip.compress(body, GZIP_LEVEL, mtime=0) if variant.gzip else body
+
+
+def negotiate(environ: WSGIEnvironment) -> Variant:
+    """Return the variant of the page that a client prefers (RFC 9110, section 12.5)."""
+    parser = load_parser()
+    return Variant(
+        _prefers_openmetrics(parser, _header(environ, "HTTP_ACCEPT")),
+        _accepts_gzip(parser, _header(environ, "HTTP_ACCEPT_ENCODING")),
+    )
 
 
 def _header(environ: WSGIEnvironment, key: str) -> str | None:
     return text(environ[key]) if key in environ else None
 
 
+@cache
 def load_parser() -> ModuleType:
-    """Import WebOb's parser of Accept headers, only where a page is served.
+    """Import WebOb's parser of Accept headers, only where a page is served to clients: it takes
+    4 MB, which the exporter without a port of its own saves.
 
     WebOb imports ``cgi``, whose deprecation is an error with ``-W error``.
     """
@@ -158,8 +191,8 @@ def _openmetrics_header(family: Family) -> str:
     return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.type}\n"
 
 
-def _negotiate(parser: ModuleType, accept: str | None) -> str:
-    """Return the preferred format; OpenMetrics only where it is named (RFC 9110)."""
+def _prefers_openmetrics(parser: ModuleType, accept: str | None) -> bool:
+    """Return whether OpenMetrics is named, and text is not preferred."""
     openmetrics = text = 0.0
     for full, quality, parameters, _ in parser.create_accept_header(accept).parsed or ():
         media_type = full.partition(";")[0].strip().lower()
@@ -168,7 +201,7 @@ def _negotiate(parser: ModuleType, accept: str | None) -> str:
             openmetrics = max(openmetrics, quality)
         elif media_type in ("text/plain", "text/*", "*/*") and version in ("", "0.0.4"):
             text = max(text, quality)
-    return OPENMETRICS if openmetrics and openmetrics >= text else TEXT
+    return bool(openmetrics) and openmetrics >= text
 
 
 def _accepts_gzip(parser: ModuleType, accept_encoding: str | None) -> bool:

@@ -517,7 +517,7 @@ class Runtime:
                 collectors.append(Collector(folder.path, settings, self._server, registry))
             return collectors[0].collect()
 
-        self._page = RelayedPage(folder.path, MetricsPage(collect, self.guard))
+        self._page = RelayedPage(folder.path, collect, self.guard)
 
     def _supervise(self, settings: Settings, folder: RuntimeDir) -> None:
         wanted = sends(settings) or self._shares_page

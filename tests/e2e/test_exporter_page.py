@@ -13,6 +13,7 @@ from threading import Thread
 import pytest
 
 from avatar_telemetry.exporter.page import FILE_NAME, fetch
+from avatar_telemetry.metrics.exposition import Variant
 from tests.support.descriptors import open_files
 from tests.support.exporter_process import Requests, sending
 from tests.support.gunicorn_server import (
@@ -27,7 +28,7 @@ from tests.support.gunicorn_server import (
 from tests.support.otlp_sink import OtlpSink
 from tests.support.rows import MATRIX, by_default
 
-PAGE = b'{"status": "200 OK", "headers": [["Content-Type", "text/plain"]]}\nrelayed 1\n'
+PAGE = b"10\nrelayed 1\n"
 COUNT = "ivatar_requests_total"
 # Workers wait for the page as long as the test's thread may be stopped that serves it.
 WAIT = "from avatar_telemetry.exporter import page\npage.MAX_WAIT = 300.0\n"
@@ -63,7 +64,7 @@ def in_its_place(folder: Path) -> Iterator[None]:
 def served(folder: Path) -> float:
     """Requests that the page of the exporter counts; -1.0 where none serves it."""
     try:
-        _, _, body = fetch(folder, {"REQUEST_METHOD": "GET"})
+        body = fetch(folder, Variant(openmetrics=False, gzip=False))
     except (OSError, ValueError):
         return -1.0
     return total(parse(body.decode()), COUNT)

@@ -13,6 +13,7 @@ from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter.counts import IDENTIFIER
 from avatar_telemetry.exporter.page import fetch
 from avatar_telemetry.exporter.record import Record, make_record
+from avatar_telemetry.metrics.exposition import Variant
 from avatar_telemetry.metrics.slots import EXPORTER_LOCK, Slot, claim_slot
 from tests.support.otlp_sink import OtlpSink
 from tests.support.rings import Worker
@@ -91,7 +92,7 @@ class Host:
     def serves_page(self) -> bool:
         """Return whether an exporter serves the page."""
         try:
-            return fetch(self.folder, {"REQUEST_METHOD": "GET"})[0] == "200 OK"
+            return bool(fetch(self.folder, Variant(openmetrics=False, gzip=False)))
         except (OSError, ValueError):
             return False
 

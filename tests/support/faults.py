@@ -1356,7 +1356,7 @@ SCRAPE = (
     ),
     Fault(
         "exposition-openmetrics-refused", "metrics/exposition.py", "a format of quality 0 is sent",
-        "OPENMETRICS if openmetrics and openmetrics >= text", "OPENMETRICS if openmetrics >= text",
+        "bool(openmetrics) and openmetrics >= text", "openmetrics >= text",
     ),
     Fault(
         "exposition-infinity", "metrics/exposition.py", "negative infinity is a positive one",

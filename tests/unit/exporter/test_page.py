@@ -25,13 +25,15 @@ from avatar_telemetry.exporter.page import (
     RelayedPage,
     fetch,
 )
-from avatar_telemetry.metrics.exposition import OPENMETRICS, TEXT, MetricsPage
+from avatar_telemetry.metrics.exposition import OPENMETRICS, TEXT, MetricsPage, Variant
 from avatar_telemetry.metrics.family import Family, family
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 from tests.support.waiting import PATIENCE, eventually
 
-GET = {"REQUEST_METHOD": "GET", "HTTP_ACCEPT": "text/plain", "HTTP_COOKIE": "not passed on"}
+GET = {"REQUEST_METHOD": "GET", "HTTP_ACCEPT": "text/plain"}
+PLAIN = Variant(openmetrics=False, gzip=False)
+REQUEST = b'{"openmetrics": false, "gzip": false}\n'
 THREADS = "avatar-telemetry-page"
 
 
@@ -61,8 +63,8 @@ class Host:
     def scrape(self, **environ: str) -> tuple[str, dict[str, str], bytes]:
         """Request the page of the worker."""
         head: list[Any] = []
-        own = MetricsPage(lambda: families(2.0), Guard(self.own_failures.append))
-        page = RelayedPage(self.folder, own)
+        guard = Guard(self.own_failures.append)
+        page = RelayedPage(self.folder, lambda: families(2.0), guard)
         parts = page({**GET, **environ}, lambda status, headers: head.extend([status, headers]))
         return head[0], dict(head[1]), b"".join(parts)
 
@@ -105,7 +107,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 def test_page_of_the_exporter(host: Host) -> None:
-    """The worker's response is the exporter's page, with its status and headers."""
+    """The worker's response is the exporter's page."""
     host.serve()
     status, headers, body = host.scrape()
     assert status == "200 OK"
@@ -205,7 +207,7 @@ REQUESTS = [
     pytest.param(b"7\n", id="number"),
     pytest.param(b"[]\n", id="list"),
     pytest.param(b"{}\n", id="nothing in it"),
-    pytest.param(b'{"HTTP_ACCEPT": 5}\n', id="no method"),
+    pytest.param(b'{"gzip": false}\n', id="incomplete"),
     pytest.param(b"[" * 50_000 + b"\n", id="nested"),
     pytest.param(b"x" * (2 * MAX_LINE), id="long line"),
 ]
@@ -220,12 +222,12 @@ def test_client_that_sends_something_else(host: Host, request_line: bytes) -> No
         client.sendall(request_line)
         client.shutdown(socket.SHUT_WR)
         received = client.recv(1 << 16)
-    assert b"200 OK" not in received
+    assert received == b""
     assert host.value() == "1.0"
     assert set(host.failures) <= {"scrape"}
 
 
-@pytest.mark.parametrize("sent", [b"", b'{"REQUEST_ME'])
+@pytest.mark.parametrize("sent", [b"", REQUEST[:9]])
 def test_client_that_goes(host: Host, sent: bytes) -> None:
     """A worker that was killed in its request is no failure of the exporter's."""
     server = host.serve()
@@ -245,7 +247,7 @@ def test_clients_that_stall(host: Host) -> None:
     with ExitStack() as opened:
         clients = [opened.enter_context(host.connect()) for _ in range(MAX_CLIENTS - 1)]
         for client in clients[::2]:
-            client.sendall(b'{"REQUEST_METHOD": "GET"}\n')
+            client.sendall(REQUEST)
         assert host.value() == "1.0"
 
 
@@ -310,22 +312,13 @@ class Impostor:
         pytest.param(b"", False, id="nothing"),
         pytest.param(b"", True, id="nothing, for ever"),
         pytest.param(b"garbage\nbody", False, id="garbage"),
-        pytest.param(b"[" * 50_000 + b"\n", False, id="nested"),
-        pytest.param(b"[]\nbody", False, id="list"),
-        pytest.param(b'{"status": "200 OK"}\nbody', False, id="no headers"),
-        pytest.param(b'{"headers": []}\nbody', False, id="no status"),
-        pytest.param(b'{"status": "200 OK", "headers": [["a"]]}\n', False, id="odd headers"),
-        pytest.param(b'{"status": "200 OK", "headers": 5}\n', False, id="no list"),
-        pytest.param(
-            b'{"status": "200 OK", "headers": [["Content-Length", "9"]]}\nshort', False,
-            id="cut off",
-        ),
-        pytest.param(
-            b'{"status": "200 OK", "headers": [["Content-Length", "x"]]}\nbody', False,
-            id="no number",
-        ),
+        pytest.param(b"9" * 50_000 + b"\nbody", False, id="large number"),
+        pytest.param(b"-4\nbody", False, id="negative number"),
+        pytest.param(b"\nbody", False, id="no length"),
+        pytest.param(b"9\nshort", False, id="cut off"),
+        pytest.param(b"4\nlonger", False, id="too long"),
     ],
-)  # fmt: skip
+)
 def test_page_that_is_none(
     host: Host, monkeypatch: pytest.MonkeyPatch, sent: bytes, holds: bool
 ) -> None:
@@ -341,11 +334,10 @@ def test_page_that_is_none(
 def test_page_that_is_too_large(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Something in the place of the exporter cannot fill the memory of a worker."""
     monkeypatch.setattr(page_module, "MAX_PAGE", 1_000)
-    head = b'{"status": "200 OK", "headers": []}\n'
-    for size, refusal in ((900, nullcontext()), (1_000, pytest.raises(ValueError, match="more"))):
-        impostor = Impostor(host.folder, head + b"x" * size, holds=False)
+    for size, refusal in ((996, nullcontext()), (997, pytest.raises(ValueError, match="more"))):
+        impostor = Impostor(host.folder, b"%d\n%b" % (size, b"x" * size), holds=False)
         with refusal:
-            assert fetch(host.folder, GET)[0] == "200 OK"
+            assert len(fetch(host.folder, PLAIN)) == size
         impostor.close()
         (host.folder / FILE_NAME).unlink()
 
@@ -357,7 +349,7 @@ def test_fetch_has_a_bound(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         listener.bind(str(host.folder / FILE_NAME))
         listener.listen(1)
         with pytest.raises(TimeoutError):
-            fetch(host.folder, GET)
+            fetch(host.folder, PLAIN)
     assert MAX_WAIT < 10  # a scrape's own time
 
 
@@ -402,7 +394,7 @@ def test_only_the_user_of_the_workers_connects() -> None:
         os.setuid(65_534)
         assert (folder / FILE_NAME).is_socket()  # the folder is open
         with pytest.raises(PermissionError):
-            fetch(folder, GET)
+            fetch(folder, PLAIN)
         return True
 
     with tempfile.TemporaryDirectory() as name:  # not below that of pytest, which is closed
