@@ -174,6 +174,13 @@ def of_instructions(part: Mapping[str, Any]) -> str:
     return table(head, *lines_of(part, {"per_request": 0, "added_k": 1, "threads": 0}))
 
 
+def of_caches(part: Mapping[str, Any]) -> str:
+    """Shares of requests that find a value in a cache."""
+    names = list(next(iter(part.values())))
+    rows = [(name, *(f"{shares[name]:.1%}" for shares in part.values())) for name in names]
+    return table(("cache", *part), *rows)
+
+
 SECTIONS = (
     ("in_process", "One request in process, and growing series", of_in_process),
     ("instructions", "Instructions of a request", of_instructions),
@@ -182,6 +189,7 @@ SECTIONS = (
     ("footprint", "Memory and start", of_footprint),
     ("scrape", "One scrape", of_scrape),
     ("delivery", "Lost spans", of_delivery),
+    ("caches", "Values found in a cache", of_caches),
 )
 
 

@@ -17,7 +17,7 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
-from benchmarks import report, results, vegeta
+from benchmarks import caches, report, results, vegeta
 from benchmarks.command import failures
 from benchmarks.in_process import Effort, in_child, proof, summed_up
 from benchmarks.instructions import instructions_of
@@ -272,6 +272,14 @@ def test_an_exporter_is_found_by_its_folder(tmp_path: Path) -> None:
         assert pss_mb(process.pid) > 0
         assert processor_seconds(process.pid) > 0
         process.kill()
+
+
+def test_shares_of_lookups() -> None:
+    """The first request of a person, an address and a query computes what the others find."""
+    found = caches.shares(caches.Traffic(people=1, clients=1, sites=1, pictures=2, requests=8))
+    for cache in ("route of the path", "target", "address", "person", "response size"):
+        assert found[cache] == 1 - 1 / 8
+    assert found["outcome"] in (1 - 1 / 8, 1 - 2 / 8)  # a hit in the application's cache, a miss
 
 
 def test_every_target_names_a_part_that_is_measured() -> None:
