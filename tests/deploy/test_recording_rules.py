@@ -20,7 +20,7 @@ from tests.support.promtool import (
 )
 
 RECORDS = [rule["record"] for rule in rules() if "record" in rule]
-AT = 100
+AT = 30
 STEP = 2.0**-20
 """Values are compared as multiples of this: nobody promises the last bit of a fraction."""
 LATENCY = {"method": "GET", "status_code": "200", "path": "/avatar/{digest}"}
