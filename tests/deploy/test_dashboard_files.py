@@ -73,6 +73,7 @@ if sys.version_info >= (3, 11):  # the library of the generator needs it
     @pytest.mark.parametrize("board", BY_UID)
     def test_grafana_knows_every_field(board: Board) -> None:
         """The models that Grafana Labs generates from Grafana's schemas read each field."""
+        require("generate")  # imports the library in the version that it needs
         models = require("grafana_foundation_sdk.models.dashboard")
         encoder = require("grafana_foundation_sdk.cog.encoder")
         require("grafana_foundation_sdk.cog.plugins").register_default_plugins()
