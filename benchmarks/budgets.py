@@ -81,23 +81,29 @@ def of_budget(measured: Figures) -> str:
 
 def _of_metrics(measured: Figures) -> str:
     host = measured["host"]
-    largest, direct = (_largest(measured[way]) for way in ("collector", "direct"))
+    collector = _largest(measured["collector"])
+    stores = [_largest(measured[way]) for way in ("direct", "native")]
+    series = [HOSTS * store["series"] / store["hosts"] for store in stores]
     pushes = HOSTS / INTERVAL
-    series = HOSTS * host["samples"]
-    memory = series * direct["prometheus_kib_a_series"] / (1 << 20)
+
+    def same(text: str) -> tuple[str, ...]:
+        return (text,) * len(stores)
+
     rows = (
-        ("series", f"{series:,}"),
-        ("pushes a second", f"{pushes:.1f}"),
-        ("samples a second", f"{series / INTERVAL:,.0f}"),
-        ("received, gzip, Mbit/s", f"{pushes * host['push_bytes_gzip'] * 8 / 1e6:.1f}"),
-        ("cores of a Collector", f"{pushes * largest['collector_cpu_ms_a_push'] / 1e3:.2f}"),
-        ("cores of a Prometheus that takes the pushes",
-         f"{pushes * direct['prometheus_cpu_ms_a_push'] / 1e3:.2f}"),
-        ("memory of that Prometheus, GiB", f"{memory:.1f}"),
+        ("series", *(f"{each:,.0f}" for each in series)),
+        ("pushes a second", *same(f"{pushes:.1f}")),
+        ("samples a second", *(f"{each / INTERVAL:,.0f}" for each in series)),
+        ("received, gzip, Mbit/s", *same(f"{pushes * host['push_bytes_gzip'] * 8 / 1e6:.1f}")),
+        ("cores of a Collector", *same(
+            f"{pushes * collector['collector_cpu_ms_a_push'] / 1e3:.2f}")),
+        ("cores of a Prometheus that takes the pushes", *(
+            f"{pushes * each['prometheus_cpu_ms_a_push'] / 1e3:.2f}" for each in stores)),
+        ("memory of that Prometheus, GiB", *(
+            f"{HOSTS / each['hosts'] * each['prometheus_mib'] / 1024:.1f}" for each in stores)),
         ("processor time of each host, of one core",
-         f"{host['push_cpu_ms_gzip'] / 1e3 / INTERVAL:.3%}"),
+         *same(f"{host['push_cpu_ms_gzip'] / 1e3 / INTERVAL:.3%}")),
     )  # fmt: skip
-    return table(("metrics, pushed every 60 s", ""), *rows)
+    return table(("metrics, pushed every 60 s", "classic histograms", "native histograms"), *rows)
 
 
 def _of_traces(measured: Figures) -> str:
@@ -118,8 +124,10 @@ def _of_traces(measured: Figures) -> str:
 
 
 def _largest(fleets: Figures) -> Figures:
-    """Return the figures of the largest fleet."""
-    whole: list[Figures] = [one for one in fleets.values() if "failed" not in one]
+    """Return the figures of the largest fleet, and its number of hosts."""
+    whole: list[Figures] = [
+        {**one, "hosts": int(hosts)} for hosts, one in fleets.items() if "failed" not in one
+    ]
     return whole[-1]
 
 
@@ -139,6 +147,7 @@ def figures_of(part: Figures) -> str:
             "### Many hosts, one Collector, one Prometheus behind it",
             of_collector(measured["collector"]),
             "### Many hosts that push to a Prometheus", of_direct(measured["direct"]),
+            "### The same with native histograms", of_direct(measured["native"]),
             "### Spans through one Collector", of_spans(measured["spans"]),
             f"### A budget for {HOSTS:,} hosts and {REQUESTS:,} requests a second",
             of_budget(measured),

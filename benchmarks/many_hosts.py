@@ -9,8 +9,8 @@ hosts (:mod:`benchmarks.fleet`). Processor time and memory are those that Collec
 report of themselves. The run fails if a count does not arrive.
 
 ``collector``: the hosts push to one Collector, whose page Prometheus scrapes. ``direct``: they push
-to Prometheus. ``spans``: batches of spans go through a Collector to another one, as they come or by
-tail sampling.
+to Prometheus. ``native``: they push to one that stores native histograms. ``spans``: batches of
+spans go through a Collector to another one, as they come or by tail sampling.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,9 @@ def measure(effort: Effort) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         families, one = one_host(folder / "one")
-        results: dict[str, Any] = {"host": one, "collector": {}, "direct": {}, "spans": {}}
+        results: dict[str, Any] = {"host": one, **{way: {} for way in WAYS}, "spans": {}}
         for hosts in effort.fleets:
-            for way, through in (("collector", through_collector), ("direct", straight)):
+            for way, through in WAYS.items():
                 say(f"many_hosts: {hosts} hosts, {way}")
                 fleet = Fleet(families, hosts, folder / f"{way}-{hosts}")
                 results[way][str(hosts)] = kept(through, fleet, effort)
@@ -240,9 +241,9 @@ def through_collector(fleet: Fleet, effort: Effort) -> dict[str, Any]:
             } | of_prometheus(store)
 
 
-def straight(fleet: Fleet, effort: Effort) -> dict[str, Any]:
-    """Push to a Prometheus."""
-    with a_prometheus(fleet.folder, effort.every) as store:
+def straight(fleet: Fleet, effort: Effort, native: bool = False) -> dict[str, Any]:
+    """Push to a Prometheus, which stores histograms as they are or as native ones."""
+    with a_prometheus(fleet.folder, effort.every, native=native) as store:
         before = page_of(store.url)
         expected = fleet.push(f"{store.otlp}/v1/metrics", effort.pushes)
         after = page_of(store.url)
@@ -253,6 +254,14 @@ def straight(fleet: Fleet, effort: Effort) -> dict[str, Any]:
             ),
             "late_pushes": fleet.late,
         } | of_prometheus(store)
+
+
+WAYS: dict[str, Callable[..., dict[str, Any]]] = {
+    "collector": through_collector,
+    "direct": straight,
+    "native": partial(straight, native=True),
+}
+"""The functions that measure a fleet, by their names in the results."""
 
 
 def of_spans(folder: Path, number: int, overlays: Sequence[Path]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ LONG = 300
 """Seconds that a page of a million series may take."""
 CONFIGURATION = """
 global: {{scrape_interval: {every}s, scrape_timeout: {every}s}}
+otlp: {{convert_histograms_to_nhcb: {native}}}
 scrape_configs:
   - job_name: collector
     honor_labels: true
@@ -91,11 +92,20 @@ def a_collector(
 
 
 @contextmanager
-def a_prometheus(folder: Path, every: int, *targets: str) -> Iterator[Store]:
-    """A Prometheus that takes OTLP, and scrapes."""
+def a_prometheus(folder: Path, every: int, *targets: str, native: bool = False) -> Iterator[Store]:
+    """A Prometheus that takes OTLP, and scrapes.
+
+    Args:
+        folder: for its data and its log.
+        every: seconds between two scrapes.
+        targets: host and port of each page that it scrapes.
+        native: it stores each pushed histogram as one native histogram.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
-    configuration.write_text(CONFIGURATION.format(every=every, targets=json.dumps(targets)))
+    configuration.write_text(
+        CONFIGURATION.format(every=every, targets=json.dumps(targets), native=json.dumps(native))
+    )
     with free_addresses(1) as (address,):
         command = [
             program("prometheus"), f"--config.file={configuration}",

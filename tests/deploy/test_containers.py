@@ -63,6 +63,7 @@ def test_what_is_mounted_is_there(source: str) -> None:
 def test_addresses_lead_to_a_service_that_listens_there() -> None:
     """Every name:port in the files that are used is a service and a port of it."""
     files = [DEPLOY / "compose.yaml", DEPLOY / "prometheus" / "scrape" / "collector.yml",
+             DEPLOY / "tempo" / "tempo.yaml",
              *(DEPLOY / "grafana" / "provisioning").rglob("*.yml")]  # fmt: skip
     found = set().union(*(mentioned(path) for path in files))
     assert {name for name, _ in found} >= {"collector", "memcached", "postgresql", "tempo", "loki"}
@@ -108,6 +109,20 @@ def test_tempo_listens_where_the_collector_sends() -> None:
     port = SERVICES["collector"]["environment"]["COLLECTOR_TRACE_STORE"].partition(":")[2]
     assert receivers["grpc"]["endpoint"].endswith(f":{port}")
     assert tempo["server"]["http_listen_port"] in PORTS["tempo"]
+
+
+def test_the_service_graph_is_filled() -> None:
+    """Tempo makes its metrics and writes them to a Prometheus that accepts them and is asked."""
+    tempo = yaml.safe_load((DEPLOY / "tempo" / "tempo.yaml").read_text())
+    assert "service-graphs" in tempo["overrides"]["defaults"]["metrics_generator"]["processors"]
+    (target,) = tempo["metrics_generator"]["storage"]["remote_write"]
+    assert target["url"] == "http://prometheus:9090/api/v1/write"
+    assert "--web.enable-remote-write-receiver" in SERVICES["prometheus"]["command"]
+    path = DEPLOY / "grafana" / "provisioning" / "datasources" / "datasources.yml"
+    sources = {each["type"]: each for each in yaml.safe_load(path.read_text())["datasources"]}
+    graph = sources["tempo"]["jsonData"]["serviceMap"]["datasourceUid"]
+    assert sources["prometheus"]["uid"] == graph
+    assert sources["prometheus"]["url"] + "/api/v1/write" == target["url"]
 
 
 def test_the_image_has_what_it_copies_and_listens_where_it_says() -> None:

@@ -17,13 +17,16 @@ def test_rules_are_valid() -> None:
     assert status == 0, output
 
 
+@pytest.mark.parametrize("native", ["false", "true"], ids=["classic", "native"])
 @pytest.mark.parametrize("scrape", ["direct", "collector"])
-def test_the_configuration_is_valid(scrape: str, tmp_path: Path) -> None:
-    """It is complete but for the token, whichever way is chosen."""
+def test_the_configuration_is_valid(scrape: str, native: str, tmp_path: Path) -> None:
+    """It is complete but for the token, whichever way and kind of histograms is chosen."""
     folder = shutil.copytree(PROMETHEUS, tmp_path / "prometheus")
     (folder / "metrics-token").write_text("a-token-of-the-tests")
     path = folder / "prometheus.yml"
     text = path.read_text().replace("scrape/direct.yml\n\n", f"scrape/{scrape}.yml\n\n")
+    text = text.replace("_to_nhcb: false", f"_to_nhcb: {native}")
+    assert text.count(f"_to_nhcb: {native}\n") == 2
     path.write_text(text)
     assert yaml.safe_load(text)["scrape_config_files"] == [f"scrape/{scrape}.yml"]
     status, output = promtool("check", "config", "--lint=all", "--lint-fatal", str(path))

@@ -2,49 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import floor
 from pathlib import Path
 from typing import Any
 
-from tests.support.promtool import IDENTITY, Expectation, counter, histogram, rules, unit_test
+import pytest
+
+from tests.support.promtool import (
+    IDENTITY,
+    Expectation,
+    counter,
+    histogram,
+    native_histogram,
+    rules,
+    unit_test,
+)
 
 RECORDS = [rule["record"] for rule in rules() if "record" in rule]
-AT = 100
+AT = 30
 STEP = 2.0**-20
 """Values are compared as multiples of this: nobody promises the last bit of a fraction."""
 LATENCY = {"method": "GET", "status_code": "200", "path": "/avatar/{digest}"}
 # Per minute: 54 avatars within half a second, 6 that fail after up to 1 s, 30 pages in 1 to 2.5 s.
 FAILED = LATENCY | {"status_code": "500"}
-REQUESTS = (
-    counter("ivatar_requests_total", 54, **LATENCY)
-    | counter("ivatar_requests_total", 6, **FAILED)
-    | counter("ivatar_requests_total", 30, method="GET", status_code="200", path="/")
-    | histogram("ivatar_request_duration_seconds", 54, "0.5", **LATENCY)
-    | histogram("ivatar_request_duration_seconds", 6, "1.0", **FAILED)
-    | histogram(
-        "ivatar_request_duration_seconds", 30, "2.5", method="GET", status_code="200", path="/"
+Inputs = dict[str, str]
+Histogram = Callable[..., Inputs]
+
+
+def requests(histogram: Histogram) -> Inputs:
+    page = {"method": "GET", "status_code": "200", "path": "/"}
+    return (
+        counter("ivatar_requests_total", 54, **LATENCY)
+        | counter("ivatar_requests_total", 6, **FAILED)
+        | counter("ivatar_requests_total", 30, **page)
+        | histogram("ivatar_request_duration_seconds", 54, "0.5", **LATENCY)
+        | histogram("ivatar_request_duration_seconds", 6, "1.0", **FAILED)
+        | histogram("ivatar_request_duration_seconds", 30, "2.5", **page)
     )
-)
-AVATARS = (
-    counter("ivatar_avatar_requests_total", 45, status_code="200", size="80", format="png")
-    | counter("ivatar_avatar_requests_total", 15, status_code="200", size="other", format="png")
-    | counter("ivatar_avatar_cache_hits_total", 45, size="80", format="png")
-    | counter("ivatar_avatar_cache_misses_total", 15, size="80", format="png")
-    | counter(
-        "ivatar_avatars_generated_total", 15, size="80", format="png", source="generated"
+
+
+def avatars(histogram: Histogram) -> Inputs:
+    made = {"format": "png", "source": "generated"}
+    return (
+        counter("ivatar_avatar_requests_total", 45, status_code="200", size="80", format="png")
+        | counter("ivatar_avatar_requests_total", 15, status_code="200", size="other", format="png")
+        | counter("ivatar_avatar_cache_hits_total", 45, size="80", format="png")
+        | counter("ivatar_avatar_cache_misses_total", 15, size="80", format="png")
+        | counter("ivatar_avatars_generated_total", 15, size="80", **made)
+        | histogram("ivatar_avatar_generation_seconds", 15, "2.5", **made)
     )
-    | histogram("ivatar_avatar_generation_seconds", 15, "2.5", format="png", source="generated")
-)  # fmt: skip
-ACTIONS = (
-    counter("ivatar_file_uploads_total", 9, content_type="image/png", success="true")
-    | counter("ivatar_file_uploads_total", 3, content_type="other", success="false")
-    | counter("ivatar_auth_attempts_total", 6, operation="login", success="true")
-    | counter("ivatar_auth_attempts_total", 6, operation="login", success="false")
-    | counter("ivatar_external_avatar_requests_total", 3, service="gravatar", success="true")
-    | counter("ivatar_external_avatar_requests_total", 9, service="gravatar", success="false")
-    | histogram("ivatar_external_avatar_request_seconds", 12, "2.5", service="gravatar")
-)
-INPUTS = REQUESTS | AVATARS | ACTIONS
+
+
+def actions(histogram: Histogram) -> Inputs:
+    return (
+        counter("ivatar_file_uploads_total", 9, content_type="image/png", success="true")
+        | counter("ivatar_file_uploads_total", 3, content_type="other", success="false")
+        | counter("ivatar_auth_attempts_total", 6, operation="login", success="true")
+        | counter("ivatar_auth_attempts_total", 6, operation="login", success="false")
+        | counter("ivatar_external_avatar_requests_total", 3, service="gravatar", success="true")
+        | counter("ivatar_external_avatar_requests_total", 9, service="gravatar", success="false")
+        | histogram("ivatar_external_avatar_request_seconds", 12, "2.5", service="gravatar")
+    )
+
+
+def inputs(histogram: Histogram) -> Inputs:
+    """All series, with histograms of one kind."""
+    return requests(histogram) | avatars(histogram) | actions(histogram)
+
+
+HISTOGRAMS = pytest.mark.parametrize("kind", [histogram, native_histogram])
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
 
@@ -101,24 +128,29 @@ def rounded(record: str) -> str:
     return f"round({record}, {STEP:.20f})"
 
 
-def flat(inputs: dict[str, str]) -> dict[str, str]:
+def flat(inputs: Inputs) -> Inputs:
     """The same series without any traffic."""
-    return {name: "7x120" for name in inputs}
+    return {name: f"{values.partition('+')[0]}x120" for name, values in inputs.items()}
 
 
-def test_each_gives_what_its_name_promises(tmp_path: Path) -> None:
-    """Rates are per second, per_minute is per minute, ratios lie between 0 and 1."""
+@HISTOGRAMS
+def test_each_gives_what_its_name_promises(kind: Histogram, tmp_path: Path) -> None:
+    """Rates are per second, per_minute is per minute, ratios lie between 0 and 1.
+
+    Native histograms give the same values as classic ones.
+    """
     assert set(EXPECTED) == set(RECORDS)
     wanted = {rounded(record): samples(values) for record, values in EXPECTED.items()}
-    unit_test(tmp_path, Expectation("load", INPUTS, AT, wanted))
+    unit_test(tmp_path, Expectation("load", inputs(kind), AT, wanted))
 
 
-def test_without_traffic_there_is_no_ratio(tmp_path: Path) -> None:
+@HISTOGRAMS
+def test_without_traffic_there_is_no_ratio(kind: Histogram, tmp_path: Path) -> None:
     """A ratio of nothing to nothing is missing; a rate is zero."""
     rate = "job:ivatar_requests:rate5m"
     wanted: dict[str, list[dict[str, Any]]] = {rounded(rate): samples({"": 0.0})}
     wanted |= {record: [] for record in RECORDS if "ratio_" in record}
-    unit_test(tmp_path, Expectation("no traffic", flat(INPUTS), AT, wanted))
+    unit_test(tmp_path, Expectation("no traffic", flat(inputs(kind)), AT, wanted))
 
 
 def test_one_side_alone_is_a_ratio(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ With ``DASHBOARD_PICTURES`` set to a folder, the answers of a longer load are dr
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -15,6 +16,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ivatar_boards import BOARDS
@@ -24,22 +26,25 @@ from tests.support import picture
 from tests.support.demo_client import Clients
 from tests.support.demo_site import demo
 from tests.support.deployed_rules import hastened
+from tests.support.grafana import Appearance, panels_of
 from tests.support.gunicorn_server import GunicornServer, Serve
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import REPOSITORY
 from tests.support.real_prometheus import Prometheus, configured
 from tests.support.waiting import eventually
 
+INSTANCE = "prod-instance-01"
 CONFIGURATION = """
 global:
   scrape_interval: 1s
   evaluation_interval: 1s
+  convert_classic_histograms_to_nhcb: {native}
 rule_files: [rules/*.yml]
 scrape_configs:
   - job_name: ivatar
     static_configs:
       - targets: ["{address}"]
-        labels: {{environment: production, instance: prod-instance-01}}
+        labels: {{environment: production, instance: {instance}}}
 """
 DEADLINE = 300.0
 """Seconds after which the load is given up; never a measurement."""
@@ -111,29 +116,46 @@ def lines_of(prometheus: Prometheus, panel: Panel, start: float, end: float) -> 
     return lines
 
 
+def written(board: Board) -> dict[str, Any]:
+    """The JSON of a dashboard."""
+    path = REPOSITORY / "deploy" / "grafana" / "dashboards" / f"{board.uid}.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
 def drawn(prometheus: Prometheus, board: Board, start: float, end: float) -> str:
-    """The picture of a dashboard."""
+    """The picture of a dashboard, with the colours and limits of its JSON."""
+    panels = {panel["title"]: panel for panel in panels_of(written(board))}
     rows = []
     for row in board.rows:
         charts = [
-            picture.Chart(panel.title, panel.kind, panel.width, panel.unit,
+            picture.Chart(panel.title, panel.width, Appearance.of(panels[panel.title]),
                           lines_of(prometheus, panel, start, end))
             for panel in row.panels if isinstance(panel, Panel)
         ]  # fmt: skip
         if charts:
-            rows.append((row.title, charts))
+            rows.append((row.title.replace("$instance", INSTANCE), charts))
     return picture.draw(board.title, rows)
 
 
-@pytest.fixture
+@pytest.fixture(
+    params=[
+        pytest.param("false", id="classic"),
+        pytest.param("true", id="native", marks=pytest.mark.slow),
+    ]
+)
 def watched(
+    request: pytest.FixtureRequest,
     serve: Serve,
     tmp_path: Path,
     memcached: str,
     outside: str,
     sink: OtlpSink,
 ) -> Iterator[tuple[GunicornServer, Prometheus]]:
-    """The demo, and a Prometheus that scrapes it and records the deployed rules in fast motion."""
+    """The demo, and a Prometheus that scrapes it and records the deployed rules in fast motion.
+
+    It stores the histograms of the page as they are, or as native ones.
+    """
     env = {
         "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
         "OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_LOGS_EXPORTER": "otlp",
@@ -145,7 +167,8 @@ def watched(
         path.write_text(hastened(path.read_text()))
     configuration = folder / "prometheus.yml"
     address = server._address.removeprefix("http://")
-    configuration.write_text(CONFIGURATION.format(address=address))
+    settings = {"address": address, "instance": INSTANCE, "native": request.param}
+    configuration.write_text(CONFIGURATION.format(**settings))
     with configured(configuration, tmp_path / "store") as prometheus:
         yield server, prometheus
 
@@ -168,6 +191,8 @@ def test_every_query_gives_data(watched: tuple[GunicornServer, Prometheus]) -> N
             break
         assert time.time() < start + DEADLINE + LONG_ENOUGH, "\n".join(empty)
     for board in BOARDS:
+        for mark in written(board)["annotations"]["list"]:
+            prometheus.query(filled_in(mark["expr"]), end)  # an error raises
         image = drawn(prometheus, board, start, end)
         ET.fromstring(image)
         assert image.count("<polyline") >= 5

@@ -35,6 +35,7 @@ def test_few_hosts_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measured["collector"]["2"]["series"] >= 2 * (samples - 1)
     assert measured["direct"]["2"]["series"] >= 2 * (samples - 1)
     assert measured["direct"]["2"]["samples"] >= 2 * measured["direct"]["2"]["series"]
+    assert measured["native"]["2"]["series"] < measured["direct"]["2"]["series"] / 2
     assert measured["host"]["push_bytes_gzip"] < measured["host"]["push_bytes_none"]
     assert {one["spans"] for one in measured["spans"].values()} == {128}
     assert "| 2 |" in budgets.figures_of({**machine(), "results": measured})

@@ -30,14 +30,16 @@ ivatar_requests_total{instance="prod-instance-01",job="ivatar-production",method
 """
 
 
+@pytest.mark.parametrize("native", [False, True], ids=["classic", "native"])
 def test_pushed_metrics_keep_their_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
+    native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
     """The OTLP receiver makes of a push the series that a scrape would have given."""
     monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
     nowhere = f'"127.0.0.1:{port}"'
     targets = {'"ivatar-prod:8000"': nowhere, '"ivatar-dev:9467"': nowhere}
-    configuration = deployed(tmp_path / "prometheus", targets)
+    configuration = deployed(tmp_path / "prometheus", targets, native=native)
+    duration = "ivatar_request_duration_seconds" + ("" if native else "_count")
     with configured(configuration, tmp_path / "data", otlp=True) as prometheus:
         exporter = OTLPMetricExporter(endpoint=f"{prometheus.url}/api/v1/otlp/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
@@ -46,7 +48,7 @@ def test_pushed_metrics_keep_their_names(
         meter.create_counter("ivatar_requests_total").add(3, {"method": "GET"})
         meter.create_histogram("ivatar_request_duration_seconds", "s").record(0.2)
         provider.shutdown(DEADLINE * 1000)
-        for name in ("ivatar_requests_total", "ivatar_request_duration_seconds_count"):
+        for name in ("ivatar_requests_total", duration):
             (series,) = eventually(lambda name=name: prometheus.query(name), what=name)
             assert series["metric"].items() >= IDENTITY.items()
 

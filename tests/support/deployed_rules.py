@@ -26,13 +26,21 @@ def hastened(text: str) -> str:
     return DURATION.sub(shorter, text)
 
 
-def deployed(folder: Path, targets: dict[str, str]) -> Path:
-    """A hastened copy of the deployed files, with targets of the test and their token."""
+def deployed(folder: Path, targets: dict[str, str], *, native: bool = False) -> Path:
+    """A hastened copy of the deployed files, with targets of the test and their token.
+
+    Args:
+        folder: where it is written.
+        targets: those of the deployed files, and those of the test.
+        native: whether histograms are stored as native ones.
+    """
     shutil.copytree(DEPLOYED, folder)
     (folder / "metrics-token").write_text(TOKEN)
     for path in folder.rglob("*.yml"):
         text = hastened(path.read_text())
         for old, new in targets.items():
             text = text.replace(old, new)
+        if native:
+            text = text.replace("_to_nhcb: false", "_to_nhcb: true")
         path.write_text(text)
     return folder / "prometheus.yml"

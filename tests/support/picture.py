@@ -8,12 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from tests.support.grafana import COLOURS, Appearance
+
 COLUMN, HEIGHT, NUMBER_HEIGHT, HEADING, GAP = 40, 190, 80, 34, 8
 LEGEND = 6
 """Series that are named under a chart."""
 ROWS, LETTER = 3, 6
 """Lines of a legend, and the width of a letter in it."""
-COLOURS = ("#3274d9", "#37872d", "#e0752d", "#c4162a", "#8f3bb8", "#b8860b", "#0d9488", "#777777")
+PALETTE = (
+    "#56a64b", "#e0b400", "#3274d9", "#ff780a", "#e02f44", "#a352cc", "#19730e", "#cc9d00",
+)  # fmt: skip
+"""Grafana's classic palette in its light theme."""
 Point = tuple[float, float]
 
 
@@ -36,16 +41,14 @@ class Chart:
 
     Args:
         title: of the panel.
-        kind: of the panel, see the dashboards' own words.
         width: of 24 columns.
-        unit: Grafana's word.
+        look: its kind, unit and colours.
         lines: what its queries gave; none where its metric is still awaited.
     """
 
     title: str
-    kind: str
     width: int
-    unit: str
+    look: Appearance
     lines: Sequence[Line]
 
 
@@ -70,7 +73,7 @@ def draw(title: str, rows: Iterable[tuple[str, Sequence[Chart]]]) -> str:
         for chart in charts:
             if left + chart.width > 24:
                 left, top = 0, top + height + GAP
-            height = NUMBER_HEIGHT if chart.kind == "number" else HEIGHT
+            height = NUMBER_HEIGHT if chart.look.kind == "stat" else HEIGHT
             parts.append(_chart(chart, left * COLUMN, top, height))
             left += chart.width
         top += height + GAP
@@ -108,36 +111,70 @@ def _chart(chart: Chart, left: int, top: int, height: int) -> str:
     lines.sort(key=lambda line: -max(value for _, value in line.points))  # the legend has no room
     if not lines:
         parts.append(_text(left + 8, top + height // 2, "comes with tracing", colour="#888"))
-    elif chart.kind == "number":
-        value = shown(lines[0].points[-1][1], chart.unit)
-        parts.append(_text(left + 8, top + 58, value, size=26, colour=COLOURS[1]))
-    elif chart.kind == "bars":
-        parts += _bars(lines, chart.unit, left + 8, top + 30, width - 16)
+    elif chart.look.kind == "stat":
+        parts += _number(lines[0], chart.look, left, top, width, height)
+    elif chart.look.kind == "bargauge":
+        parts += _bars(lines, chart.look, left + 8, top + 30, width - 16)
     else:
         drawn = [line for line in lines if len(line.points) > 1]  # of one point nothing is seen
-        parts += _lines(drawn or lines, chart.unit, left + 60, top + 28, width - 72, height - 78)
+        parts += _lines(drawn or lines, chart.look, left + 60, top + 28, width - 72, height - 78)
     return "\n".join(parts)
 
 
+def _number(
+    line: Line, look: Appearance, left: int, top: int, width: int, height: int
+) -> list[str]:
+    value = line.points[-1][1]
+    colour = _colour(look, value)
+    parts = []
+    if look.sparkline and len(line.points) > 1:
+        span = line.points[0][0], line.points[-1][0]
+        highest = max(value for _, value in line.points) or 1.0
+        path = _points(line, highest, span, left, top + 56, width, height - 58)
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-opacity="0.35"/>'
+        )
+    text = shown(value, look.unit)
+    size = min(24, (width - 16) * 2 // len(text))  # a digit is about half as wide as high
+    return [*parts, _text(left + 8, top + 52, text, size=size, colour=colour)]
+
+
+def _colour(look: Appearance, value: float) -> str:
+    return COLOURS[look.colour(value)] if look.by_thresholds else "#222"
+
+
+def _points(
+    line: Line, highest: float, span: Point, left: int, top: int, width: int, height: int
+) -> str:
+    first, last = span
+    return " ".join(
+        f"{left + width * (time - first) / ((last - first) or 1):.1f},"
+        f"{top + height * (1 - min(max(value, 0.0) / highest, 1.0)):.1f}"
+        for time, value in line.points
+    )
+
+
 def _lines(
-    lines: Sequence[Line], unit: str, left: int, top: int, width: int, height: int
+    lines: Sequence[Line], look: Appearance, left: int, top: int, width: int, height: int
 ) -> list[str]:
     times = [time for line in lines for time, _ in line.points]
-    first, last = min(times), max(times)
     highest = max(value for line in lines for _, value in line.points) or 1.0
-    if unit == "percentunit":
-        highest = 1.0
+    highest = look.top or max(highest, look.soft_top or 0.0)
     parts = []
     for share in (0.0, 0.5, 1.0):
         y = top + height * (1 - share)
         parts.append(f'<path d="M{left} {y:.0f}h{width}" stroke="#eee"/>')
-        parts.append(_text(left - 6, int(y) + 3, shown(highest * share, unit), 9, anchor="end"))
-    for line, colour in zip(lines, COLOURS * len(lines), strict=False):
-        path = " ".join(
-            f"{left + width * (time - first) / ((last - first) or 1):.1f},"
-            f"{top + height * (1 - max(value, 0.0) / highest):.1f}"
-            for time, value in line.points
-        )
+        label = shown(highest * share, look.unit)
+        parts.append(_text(left - 6, int(y) + 3, label, 9, anchor="end"))
+    for step in look.steps[1:] if look.dashed else ():
+        if step.start <= highest:
+            y = top + height * (1 - step.start / highest)
+            colour = COLOURS[step.colour]
+            parts.append(
+                f'<path d="M{left} {y:.1f}h{width}" stroke="{colour}" stroke-dasharray="6 4"/>'
+            )
+    for line, colour in zip(lines, PALETTE * len(lines), strict=False):
+        path = _points(line, highest, (min(times), max(times)), left, top, width, height)
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
         )
@@ -155,12 +192,12 @@ def _legend(lines: Sequence[Line], left: int, top: int, width: int) -> list[str]
     room = width // columns
     for index, name in enumerate(names):
         x, y = left + index % columns * room, top + index // columns * 12
-        parts.append(f'<rect x="{x}" y="{y - 5}" width="8" height="3" fill="{COLOURS[index]}"/>')
+        parts.append(f'<rect x="{x}" y="{y - 5}" width="8" height="3" fill="{PALETTE[index]}"/>')
         parts.append(_text(x + 12, y, name[: room // LETTER], 9))
     return parts
 
 
-def _bars(lines: Sequence[Line], unit: str, left: int, top: int, width: int) -> list[str]:
+def _bars(lines: Sequence[Line], look: Appearance, left: int, top: int, width: int) -> list[str]:
     parts = []
     highest = max(line.points[-1][1] for line in lines) or 1.0
     for index, line in enumerate(sorted(lines, key=lambda line: -line.points[-1][1])[:10]):
@@ -168,9 +205,10 @@ def _bars(lines: Sequence[Line], unit: str, left: int, top: int, width: int) -> 
         length = (width - 220) * value / highest
         parts.append(_text(left, y + 9, line.name, 10))
         parts.append(
-            f'<rect x="{left + 130}" y="{y}" width="{length:.0f}" height="11" fill="{COLOURS[0]}"/>'
+            f'<rect x="{left + 130}" y="{y}" width="{length:.0f}" height="11" '
+            f'fill="{_colour(look, value)}"/>'
         )
-        parts.append(_text(left + 136 + int(length), y + 9, shown(value, unit), 10))
+        parts.append(_text(left + 136 + int(length), y + 9, shown(value, look.unit), 10))
     return parts
 
 

@@ -79,14 +79,32 @@ def gauge(metric: str, value: float, /, **labels: str) -> dict[str, str]:
     return series(metric, f"{value}x{MINUTES}", **labels)
 
 
+BOUNDS = ("0.25", "0.5", "1.0", "2.5", "5.0", "+Inf")
+
+
 def histogram(metric: str, a_minute: float, below: str, /, **labels: str) -> dict[str, str]:
     """A histogram whose every observation falls into the bucket that ends at a bound."""
-    bounds = ["0.25", "0.5", "1.0", "2.5", "5.0", "+Inf"]
     found: dict[str, str] = counter(f"{metric}_count", a_minute, **labels)
-    for index, bound in enumerate(bounds):
-        rate = a_minute if index >= bounds.index(below) else 0
+    for index, bound in enumerate(BOUNDS):
+        rate = a_minute if index >= BOUNDS.index(below) else 0
         found |= counter(f"{metric}_bucket", rate, **labels, le=bound)
     return found
+
+
+def native_histogram(metric: str, a_minute: float, below: str, /, **labels: str) -> dict[str, str]:
+    """The same histogram as Prometheus stores it with ``convert_classic_histograms_to_nhcb``."""
+
+    def sample(counts: list[float]) -> str:
+        bounds, buckets = " ".join(BOUNDS[:-1]), " ".join(map(str, counts))
+        count = sum(counts)
+        return (
+            f"{{{{schema:-53 sum:{count} count:{count} custom_values:[{bounds}] "
+            f"buckets:[{buckets}]}}}}"
+        )
+
+    increase = [a_minute if bound == below else 0.0 for bound in BOUNDS]
+    first = sample([1_000_000.0] * len(BOUNDS))
+    return series(metric, f"{first}+{sample(increase)}x{MINUTES}", **labels)
 
 
 @dataclass(frozen=True)

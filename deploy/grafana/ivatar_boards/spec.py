@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SELECT = 'environment=~"$environment",instance=~"$instance"'
+from ivatar_boards.limits import Limits
+
+ENVIRONMENT = 'environment=~"$environment"'
+SELECT = f'{ENVIRONMENT},instance=~"$instance"'
 """The labels that every query selects by, from the variables at the top of a dashboard."""
 WINDOW = "$__rate_interval"
 COLUMNS = 24
@@ -25,24 +28,41 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Help:
+    """The text behind the (i) of a panel.
+
+    Args:
+        shows: the meaning of its values.
+        good: the normal values.
+        action: the next step if they are not normal.
+    """
+
+    shows: str
+    good: str
+    action: str
+
+
+@dataclass(frozen=True)
 class Panel:
     """One graph or number.
 
     Args:
         title: of the panel.
         queries: what it shows.
-        unit: Grafana's word for it.
-        description: shown behind the (i) of a panel.
+        unit: Grafana's name of it.
+        help: its description.
+        limits: the values from which it is yellow and red; without them it has one neutral colour.
         kind: lines over time, one number, or a bar for each series.
         width: of 24 columns.
         stacked: whether the lines stand on one another.
-        traces: TraceQL of the traces that a click on the panel leads to.
+        traces: TraceQL of the traces that a click on the panel leads to; the logs are linked, too.
     """
 
     title: str
     queries: tuple[Query, ...]
-    unit: str = "short"
-    description: str = ""
+    unit: str
+    help: Help
+    limits: Limits | None = None
     kind: Literal["lines", "number", "bars"] = "lines"
     width: int = 8
     stacked: bool = False
@@ -56,18 +76,29 @@ class Traces:
     Args:
         title: of the panel.
         query: TraceQL.
+        help: its description.
+        width: of 24 columns.
     """
 
     title: str
     query: str
+    help: Help
+    width: int = 12
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under one heading."""
+    """Panels under one heading.
+
+    Args:
+        title: the heading.
+        panels: from left to right, then down.
+        repeat: the name of a variable: the row is shown once for each of its values, collapsed.
+    """
 
     title: str
     panels: tuple[Panel | Traces, ...]
+    repeat: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,10 +136,26 @@ def share(metric: str, selector: str, by: str = "") -> str:
     return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
+# A histogram is either many series, or one native histogram (convert_classic_histograms_to_nhcb):
+# one side of each "or" below has no series.
 def quantile(share: float, histogram: str, by: str = "") -> str:
     """Return a quantile of a histogram over all labels but ``by``."""
-    grouping = f"{by}, le" if by else "le"
-    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', grouping)})"
+    classic = rate(f"{histogram}_bucket", f"{by}, le" if by else "le")
+    native = rate(histogram, by)
+    return f"histogram_quantile({share}, {classic}) or histogram_quantile({share}, {native})"
+
+
+def total(histogram: str, by: str = "") -> str:
+    """Return the sum of the observed values per second over all labels but ``by``."""
+    return f"{rate(f'{histogram}_sum', by)} or histogram_sum({rate(histogram, by)})"
+
+
+def average(histogram: str) -> str:
+    """Return the average of the observed values; missing without events."""
+    count = f"({rate(f'{histogram}_count')} > 0)"
+    native = rate(histogram)
+    # The average of no value is NaN, which is not at least 0.
+    return f"{rate(f'{histogram}_sum')} / {count} or (histogram_avg({native}) >= 0)"
 
 
 def percentiles(histogram: str) -> tuple[Query, ...]:
