@@ -50,10 +50,12 @@ def press(server: GunicornServer, action: str) -> str:
 
 def senders(server: GunicornServer) -> list[int]:
     """The processes of the server that send traffic."""
-    return [
-        pid for pid in server.everybody()
-        if b"avatar_demo.simulate" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]  # fmt: skip
+    found = []
+    for pid in server.everybody():
+        with suppress(OSError):  # another one has just ended
+            if b"avatar_demo.simulate" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def decreased(before: Metrics, after: Metrics) -> list[object]:

@@ -38,6 +38,13 @@ OVERFLOW = "return document.documentElement.scrollWidth - document.documentEleme
 
 
 @pytest.fixture
+def driver(width: int, height: int) -> Iterator[Any]:
+    """The browser; before the server, because it may be missing."""
+    with chromium(width, height) as started:
+        yield started
+
+
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[DemoServer]:
     """The demo, as its command starts it."""
     with DemoServer(tmp_path) as started:
@@ -93,45 +100,42 @@ def look(driver: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)
-def test_what_a_newcomer_sees(server: DemoServer, width: int, height: int) -> None:
+def test_what_a_newcomer_sees(driver: Any, server: DemoServer, width: int) -> None:
     """The figures are those of /metrics, they grow with traffic, and no kill decreases them."""
     assert simulate(server.url, "-n", 120, "-c", 1, "--random-state", 3).status == 0
-    with chromium(width, height) as driver:
-        driver.get(server.url)
-        look(driver, f"home-{width}")
-        driver.find_element("link text", "Statistics").click()
-        equal = lambda: figures(driver).items() >= expected(server).items()  # noqa: E731
-        eventually(equal, what="figures that equal the metrics")
-        look(driver, f"statistics-{width}")
+    driver.get(server.url)
+    look(driver, f"home-{width}")
+    driver.find_element("link text", "Statistics").click()
+    equal = lambda: figures(driver).items() >= expected(server).items()  # noqa: E731
+    eventually(equal, what="figures that equal the metrics")
+    look(driver, f"statistics-{width}")
 
-        goal = int(figures(driver)["requests"]) + 20
-        press(driver, "traffic", r"Traffic is sent for 60 seconds\.")
-        eventually(lambda: int(figures(driver)["requests"] or 0) > goal, what="requests")
-        look(driver, f"traffic-{width}")
-        (killed,) = press(driver, "kill", r"Worker (\d+) was killed\.").groups()
-        eventually(lambda: not is_running(int(killed)), what="the end of the worker")
-        assert int(await_counts(driver)[1]) == 0
-        assert int(figures(driver)["requests"]) > goal
-        look(driver, f"killed-{width}")
+    goal = int(figures(driver)["requests"]) + 20
+    press(driver, "traffic", r"Traffic is sent for 60 seconds\.")
+    eventually(lambda: int(figures(driver)["requests"] or 0) > goal, what="requests")
+    look(driver, f"traffic-{width}")
+    (killed,) = press(driver, "kill", r"Worker (\d+) was killed\.").groups()
+    eventually(lambda: not is_running(int(killed)), what="the end of the worker")
+    assert int(await_counts(driver)[1]) == 0
+    assert int(figures(driver)["requests"]) > goal
+    look(driver, f"killed-{width}")
 
-        driver.execute_script(STORE)
-        driver.refresh()
-        assert int(await_counts(driver)[1]) == 1
-        # Neither the Content-Security-Policy nor a missing file is complained of.
-        assert [each for each in driver.get_log("browser") if each["level"] == "SEVERE"] == []
+    driver.execute_script(STORE)
+    driver.refresh()
+    assert int(await_counts(driver)[1]) == 1
+    # Neither the Content-Security-Policy nor a missing file is complained of.
+    assert [each for each in driver.get_log("browser") if each["level"] == "SEVERE"] == []
 
 
 @pytest.mark.parametrize(("width", "height"), WIDTHS)
-def test_without_javascript(server: DemoServer, width: int, height: int) -> None:
+def test_without_javascript(driver: Any, server: DemoServer) -> None:
     """The page refers to the metrics, and its buttons work."""
-    with chromium(width, height) as driver:
-        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-        driver.get(f"{server.url}/statistics/")
-        assert "needs JavaScript" in driver.find_element("tag name", "main").text
-        assert not driver.find_element("id", "live").is_displayed()
-        driver.find_element("css selector", "button[value=kill]").click()
-        status = eventually(lambda: driver.find_elements("class name", "message"), what="message")
-        assert re.fullmatch(r"Worker \d+ was killed\.", status[0].text)
-        driver.find_element("link text", "/metrics").click()
-        text = eventually(lambda: driver.find_element("tag name", "body").text, what="the metrics")
-        assert "ivatar_requests_total{" in text
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    driver.get(f"{server.url}/statistics/")
+    assert "needs JavaScript" in driver.find_element("tag name", "main").text
+    assert not driver.find_element("id", "live").is_displayed()
+    driver.find_element("css selector", "button[value=kill]").click()
+    status = eventually(lambda: driver.find_elements("class name", "message"), what="message")
+    assert re.fullmatch(r"Worker \d+ was killed\.", status[0].text)
+    driver.find_element("link text", "/metrics").click()
+    eventually(lambda: "ivatar_requests_total{" in driver.page_source, what="the metrics")
