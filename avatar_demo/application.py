@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from webob import exc
 from webob.response import EmptyResponse
 
-from avatar_demo import accounts, addresses, avatars, pages, photos
+from avatar_demo import accounts, addresses, avatars, pages, photos, trial
 from avatar_demo.settings import Settings
 from avatar_demo.site import Site, open_site
 from avatar_demo.visit import Visit
@@ -54,6 +54,7 @@ ROUTES: list[tuple[str, Callable[..., Any], tuple[str, ...]]] = [
     (r"^/openid/login/$", pages.openid_login, BOTH),
     (r"^/tools/check/$", pages.check, BOTH),
     (r"^/static/(?P<name>.*)$", pages.static_file, GET),
+    (r"^/favicon\.ico$", pages.favicon, GET),
     # Unanchored, as in ivatar: //avatar/... and /x/avatar/... are avatars, too.
     (r"avatar/(?P<digest>\w{64})", avatars.avatar, GET),
     (r"avatar/(?P<digest>\w{32})", avatars.avatar, GET),
@@ -63,6 +64,7 @@ ROUTES: list[tuple[str, Callable[..., Any], tuple[str, ...]]] = [
     (r"blueskyproxy/(?P<digest>\w+)", avatars.bluesky_proxy, GET),
     (r"^/description/$", pages.description, GET),
     (r"^/stats/$", pages.stats, GET),
+    (r"^/statistics/$", trial.statistics, BOTH),
     (r"^/$", pages.home, BOTH),
 ]  # fmt: skip
 

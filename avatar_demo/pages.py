@@ -27,6 +27,9 @@ from avatar_demo.visit import Visit
 
 STATIC = Path(__file__).with_name("static")
 FILES = {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*.*")}
+DASHBOARD = STATIC.parent.parent / "docs" / "pictures" / "ivatar-overview.svg"
+if DASHBOARD.is_file():  # in a clone, but not in a container
+    FILES["dashboard.svg"] = DASHBOARD
 STATIC_SECONDS = 3600
 BLOCK = 64 * 1024
 DEFAULT_SIZE, MAX_SIZE = 80, 512
@@ -58,13 +61,7 @@ def description(visit: Visit) -> Any:
 
 def stats(visit: Visit) -> Any:
     """``/stats/``: counts as JSON."""
-    tables = {"users": User, "mails": Email, "openids": OpenId, "avatars": Photo}
-    with visit.site.database() as db:
-        counts = {
-            name: db.scalar(select(func.count()).select_from(table))
-            for name, table in tables.items()
-        }
-    counts |= {"unconfirmed_mails": 0, "unconfirmed_openids": 0}
+    counts = {**count_rows(visit), "unconfirmed_mails": 0, "unconfirmed_openids": 0}
     return Response(json_body=counts, content_type="application/json")
 
 
@@ -90,6 +87,21 @@ def static_file(visit: Visit, name: str) -> Any:
     response.app_iter = wrapper(path.open("rb"), BLOCK)
     response.content_length = path.stat().st_size  # WebOb removes it with every new body
     return response
+
+
+def favicon(visit: Visit) -> Any:
+    """``/favicon.ico``, which browsers request without a link to it."""
+    return static_file(visit, "img/mm/32.png")
+
+
+def count_rows(visit: Visit) -> dict[str, int]:
+    """Return the number of users, e-mail addresses, OpenIDs and photos."""
+    tables = {"users": User, "mails": Email, "openids": OpenId, "avatars": Photo}
+    with visit.site.database() as db:
+        return {
+            name: db.scalar(select(func.count()).select_from(table)) or 0
+            for name, table in tables.items()
+        }
 
 
 def parse_size(text: str) -> int:

@@ -6,12 +6,14 @@ It is the only module that imports the telemetry; the application does not chang
 from dataclasses import replace
 
 from avatar_telemetry.profiles.ivatar import PROFILE as IVATAR
+from avatar_telemetry.profiles.model import Route
 
 _GENERATORS = ("Identicon", "Monster", "Robot", "Retro", "Pagan", "Wavatar", "Silhouette")
 
 PROFILE = replace(
     IVATAR,
     name="demo",
+    routes=(Route(r"^/statistics/\Z", "/statistics/", "stats"), *IVATAR.routes),
     generators=tuple(f"avatar_demo.generators:{name}.draw" for name in _GENERATORS),
     avatar_cache=("pymemcache", "avatar_demo.cache:MemoryCache.get"),
 )

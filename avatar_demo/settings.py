@@ -33,6 +33,7 @@ class Settings:
 
     data: Path
     database: URL
+    development: bool = False
     secret: str = field(default="", repr=False)
     memcached: str = ""
     memcached_timeout: float = 0.3
@@ -56,6 +57,9 @@ class Settings:
         values = {name: _parse(name, text) for name, text in texts.items() if text}
         data = values.setdefault("data", _default_directory(environ))
         values.setdefault("database", URL.create("sqlite", database=str(data / "demo.sqlite3")))
+        # The name that the telemetry gives to this environment, with its default.
+        environment = environ.get("OTEL_ENVIRONMENT", "").strip() or "development"
+        values.setdefault("development", environment == "development")
         return cls(**values)
 
 
@@ -106,6 +110,7 @@ def _matching(pattern: str, convert: Callable[[str], Any] = str) -> Callable[[st
     return parse
 
 
+_FLAG = (lambda text: FLAGS[text.lower()], "1 or 0")
 _COUNT = (_matching(r"0*[1-9][0-9]{0,8}", int), "a positive number")
 _SECONDS = (
     _matching(r"(?=.*[1-9])[0-9]{1,4}(\.[0-9]{1,6})?", float),
@@ -115,12 +120,13 @@ _HOST = (_matching(HOST, lambda text: text.rstrip("/")), "an http or https URL")
 RULES: dict[str, tuple[Callable[[str], Any], str]] = {
     "data": (_directory, "a directory"),
     "database": (_database, "the URL of a known database"),
+    "development": _FLAG,
     "secret": (_matching(r"(?s:.{16,})"), "a text of 16 characters or more"),
     "memcached": (
         _matching(r"(/|unix:).+|.+:[1-9][0-9]{0,4}"), "host:port or the path of a socket"
     ),
     "memcached_timeout": _SECONDS,
-    "gravatar": (lambda text: FLAGS[text.lower()], "1 or 0"),
+    "gravatar": _FLAG,
     "gravatar_url": _HOST,
     "gravatar_ca": (_file, "a file"),
     "bluesky_url": _HOST,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
+import os
 import random
 import re
 import sys
@@ -250,13 +252,21 @@ def picture(edge: int, colours: Sequence[int]) -> bytes:
     return file.getvalue()
 
 
-def send_all(visitors: Sequence[Visitor], tally: Tally) -> bool:
-    """Run all visitors concurrently; return whether Ctrl-C ended them."""
+def send_all(
+    visitors: Sequence[Visitor], tally: Tally, is_over: Callable[[], bool] = lambda: False
+) -> bool:
+    """Run all visitors concurrently, until they end or ``is_over`` returns true.
+
+    Returns:
+        Whether Ctrl-C ended them.
+    """
     threads = [threading.Thread(target=each.run, daemon=True) for each in visitors]
     for thread in threads:
         thread.start()
     try:
         while any(thread.is_alive() for thread in threads):
+            if is_over():
+                tally.stopped.set()
             tally.stopped.wait(POLL_INTERVAL)
             if tally.stopped.is_set():
                 threads[0].join(POLL_INTERVAL)
@@ -278,6 +288,17 @@ def keep_rate(tally: Tally, rate: float) -> Callable[[], None]:
         due += 1 / rate
 
     return pause if rate else lambda: None
+
+
+def stop_after(seconds: float, pid: int = 0) -> Callable[[], bool]:
+    """Return a function that returns whether the time is over, or a process has ended.
+
+    Args:
+        seconds: the time in seconds, 0 for no limit.
+        pid: the process, 0 for none.
+    """
+    end = time.monotonic() + (seconds or math.inf)
+    return lambda: time.monotonic() >= end or bool(pid and _has_ended(pid))
 
 
 def share(total: int, visitors: int, number: int) -> int:
@@ -310,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fault = f"{url} does not respond ({type(cause).__name__}: {cause})"
         sys.exit(_fault(f"{fault}; check that the server runs on this port"))
     started = time.monotonic()
-    interrupted = send_all(visitors, tally)
+    interrupted = send_all(visitors, tally, stop_after(options.seconds, options.pid))
     seconds, rows = time.monotonic() - started, tally.rows()
     if options.json:
         print(json.dumps({"requests": tally.sent, "seconds": seconds, "actions": rows}))
@@ -330,6 +351,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--requests", "-n", type=_positive, default=1000, help="number of requests")
     add("--concurrency", "-c", type=_positive, default=4, help="concurrent visitors")
     add("--rate", type=float, default=0.0, help="requests a second; 0: no limit")
+    add("--seconds", type=float, default=0.0, help="end after so many seconds; 0: no limit")
+    add("--pid", type=int, default=0, help="end with this process, such as that of the server")
     add("--random-state", type=int, default=1, help="equal numbers send equal requests")
     add(
         "--outside",
@@ -351,6 +374,16 @@ def _positive(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return int(text)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it runs as another user
+        return False
+    return False
 
 
 def _fault(message: str) -> int:

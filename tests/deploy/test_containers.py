@@ -91,6 +91,7 @@ def test_the_server_takes_its_environment() -> None:
     demo = DemoSettings.from_environ({**environment, "DEMO_DATA": "/data"})
     assert known == {"DEMO_DATABASE", "DEMO_MEMCACHED"}
     assert environment["DEMO_MEMCACHED"] in str(demo)
+    assert not demo.development
 
 
 def test_the_collector_knows_its_variables() -> None:

@@ -20,7 +20,8 @@ class Links(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    "page", ["/", "/tools/check/", "/description/", "/openid/login/", "/accounts/login/"]
+    "page",
+    ["/", "/tools/check/", "/description/", "/statistics/", "/openid/login/", "/accounts/login/"],
 )
 def test_links(browser, page):
     """Whatever a page links to is there."""

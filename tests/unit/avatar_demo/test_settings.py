@@ -41,6 +41,7 @@ def test_drivers(url, driver):
         pytest.param("DEMO_SECRET", "short", id="secret"),
         pytest.param("DEMO_MEMCACHED", "localhost", id="no port"),
         pytest.param("DEMO_MEMCACHED", "localhost:999999", id="port too high"),
+        pytest.param("DEMO_DEVELOPMENT", "perhaps", id="development"),
         pytest.param("DEMO_GRAVATAR", "maybe", id="flag"),
         pytest.param("DEMO_GRAVATAR_URL", "ftp://example.org", id="gravatar scheme"),
         pytest.param("DEMO_GRAVATAR_URL", "http://[", id="gravatar no URL"),
@@ -58,6 +59,22 @@ def test_errors(name, value):
     """A value that cannot be used is refused by the name of its variable."""
     with pytest.raises(DemoSettingsError, match=name):
         Settings.from_environ({name: value})
+
+
+@pytest.mark.parametrize(
+    ("environ", "development"),
+    [
+        pytest.param({}, True, id="default"),
+        pytest.param({"OTEL_ENVIRONMENT": ""}, True, id="empty"),
+        pytest.param({"OTEL_ENVIRONMENT": "development"}, True, id="development"),
+        pytest.param({"OTEL_ENVIRONMENT": "staging"}, False, id="another environment"),
+        pytest.param({"DEMO_DEVELOPMENT": "no"}, False, id="switched off"),
+        pytest.param({"OTEL_ENVIRONMENT": "x", "DEMO_DEVELOPMENT": "1"}, True, id="switched on"),
+    ],
+)
+def test_development(environ, development):
+    """The telemetry's environment decides whether the demo is in development, unless it is set."""
+    assert Settings.from_environ(environ).development is development
 
 
 def test_secrets_are_masked():

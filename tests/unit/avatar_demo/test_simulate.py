@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
@@ -24,7 +26,9 @@ from avatar_demo.simulate import (
     Tally,
     Visitor,
     picture,
+    send_all,
     share,
+    stop_after,
 )
 from tests.support.running import PageServer, simulate
 
@@ -230,3 +234,44 @@ def test_shares_add_up(total: int, visitors: int) -> None:
     shares = [share(total, visitors, number) for number in range(visitors)]
     assert sum(shares) == total
     assert max(shares) - min(shares) <= 1
+
+
+class EndlessVisitor:
+    """Visits until all visitors stop."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.run = tally.stopped.wait
+
+
+def test_the_end_of_the_time_stops_all() -> None:
+    """When the time is over, all visitors stop."""
+    tally = Tally()
+    asked = threading.Event()
+
+    def is_over() -> bool:
+        was_asked = asked.is_set()
+        asked.set()
+        return was_asked
+
+    visitors: Any = [EndlessVisitor(tally), EndlessVisitor(tally)]
+    assert not send_all(visitors, tally, is_over)
+    assert tally.stopped.is_set()
+
+
+def test_time() -> None:
+    """Without a limit the time is never over, with a past one it is."""
+    assert not stop_after(0)()
+    assert not stop_after(1e6)()
+    assert stop_after(-1.0)()
+
+
+def test_process() -> None:
+    """With the process of the server the time is over; another one goes on."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    is_over = stop_after(0, child)
+    assert not is_over()  # it has not been waited for
+    os.waitpid(child, 0)
+    assert is_over()
+    assert not stop_after(0, os.getpid())()
