@@ -136,12 +136,15 @@ class RelayedPage:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, str]], bytes]:
+def fetch(
+    folder: Path, environ: WSGIEnvironment, timeout: float | None = None
+) -> tuple[str, list[tuple[str, str]], bytes]:
     """Request the page from the exporter.
 
     Args:
         folder: the runtime directory.
         environ: the WSGI environment of the request.
+        timeout: the seconds for the response, ``None`` for those of a worker.
 
     Returns:
         The status, the headers and the body.
@@ -150,10 +153,11 @@ def fetch(folder: Path, environ: WSGIEnvironment) -> tuple[str, list[tuple[str, 
         OSError: no exporter responds in time.
         ValueError: the response is incomplete, or not the page.
     """
-    deadline = time.monotonic() + MAX_WAIT
+    wait = MAX_WAIT if timeout is None else timeout
+    deadline = time.monotonic() + wait
     request = {key: environ[key] for key in KEYS if isinstance(environ.get(key), str)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(MAX_WAIT)
+        connection.settimeout(wait)
         with _address(folder) as address:
             connection.connect(address)
         connection.sendall(json.dumps(request).encode() + b"\n")
