@@ -193,7 +193,7 @@ def test_a_server_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_dir, "served_dirs", lambda: [served.path])
     monkeypatch.setattr(runtime_dir, "holders", end)
     found = list(check_runtime_dir(Settings.from_env({})))
-    assert [each.check for each in found] == ["directory.unused"]
+    assert [each.check for each in found] == ["directory.size", "directory.unused"]
 
 
 def test_rights_are_those_of_the_user(tmp_path: Path) -> None:
