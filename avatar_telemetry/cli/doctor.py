@@ -77,10 +77,12 @@ def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Fin
     profile = load_chosen_profile(settings)
     yield from check_installed(settings, profile)
     if not settings.sdk_disabled:
-        yield from check_host(settings, os.environ)
-        yield from check_runtime_dir(settings)
-        for path in dirs_in_use(settings):
-            yield from check_exporter(settings, path, timeout)
+        host = list(check_host(settings, os.environ))
+        yield from host
+        if not any(each.level == "error" for each in host):
+            yield from check_runtime_dir(settings)
+            for path in dirs_in_use(settings):
+                yield from check_exporter(settings, path, timeout)
         yield from check_collector(settings, send=send, timeout=timeout)
         yield from check_port(settings, token, timeout)
     if url:

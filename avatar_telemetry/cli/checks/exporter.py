@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from avatar_telemetry.cli.checks.finding import Finding, good, note, select, warning
-from avatar_telemetry.config.destinations import ring_signals, settled
+from avatar_telemetry.config.destinations import settled
 from avatar_telemetry.config.otlp import SIGNALS, Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.failures import NAMES
@@ -51,6 +51,7 @@ class Waiting:
     """The state of a signal's rings.
 
     Args:
+        rings: the number of rings.
         items: the number of spans or log records that wait.
         age: the seconds since the oldest of them ended; 0.0 where none waits or it is unknown.
         dropped: the number of items that found no space, since the start of the server.
@@ -58,6 +59,7 @@ class Waiting:
         unreadable: the rings that cannot be read.
     """
 
+    rings: int = 0
     items: int = 0
     age: float = 0.0
     dropped: int = 0
@@ -71,14 +73,16 @@ def check_exporter(settings: Settings, path: Path, timeout: float) -> Iterator[F
     record = read_record(path)
     if record is None or not record.wanted:
         return
-    signals = ring_signals(settings)
-    found = {signal: read_rings(path, RING_NAMES[signal]) for signal in signals}
-    amounts = [f"{each.items} {NAMES[signal]}" for signal, each in found.items()]
-    yield _check_process(path, " and ".join(amounts), timeout)
+    # Those of the server, whose settings may be others than those of this environment.
+    found = {signal: read_rings(path, name) for signal, name in RING_NAMES.items()}
+    found = {signal: each for signal, each in found.items() if each.rings}
+    findings = [_check_process(path, found, timeout)]
     for signal, each in found.items():
-        yield from _check_rings(settings, signal, each)
+        findings += _check_rings(settings, signal, each)
     for signal in SIGNALS:
-        yield from _check_last_error(path, signal)
+        findings += _check_last_error(path, signal)
+    for finding in findings:
+        yield replace(finding, message=f"{path}: {finding.message}")
 
 
 def read_rings(path: Path, name: str) -> Waiting:
@@ -91,7 +95,11 @@ def read_rings(path: Path, name: str) -> Waiting:
     items = dropped = 0
     age = filled = 0.0
     unreadable: list[str] = []
-    for ring in rings(path, name).values() if path.is_dir() else ():
+    try:
+        paths = rings(path, name).values()
+    except OSError:  # the server has ended
+        return Waiting()
+    for ring in paths:
         try:
             file = RingFile(ring)
             try:
@@ -109,7 +117,7 @@ def read_rings(path: Path, name: str) -> Waiting:
             continue  # the server ends
         except (OSError, CorruptRing):
             unreadable.append(ring.name)
-    return Waiting(items, age, dropped, filled, tuple(unreadable))
+    return Waiting(len(paths), items, age, dropped, filled, tuple(unreadable))
 
 
 def find_process(path: Path) -> int:
@@ -122,21 +130,20 @@ def find_process(path: Path) -> int:
     return 0
 
 
-def _check_process(path: Path, amounts: str, timeout: float) -> Finding:
-    waiting = f"; {amounts} wait" if amounts else ""
+def _check_process(path: Path, found: Mapping[Signal, Waiting], timeout: float) -> Finding:
+    amounts = [f"waiting {NAMES[signal]}: {each.items}" for signal, each in found.items()]
+    waiting = "".join(f"; {each}" for each in amounts)
     pid = find_process(path)
     host = f"process {pid}" if pid else "a thread of a worker"
     try:
         fetch(path, HEAD, timeout)
     except TimeoutError:
-        return warning("exporter.silent", f"the exporter of {path} ({host}) does not respond",
+        return warning("exporter.silent", f"the exporter ({host}) does not respond",
                        "It is stopped or busy; if this remains, end it: a new one starts and"
                        " continues.")  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return warning(
-            "exporter.not_running", f"no exporter responds for {path}{waiting}", RESTARTS
-        )
-    return good("exporter.running", f"it runs ({host}){waiting}")
+        return warning("exporter.not_running", f"no exporter responds{waiting}", RESTARTS)
+    return good("exporter.running", f"the exporter runs ({host}){waiting}")
 
 
 def _check_rings(settings: Settings, signal: Signal, found: Waiting) -> Iterator[Finding]:
@@ -145,7 +152,7 @@ def _check_rings(settings: Settings, signal: Signal, found: Waiting) -> Iterator
     max_age = delay / 1000 + settled(settings, signal).timeout + MAX_RETRY_TIME
     yield from select(
         (found.age > max_age, "warning", "exporter.lag",
-         f"{found.items} {name} wait, the oldest for {_duration(found.age)}",
+         f"waiting {name}: {found.items}, the oldest for {_duration(found.age)}",
          "They are sent when the collector accepts them; exporter.last_error and the checks of the"
          " collector have the cause."),
         (found.filled > MAX_FILLED, "warning", "exporter.ring_full",
@@ -153,7 +160,7 @@ def _check_rings(settings: Settings, signal: Signal, found: Waiting) -> Iterator
          "Correct the export, record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio),"
          " or raise AVATAR_TELEMETRY_RING_SIZE."),
         (found.dropped, "warning", "exporter.dropped",
-         f"{found.dropped} {name} were dropped since the start: their ring was full",
+         f"dropped {name} since the start, because a ring was full: {found.dropped}",
          "Raise OTEL_BSP_MAX_QUEUE_SIZE and AVATAR_TELEMETRY_RING_SIZE, or record fewer traces."
          if signal == "traces" else
          "Raise OTEL_BLRP_MAX_QUEUE_SIZE and AVATAR_TELEMETRY_RING_SIZE."),
@@ -169,10 +176,13 @@ def _check_last_error(path: Path, signal: Signal) -> Iterator[Finding]:
         return
     ago = _duration(time.time() - last.at)
     if last.resolved_at:
-        yield note("exporter.last_error", f"{ago} ago, it works again since: {last.message}")
+        yield note(
+            "exporter.last_error", f"the export works again; its last error, {ago} ago:"
+            f" {last.message}",
+        )  # fmt: skip
     else:
         yield warning(
-            "exporter.last_error", f"{ago} ago: {last.message}",
+            "exporter.last_error", f"the last error, {ago} ago: {last.message}",
             "The exporter retries, and keeps what fits into the rings; correct the endpoint or the"
             " collector.",
         )  # fmt: skip

@@ -55,20 +55,22 @@ class Cleaner:
 def check_host(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Check the host of this process, which must be that of the server."""
     try:
-        path = Path(settings.multiproc_dir).absolute() if settings.multiproc_dir else base_dir()
-    except OSError:  # no directory for temporary files is writable
+        temporary = tempfile.gettempdir()
+    except OSError:
         yield error(
-            "host.no_temporary", "no directory for temporary files is writable (/dev/shm, /tmp):"
-            " neither gunicorn nor the telemetry can start",
-            "Mount a writable /tmp; in Kubernetes an emptyDir with medium: Memory.",
-        )  # fmt: skip
+            "host.no_temporary",
+            "no directory for temporary files is writable: the server cannot start",
+            "Mount a writable /tmp, in Kubernetes an emptyDir; or set TMPDIR, such as to /dev/shm.",
+        )
         return
+    path = Path(settings.multiproc_dir).absolute() if settings.multiproc_dir else base_dir()
     if _is_read_only("/"):
         yield note(
             "host.read_only",
-            f"the root file system is read-only; {_temporary()} and {path} are used",
+            f"the root file system is read-only; {temporary} and {path} are used",
         )
-    yield from _check_file_system(path, environ)
+    if settings.multiproc_dir:  # the check of the directory has it for a private one
+        yield from _check_file_system(path, environ)
     yield from _check_pod(settings, environ)
     for cleaner in cleaners(path):
         yield warning(
@@ -140,14 +142,13 @@ def file_system(path: Path, table: str) -> str:
 def _check_file_system(path: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     with suppress(OSError):
         kind = file_system(path.resolve(), Path("/proc/self/mountinfo").read_text("utf-8"))
-        named = bool(kind) and kind not in MEMORY and path != Path(tempfile.gettempdir())
-        in_pod = KUBERNETES in environ
+        is_disk, in_pod = bool(kind) and kind not in MEMORY, KUBERNETES in environ
         yield from select(
             (kind in MEMORY, "good", "host.memory", f"{path} is in memory ({kind})", ""),
-            (named and in_pod, "warning", "host.disk",
+            (is_disk and in_pod, "warning", "host.disk",
              f"{path} is on a disk ({kind}), whose speed each request depends on",
              f"Mount an emptyDir with medium: Memory, and name a directory in it ({VARIABLE})."),
-            (named and not in_pod, "note", "host.disk",
+            (is_disk and not in_pod, "note", "host.disk",
              f"{path} is on a disk ({kind}), which the files are written to again and again",
              f"Name a directory in memory ({VARIABLE}), such as one below /run."),
         )  # fmt: skip
@@ -173,13 +174,6 @@ def _has_systemd() -> bool:
 
 def _is_read_only(path: str) -> bool:
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-
-
-def _temporary() -> str:
-    try:
-        return tempfile.gettempdir()
-    except OSError:
-        return "no directory for temporary files"
 
 
 def _tmpfiles_ages(path: Path) -> Iterator[tuple[Path, str]]:

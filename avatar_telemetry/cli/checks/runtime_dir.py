@@ -73,10 +73,7 @@ def dirs_in_use(settings: Settings) -> list[Path]:
 
 
 def _check_private(settings: Settings) -> Iterator[Finding]:
-    try:
-        base = base_dir()
-    except OSError:  # check_host has the finding
-        return
+    base = base_dir()
     if not _may(base, os.W_OK | os.X_OK):
         yield error("directory.rights", f"user {os.geteuid()} cannot write to {base}",
                     f"Set {VARIABLE} to a directory of the workers' user.")  # fmt: skip

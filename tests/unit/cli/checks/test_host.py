@@ -174,10 +174,10 @@ def test_outside_of_kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_nothing_is_writable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any directory for temporary files the cause is one error, not a traceback."""
 
-    def nowhere() -> Path:
+    def nowhere() -> str:
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(host, "base_dir", nowhere)
+    monkeypatch.setattr(host.tempfile, "gettempdir", nowhere)
     (found,) = check_host(Settings.from_env({}), {})
     assert (found.check, found.level) == ("host.no_temporary", "error")
 
