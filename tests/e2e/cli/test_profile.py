@@ -34,10 +34,10 @@ def test_all_workers_are_sampled(demo_server: DemoServer, tmp_path: Path) -> Non
     before = holders(demo_server.runtime)
     picture = tmp_path / "profile.svg"
     ran = invoke(
-        "profile", demo_server.runtime, "--seconds", 1, "--rate", 20, "--idle", "--out", picture
+        "profile", demo_server.runtime, "--seconds", 2, "--rate", 20, "--idle", "--out", picture
     )
     assert ran.status == 0, ran.err
-    assert ran.err.startswith(f"Sampling 2 workers of {demo_server.runtime} for 1 s.")
+    assert ran.err.startswith(f"Sampling 2 workers of {demo_server.runtime} for 2 s.")
     titles = [str(each.text) for each in ElementTree.parse(picture).iter() if "title" in each.tag]
     assert titles[0].startswith("all workers: ")
     assert any(ACCEPT in title for title in titles)
@@ -47,7 +47,7 @@ def test_all_workers_are_sampled(demo_server: DemoServer, tmp_path: Path) -> Non
 def test_stacks_as_lines(demo_server: DemoServer) -> None:
     """On the standard output, each line is a stack from gunicorn's start to the waiting call."""
     ran = invoke(
-        "profile", "--seconds", 1, "--rate", 20, "--idle", "--format", "collapsed", "--out", "-",
+        "profile", "--seconds", 2, "--rate", 20, "--idle", "--format", "collapsed", "--out", "-",
         PROMETHEUS_MULTIPROC_DIR=str(demo_server.runtime),
     )  # fmt: skip
     assert ran.status == 0, ran.err

@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 
 from avatar_telemetry.cli.ptrace import Rights, may_read, missing_right, read_rights
+from tests.support.forked import in_child
+from tests.support.privileges import NOBODY
 
 SAME = Rights(user=1000, owner=1000, capable=False, scope=0, filtered=False)
 ROOT = replace(SAME, user=0)
@@ -55,11 +57,13 @@ def test_a_process_that_has_ended() -> None:
 def test_another_user_may_not() -> None:
     """What another user may not read is refused by the kernel, and the cause is the user."""
     target = os.getpid()
-    child = os.fork()
-    if child == 0:
+
+    def ask() -> list[bool | str]:
         os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        refused = not may_read(target) and "belongs to user 0" in missing_right(read_rights(target))
-        os._exit(0 if refused else 1)
-    assert os.waitpid(child, 0)[1] == 0
+        os.setgid(NOBODY.pw_gid)
+        os.setuid(NOBODY.pw_uid)
+        return [may_read(target), missing_right(read_rights(target))]
+
+    allowed, cause = in_child(ask)
+    assert not allowed
+    assert cause.startswith(f"it belongs to user 0, this command runs as user {NOBODY.pw_uid}")
