@@ -41,6 +41,8 @@ MAX_FILLED = 0.8
 MAX_RETRY_TIME = 15.0
 """Seconds for two attempts and the pauses between them, in addition to delay and timeout."""
 HEAD = {"REQUEST_METHOD": "HEAD"}
+ATTEMPTS = 3
+"""Requests before an exporter counts as missing: it closes a connection that stalls."""
 RESTARTS = "The next request starts another one; if it does not, see the server's log."
 COMMAND = (b"avatar-telemetry", b"exporter")
 """Arguments of the exporter's process, before the directory."""
@@ -136,14 +138,31 @@ def _check_process(path: Path, found: Mapping[Signal, Waiting], timeout: float) 
     pid = find_process(path)
     host = f"process {pid}" if pid else "a thread of a worker"
     try:
-        fetch(path, HEAD, timeout)
+        responds = _responds(path, timeout)
     except TimeoutError:
         return warning("exporter.silent", f"the exporter ({host}) does not respond",
                        "It is stopped or busy; if this remains, end it: a new one starts and"
                        " continues.")  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    if not responds:
         return warning("exporter.not_running", f"no exporter responds{waiting}", RESTARTS)
     return good("exporter.running", f"the exporter runs ({host}){waiting}")
+
+
+def _responds(path: Path, timeout: float) -> bool:
+    """Return whether an exporter responds.
+
+    Raises:
+        TimeoutError: it has accepted the connection, and sent nothing in time.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            fetch(path, HEAD, timeout)
+            return True
+        except TimeoutError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return False
 
 
 def _check_rings(settings: Settings, signal: Signal, found: Waiting) -> Iterator[Finding]:
