@@ -23,10 +23,10 @@ ERROR = 2
 INTERRUPTED = 130
 COMMANDS = {
     "check-config": "Check the configuration as the server's start does.",
-    "doctor": "Diagnose settings, packages, collector and a running server.",
+    "doctor": "Diagnose the settings and a running server.",
     "metrics": "Print the merged metrics of a runtime directory.",
-    "profile": "Sample all workers, and draw one flame graph.",
-    "routes": "Show the route, series and spans of a URL.",
+    "profile": "Draw a flame graph of all workers.",
+    "routes": "Show the route and the telemetry of a URL.",
     "settings": "Describe the settings.",
     "top": "Show rates, percentiles and workers of a running server.",
 }

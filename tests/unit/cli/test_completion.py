@@ -63,7 +63,7 @@ def test_a_bad_profile_has_no_routes() -> None:
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_descriptions(shell: str) -> None:
     """Shells that show descriptions get the summary of a command and the meaning of a setting."""
-    assert "Diagnose settings" in "\n".join(complete("doc", shell))
+    assert "Diagnose the settings and a running server." in "\n".join(complete("doc", shell))
     assert "How much client data" in "\n".join(complete("settings AVATAR_TELEMETRY_PRIV", shell))
 
 
