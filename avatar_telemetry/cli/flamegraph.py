@@ -46,7 +46,7 @@ def parse_collapsed(text: str) -> Counter[Stack]:
     stacks: Counter[Stack] = Counter()
     for line in text.splitlines():
         frames, _, count = line.rpartition(" ")
-        if count.isdigit():
+        if frames and count.isdigit():  # py-spy may find a thread without a frame
             stacks[tuple(frames.split(";"))] += int(count)
     return stacks
 

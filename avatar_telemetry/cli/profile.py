@@ -191,5 +191,6 @@ def _explain(pid: int, errors: str) -> str:
     """Return the cause of a failure of py-spy, from its standard error."""
     if any(each in errors.lower() for each in DENIED):
         return _denied(pid)
-    lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    return f"py-spy cannot sample process {pid}: {lines[-1] if lines else 'it gave no reason'}"
+    # A line "Error: ..." is followed by its causes and a backtrace.
+    lines = [line.removeprefix("Error: ") for line in errors.splitlines() if "Error: " in line]
+    return f"py-spy cannot sample process {pid}: {lines[0] if lines else 'it gave no reason'}"

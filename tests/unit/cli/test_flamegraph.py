@@ -36,7 +36,7 @@ def boxes(picture: str) -> dict[str, tuple[float, float, float]]:
 
 def test_lines_are_read_and_written() -> None:
     """Stacks that occur in several files are added up; a line that is none is left out."""
-    text = f"{OUTER};{DRAW} 2\n{OUTER};{SAVE} 1\nnot a stack\n"
+    text = f"{OUTER};{DRAW} 2\n{OUTER};{SAVE} 1\nnot a stack\n 3\n"
     found = parse_collapsed(text) + parse_collapsed(f"{OUTER};{DRAW} 1\n")
     assert found == STACKS
     assert collapsed(found) == f"{OUTER};{DRAW} 3\n{OUTER};{SAVE} 1\n"
