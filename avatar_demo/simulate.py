@@ -30,6 +30,10 @@ AGENT = "avatar-demo-simulate"
 TIMEOUT = 10.0
 MAX_FAILED = 20
 """Consecutive requests without a response after which all visitors stop."""
+AVATARS = ("avatar, drawn", "avatar, own", "avatar, default")
+"""The actions that an avatar server always responds to with an image."""
+BAR = 30
+"""Columns of the bar."""
 POLL_INTERVAL = 0.05
 """Seconds between two checks of the visitors."""
 GENERATORS = ("identicon", "retro", "monsterid", "wavatar", "pagan", "robohash", "mmng")
@@ -253,9 +257,18 @@ def picture(edge: int, colours: Sequence[int]) -> bytes:
 
 
 def send_all(
-    visitors: Sequence[Visitor], tally: Tally, is_over: Callable[[], bool] = lambda: False
+    visitors: Sequence[Visitor],
+    tally: Tally,
+    total: int,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Run all visitors concurrently, until they end or ``is_over`` returns true.
+
+    Args:
+        visitors: the visitors.
+        tally: the tally of their requests.
+        total: the number of requests that all of them send.
+        is_over: a function that returns whether to end early.
 
     Returns:
         Whether Ctrl-C ended them.
@@ -270,12 +283,31 @@ def send_all(
             tally.stopped.wait(POLL_INTERVAL)
             if tally.stopped.is_set():
                 threads[0].join(POLL_INTERVAL)
-            if sys.stderr.isatty():
-                print(f"\r{tally.sent} requests", end="", file=sys.stderr)
+            show_progress(tally.sent, total)
     except KeyboardInterrupt:
         tally.stopped.set()
         return True
+    finally:
+        show_progress(tally.sent, total, end="\n")
     return False
+
+
+def show_progress(sent: int, total: int, end: str = "") -> None:
+    """Draw the bar, on a terminal only."""
+    if sys.stderr.isatty():
+        bar = "#" * (BAR * sent // total)
+        print(f"\r[{bar:{BAR}}] {sent / total:4.0%} {sent} requests", end=end, file=sys.stderr)
+        sys.stderr.flush()
+
+
+def refusals(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the statuses of the avatars where none was served, as text; else an empty text."""
+    statuses: Counter[str] = Counter()
+    for row in rows:
+        if row["action"] in AVATARS:
+            statuses.update(row["statuses"])
+    served = any(status[0] in "23" for status in statuses)
+    return "" if served else ", ".join(f"{code}: {statuses[code]}" for code in sorted(statuses))
 
 
 def keep_rate(tally: Tally, rate: float) -> Callable[[], None]:
@@ -309,7 +341,8 @@ def share(total: int, visitors: int, number: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process.
 
-    The exit status is 0 where all requests were sent, 2 for an error, 130 after an interrupt.
+    The exit status is 0 where all requests were sent, 1 where the server served no avatar, 2 for an
+    error, 130 after an interrupt.
     """
     options = _parser().parse_args(arguments)
     url = options.url.rstrip("/")
@@ -331,7 +364,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fault = f"{url} does not respond ({type(cause).__name__}: {cause})"
         sys.exit(_fault(f"{fault}; check that the server runs on this port"))
     started = time.monotonic()
-    interrupted = send_all(visitors, tally, stop_after(options.seconds, options.pid))
+    stop = stop_after(options.seconds, options.pid)
+    interrupted = send_all(visitors, tally, options.requests, stop)
     seconds, rows = time.monotonic() - started, tally.rows()
     if options.json:
         print(json.dumps({"requests": tally.sent, "seconds": seconds, "actions": rows}))
@@ -341,7 +375,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if tally.failed >= MAX_FAILED:
         fault = f"{url} did not respond to {MAX_FAILED} consecutive requests; see the server's log"
         sys.exit(_fault(fault))
-    sys.exit(130 if interrupted else 0)
+    if interrupted:
+        sys.exit(130)
+    if refused := refusals(rows):
+        _fault(f"{url} served no avatar ({refused}); check that an avatar server has this URL")
+        sys.exit(1)
+    sys.exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -141,7 +141,7 @@ class Host:
         continuity = Continuity(own, time.time_ns(), delta=False)
         self._pusher = Pusher(
             settings, make_clients(settings, "metrics"), self.collect, continuity,
-            count=lambda result: None, log=failure_log(settings, "metrics"), guard=Guard(),
+            count=lambda result: None, log=failure_log(settings, "metrics", own), guard=Guard(),
         )  # fmt: skip
 
     def collect(self) -> list[Family]:

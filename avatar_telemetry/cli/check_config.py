@@ -10,10 +10,12 @@ import click
 from avatar_telemetry._base.errors import SettingsError
 from avatar_telemetry.cli.checks.page import check_port
 from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
-from avatar_telemetry.cli.environment import find_modules
+from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
+from avatar_telemetry.cli.given import shown_value
 from avatar_telemetry.cli.output import print_json, print_table
 from avatar_telemetry.config.destinations import check_exporters
 from avatar_telemetry.config.settings import Settings, variables
+from avatar_telemetry.config.typos import typos
 from avatar_telemetry.config.variable import raw_texts
 from avatar_telemetry.runtime.startup import (
     app_fault,
@@ -21,12 +23,10 @@ from avatar_telemetry.runtime.startup import (
     check_endpoint,
     check_in_child,
     faults_of,
-    load_profile,
     warn_of_ignored,
     warn_of_typos,
 )
 
-HIDDEN = "(set, not shown)"
 OWN_PORT = ("metrics_port.read", "metrics_port.token")
 """Findings of the doctor where a server of this package uses the port."""
 TIMEOUT = 3.0
@@ -58,12 +58,14 @@ def check_config(everything: bool, as_json: bool) -> int:
     find_modules()
     warn_of_ignored(settings)
     warn_of_typos(os.environ)
+    suspect = [f"{each.message}. {each.advice}" for each in typos(os.environ)]
     faults = list(dict.fromkeys(faults + _faults(settings, os.environ)))
     rows = [row for row in _effective(os.environ) if everything or row[2] != "default"]
     if as_json:
         shown = [dict(zip(("variable", "value", "from"), row, strict=True)) for row in rows]
         status = 2 if faults else 0
-        print_json({"status": status, "faults": faults, "settings": shown})
+        warnings = [*settings.warnings, *suspect]
+        print_json({"status": status, "faults": faults, "warnings": warnings, "settings": shown})
         return status
     if faults:
         raise SettingsError(*faults)
@@ -76,7 +78,7 @@ def check_config(everything: bool, as_json: bool) -> int:
 def _faults(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """Return all faults that would stop the start."""
     checks: list[Callable[[], object]] = [
-        lambda: load_profile(settings.profile),
+        lambda: load_chosen_profile(settings),
         lambda: check_exporters(settings),
     ]
     if environ.get("AVATAR_TELEMETRY_APP"):
@@ -107,8 +109,5 @@ def _effective(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         source, value = next(raw_texts(environ, setting))
         if source == setting.alias and source in known:
             continue  # a variable of one signal with the value for all signals
-        if setting.secret and value:
-            value = HIDDEN
-        elif "://" in value and "?" in value:  # the query of a URL may hold a key
-            value = f"{value.partition('?')[0]}?{HIDDEN}"
-        yield setting.variable, value, "set" if source == setting.variable else source or "default"
+        origin = "set" if source == setting.variable else source or "default"
+        yield setting.variable, shown_value(setting, value), origin

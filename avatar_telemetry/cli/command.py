@@ -9,23 +9,35 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from avatar_telemetry._base.errors import AvatarTelemetryError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 NAME = "avatar-telemetry"
 ERROR = 2
 INTERRUPTED = 130
 COMMANDS = {
     "check-config": "Check the configuration as the server's start does.",
-    "doctor": "Diagnose settings, packages, collector and a running server.",
+    "doctor": "Diagnose the settings and a running server.",
     "metrics": "Print the merged metrics of a runtime directory.",
-    "routes": "Show the route, series and spans of a URL.",
+    "profile": "Draw a flame graph of all workers.",
+    "routes": "Show the route and the telemetry of a URL.",
     "settings": "Describe the settings.",
     "top": "Show rates, percentiles and workers of a running server.",
 }
 """The commands with their summaries; the module of the same name defines each."""
+
+COMPLETION = """\b
+Completion, a line for the configuration file of the shell:
+  bash  eval "$(_AVATAR_TELEMETRY_COMPLETE=bash_source avatar-telemetry)"
+  zsh   eval "$(_AVATAR_TELEMETRY_COMPLETE=zsh_source avatar-telemetry)"
+  fish  _AVATAR_TELEMETRY_COMPLETE=fish_source avatar-telemetry | source
+"""
 
 
 class LazyGroup(click.Group):
@@ -42,6 +54,16 @@ class LazyGroup(click.Group):
         found: click.Command = getattr(module, attribute)
         return found
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # not imported by the help
+
+        found = [
+            CompletionItem(name, help=summary)
+            for name, summary in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, context, incomplete)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -51,8 +73,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog='Completion for bash: eval "$(_AVATAR_TELEMETRY_COMPLETE=bash_source avatar-telemetry)"'
-    "; zsh_source and fish_source are those for zsh and fish.",
+    epilog=COMPLETION,
 )
 @click.version_option(package_name=NAME, prog_name=NAME)
 @click.option("--traceback", is_flag=True, help="Show the traceback of an unexpected error.")

@@ -10,13 +10,15 @@ from itertools import groupby
 import click
 
 from avatar_telemetry.cli.checks.collector import check_collector
+from avatar_telemetry.cli.checks.exporter import check_exporter
 from avatar_telemetry.cli.checks.finding import STATUS, Finding, Level, exit_status
+from avatar_telemetry.cli.checks.host import check_host
 from avatar_telemetry.cli.checks.installed import check_installed
 from avatar_telemetry.cli.checks.page import check_page, check_port
-from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
+from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir, dirs_in_use
 from avatar_telemetry.cli.checks.settings import check_settings
 from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
-from avatar_telemetry.cli.output import print_json
+from avatar_telemetry.cli.output import hang, print_json
 from avatar_telemetry.cli.top import token_option
 from avatar_telemetry.runtime.startup import correct_environment
 
@@ -36,11 +38,11 @@ WIDTH = max(len(mark) for mark, _ in MARKS.values())
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_json: bool) -> int:
-    """Check settings, packages, collector, runtime directory, and a running server's metrics.
+    """Check settings, packages, host, runtime directory, exporter, collector, and a server's page.
 
-    It reads the environment as the server does: run it in the same environment, as the server's
-    user. It sends one span named "avatar-telemetry doctor", one metric named
-    avatar_telemetry_doctor, and one log record, where these are exported.
+    Errors and warnings come first. It reads the environment as the server does: run it in the same
+    environment, as the server's user, on its host. It sends one span named "avatar-telemetry
+    doctor", one metric named avatar_telemetry_doctor, and one log record, where these are exported.
 
     Status 0: nothing to fix. Status 1: there are warnings. Status 2: there are errors.
 
@@ -54,9 +56,11 @@ def doctor(url: str, token: str, no_send: bool, timeout: float, quiet: bool, as_
     status = exit_status(found)
     if as_json:
         print_json({"status": status, "findings": [asdict(each) for each in found]})
-    else:
-        _show([each for each in found if not quiet or STATUS[each.level]])
-        _summarize(found)
+        return status
+    _show_faults([each for each in found if STATUS[each.level]])
+    if not quiet:
+        _show_areas([each for each in found if not STATUS[each.level]])
+    _summarize(found)
     return status
 
 
@@ -73,23 +77,40 @@ def examine(url: str, token: str, *, send: bool, timeout: float) -> Iterator[Fin
     profile = load_chosen_profile(settings)
     yield from check_installed(settings, profile)
     if not settings.sdk_disabled:
-        yield from check_runtime_dir(settings)
+        host = list(check_host(settings, os.environ))
+        yield from host
+        if not any(each.level == "error" for each in host):
+            yield from check_runtime_dir(settings)
+            for path in dirs_in_use(settings):
+                yield from check_exporter(settings, path, timeout)
         yield from check_collector(settings, send=send, timeout=timeout)
         yield from check_port(settings, token, timeout)
     if url:
         yield from check_page(settings, profile, url, token, timeout)
 
 
-def _show(found: list[Finding]) -> None:
+def _show_faults(found: list[Finding]) -> None:
+    """Show the errors, then the warnings, with the names of their checks."""
+    if found:
+        click.secho("errors and warnings", bold=True)
+    for each in sorted(found, key=lambda each: -STATUS[each.level]):
+        _show(each, f"{each.check}: {each.message}")
+
+
+def _show_areas(found: list[Finding]) -> None:
     areas = list(dict.fromkeys(each.area for each in found))
     found = sorted(found, key=lambda each: areas.index(each.area))
     for area, findings in groupby(found, key=lambda each: each.area):
         click.secho(area.replace("_", " "), bold=True)
         for each in findings:
-            mark, colour = MARKS[each.level]
-            click.echo(f"  {click.style(mark.ljust(WIDTH), fg=colour)}  {each.message}")
-            if each.advice:
-                click.echo(f"  {' ' * WIDTH}  -> {each.advice}")
+            _show(each, each.message)
+
+
+def _show(each: Finding, text: str) -> None:
+    mark, colour = MARKS[each.level]
+    click.echo(f"  {click.style(mark.ljust(WIDTH), fg=colour)}  {hang(text, WIDTH + 4)}")
+    if each.advice:
+        click.echo(f"  {' ' * WIDTH}  -> {hang(each.advice, WIDTH + 7)}")
 
 
 def _summarize(found: list[Finding]) -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import click
 
+from avatar_telemetry.cli.completion import runtime_dirs
+from avatar_telemetry.cli.environment import find_directory
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.metrics.collector import Collector, Server
 from avatar_telemetry.metrics.exposition import render
-from avatar_telemetry.metrics.folder import living_masters, served_dirs
+from avatar_telemetry.metrics.folder import living_masters
 
 
 @click.command("metrics")
-@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.argument("directory", required=False, type=click.Path(path_type=Path),
+                shell_complete=runtime_dirs)  # fmt: skip
 @click.option("--openmetrics", is_flag=True, help="OpenMetrics instead of the text format 0.0.4.")
 def metrics(directory: Path | None, openmetrics: bool) -> None:
     """Print the merged metrics of a runtime DIRECTORY, of a running or a killed server.
@@ -29,7 +32,7 @@ def metrics(directory: Path | None, openmetrics: bool) -> None:
       avatar-telemetry metrics /dev/shm/avatar-telemetry-x1y2z3 | grep ivatar_requests_total
     """
     settings = Settings.from_env(os.environ)
-    path = directory or _find_directory(settings)
+    path = directory or find_directory(settings)
     try:
         names = os.listdir(path)
     except FileNotFoundError:
@@ -51,17 +54,3 @@ def metrics(directory: Path | None, openmetrics: bool) -> None:
     offline = replace(settings, prometheus_endpoint=None, export_enabled=False)
     families = Collector(path, offline, server).collect()
     click.echo(render(families, openmetrics=openmetrics), nl=False)
-
-
-def _find_directory(settings: Settings) -> Path:
-    """Return the directory of the settings, or that of the only running server of this user."""
-    if settings.multiproc_dir:
-        return Path(settings.multiproc_dir)
-    found = list(served_dirs())
-    if len(found) == 1:
-        return found[0]
-    raise click.UsageError(
-        f"several servers run; name the DIRECTORY of one: {' '.join(map(str, found))}"
-        if found
-        else "no server of this user runs; name its DIRECTORY, or run this as its user (sudo -u)"
-    )

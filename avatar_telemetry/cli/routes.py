@@ -19,6 +19,7 @@ from wsgiref.util import setup_testing_defaults
 
 import click
 
+from avatar_telemetry.cli.completion import generator_names, profile_names, route_paths
 from avatar_telemetry.cli.environment import load_chosen_profile
 from avatar_telemetry.cli.output import print_json
 from avatar_telemetry.config.settings import Settings
@@ -35,17 +36,18 @@ CLIENT = "192.0.2.77"
 
 
 @click.command("routes")
-@click.argument("path", nargs=-1, required=True)
+@click.argument("path", nargs=-1, required=True, shell_complete=route_paths)
 @click.option("--method", "-X", default="GET", help="Method of the request.")
 @click.option("--status", default=200, type=click.IntRange(100, 599), help="Status code.")
 @click.option("--content-type", default="", help="Content type; image/png for avatars.")
 @click.option("--location", default="", help="Location header of a redirect.")
 @click.option("--cache", type=click.Choice(["hit", "miss"]), help="Lookup in the avatar cache.")
-@click.option("--generator", default="",
+@click.option("--generator", default="", shell_complete=generator_names,
               help="Generator of the profile that makes the image, such as Identicon:render.",
 )  # fmt: skip
 @click.option("--privacy", type=click.Choice(["strict", "balanced", "off"]), help="Privacy mode.")
-@click.option("--profile", default="", help="ivatar, generic or module:NAME.")
+@click.option("--profile", default="", shell_complete=profile_names,
+              help="ivatar, generic or module:NAME.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def routes(
     path: tuple[str, ...], method: str, privacy: str | None, profile: str, as_json: bool,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from avatar_telemetry._base.log import LOGGER, debug
@@ -12,6 +13,7 @@ from avatar_telemetry.config.otlp import OTLP_SETTINGS, Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.clients import Outcome
 from avatar_telemetry.exporter.foreign import Secrets, one_line
+from avatar_telemetry.exporter.last_error import ErrorFile
 
 INTERVAL = 60.0
 """Seconds between two lines of one signal."""
@@ -30,6 +32,7 @@ class FailureLog:
         signal: the signal: ``spans``, ``log records`` or ``metrics``.
         place: the endpoint and the variable that names it.
         secrets: the texts that must not be logged.
+        errors: the file of the last failure.
         clock: a monotonic clock, in seconds.
     """
 
@@ -38,11 +41,13 @@ class FailureLog:
         signal: str,
         place: str,
         secrets: Iterable[str],
+        errors: ErrorFile,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._signal = signal
         self._place = place
         self._secrets = Secrets(secrets)
+        self._errors = errors
         self._clock = clock
         self._next = float("-inf")
         self._failing = False
@@ -73,6 +78,8 @@ class FailureLog:
             LOGGER.info("export of %s works again (sent to %s)", self._signal, self._place)
         else:
             debug("%s exported", self._amount(number))
+        if outcome.accepted and not outcome.rejected:
+            self._errors.resolved()
 
     def retrying(self, outcome: Outcome, attempts: int, waiting: int) -> None:
         """Log that a batch is to be sent again.
@@ -107,9 +114,13 @@ class FailureLog:
     def failed(self, message: str) -> None:
         """Log a failure, unless this signal had a line within the last minute."""
         now = self._clock()
-        if now >= self._next:
-            self._next = now + INTERVAL
-            LOGGER.error("%s (sent to %s)", self.clean(message), self._place)
+        is_due = now >= self._next
+        if is_due or not self._errors.is_open:
+            line = f"{self.clean(message)} (sent to {self._place})"
+            self._errors.failed(line)
+            if is_due:
+                self._next = now + INTERVAL
+                LOGGER.error("%s", line)
 
     def _amount(self, number: int) -> str:
         """Return a number of items with their name."""
@@ -120,13 +131,14 @@ class FailureLog:
         return one_line(self._secrets.redact(text[:MAX_SEARCHED]))
 
 
-def failure_log(settings: Settings, signal: Signal) -> FailureLog:
-    """Make the log of a signal, with its endpoint and the variable that names it."""
+def failure_log(settings: Settings, signal: Signal, folder: Path) -> FailureLog:
+    """Make the log of a signal, with its endpoint and the variable that names it, for the exporter
+    of a runtime directory."""
     otlp = settled(settings, signal)
     source = otlp.endpoint_from or f"the default of {OTLP_SETTINGS[None]['endpoint'].variable}"
     is_sent = "otlp" in getattr(settings, f"{signal}_exporters")
     place = f"{otlp.place}, {source}" if is_sent else "standard output"
-    return FailureLog(NAMES[signal], place, secrets_of(settings))
+    return FailureLog(NAMES[signal], place, secrets_of(settings), ErrorFile(folder, signal))
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:

@@ -130,20 +130,22 @@ class RelayedPage(MetricsPage):
             return super().content(variant)
 
 
-def fetch(folder: Path, variant: Variant) -> bytes:
+def fetch(folder: Path, variant: Variant, timeout: float | None = None) -> bytes:
     """Request the page from the exporter.
 
     Args:
         folder: the runtime directory.
         variant: the variant of the page.
+        timeout: the seconds for the response, ``None`` for those of a worker.
 
     Raises:
         OSError: no exporter responds in time.
         ValueError: the response is incomplete, or not the page.
     """
-    deadline = time.monotonic() + MAX_WAIT
+    wait = MAX_WAIT if timeout is None else timeout
+    deadline = time.monotonic() + wait
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(MAX_WAIT)
+        connection.settimeout(wait)
         with _address(folder) as address:
             connection.connect(address)
         connection.sendall(json.dumps(variant._asdict()).encode() + b"\n")

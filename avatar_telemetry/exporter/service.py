@@ -226,7 +226,7 @@ class Exporter:
                 delay=source.delay / 1000,
                 timeout=settled(settings, signal).timeout,
                 count=partial(self._counts.add, source.counter),
-                log=failure_log(settings, signal),
+                log=failure_log(settings, signal, self._folder),
                 guard=self._guard,
             )  # fmt: skip
             self._signals.append(thread)
@@ -248,7 +248,7 @@ class Exporter:
         self._pusher = Pusher(
             settings, make_clients(settings, "metrics"), self._collector.collect, continuity,
             count=lambda result: self._counts.add(METRIC_PUSHES, result, 1),
-            log=failure_log(settings, "metrics"), guard=self._guard,
+            log=failure_log(settings, "metrics", self._folder), guard=self._guard,
         )  # fmt: skip
 
     def _reason_to_stop(self) -> str:

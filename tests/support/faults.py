@@ -1524,6 +1524,26 @@ CLI = (
         "a busy collector is a port without any response",
         ' == "UNAVAILABLE" and any(', ' == "UNAVAILABLE" or any(',
     ),
+    Fault(
+        "exporter-check-age", "cli/checks/exporter.py", "spans that wait for hours are good",
+        "found.age > max_age,", "False,",
+    ),
+    Fault(
+        "host-farthest-line", "cli/checks/host.py", "a directory with its own line is cleaned",
+        "for parent in (path, *path.parents):", "for parent in (*path.parents, path):",
+    ),
+    Fault(
+        "given-misspelt-secret", "cli/given.py", "the value of a misspelt secret is shown",
+        "(setting is None or setting.secret or", "(setting is not None and setting.secret or",
+    ),
+    Fault(
+        "flamegraph-callers", "cli/flamegraph.py", "a frame is as wide as its last stack",
+        "            node.samples += count\n", "            node.samples = count\n",
+    ),
+    Fault(
+        "profile-last-worker", "cli/profile.py", "only the last worker is in the profile",
+        "stacks += parse_collapsed(", "stacks = parse_collapsed(",
+    ),
 )  # fmt: skip
 
 CLIENT = (
@@ -1964,7 +1984,11 @@ EXPORTER = (
     ),
     Fault(
         "failures-every-line", "exporter/failures.py", "each failure is logged",
-        "            self._next = now + INTERVAL\n", "",
+        "                self._next = now + INTERVAL\n", "",
+    ),
+    Fault(
+        "last-error-restart", "exporter/last_error.py", "a restarted exporter resolves no error",
+        "self._last = read_last_error(folder, signal)", "self._last: LastError | None = None",
     ),
     Fault(
         "session-redirect", "exporter/session.py", "a redirect counts as delivered",

@@ -29,6 +29,7 @@ from tests.support.waiting import eventually as eventually
 LISTENING = re.compile(r"Listening at: (http://\S+)")
 FOREIGN = (
     "OTEL_", "AVATAR_TELEMETRY_", "PROMETHEUS_", "GUNICORN_", "IVATAR_", "COV_", "DEMO_",
+    "KUBERNETES_", "WEB_CONCURRENCY",
     # What the terminal and the network of this machine are like.
     "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "http_proxy", "https_proxy", "all_proxy",
     "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",

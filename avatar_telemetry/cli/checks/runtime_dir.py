@@ -10,8 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, note, select, warning
+from avatar_telemetry.config.destinations import ring_signals
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.metrics.folder import OUR_FILES, base_dir, living_masters, served_dirs
+from avatar_telemetry.metrics.mapped import SLOT_SIZE
 from avatar_telemetry.metrics.merged import MergedStore
 from avatar_telemetry.metrics.procfs import read_stat, start_time
 from avatar_telemetry.metrics.slots import Holder, holders
@@ -27,20 +29,20 @@ def check_runtime_dir(settings: Settings) -> Iterator[Finding]:
     """Check the runtime directory without changing it."""
     path = Path(settings.multiproc_dir)
     if not settings.multiproc_dir:
-        yield from _check_private()
+        yield from _check_private(settings)
     elif os.path.exists(path):  # Path.exists() raises without access
-        yield from _check_named(path)
+        yield from _check_named(settings, path)
     else:
         parent = next((each for each in path.absolute().parents if os.path.exists(each)), Path("/"))
         if _may(parent, os.W_OK | os.X_OK):
             yield good("directory.missing", f"{path} is made at the start")
-            yield from _check_space(parent)
+            yield from _check_space(settings, parent, start=True)
         else:
             yield error("directory.rights", f"user {os.geteuid()} cannot make {path} in {parent}",
                         "Make it and chown it to the workers' user.")  # fmt: skip
 
 
-def _check_named(path: Path) -> Iterator[Finding]:
+def _check_named(settings: Settings, path: Path) -> Iterator[Finding]:
     if not path.is_dir():
         yield error(
             "directory.no_directory", f"{VARIABLE}={path} is not a directory", "Name a directory."
@@ -60,11 +62,17 @@ def _check_named(path: Path) -> Iterator[Finding]:
             "directory.shared", f"{path} has files of other programs, such as {foreign[0]}",
             f"Set {VARIABLE} to a directory of its own.",
         )  # fmt: skip
-    yield from _check_space(path)
+    yield from _check_space(settings, path, start=not living_masters(path))
     yield from _check_use(path)
 
 
-def _check_private() -> Iterator[Finding]:
+def dirs_in_use(settings: Settings) -> list[Path]:
+    """Return the runtime directories of running servers, of which this user may read the files."""
+    named = [Path(settings.multiproc_dir)] if settings.multiproc_dir else served_dirs()
+    return [path for path in named if _may(path, os.R_OK | os.X_OK) and living_masters(path)]
+
+
+def _check_private(settings: Settings) -> Iterator[Finding]:
     base = base_dir()
     if not _may(base, os.W_OK | os.X_OK):
         yield error("directory.rights", f"user {os.geteuid()} cannot write to {base}",
@@ -75,8 +83,8 @@ def _check_private() -> Iterator[Finding]:
             "directory.on_disk", f"metrics are kept in {base}: there is no writable /dev/shm",
             f"Mount one, or set {VARIABLE} to a directory in memory (tmpfs).",
         )  # fmt: skip
-    yield from _check_space(base)
     served = list(served_dirs())
+    yield from _check_space(settings, base, start=not served)
     for path in served:
         yield from _check_use(path)
     if not served:
@@ -86,15 +94,22 @@ def _check_private() -> Iterator[Finding]:
         )
 
 
-def _check_space(path: Path) -> Iterator[Finding]:
+def _check_space(settings: Settings, path: Path, *, start: bool) -> Iterator[Finding]:
+    """Check the free space for the files of workers: of all that start, or of one more."""
     status = os.statvfs(path)
-    free = status.f_bavail * status.f_frsize
-    if free < MIN_FREE or (status.f_files and not status.f_favail):
-        yield warning(
-            "directory.space",
-            f"{free >> 20} MiB are free in {path}; without space nothing is counted",
-            "Free some space (a container's /dev/shm: --shm-size=256m).",
-        )  # fmt: skip
+    free, size = (number * status.f_frsize for number in (status.f_bavail, status.f_blocks))
+    slot = SLOT_SIZE + settings.ring_size * len(ring_signals(settings))
+    # gunicorn's own variable: its configuration file is not read.
+    workers = os.environ.get("WEB_CONCURRENCY", "") if start else ""
+    needed = slot * (int(workers) if workers.isdigit() else 1)
+    sizes = f"{free >> 20} of {size >> 20} MiB are free in {path}, a worker needs {slot >> 10} KiB"
+    scarce = free < max(MIN_FREE, needed) or bool(status.f_files and not status.f_favail)
+    yield from select(
+        (scarce, "warning", "directory.space", f"{sizes}; without space nothing is counted",
+         "Free some space, or enlarge it (a container's /dev/shm: --shm-size=256m; Kubernetes: the"
+         " sizeLimit of an emptyDir with medium: Memory)."),
+        (not scarce, "good", "directory.size", sizes, ""),
+    )  # fmt: skip
 
 
 def _check_use(path: Path) -> Iterator[Finding]:

@@ -6,8 +6,10 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable
-from io import BytesIO
+from contextlib import redirect_stderr
+from io import BytesIO, StringIO
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import parse_qs
 
 import pytest
@@ -17,6 +19,7 @@ from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
 from avatar_demo.simulate import (
+    BAR,
     LOGIN,
     MAX_FAILED,
     NEW,
@@ -26,6 +29,7 @@ from avatar_demo.simulate import (
     Tally,
     Visitor,
     picture,
+    refusals,
     send_all,
     share,
     stop_after,
@@ -200,6 +204,47 @@ def test_errors(arguments: list[str], words: str) -> None:
     assert words in ran.err
 
 
+def test_a_server_without_avatars() -> None:
+    """A server that responds with 404 to each avatar ends the simulation with status 1."""
+    with PageServer("no", 404) as server:
+        ran = simulate(server.url, "-n", 40, "-c", 2)
+    assert ran.status == 1
+    assert "40 requests in" in ran.out
+    assert f"simulate: {server.url} served no avatar (404: " in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("responses", "text"),
+    [
+        pytest.param([("avatar, drawn", 404), ("avatar, own", 500)], "404: 1, 500: 1", id="none"),
+        pytest.param([("avatar, drawn", 404), ("avatar, own", 302)], "", id="redirect"),
+        pytest.param([("avatar, missing", 404), ("page", 404)], "", id="none requested"),
+        pytest.param([("avatar, default", 0)], "none: 1", id="no response"),
+    ],
+)
+def test_refusals(responses: list[tuple[str, int]], text: str) -> None:
+    """Only the avatars that a server always has are considered, not those that may be missing."""
+    tally = Tally()
+    for action, status in responses:
+        tally.add(action, status, 0.1)
+    assert refusals(tally.rows()) == text
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_bar_reaches_the_end(is_terminal: bool) -> None:
+    """On a terminal the bar ends at 100 % and with its line; elsewhere there is none."""
+    shown, tally = StringIO(), Tally()
+    with (
+        PageServer() as server,
+        patch.object(shown, "isatty", lambda: is_terminal),
+        redirect_stderr(shown),
+    ):
+        send_all([Visitor(server.url, "bob", 20, tally)], tally, 20)
+    last = shown.getvalue().rpartition("\r")[2]
+    assert last == (f"[{'#' * BAR}] 100% 20 requests\n" if is_terminal else "")
+
+
 def test_rows_by_action() -> None:
     """Each action has its statuses and times; a request without a response is ``none``."""
     tally = Tally()
@@ -254,7 +299,7 @@ def test_the_end_of_the_time_stops_all() -> None:
         return was_asked
 
     visitors: Any = [EndlessVisitor(tally), EndlessVisitor(tally)]
-    assert not send_all(visitors, tally, is_over)
+    assert not send_all(visitors, tally, 100, is_over)
     assert tally.stopped.is_set()
 
 

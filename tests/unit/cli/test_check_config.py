@@ -97,6 +97,22 @@ def test_all_faults_are_named_at_once() -> None:
     assert {each["variable"] for each in ran.json()["settings"]} >= {"AVATAR_TELEMETRY_PRIVACY"}
 
 
+def test_json_has_the_warnings_and_nothing_else(tmp_path: Path) -> None:
+    """What the module of the profile prints is not in the JSON, ignored variables are."""
+    (tmp_path / "noisy.py").write_text(
+        "from avatar_telemetry import Profile\nprint('noise')\nPROFILE = Profile('mine')\n"
+    )
+    ran = run(
+        "check-config", "--json", cwd=tmp_path, AVATAR_TELEMETRY_PROFILE="noisy:PROFILE",
+        OTEL_TRACES_SAMPLER="often", OTEL_TRACE_SAMPLER="always_on",
+    )  # fmt: skip
+    assert ran.status == ran.json()["status"] == 0
+    ignored, misspelt = ran.json()["warnings"]
+    assert ignored.startswith("OTEL_TRACES_SAMPLER='often'")
+    assert misspelt.endswith("Did you mean OTEL_TRACES_SAMPLER?")
+    assert "noise" in ran.err
+
+
 def test_the_application_is_imported_apart(tmp_path: Path) -> None:
     """What the application prints and starts at its import disturbs nothing."""
     (tmp_path / "noisy.py").write_text(

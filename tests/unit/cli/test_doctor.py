@@ -193,7 +193,7 @@ def test_a_server_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_dir, "served_dirs", lambda: [served.path])
     monkeypatch.setattr(runtime_dir, "holders", end)
     found = list(check_runtime_dir(Settings.from_env({})))
-    assert [each.check for each in found] == ["directory.unused"]
+    assert [each.check for each in found] == ["directory.size", "directory.unused"]
 
 
 def test_rights_are_those_of_the_user(tmp_path: Path) -> None:
@@ -338,3 +338,37 @@ def test_faulty_settings_end_the_checks() -> None:
     assert ran.status == 2
     assert "AVATAR_TELEMETRY_PRIVACY='none': must be strict, balanced or off" in ran.out
     assert "collector" not in ran.out
+
+
+def test_faults_come_first() -> None:
+    """Errors, then warnings, with their names come before all that is good, which --quiet omits."""
+    env = {
+        "PROMETHEUS_MULTIPROC_DIR": "/dev/null", "AVATAR_TELEMETRY_METRICS_ALLOW": "0.0.0.0/0",
+        "HOSTNAME": "a-host",
+    }  # fmt: skip
+    ran = invoke("doctor", **env)
+    lines = ran.out.splitlines()
+    assert ran.status == 2
+    assert lines[0] == "errors and warnings"
+    assert lines[1].startswith("  ERROR    directory.no_directory: ")
+    assert lines[3].startswith("  warning  settings.metrics_open: ")
+    assert ran.out.index("settings.metrics_open") < ran.out.index("  ok ")
+    quiet = invoke("doctor", "--quiet", **env).out
+    assert quiet == "\n".join([*lines[:5], lines[-1], ""])
+    assert lines[-1] == "1 error, 1 warning."
+
+
+@pytest.mark.parametrize(
+    ("workers", "found"),
+    [
+        pytest.param("", "", id="unknown"),
+        pytest.param("2", "", id="enough"),
+        pytest.param("100000000", "warning directory.space", id="scarce"),
+    ],
+)
+def test_space_for_all_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str, found: str
+) -> None:
+    """Before a start there must be space for the files of as many workers as gunicorn will have."""
+    monkeypatch.setenv("WEB_CONCURRENCY", workers)
+    assert levels(folder(tmp_path / "new")) == expected(found)

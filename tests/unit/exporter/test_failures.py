@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from avatar_telemetry.exporter.failures import (
     failure_log,
     secrets_of,
 )
+from avatar_telemetry.exporter.last_error import ErrorFile, read_last_error
 from tests.support.clock import PauseClock
 
 SECRET = "sEcret-1"
@@ -21,6 +23,8 @@ PLACE = "http://c:4318/v1/traces, OTEL_EXPORTER_OTLP_ENDPOINT"
 FAILED = Outcome(False, error="HTTP status 400 Bad Request")
 RETRY = Outcome(False, retry=True, error="ConnectionError: refused")
 ACCEPTED = Outcome(True)
+NOWHERE = Path("/no/such/folder")
+"""A folder for the file of the last error, which is not written."""
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def clock() -> PauseClock:
 
 
 def make(clock: PauseClock, *secrets: str, signal: str = "spans") -> FailureLog:
-    return FailureLog(signal, PLACE, secrets, clock)
+    return FailureLog(signal, PLACE, secrets, ErrorFile(NOWHERE, "traces"), clock)
 
 
 def test_one_line_a_minute_for_each_signal(
@@ -163,8 +167,8 @@ def test_a_text_of_a_collector(
 def test_a_short_header_is_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     """A value that occurs in many words is not taken out of the line."""
     settings = Settings.from_env({"OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=1"})
-    FailureLog("spans", PLACE, secrets_of(settings)).failed("code 401")
-    assert caplog.messages == [f"code 401 (sent to {PLACE})"]
+    failure_log(settings, "traces", NOWHERE).failed("code 401")
+    assert caplog.messages[0].startswith("code 401 (sent to ")
 
 
 def test_secrets_of_the_settings() -> None:
@@ -211,5 +215,30 @@ def test_place_of_a_signal(
     caplog: pytest.LogCaptureFixture, env: dict[str, str], signal: Any, place: str
 ) -> None:
     """A line names the endpoint, without its query, and the variable that it is from."""
-    failure_log(Settings.from_env(env), signal).failed("failed")
+    failure_log(Settings.from_env(env), signal, NOWHERE).failed("failed")
     assert caplog.messages == [f"failed (sent to {place})"]
+
+
+def test_the_last_error_is_kept(tmp_path: Path, clock: PauseClock) -> None:
+    """The line of the log is in the file of the signal, without secrets, until an export works."""
+    errors = ErrorFile(tmp_path, "traces")
+    log = FailureLog("spans", PLACE, [SECRET], errors, clock)
+    log.retrying(RETRY, 1, 3)
+    assert read_last_error(tmp_path, "traces") is None
+    log.outcome(Outcome(False, error=f"HTTP status 401 for {SECRET}"), 3)
+    last = read_last_error(tmp_path, "traces")
+    assert last is not None
+    assert last.message == f"3 spans lost: HTTP status 401 for (not shown) (sent to {PLACE})"
+    log.outcome(Outcome(True, 1, error="too long"), 3)
+    assert errors.is_open
+    log.outcome(ACCEPTED, 3)
+    assert not errors.is_open
+
+
+def test_a_failure_within_the_minute_is_kept(tmp_path: Path, clock: PauseClock) -> None:
+    """A failure after a success is kept although the log has no second line."""
+    errors = ErrorFile(tmp_path, "traces")
+    log = FailureLog("spans", PLACE, [], errors, clock)
+    for outcome in (FAILED, ACCEPTED, FAILED):
+        log.outcome(outcome, 3)
+    assert errors.is_open

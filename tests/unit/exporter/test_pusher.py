@@ -22,6 +22,7 @@ from avatar_telemetry.exporter import pusher as pusher_module
 from avatar_telemetry.exporter.clients import Outcome
 from avatar_telemetry.exporter.continuity import FILE_NAME, Continuity
 from avatar_telemetry.exporter.failures import FailureLog
+from avatar_telemetry.exporter.last_error import ErrorFile
 from avatar_telemetry.exporter.pusher import Pusher
 from avatar_telemetry.metrics.family import Family, family
 from tests.support.clock import PauseClock
@@ -106,7 +107,8 @@ class Host:
         continuity = Continuity(self.folder, SINCE, delta=delta)
         return Pusher(
             settings, self.clients, self.store.collect, continuity, count=self.results.append,
-            log=FailureLog("metrics", "here", []), guard=Guard(self.failures.append),
+            log=FailureLog("metrics", "here", [], ErrorFile(self.folder, "metrics")),
+            guard=Guard(self.failures.append),
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.exporter import signals as signals_module
 from avatar_telemetry.exporter.clients import Client, Outcome, make_clients
 from avatar_telemetry.exporter.failures import FailureLog
+from avatar_telemetry.exporter.last_error import ErrorFile
 from avatar_telemetry.exporter.ring import SPANS
 from avatar_telemetry.exporter.rings import Rings
 from avatar_telemetry.exporter.signals import MAX_BACKOFF, SignalExporter
@@ -81,7 +82,8 @@ class Host:
         rings = Rings(self.folder, "spans", lambda: guard.failed("ring"))
         exporter = SignalExporter(
             "spans", rings, clients, batch_size=batch_size, delay=delay, timeout=timeout,
-            count=self.count, log=FailureLog("spans", "here", []), guard=guard,
+            count=self.count, guard=guard,
+            log=FailureLog("spans", "here", [], ErrorFile(self.folder, "traces")),
         )  # fmt: skip
         self._made.append(exporter)
         return exporter
