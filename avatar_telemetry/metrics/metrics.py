@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from time import time
 from typing import Any
 
 from avatar_telemetry.http.labels import OTHER, SWITCHED
+from avatar_telemetry.metrics.exemplars import NO_PLACE, Place, pack_trace
 from avatar_telemetry.metrics.family import format_bound
 from avatar_telemetry.metrics.instruments import (
     AVATAR_REQUESTS,
@@ -37,6 +39,9 @@ INFINITE = float("inf")
 MAX_PLANS = 4096
 CHECK_INTERVAL = 1.0
 
+Measurement = tuple[Instrument, float, tuple[str, ...]]
+"""A measurement of a request before its end: the instrument, the value, the label values."""
+
 
 class HistogramCells:
     """The cells of one series of a histogram.
@@ -45,14 +50,26 @@ class HistogramCells:
         bounds: the upper bounds, ascending, without infinity.
         buckets: the cells of the bounds and of infinity; they are not cumulative.
         total: the cell of the sum.
+        series: the instrument and the label values; ``None`` where values are not recorded.
+
+    Attributes:
+        places: the places of the exemplars of the buckets, as far as they are known.
     """
 
-    __slots__ = ("bounds", "buckets", "total")
+    __slots__ = ("bounds", "buckets", "places", "series", "total")
 
-    def __init__(self, bounds: tuple[float, ...], buckets: list[Cell], total: Cell) -> None:
+    def __init__(
+        self,
+        bounds: tuple[float, ...],
+        buckets: list[Cell],
+        total: Cell,
+        series: tuple[Instrument, tuple[str, ...]] | None = None,
+    ) -> None:
         self.bounds = bounds
         self.buckets = buckets
         self.total = total
+        self.series = series
+        self.places: list[Place | None] = [None] * len(buckets)
 
     def observe(self, value: float) -> None:
         """Count a value. Call it with the lock of the book held."""
@@ -82,6 +99,7 @@ class Plan:
         duration: the histogram of durations.
         until_first_byte: the histograms of the time until the first byte.
         shared: true where other threads may write into some of the cells (counts by hand).
+        failures: the keys of the counters of failures, which have exemplars.
     """
 
     labels: tuple[str, ...]
@@ -90,6 +108,7 @@ class Plan:
     duration: HistogramCells
     until_first_byte: tuple[HistogramCells, ...]
     shared: bool
+    failures: tuple[str, ...] = ()
 
 
 class Metrics:
@@ -125,6 +144,7 @@ class Metrics:
         self._pairs: dict[tuple[str, tuple[str, ...]], tuple[Cell, HistogramCells]] = {}
         self._counters: dict[tuple[str, ...], Cell] = {}
         self._histograms: dict[tuple[str, ...], HistogramCells] = {}
+        self._places: dict[str, Place] = {}
         self._in_progress = self._counter(IN_PROGRESS)
         self._store_errors = self._counter(INTERNAL_ERRORS, "store")
 
@@ -214,6 +234,53 @@ class Metrics:
             if lock is not None:
                 lock.release()
 
+    def keep_trace(
+        self,
+        trace: tuple[bytes, bytes],
+        plan: Plan,
+        duration: float,
+        first_byte: float,
+        measurements: Iterable[Measurement] = (),
+    ) -> None:
+        """Keep the trace of a counted request as the exemplar of its buckets and failures.
+
+        No lock is needed: a record is one store.
+
+        Args:
+            trace: the trace id, 16 bytes, and the id of the server span, 8 bytes.
+            plan: the cells of the request's labels.
+            duration: the duration, in seconds.
+            first_byte: the time until the first byte, in seconds.
+            measurements: the other measurements of the request.
+        """
+        trace_id, span_id = trace
+        now = time()
+        if plan.files is not self._files:
+            plan = self.plan(plan.labels)
+        record = pack_trace(trace_id, span_id, duration, now)
+        bucket = bisect_left(DURATION_BUCKETS, duration)
+        cells = plan.duration
+        memory, where = cells.places[bucket] or self._place(cells, bucket)
+        memory[where] = record
+        if first_byte != duration:
+            record = pack_trace(trace_id, span_id, first_byte, now)
+            bucket = bisect_left(DURATION_BUCKETS, first_byte)
+        for cells in plan.until_first_byte:
+            memory, where = cells.places[bucket] or self._place(cells, bucket)
+            memory[where] = record
+        if plan.failures:
+            record = pack_trace(trace_id, span_id, 1.0, now)
+            for key in plan.failures:
+                memory, where = self._places.get(key) or self._failure_place(key)
+                memory[where] = record
+        for instrument, value, labels in measurements:
+            if instrument.type == "counter":
+                memory, where = self._failure_place(_key(instrument, "_total", labels))
+            else:
+                cells = self._histogram(instrument, *labels)
+                memory, where = self._place(cells, bisect_left(cells.bounds, value))
+            memory[where] = pack_trace(trace_id, span_id, value, now)
+
     def count(self, instrument: Instrument, *labels: str) -> None:
         """Add one to a counter."""
         self.add(instrument, 1.0, *labels)
@@ -276,6 +343,11 @@ class Metrics:
             counters.append(self._counter(GENERATED, size, form, source))
         # After a switch of protocols the times are those of a session, not of a response.
         is_response = status != SWITCHED
+        failures: list[str] = []
+        if status[:1] == "5":
+            failures.append(_key(REQUESTS, "_total", (method, status, path)))
+            if size:
+                failures.append(_key(AVATAR_REQUESTS, "_total", (status, size, form)))
         until_first_byte = [self._histogram(FIRST_BYTE, path)] if is_response else []
         if source:
             until_first_byte.append(self._histogram(GENERATION, form, source))
@@ -286,6 +358,7 @@ class Metrics:
             self._histogram(DURATION, method, status, path) if is_response else UNRECORDED,
             tuple(until_first_byte),
             shared=bool(cache or source),
+            failures=tuple(failures),
         )
         return plan
 
@@ -310,9 +383,31 @@ class Metrics:
                     self._cell(instrument, "_bucket", labels, bound)
                     for bound in (*instrument.buckets, INFINITE)
                 ]
-                cells = HistogramCells(instrument.buckets, buckets, total)
+                cells = HistogramCells(instrument.buckets, buckets, total, (instrument, labels))
                 self._histograms[key] = cells
         return cells
+
+    def _place(self, cells: HistogramCells, bucket: int) -> Place:
+        """Return the place of the exemplar of a bucket."""
+        place = cells.places[bucket]
+        if place is None:
+            place = NO_PLACE
+            if cells.series is not None:
+                instrument, labels = cells.series
+                bound = (*instrument.buckets, INFINITE)[bucket]
+                with self._book.lock:
+                    key = _key(instrument, "_bucket", labels, bound)
+                    place = self._book.exemplar_place("traces", key)
+            cells.places[bucket] = place
+        return place
+
+    def _failure_place(self, key: str) -> Place:
+        """Return the place of the exemplar of a counter of failures."""
+        place = self._places.get(key)
+        if place is None:
+            with self._book.lock:
+                place = self._places[key] = self._book.exemplar_place("traces", key)
+        return place
 
     def _admit(self, instrument: Instrument, labels: tuple[str, ...]) -> tuple[str, ...]:
         """Return the label values; for a new series above the ceiling, ``other`` for the values

@@ -69,6 +69,8 @@ View = tuple["str | None", "str | None"]
 """The application's own URL pattern, unless the profile has a route, and the view."""
 Begun = tuple[Block, Block, Block, Block]
 """The blocks of target, user agent, addresses, and of the personal part of the path."""
+Trace = tuple[bytes, bytes]
+"""The trace id and the id of the server span of a request."""
 Recorded = tuple[RequestSpan, Begun]
 """The innermost span of a request, and the blocks that are known from its start."""
 Started = tuple[RequestSpan | UnsampledSpan, Context, "Recorded | None"]
@@ -197,13 +199,16 @@ class RequestTracing:
             begun = self._read(as_text(environ), route)
         return span, current, (span, begun)
 
-    def end(self, request: AvatarRequest, recorded: Recorded, duration: float) -> None:
+    def end(self, request: AvatarRequest, recorded: Recorded, duration: float) -> Trace | None:
         """End the spans of a request, and write all of them.
 
         Args:
             request: the request that ended.
             recorded: its spans.
             duration: the seconds since its start.
+
+        Returns:
+            The trace, or ``None`` where its server span was not written.
         """
         span, begun = recorded
         end_time = span._start_time + int(duration * 1e9)
@@ -222,17 +227,17 @@ class RequestTracing:
                 self._end_objects(request, outcome, recorded, end_time)
             finally:
                 spans = span._root.take(self._sink)
-                if spans:
-                    self._sink.write(spans)
-            return
+                written = bool(spans) and self._sink.write(spans)
+            return _trace(span) if written else None
         items, encoded = self._join(request, outcome, span, begun, end_time)
         others = span.end_joined(end_time)
         if others:
-            writer.write(others, (span.origin, items, encoded))
+            written = writer.write(others, (span.origin, items, encoded))
         else:
             scope = self._scope
             head = pack_section(len(scope), len(encoded))
-            writer.target.put(SPANS, items, head + scope + encoded)
+            written = writer.target.put(SPANS, items, head + scope + encoded)
+        return _trace(span) if written else None
 
     def _join(
         self,
@@ -343,6 +348,11 @@ class RequestTracing:
             return EMPTY
         kind, text = found
         return Block(PERSONAL_NAMES[kind], (self.privacy.digest(text),))
+
+
+def _trace(span: RequestSpan) -> Trace:
+    server_id = span._server_id if type(span) is OperationSpan else span._span_id
+    return span._trace_id, server_id
 
 
 def _log_start(name: str, span: LightSpan) -> None:

@@ -1,0 +1,88 @@
+"""The records of exemplars: the trace, or other labels, of a recent measurement, in a mapped file.
+
+A slot has a file of traces, which this package names, and one of labels, which the application
+passes to prometheus_client. The keys of the entries are those of the metric files. A record has a
+checksum: its writer may be killed within a store, and other processes read it meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, Literal
+from zlib import crc32
+
+from avatar_telemetry.metrics.family import Exemplar, make_exemplar
+
+Kind = Literal["traces", "labels"]
+SIZES: dict[Kind, int] = {"traces": 48, "labels": 1024}
+"""Bytes of a record."""
+MAX_FILE_BYTES = 1 << 20
+"""The maximum size of a file; series for which it has no space have no exemplars."""
+SUFFIX = ".exemplars"
+
+Place = tuple[Any, slice]
+"""The memory of a record and its position."""
+NO_PLACE: Place = (bytearray(SIZES["labels"]), slice(0, SIZES["labels"]))
+"""The place of a record that no file has space for. A trace may shorten it."""
+
+IDS_LENGTH = 24
+# The checksum of the rest, the length of ids or labels, the time and the value.
+_head = struct.Struct("<IIdd")
+_traced = struct.Struct("<Idd16s8s").pack
+_labelled = struct.Struct("<Idd").pack
+head_of = struct.Struct("<IId").unpack_from
+"""The checksum, the length and the time of a record."""
+
+
+def pack_trace(trace_id: bytes, span_id: bytes, value: float, time: float) -> bytes:
+    """Return the record of a trace.
+
+    Args:
+        trace_id: the trace id, 16 bytes.
+        span_id: the span id, 8 bytes.
+        value: the measured value.
+        time: the time in seconds since the epoch.
+    """
+    body = _traced(IDS_LENGTH, time, value, trace_id, span_id)
+    return crc32(body).to_bytes(4, "little") + body
+
+
+def pack_labels(exemplar: Exemplar) -> bytes | None:
+    """Return the record of an exemplar of the application; ``None`` if it is too long."""
+    text = json.dumps(dict(exemplar.labels), ensure_ascii=False).encode()
+    if len(text) > SIZES["labels"] - _head.size:
+        return None
+    body = _labelled(len(text), exemplar.time or 0.0, exemplar.value) + text
+    return (crc32(body).to_bytes(4, "little") + body).ljust(SIZES["labels"], b"\0")
+
+
+def intact_record(data: bytes | bytearray, position: int, size: int) -> bytes | None:
+    """Return a record without padding; ``None`` if it is empty, or incomplete because its writer was
+    killed or writes it now.
+
+    Args:
+        data: the contents of a file.
+        position: the position of the record.
+        size: the bytes of a record.
+    """
+    checksum, length, _ = head_of(data, position)
+    if length > size - _head.size:
+        return None
+    record = bytes(data[position : position + _head.size + length])
+    return record if crc32(record[4:]) == checksum else None
+
+
+def unpack(kind: Kind, record: bytes) -> Exemplar | None:
+    """Return the exemplar of an intact record.
+
+    Args:
+        kind: the kind of the file.
+        record: the record without padding.
+    """
+    _, _, time, value = _head.unpack_from(record)
+    content = record[_head.size :]
+    if kind == "traces":
+        labels = ("span_id", content[16:].hex()), ("trace_id", content[:16].hex())
+        return Exemplar(labels, value, time)
+    return make_exemplar(json.loads(content), value, time)
