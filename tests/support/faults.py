@@ -71,6 +71,43 @@ STORE = (
         "        if suffix not in", "        if True or suffix not in",
     ),
     Fault(
+        "exemplars-torn", "metrics/exemplars.py", "a trace of two requests is shown after a kill",
+        "    return record if crc32(record[4:]) == checksum else None\n", "    return record\n",
+    ),
+    Fault(
+        "exemplars-oldest", "metrics/merged_exemplars.py", "an old trace stands over a newer one",
+        "if key in newest and time <= newest[key][0]:", "if key in newest and time >= newest[key][0]:",
+    ),
+    Fault(
+        "exemplars-unbounded", "metrics/mapped.py", "exemplars fill the shared memory",
+        "        if end > self._max_size:\n", "        if False:\n", ("metrics/merged_exemplars",),
+    ),
+    Fault(
+        "exemplars-too-long", "metrics/family.py", "a scrape fails for an exemplar with long labels",
+        "return None if is_too_long else Exemplar(legal, value, time)",
+        "return Exemplar(legal, value, time)", ("metrics/exemplars",),
+    ),
+    Fault(
+        "exemplars-first-byte", "metrics/metrics.py", "the exemplar of a first byte is in another bucket",
+        "            record = pack_trace(trace_id, span_id, first_byte, now)\n",
+        "            record = pack_trace(trace_id, span_id, duration, now)\n",
+        ("metrics/merged_exemplars",),
+    ),
+    Fault(
+        "exemplars-old-format", "metrics/exposition.py", "a scraper of the format 0.0.4 fails",
+        "        if openmetrics:\n            for number", "        if True:\n            for number",
+    ),
+    Fault(
+        "exemplars-dropped", "wsgi/request_spans.py", "a trace is named that was dropped",
+        "            written = writer.target.put(SPANS, items, head + scope + encoded)\n",
+        "            written = writer.target.put(SPANS, items, head + scope + encoded) or True\n",
+        ("wsgi/exemplars",),
+    ),
+    Fault(
+        "exemplars-interval", "exporter/bridge.py", "increments have exemplars of earlier ones",
+        "if start <= each.time_unix_nano <= now]", "if each.time_unix_nano <= now]",
+    ),
+    Fault(
         "mapped-length-first", "metrics/mapped.py", "a kill during an append corrupts the file",
         """        self._bytes[self._used : end] = entry
         # The entry is stored before the length includes it: a kill in between loses nothing.
