@@ -170,9 +170,7 @@ class Metric:
         if self.bounds != before or self.excluded or len(self._documentations) > 1:
             self._layout = None
 
-    def family(
-        self, values: Sequence[float], exemplars: Mapping[int, Exemplar]
-    ) -> Family | None:
+    def family(self, values: Sequence[float], exemplars: Mapping[int, Exemplar]) -> Family | None:
         """Return the metric for the page, or ``None`` where it is left out.
 
         Args:

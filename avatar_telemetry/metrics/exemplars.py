@@ -58,8 +58,8 @@ def pack_labels(exemplar: Exemplar) -> bytes | None:
 
 
 def intact_record(data: bytes | bytearray, position: int, size: int) -> bytes | None:
-    """Return a record without padding; ``None`` if it is empty, or incomplete because its writer was
-    killed or writes it now.
+    """Return a record without padding; ``None`` if it is empty, or incomplete because its writer
+    was killed or writes it now.
 
     Args:
         data: the contents of a file.

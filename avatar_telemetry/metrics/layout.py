@@ -10,7 +10,6 @@ from operator import attrgetter, lt
 from avatar_telemetry.metrics.family import Exemplar, Family, Labels, line_prefix
 from avatar_telemetry.metrics.series import INFINITE, Series
 
-
 NO_SERIES = -1
 """In place of the number of a series, for a line that is not the value of one."""
 
@@ -50,9 +49,7 @@ class Layout:
         else:
             self._add_lines(members)
 
-    def family(
-        self, values: Sequence[float], exemplars: Mapping[int, Exemplar]
-    ) -> Family | None:
+    def family(self, values: Sequence[float], exemplars: Mapping[int, Exemplar]) -> Family | None:
         """Return the metric with its values, or ``None`` where it has no series.
 
         Args:

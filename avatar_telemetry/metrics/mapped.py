@@ -453,7 +453,6 @@ class Book:
         self.series += sum(map(_counts, file.cells))
         return file
 
-
     def _open_exemplars(self, kind: Kind) -> MappedFile | None:
         if self._location is None:
             return None

@@ -72,7 +72,9 @@ class MergedExemplars:
             matches = map(FILE_NAME.fullmatch, os.listdir(self._folder))
         except OSError:
             return {}
-        return {match[0]: "traces" if match[1] == "traces" else "labels" for match in matches if match}
+        return {
+            match[0]: "traces" if match[1] == "traces" else "labels" for match in matches if match
+        }
 
     def _read_file(
         self, name: str, kind: Kind, newest: dict[bytes, tuple[float, Kind, bytes]]

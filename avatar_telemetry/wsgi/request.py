@@ -585,9 +585,7 @@ class AvatarRequest:
                 if telemetry.exemplars == "always_on":
                     self._keep_unwritten(duration, first_byte, plan)
             elif plan is not None and telemetry.exemplars != "always_off":
-                telemetry.metrics.keep_trace(
-                    trace, plan, duration, first_byte, self.measurements
-                )
+                telemetry.metrics.keep_trace(trace, plan, duration, first_byte, self.measurements)
         except Exception:  # noqa: BLE001 - a span processor of the user may raise
             telemetry.guard.failed("spans")
         finally:

@@ -50,7 +50,9 @@ def on_page(server: GunicornServer) -> dict[tuple[str, frozenset[tuple[str, str]
 def in_prometheus(running: Prometheus, prefix: str, instance: str) -> list[Named]:
     """The exemplars of the series of an instance whose names begin so."""
     selector = f'{{__name__=~"{prefix}_.+",instance="{instance}"}}'
-    return [Named(series["__name__"], each["labels"]) for series, each in running.exemplars(selector)]
+    return [
+        Named(series["__name__"], each["labels"]) for series, each in running.exemplars(selector)
+    ]
 
 
 def received(store: GrpcSink) -> set[tuple[str, str]]:
