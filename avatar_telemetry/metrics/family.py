@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -107,12 +107,14 @@ def legal_labels(labels: Mapping[str, object]) -> Labels:
 
 
 def make_exemplar(
-    labels: Mapping[str, object], value: float, time: float | None
+    labels: Mapping[str, object], value: float, time: SupportsFloat | None
 ) -> Exemplar | None:
     """Return an exemplar of the application; ``None`` if its labels are too long."""
     legal = legal_labels(labels)
     is_too_long = sum(map(len, chain.from_iterable(legal))) > MAX_EXEMPLAR_LENGTH
-    return None if is_too_long else Exemplar(legal, value, time)
+    if is_too_long:
+        return None
+    return Exemplar(legal, float(value), None if time is None else float(time))
 
 
 def printable(text: str) -> str:

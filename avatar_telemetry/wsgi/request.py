@@ -543,6 +543,7 @@ class AvatarRequest:
         except Exception:  # noqa: BLE001 - nothing may break the response
             telemetry.guard.failed("finish")
             telemetry.metrics.abandoned()
+            plan = None
         if self.route.succeeded is not None:
             try:
                 self.success = success_of(self)

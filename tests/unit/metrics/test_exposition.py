@@ -53,7 +53,7 @@ def test_the_page_parses_to_what_it_was_made_of(openmetrics: bool, parse) -> Non
 
 
 TRACED = Exemplar((("span_id", "5" * 16), ("trace_id", "7" * 32)), 0.25, 1234.5678)
-ODD = Exemplar((("user", 'q"\\\nü'),), float("inf"), None)
+ODD = Exemplar((("user", "q ü}"),), float("inf"), None)
 BUCKETS = [("s_bucket", (("le", bound),), 1.0) for bound in ("0.5", "+Inf")]
 WITH_EXEMPLARS = [
     Family.of("s", "histogram", "", [*BUCKETS, ("s_count", (), 1.0), ("s_sum", (), 0.25)],
@@ -78,6 +78,14 @@ def test_exemplars_in_openmetrics() -> None:
     }
     assert float(found["s_bucket", "0.5"].timestamp) == 1234.568
     assert found["s_bucket", "+Inf"].timestamp is None
+
+
+def test_labels_of_an_exemplar_are_escaped() -> None:
+    """As those of a sample; prometheus_client's parser cannot read some of them back."""
+    exemplar = Exemplar((("user", 'q"\\\n'),), 1.0, None)
+    text = render([Family.of("c", "counter", "", [("c_total", (), 1.0)], {0: exemplar})],
+                  openmetrics=True)  # fmt: skip
+    assert text.splitlines()[-2] == rb'c_total 1.0 # {user="q\"\\\n"} 1.0'
 
 
 def test_no_exemplars_in_the_format_0_0_4() -> None:
