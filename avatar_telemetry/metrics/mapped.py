@@ -318,8 +318,7 @@ class Book:
     @property
     def is_intact(self) -> bool:
         """Return whether all files are still in their directory."""
-        files = (*self._files.values(), *filter(None, self._exemplars.values()))
-        return all(file.is_at_path() for file in files)
+        return all(file.is_at_path() for file in self._open_files())
 
     def renew_lock(self) -> None:
         """Replace the lock, in a forked child: a thread that does not exist there may hold it."""
@@ -418,8 +417,12 @@ class Book:
             for each, (doubles, index) in self._memory.items()
         }
 
+    def _open_files(self) -> Iterator[MappedFile]:
+        yield from self._files.values()
+        yield from filter(None, self._exemplars.values())
+
     def _leave(self) -> None:
-        for file in (*self._files.values(), *filter(None, self._exemplars.values())):
+        for file in self._open_files():
             file.close()
         self._files.clear()
         self._exemplars.clear()

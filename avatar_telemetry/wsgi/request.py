@@ -576,8 +576,8 @@ class AvatarRequest:
         first_byte: float,
         plan: Plan | None,
     ) -> None:
-        self.recorded = None
         telemetry = self.telemetry
+        self.recorded = None
         # The data of the current request is removed from the message of an exception.
         token = None if self.error is None else CURRENT.set(self)
         try:

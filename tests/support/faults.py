@@ -146,7 +146,7 @@ STORE = (
     ),
     Fault(
         "mapped-files-left-open", "metrics/mapped.py", "a book that moves keeps its descriptors",
-        """        for file in self._files.values():
+        """        for file in self._open_files():
             file.close()
         self._files.clear()
 """,
@@ -263,8 +263,8 @@ STORE = (
     ),
     Fault(
         "metrics-first-byte-bucket", "metrics/metrics.py", "first bytes are in the duration's bucket",
-        "bucket = bisect_left(DURATION_BUCKETS, first_byte)",
-        "bucket = bisect_left(DURATION_BUCKETS, duration)",
+        "                bucket = bisect_left(DURATION_BUCKETS, first_byte)\n",
+        "                bucket = bisect_left(DURATION_BUCKETS, duration)\n",
     ),
     Fault(
         "metrics-plans-unbounded", "metrics/metrics.py", "clients fill the memory with plans",
