@@ -28,24 +28,25 @@ NO_PLACE: Place = (bytearray(SIZES["labels"]), slice(0, SIZES["labels"]))
 
 IDS_LENGTH = 24
 # The checksum of the rest, the length of ids or labels, the time and the value.
-_head = struct.Struct("<IIdd")
-_traced = struct.Struct("<Idd16s8s").pack
-_labelled = struct.Struct("<Idd").pack
-head_of = struct.Struct("<IId").unpack_from
+_head = struct.Struct("<IIqd")
+_checksum = struct.Struct("<I").pack
+_traced = struct.Struct("<Iqd16s8s").pack
+_labelled = struct.Struct("<Iqd").pack
+head_of = struct.Struct("<IIq").unpack_from
 """The checksum, the length and the time of a record."""
 
 
-def pack_trace(trace_id: bytes, span_id: bytes, value: float, time: float) -> bytes:
+def pack_trace(trace_id: bytes, span_id: bytes, value: float, time: int) -> bytes:
     """Return the record of a trace.
 
     Args:
         trace_id: the trace id, 16 bytes.
         span_id: the span id, 8 bytes.
         value: the measured value.
-        time: the time in seconds since the epoch.
+        time: the time in nanoseconds since the epoch.
     """
     body = _traced(IDS_LENGTH, time, value, trace_id, span_id)
-    return crc32(body).to_bytes(4, "little") + body
+    return _checksum(crc32(body)) + body
 
 
 def pack_labels(exemplar: Exemplar) -> bytes | None:
@@ -53,8 +54,9 @@ def pack_labels(exemplar: Exemplar) -> bytes | None:
     text = json.dumps(dict(exemplar.labels), ensure_ascii=False).encode()
     if len(text) > SIZES["labels"] - _head.size:
         return None
-    body = _labelled(len(text), exemplar.time or 0.0, exemplar.value) + text
-    return (crc32(body).to_bytes(4, "little") + body).ljust(SIZES["labels"], b"\0")
+    time = int((exemplar.time or 0.0) * 1e9)
+    body = _labelled(len(text), time, exemplar.value) + text
+    return (_checksum(crc32(body)) + body).ljust(SIZES["labels"], b"\0")
 
 
 def intact_record(data: bytes | bytearray, position: int, size: int) -> bytes | None:
@@ -84,5 +86,5 @@ def unpack(kind: Kind, record: bytes) -> Exemplar | None:
     content = record[_head.size :]
     if kind == "traces":
         labels = ("span_id", content[16:].hex()), ("trace_id", content[:16].hex())
-        return Exemplar(labels, value, time)
-    return make_exemplar(json.loads(content), value, time)
+        return Exemplar(labels, value, time / 1e9)
+    return make_exemplar(json.loads(content), value, time / 1e9)

@@ -46,7 +46,7 @@ class MergedExemplars:
     def read(self) -> dict[bytes, Exemplar]:
         """Return the newest exemplar of each series, by the key of its value."""
         self.unreadable = 0
-        newest: dict[bytes, tuple[float, Kind, bytes]] = {}
+        newest: dict[bytes, tuple[int, Kind, bytes]] = {}
         names = self._names()
         for name in self._files.keys() - names.keys():
             del self._files[name]
@@ -77,7 +77,7 @@ class MergedExemplars:
         }
 
     def _read_file(
-        self, name: str, kind: Kind, newest: dict[bytes, tuple[float, Kind, bytes]]
+        self, name: str, kind: Kind, newest: dict[bytes, tuple[int, Kind, bytes]]
     ) -> None:
         identity, _, data = Contents.read(self._folder / name)
         file = self._files.get(name)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, MutableMapping
-from dataclasses import dataclass
-from time import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from avatar_telemetry.http.labels import OTHER, SWITCHED
@@ -41,6 +40,8 @@ CHECK_INTERVAL = 1.0
 
 Measurement = tuple[Instrument, float, tuple[str, ...]]
 """A measurement of a request before its end: the instrument, the value, the label values."""
+Trace = tuple[bytes, bytes, int]
+"""The trace id, the span id, and the end of a span in nanoseconds since the epoch."""
 
 
 class HistogramCells:
@@ -100,6 +101,7 @@ class Plan:
         until_first_byte: the histograms of the time until the first byte.
         shared: true where other threads may write into some of the cells (counts by hand).
         failures: the keys of the counters of failures, which have exemplars.
+        places: the places of the exemplars of all histograms by bucket, as far as they are known.
     """
 
     labels: tuple[str, ...]
@@ -109,6 +111,9 @@ class Plan:
     until_first_byte: tuple[HistogramCells, ...]
     shared: bool
     failures: tuple[str, ...] = ()
+    places: list[tuple[Place, ...] | None] = field(
+        default_factory=lambda: [None] * (len(DURATION_BUCKETS) + 1)
+    )
 
 
 class Metrics:
@@ -236,7 +241,7 @@ class Metrics:
 
     def keep_trace(
         self,
-        trace: tuple[bytes, bytes],
+        trace: Trace,
         plan: Plan,
         duration: float,
         first_byte: float,
@@ -247,29 +252,30 @@ class Metrics:
         No lock is needed: a record is one store.
 
         Args:
-            trace: the trace id, 16 bytes, and the id of the server span, 8 bytes.
+            trace: the trace id, the id of the server span, and its end.
             plan: the cells of the request's labels.
             duration: the duration, in seconds.
             first_byte: the time until the first byte, in seconds.
             measurements: the other measurements of the request.
         """
-        trace_id, span_id = trace
-        now = time()
+        trace_id, span_id, time = trace
         if plan.files is not self._files:
             plan = self.plan(plan.labels)
-        record = pack_trace(trace_id, span_id, duration, now)
+        record = pack_trace(trace_id, span_id, duration, time)
         bucket = bisect_left(DURATION_BUCKETS, duration)
-        cells = plan.duration
-        memory, where = cells.places[bucket] or self._place(cells, bucket)
-        memory[where] = record
-        if first_byte != duration:
-            record = pack_trace(trace_id, span_id, first_byte, now)
-            bucket = bisect_left(DURATION_BUCKETS, first_byte)
-        for cells in plan.until_first_byte:
-            memory, where = cells.places[bucket] or self._place(cells, bucket)
+        if first_byte == duration:
+            for memory, where in plan.places[bucket] or self._find_places(plan, bucket):
+                memory[where] = record
+        else:
+            memory, where = self._place(plan.duration, bucket)
             memory[where] = record
+            record = pack_trace(trace_id, span_id, first_byte, time)
+            bucket = bisect_left(DURATION_BUCKETS, first_byte)
+            for cells in plan.until_first_byte:
+                memory, where = self._place(cells, bucket)
+                memory[where] = record
         if plan.failures:
-            record = pack_trace(trace_id, span_id, 1.0, now)
+            record = pack_trace(trace_id, span_id, 1.0, time)
             for key in plan.failures:
                 memory, where = self._places.get(key) or self._failure_place(key)
                 memory[where] = record
@@ -279,7 +285,7 @@ class Metrics:
             else:
                 cells = self._histogram(instrument, *labels)
                 memory, where = self._place(cells, bisect_left(cells.bounds, value))
-            memory[where] = pack_trace(trace_id, span_id, value, now)
+            memory[where] = pack_trace(trace_id, span_id, value, time)
 
     def count(self, instrument: Instrument, *labels: str) -> None:
         """Add one to a counter."""
@@ -386,6 +392,12 @@ class Metrics:
                 cells = HistogramCells(instrument.buckets, buckets, total, (instrument, labels))
                 self._histograms[key] = cells
         return cells
+
+    def _find_places(self, plan: Plan, bucket: int) -> tuple[Place, ...]:
+        """Return the places of a request whose durations are in the same bucket."""
+        cells = plan.duration, *plan.until_first_byte
+        places = plan.places[bucket] = tuple(self._place(each, bucket) for each in cells)
+        return places
 
     def _place(self, cells: HistogramCells, bucket: int) -> Place:
         """Return the place of the exemplar of a bucket."""

@@ -600,7 +600,7 @@ class AvatarRequest:
         """
         span = None if self.context is None else get_current_span(self.context)
         if plan is not None and isinstance(span, LightSpan):
-            trace = span._trace_id, span._span_id
+            trace = span._trace_id, span._span_id, time_ns()
             with self.telemetry.guard.at("spans"):
                 self.telemetry.metrics.keep_trace(
                     trace, plan, duration, first_byte, self.measurements

@@ -52,6 +52,7 @@ from avatar_telemetry.wsgi.outcome import Outcome, undetermined
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from avatar_telemetry.metrics.metrics import Trace
     from avatar_telemetry.tracing.incoming import Incoming
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.tracing.span import LightSpan, SpanSink
@@ -69,8 +70,6 @@ View = tuple["str | None", "str | None"]
 """The application's own URL pattern, unless the profile has a route, and the view."""
 Begun = tuple[Block, Block, Block, Block]
 """The blocks of target, user agent, addresses, and of the personal part of the path."""
-Trace = tuple[bytes, bytes]
-"""The trace id and the id of the server span of a request."""
 Recorded = tuple[RequestSpan, Begun]
 """The innermost span of a request, and the blocks that are known from its start."""
 Started = tuple[RequestSpan | UnsampledSpan, Context, "Recorded | None"]
@@ -228,7 +227,7 @@ class RequestTracing:
             finally:
                 spans = span._root.take(self._sink)
                 written = bool(spans) and self._sink.write(spans)
-            return _trace(span) if written else None
+            return _trace(span, end_time) if written else None
         items, encoded = self._join(request, outcome, span, begun, end_time)
         others = span.end_joined(end_time)
         if others:
@@ -237,7 +236,7 @@ class RequestTracing:
             scope = self._scope
             head = pack_section(len(scope), len(encoded))
             written = writer.target.put(SPANS, items, head + scope + encoded)
-        return _trace(span) if written else None
+        return _trace(span, end_time) if written else None
 
     def _join(
         self,
@@ -350,9 +349,9 @@ class RequestTracing:
         return Block(PERSONAL_NAMES[kind], (self.privacy.digest(text),))
 
 
-def _trace(span: RequestSpan) -> Trace:
+def _trace(span: RequestSpan, end_time: int) -> Trace:
     server_id = span._server_id if type(span) is OperationSpan else span._span_id
-    return span._trace_id, server_id
+    return span._trace_id, server_id, end_time
 
 
 def _log_start(name: str, span: LightSpan) -> None:

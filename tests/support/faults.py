@@ -84,12 +84,12 @@ STORE = (
     ),
     Fault(
         "exemplars-too-long", "metrics/family.py", "a scrape fails for an exemplar with long labels",
-        "    if is_too_long:\n", "    if False:\n", ("metrics/exemplars",),
+        "    if is_too_long:\n", "    if False:\n", ("metrics/exemplars", "metrics/merged_exemplars"),
     ),
     Fault(
         "exemplars-first-byte", "metrics/metrics.py", "the exemplar of a first byte is in another bucket",
-        "            record = pack_trace(trace_id, span_id, first_byte, now)\n",
-        "            record = pack_trace(trace_id, span_id, duration, now)\n",
+        "            record = pack_trace(trace_id, span_id, first_byte, time)\n",
+        "            record = pack_trace(trace_id, span_id, duration, time)\n",
         ("metrics/merged_exemplars",),
     ),
     Fault(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avatar_telemetry.metrics.exemplars import (
@@ -17,7 +17,8 @@ from avatar_telemetry.metrics.exemplars import (
 from avatar_telemetry.metrics.family import MAX_EXEMPLAR_LENGTH, Exemplar, make_exemplar
 
 TRACE, SPAN = bytes(range(16)), bytes(range(16, 24))
-TRACED = pack_trace(TRACE, SPAN, 0.25, 1e9), pack_trace(SPAN * 2, TRACE[:8], 0.5, 1e9 + 1)
+TIME = 1_500_000_000
+TRACED = pack_trace(TRACE, SPAN, 0.25, TIME), pack_trace(SPAN * 2, TRACE[:8], 0.5, TIME + 1)
 LABELLED = tuple(
     record
     for text in ("short", "a longer one")
@@ -30,7 +31,7 @@ def test_a_trace_comes_back() -> None:
     record = intact_record(TRACED[0], 0, SIZES["traces"])
     assert record is not None
     labels = ("span_id", SPAN.hex()), ("trace_id", TRACE.hex())
-    assert unpack("traces", record) == Exemplar(labels, 0.25, 1e9)
+    assert unpack("traces", record) == Exemplar(labels, 0.25, 1.5)
     assert len(TRACED[0]) == SIZES["traces"]
 
 
@@ -58,6 +59,8 @@ def test_an_empty_record_is_none(kind: Kind) -> None:
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,7}", fullmatch=True)
 
 
+@example({"a": "x" * 127}, 1.0)
+@example({"a": "x" * 128}, 1.0)
 @given(st.dictionaries(NAMES, st.text(max_size=40), max_size=4), st.floats(allow_nan=False))
 def test_labels_of_the_application_come_back(labels: dict[str, str], value: float) -> None:
     """Any text survives, within the length that OpenMetrics allows."""

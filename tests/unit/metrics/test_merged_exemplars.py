@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.samples import Exemplar as ClientExemplar
 
-from avatar_telemetry.metrics import mapped, metrics
+from avatar_telemetry.metrics import mapped
 from avatar_telemetry.metrics.exemplars import MAX_FILE_BYTES, SIZES
 from avatar_telemetry.metrics.instruments import AUTH_ATTEMPTS, UPLOAD_SIZE
 from avatar_telemetry.metrics.mapped import HEADER, Book, read_entries
@@ -21,6 +23,7 @@ from tests.support.samples import exemplars_in
 LABELS = ("GET", "200", "/", "", "", "", "")
 FAILED = ("GET", "503", "/avatar/{digest}", "80", "png", "miss", "generated")
 SPAN = b"spanspan"
+TIMES = itertools.count(10**18, 10**9)
 
 
 class OpenBooks:
@@ -47,25 +50,17 @@ def books(tmp_path: Path) -> Iterator[OpenBooks]:
     opened.close()
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The time of exemplars, one second later with each."""
-    seconds = [1000.0]
-
-    def time() -> float:
-        seconds[0] += 1.0
-        return seconds[0]
-
-    monkeypatch.setattr(metrics, "time", time)
-    yield seconds
-
-
 def request(recorder: Metrics, trace: str, duration: float, *labels: str) -> None:
     """Count a request and keep its trace."""
     plan = recorder.plan(labels or LABELS)
     recorder.started(0.0)
     recorder.finished(plan, duration, duration)
-    recorder.keep_trace((trace.encode().ljust(16), SPAN), plan, duration, duration)
+    keep(recorder, trace, plan, duration, duration)
+
+
+def keep(recorder: Metrics, trace: str, *arguments: Any) -> None:
+    """Keep a trace that ends a second after the one before."""
+    recorder.keep_trace((trace.encode().ljust(16), SPAN, next(TIMES)), *arguments)
 
 
 def traces_in(folder: Path, name: str = "ivatar_request_duration_seconds") -> dict[str, str]:
@@ -91,7 +86,7 @@ def test_the_first_byte_has_its_own_bucket_and_value(tmp_path: Path, books: Open
     recorder = books.slot("s0")
     plan = recorder.plan(FAILED)
     recorder.finished(plan, 4.0, 0.2)
-    recorder.keep_trace((b"t" * 16, SPAN), plan, 4.0, 0.2)
+    keep(recorder, "t", plan, 4.0, 0.2)
     found = {
         (name, dict(labels).get("le")): exemplar.value
         for (name, labels), exemplar in exemplars_in(tmp_path).items()
@@ -113,7 +108,7 @@ def test_other_measurements_of_a_request(tmp_path: Path, books: OpenBooks) -> No
     measurements = [
         (UPLOAD_SIZE, 2000.0, ("image/png",)), (AUTH_ATTEMPTS, 1.0, ("login", "false"))
     ]  # fmt: skip
-    recorder.keep_trace((b"t" * 16, SPAN), recorder.plan(LABELS), 0.1, 0.1, measurements)
+    keep(recorder, "t", recorder.plan(LABELS), 0.1, 0.1, measurements)
     found = exemplars_in(tmp_path)
     labels = frozenset({("content_type", "image/png"), ("le", "4096.0")})
     assert found["ivatar_file_upload_size_bytes_bucket", labels].value == 2000.0
@@ -121,7 +116,7 @@ def test_other_measurements_of_a_request(tmp_path: Path, books: OpenBooks) -> No
     assert found["ivatar_auth_attempts_total", labels].value == 1.0
 
 
-def test_the_newest_of_all_slots(tmp_path: Path, books: OpenBooks, clock: list[float]) -> None:
+def test_the_newest_of_all_slots(tmp_path: Path, books: OpenBooks) -> None:
     """Whichever slot kept it: a reader that goes on shows the newest trace of each bucket."""
     store = MergedStore(tmp_path)
     first, second = books.slot("s0"), books.slot("s1")
@@ -131,8 +126,8 @@ def test_the_newest_of_all_slots(tmp_path: Path, books: OpenBooks, clock: list[f
         request(recorder, trace, duration)
         (family,) = (each for each in store.read(()) if each.name.endswith("duration_seconds"))
         assert len(family.exemplars) == 1 + (trace == "d")
-        times = [exemplar.time for exemplar in family.exemplars.values()]
-        assert max(each for each in times if each) == clock[0]
+        traces = [dict(each.labels)["trace_id"] for each in family.exemplars.values()]
+        assert trace.encode().ljust(16).hex() in traces
     assert traces_in(tmp_path) == {"0.25": "c", "1.0": "d"}
 
 
