@@ -26,14 +26,14 @@ Place = tuple[Any, slice]
 NO_PLACE: Place = (bytearray(SIZES["labels"]), slice(0, SIZES["labels"]))
 """The place of a record that no file has space for. A trace may shorten it."""
 
-IDS_LENGTH = 24
-# The checksum of the rest, the length of ids or labels, the time and the value.
-_head = struct.Struct("<IIqd")
-_checksum = struct.Struct("<I").pack
-_traced = struct.Struct("<Iqd16s8s").pack
-_labelled = struct.Struct("<Iqd").pack
-head_of = struct.Struct("<IIq").unpack_from
-"""The checksum, the length and the time of a record."""
+# The checksum of the rest, the time, the value; then the ids, or the length of the labels and they.
+_head = struct.Struct("QqdQ")
+_checksum = struct.Struct("Q").pack
+_traced = struct.Struct("qd16s8s").pack
+_labelled = struct.Struct("qdQ").pack
+IDS = slice(24, 48)
+head_of = _head.unpack_from
+"""The checksum, the time and the value of a record, and the length of its labels."""
 
 
 def pack_trace(trace_id: bytes, span_id: bytes, value: float, time: int) -> bytes:
@@ -45,7 +45,7 @@ def pack_trace(trace_id: bytes, span_id: bytes, value: float, time: int) -> byte
         value: the measured value.
         time: the time in nanoseconds since the epoch.
     """
-    body = _traced(IDS_LENGTH, time, value, trace_id, span_id)
+    body = _traced(time, value, trace_id, span_id)
     return _checksum(crc32(body)) + body
 
 
@@ -55,24 +55,25 @@ def pack_labels(exemplar: Exemplar) -> bytes | None:
     if len(text) > SIZES["labels"] - _head.size:
         return None
     time = int((exemplar.time or 0.0) * 1e9)
-    body = _labelled(len(text), time, exemplar.value) + text
+    body = _labelled(time, exemplar.value, len(text)) + text
     return (_checksum(crc32(body)) + body).ljust(SIZES["labels"], b"\0")
 
 
-def intact_record(data: bytes | bytearray, position: int, size: int) -> bytes | None:
+def intact_record(kind: Kind, data: bytes | bytearray, position: int) -> bytes | None:
     """Return a record without padding; ``None`` if it is empty, or incomplete because its writer
     was killed or writes it now.
 
     Args:
-        data: the contents of a file.
+        kind: the kind of the file.
+        data: the contents of the file.
         position: the position of the record.
-        size: the bytes of a record.
     """
-    checksum, length, _ = head_of(data, position)
-    if length > size - _head.size:
+    checksum, _, _, length = head_of(data, position)
+    size = SIZES[kind] if kind == "traces" else _head.size + length
+    if size > SIZES[kind]:
         return None
-    record = bytes(data[position : position + _head.size + length])
-    return record if crc32(record[4:]) == checksum else None
+    record = bytes(data[position : position + size])
+    return record if crc32(record[8:]) == checksum else None
 
 
 def unpack(kind: Kind, record: bytes) -> Exemplar | None:
@@ -82,9 +83,8 @@ def unpack(kind: Kind, record: bytes) -> Exemplar | None:
         kind: the kind of the file.
         record: the record without padding.
     """
-    _, _, time, value = _head.unpack_from(record)
-    content = record[_head.size :]
+    _, time, value, _ = head_of(record)
     if kind == "traces":
-        labels = ("span_id", content[16:].hex()), ("trace_id", content[:16].hex())
-        return Exemplar(labels, value, time / 1e9)
-    return make_exemplar(json.loads(content), value, time / 1e9)
+        ids = record[IDS].hex()
+        return Exemplar((("span_id", ids[32:]), ("trace_id", ids[:32])), value, time / 1e9)
+    return make_exemplar(json.loads(record[_head.size :]), value, time / 1e9)

@@ -88,9 +88,9 @@ class MergedExemplars:
         file.entries += [(key, 8 * index) for key, index in new]
         file.used = len(data)
         for key, position in file.entries:
-            time = head_of(data, position)[2]
+            time = head_of(data, position)[1]
             if key in newest and time <= newest[key][0]:
                 continue
-            record = intact_record(data, position, size)
+            record = intact_record(kind, data, position)
             if record is not None:
                 newest[key] = time, kind, record

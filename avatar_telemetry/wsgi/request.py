@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from avatar_telemetry._base.guard import Guard
     from avatar_telemetry.metrics.instruments import Instrument
-    from avatar_telemetry.metrics.metrics import Measurement, Plan
+    from avatar_telemetry.metrics.metrics import Measurement, Trace
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing, View
     from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -536,10 +536,10 @@ class AvatarRequest:
         self.finished = True
         duration = perf_counter() - self.started
         first_byte = self.first_byte - self.started if self.first_byte else duration
-        telemetry, plan = self.telemetry, None
+        telemetry, plan, bucket = self.telemetry, None, 0
         try:
             self.outcome, plan = telemetry.outcomes.of(self)
-            telemetry.metrics.finished(plan, duration, first_byte, self._alone)
+            bucket = telemetry.metrics.finished(plan, duration, first_byte, self._alone)
         except Exception:  # noqa: BLE001 - nothing may break the response
             telemetry.guard.failed("finish")
             telemetry.metrics.abandoned()
@@ -549,10 +549,18 @@ class AvatarRequest:
                 self.success = success_of(self)
             except Exception:  # noqa: BLE001 - a rule of a user's profile may raise
                 telemetry.guard.failed("succeeded")
+        trace = None
         if self.recorded is not None and telemetry.tracing is not None:
-            self._end_spans(telemetry.tracing, self.recorded, duration, first_byte, plan)
-        elif telemetry.exemplars == "always_on":
-            self._keep_unwritten(duration, first_byte, plan)
+            trace = self._end_spans(telemetry.tracing, self.recorded, duration)
+        if trace is None and telemetry.exemplars == "always_on":
+            trace = self._unwritten_trace()
+        if trace is not None and plan is not None and telemetry.exemplars != "always_off":
+            try:
+                telemetry.metrics.keep_trace(
+                    trace, plan, bucket, duration, first_byte, self.measurements
+                )
+            except Exception:  # noqa: BLE001 - nothing may break the response
+                telemetry.guard.failed("exemplars")
         self.error = None  # its traceback refers to frames that refer to this request
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
@@ -569,39 +577,27 @@ class AvatarRequest:
             environ[TRACE_ID_KEY] = span._trace_id.hex()
 
     def _end_spans(
-        self,
-        tracing: RequestTracing,
-        recorded: Recorded,
-        duration: float,
-        first_byte: float,
-        plan: Plan | None,
-    ) -> None:
-        telemetry = self.telemetry
+        self, tracing: RequestTracing, recorded: Recorded, duration: float
+    ) -> Trace | None:
+        """End the spans; return the trace if they were written."""
         self.recorded = None
         # The data of the current request is removed from the message of an exception.
         token = None if self.error is None else CURRENT.set(self)
         try:
-            trace = tracing.end(self, recorded, duration)
-            if trace is None:
-                if telemetry.exemplars == "always_on":
-                    self._keep_unwritten(duration, first_byte, plan)
-            elif plan is not None and telemetry.exemplars != "always_off":
-                telemetry.metrics.keep_trace(trace, plan, duration, first_byte, self.measurements)
+            return tracing.end(self, recorded, duration)
         except Exception:  # noqa: BLE001 - a span processor of the user may raise
-            telemetry.guard.failed("spans")
+            self.telemetry.guard.failed("spans")
+            return None
         finally:
             if token is not None:
                 CURRENT.reset(token)
 
-    def _keep_unwritten(self, duration: float, first_byte: float, plan: Plan | None) -> None:
-        """Keep the trace of a request whose spans were not written, if it has one, as an exemplar.
+    def _unwritten_trace(self) -> Trace | None:
+        """Return the ids of a request whose spans were not written, if it has some.
 
-        Its ids may be in other services or in logs (OpenTelemetry, ``AlwaysOn`` exemplar filter).
+        They may be in other services or in logs (OpenTelemetry Metrics SDK, "AlwaysOn").
         """
         span = None if self.context is None else get_current_span(self.context)
-        if plan is not None and isinstance(span, LightSpan):
-            trace = span._trace_id, span._span_id, time_ns()
-            with self.telemetry.guard.at("spans"):
-                self.telemetry.metrics.keep_trace(
-                    trace, plan, duration, first_byte, self.measurements
-                )
+        if isinstance(span, LightSpan):
+            return span._trace_id, span._span_id, time_ns()
+        return None

@@ -225,9 +225,10 @@ class RequestTracing:
             try:
                 self._end_objects(request, outcome, recorded, end_time)
             finally:
-                spans = span._root.take(self._sink)
+                root = span._root
+                spans = root.take(self._sink)
                 written = bool(spans) and self._sink.write(spans)
-            return _trace(span, end_time) if written else None
+            return (root._trace_id, root._span_id, end_time) if written else None
         items, encoded = self._join(request, outcome, span, begun, end_time)
         others = span.end_joined(end_time)
         if others:
@@ -236,7 +237,10 @@ class RequestTracing:
             scope = self._scope
             head = pack_section(len(scope), len(encoded))
             written = writer.target.put(SPANS, items, head + scope + encoded)
-        return _trace(span, end_time) if written else None
+        if not written:
+            return None
+        server_id = span._server_id if type(span) is OperationSpan else span._span_id
+        return span._trace_id, server_id, end_time
 
     def _join(
         self,
@@ -347,11 +351,6 @@ class RequestTracing:
             return EMPTY
         kind, text = found
         return Block(PERSONAL_NAMES[kind], (self.privacy.digest(text),))
-
-
-def _trace(span: RequestSpan, end_time: int) -> Trace:
-    server_id = span._server_id if type(span) is OperationSpan else span._span_id
-    return span._trace_id, server_id, end_time
 
 
 def _log_start(name: str, span: LightSpan) -> None:

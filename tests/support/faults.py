@@ -72,7 +72,7 @@ STORE = (
     ),
     Fault(
         "exemplars-torn", "metrics/exemplars.py", "a trace of two requests is shown after a kill",
-        "    return record if crc32(record[4:]) == checksum else None\n", "    return record\n",
+        "    return record if crc32(record[8:]) == checksum else None\n", "    return record\n",
     ),
     Fault(
         "exemplars-oldest", "metrics/merged_exemplars.py", "an old trace stands over a newer one",
@@ -87,9 +87,9 @@ STORE = (
         "    if is_too_long:\n", "    if False:\n", ("metrics/exemplars", "metrics/merged_exemplars"),
     ),
     Fault(
-        "exemplars-first-byte", "metrics/metrics.py", "the exemplar of a first byte is in another bucket",
-        "            record = pack_trace(trace_id, span_id, first_byte, time)\n",
-        "            record = pack_trace(trace_id, span_id, duration, time)\n",
+        "exemplars-first-byte", "metrics/metrics.py", "the exemplar of a first byte has the value of the duration",
+        "        record = pack_trace(trace_id, span_id, first_byte, time)\n",
+        "        record = pack_trace(trace_id, span_id, duration, time)\n",
         ("metrics/merged_exemplars",),
     ),
     Fault(

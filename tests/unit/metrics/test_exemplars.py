@@ -28,7 +28,7 @@ LABELLED = tuple(
 
 def test_a_trace_comes_back() -> None:
     """The ids are labels in hexadecimal, in the order of names."""
-    record = intact_record(TRACED[0], 0, SIZES["traces"])
+    record = intact_record("traces", TRACED[0], 0)
     assert record is not None
     labels = ("span_id", SPAN.hex()), ("trace_id", TRACE.hex())
     assert unpack("traces", record) == Exemplar(labels, 0.25, 1.5)
@@ -40,20 +40,20 @@ def test_a_record_is_whole_or_not_there(kind: Kind, records: tuple[bytes, bytes]
     """A writer that was killed at any byte leaves one of two exemplars or none, never a mix."""
     size = SIZES[kind]
     before, after = records
-    whole = {intact_record(each, 0, size) for each in records}
+    whole = {intact_record(kind, each, 0) for each in records}
     assert None not in whole and len(whole) == 2
     for number in range(size + 1):
         for torn in (after[:number] + before[number:], after[:number] + bytes(size - number)):
-            assert intact_record(torn, 0, size) in {*whole, None}
-            if 4 < number < 16:  # within the checksum or the time
-                assert intact_record(torn, 0, size) is None
+            assert intact_record(kind, torn, 0) in {*whole, None}
+            if 0 < number < 16:  # within the checksum or the time
+                assert intact_record(kind, torn, 0) is None
 
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_an_empty_record_is_none(kind: Kind) -> None:
     """A new entry has no exemplar until its first store; a wrong length reads nothing else."""
-    assert intact_record(bytes(SIZES[kind]), 0, SIZES[kind]) is None
-    assert intact_record(b"\xff" * SIZES[kind], 0, SIZES[kind]) is None
+    assert intact_record(kind, bytes(SIZES[kind]), 0) is None
+    assert intact_record(kind, b"\xff" * SIZES[kind], 0) is None
 
 
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,7}", fullmatch=True)
@@ -70,7 +70,7 @@ def test_labels_of_the_application_come_back(labels: dict[str, str], value: floa
     if exemplar is not None:
         record = pack_labels(exemplar)
         assert record is not None
-        found = intact_record(record, 0, SIZES["labels"])
+        found = intact_record("labels", record, 0)
         assert found is not None
         assert unpack("labels", found) == exemplar
 

@@ -54,8 +54,8 @@ def request(recorder: Metrics, trace: str, duration: float, *labels: str) -> Non
     """Count a request and keep its trace."""
     plan = recorder.plan(labels or LABELS)
     recorder.started(0.0)
-    recorder.finished(plan, duration, duration)
-    keep(recorder, trace, plan, duration, duration)
+    bucket = recorder.finished(plan, duration, duration)
+    keep(recorder, trace, plan, bucket, duration, duration)
 
 
 def keep(recorder: Metrics, trace: str, *arguments: Any) -> None:
@@ -85,8 +85,7 @@ def test_the_first_byte_has_its_own_bucket_and_value(tmp_path: Path, books: Open
     """A stream has its duration in one bucket and its first byte in another, with its value."""
     recorder = books.slot("s0")
     plan = recorder.plan(FAILED)
-    recorder.finished(plan, 4.0, 0.2)
-    keep(recorder, "t", plan, 4.0, 0.2)
+    keep(recorder, "t", plan, recorder.finished(plan, 4.0, 0.2), 4.0, 0.2)
     found = {
         (name, dict(labels).get("le")): exemplar.value
         for (name, labels), exemplar in exemplars_in(tmp_path).items()
@@ -108,7 +107,7 @@ def test_other_measurements_of_a_request(tmp_path: Path, books: OpenBooks) -> No
     measurements = [
         (UPLOAD_SIZE, 2000.0, ("image/png",)), (AUTH_ATTEMPTS, 1.0, ("login", "false"))
     ]  # fmt: skip
-    keep(recorder, "t", recorder.plan(LABELS), 0.1, 0.1, measurements)
+    keep(recorder, "t", recorder.plan(LABELS), 0, 0.1, 0.1, measurements)
     found = exemplars_in(tmp_path)
     labels = frozenset({("content_type", "image/png"), ("le", "4096.0")})
     assert found["ivatar_file_upload_size_bytes_bucket", labels].value == 2000.0
