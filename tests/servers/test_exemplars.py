@@ -8,6 +8,7 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import NamedTuple
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.support.gunicorn_server import GunicornServer, Serve, eventually
@@ -107,6 +108,28 @@ def test_exemplars_lead_to_traces(
             )
             found = eventually(complete(running, "app", instance, OWN), what="the application's")
             assert {"user": "a visitor"} in [each.labels for each in found]
+        assert set(scraper.vector("up").values()) == {1.0}
+
+
+@pytest.mark.slow
+def test_exemplars_through_a_collector(
+    serve: Serve, tmp_path: Path, running_collector: Collector, trace_store: GrpcSink
+) -> None:
+    """They are on the Collector's own page, too, which Prometheus scrapes."""
+    server = serve(
+        env={
+            "OTEL_EXPORT_ENABLED": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": running_collector.otlp_http,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "OTEL_METRIC_EXPORT_INTERVAL": "500",
+            "HOSTNAME": HOST,
+        },
+    )
+    visit(server)
+    page = running_collector.metrics_url.removeprefix("http://").removesuffix("/metrics")
+    with prometheus(tmp_path / "scraper", page) as scraper:
+        found = eventually(complete(scraper, "ivatar", HOST, NAMES), what="exemplars")
+        eventually(lambda: {each.ids for each in found} <= received(trace_store), what="the traces")
         assert set(scraper.vector("up").values()) == {1.0}
 
 
