@@ -214,7 +214,7 @@ def _telemetry() -> Telemetry:
 
 
 def _count(instrument: Instrument, *values: str) -> None:
-    _telemetry().metrics.count(instrument, *values)
+    (CURRENT.get() or _telemetry().metrics).count(instrument, *values)
 
 
 def _observe(instrument: Instrument, value: Any, *values: str) -> None:
@@ -223,7 +223,7 @@ def _observe(instrument: Instrument, value: Any, *values: str) -> None:
     except (TypeError, ValueError, OverflowError):
         return
     if math.isfinite(number) and number >= 0:
-        _telemetry().metrics.observe(instrument, number, *values)
+        (CURRENT.get() or _telemetry().metrics).observe(instrument, number, *values)
 
 
 def _size(size: int | str) -> str:

@@ -21,6 +21,7 @@ Privacy = Literal["strict", "balanced", "off"]
 TrustIncoming = Literal["continue", "link", "ignore"]
 Semconv = Literal["old", "stable", "both"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
+ExemplarFilter = Literal["trace_based", "always_on", "always_off"]
 ExporterHost = Literal["auto", "process", "thread", "none"]
 
 OWN_PREFIX = "AVATAR_TELEMETRY_"
@@ -293,6 +294,13 @@ class Settings:
         parsing.one_of("cumulative", "delta", "lowmemory"), "cumulative",
         "cumulative, delta or lowmemory", "Temporality of counters: totals or increments.",
         lenient=True
+    )
+    exemplar_filter: ExemplarFilter = _setting(
+        "OTEL_METRICS_EXEMPLAR_FILTER",
+        parsing.one_of("trace_based", "always_on", "always_off"), "trace_based",
+        "trace_based, always_on or always_off",
+        "Requests that are named as exemplars: those whose trace is exported, all that have a trace"
+        " id, or none.", lenient=True
     )
     max_attributes: int = _limit(
         "OTEL_ATTRIBUTE_COUNT_LIMIT", "128", "Attributes of a span, an event or a link."

@@ -35,7 +35,6 @@ UNUSED: Mapping[str, str] = {
         ("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "OTEL_EXPORTER_ZIPKIN_TIMEOUT"),
         "Send OTLP to a collector, which can export to Zipkin.",
     ),
-    "OTEL_METRICS_EXEMPLAR_FILTER": "Metrics of the OpenTelemetry API have no exemplars.",
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
         "Histograms have explicit buckets: pass the boundaries where the histogram is created."
     ),
@@ -57,7 +56,6 @@ UNUSED: Mapping[str, str] = {
 }  # fmt: skip
 """Variables of OpenTelemetry that are not used here -> the advice about each."""
 DEFAULTS = {
-    "OTEL_METRICS_EXEMPLAR_FILTER": "always_off",
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "explicit_bucket_histogram",
     "OTEL_PYTHON_ID_GENERATOR": "random",
 }

@@ -14,6 +14,7 @@ arrived (``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -21,6 +22,7 @@ from math import isfinite
 from operator import itemgetter, sub
 from typing import Any, NamedTuple
 
+from opentelemetry.sdk.metrics import Exemplar as SentExemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Gauge,
@@ -37,13 +39,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from avatar_telemetry.exporter.continuity import Continuity, Mark, Numbers
-from avatar_telemetry.metrics.family import Family, Labels
+from avatar_telemetry.metrics.family import Exemplar, Family, Labels
 
 MAX_POINTS = 500
 """Series in one export: encoding holds the interpreter's lock, and delays other threads."""
 RESOURCE_FAMILY = "target"
 SCOPE_NAME, SCOPE_VERSION = "otel_scope_name", "otel_scope_version"
 UNITS = {"_seconds": "s", "_bytes": "By"}
+TRACE_ID = re.compile("[0-9a-f]{32}", re.ASCII)
+SPAN_ID = re.compile("[0-9a-f]{16}", re.ASCII)
 Point = NumberDataPoint | HistogramDataPoint
 
 
@@ -108,33 +112,42 @@ class Bridge:
         return _gauges(family, now)
 
     def _counters(self, family: Family, now: int) -> Iterator[Series]:
-        for name, labels, key, value in _samples(family):
+        for line, (name, labels, key, value) in enumerate(_samples(family)):
             if isfinite(value):
                 mark = self._mark(key, (value,), now)
+                exemplars = _sent([family.exemplars.get(line)], mark.start, now)
                 point = NumberDataPoint(
-                    dict(labels), mark.start, now, value - mark.values[0]
-                )  # fmt: skip
+                    dict(labels), mark.start, now, value - mark.values[0], exemplars
+                )
                 yield Series(family, name, key, (value,), point)
 
     def _histograms(self, family: Family, now: int) -> Iterator[Series]:
         bounds: list[float] = []
         totals: list[float] = []
-        for name, labels, key, value in _samples(family):
+        exemplars: list[Exemplar | None] = []
+        for line, (name, labels, key, value) in enumerate(_samples(family)):
             if name.endswith("_bucket"):
                 bound = float(dict(labels)["le"])
                 if bounds and bound <= bounds[-1]:
-                    bounds, totals = [], []
+                    bounds, totals, exemplars = [], [], []
                 bounds.append(bound)
+                exemplars.append(family.exemplars.get(line))
                 totals.append(value)
             elif name.endswith("_sum"):
                 if bounds and all(map(isfinite, totals)):
                     values = (*map(sub, totals, (0.0, *totals)), value)
-                    point = self._histogram(labels, key, bounds, values, now)
+                    point = self._histogram(labels, key, bounds, values, now, exemplars)
                     yield Series(family, family.name, key, values, point)
-                bounds, totals = [], []
+                bounds, totals, exemplars = [], [], []
 
     def _histogram(
-        self, labels: Labels, key: str, bounds: list[float], values: Numbers, now: int
+        self,
+        labels: Labels,
+        key: str,
+        bounds: list[float],
+        values: Numbers,
+        now: int,
+        exemplars: list[Exemplar | None],
     ) -> HistogramDataPoint:
         mark = self._mark(key, values, now)
         *counts, total = map(sub, values, mark.values)
@@ -142,6 +155,7 @@ class Bridge:
             dict(labels), mark.start, now,
             count=int(sum(counts)), sum=total, bucket_counts=list(map(int, counts)),
             explicit_bounds=bounds[:-1], min=None, max=None,  # type: ignore[arg-type]
+            exemplars=_sent(exemplars, mark.start, now),
         )  # fmt: skip
 
     def _mark(self, key: str, values: Numbers, now: int) -> Mark:
@@ -192,6 +206,31 @@ def _gauges(family: Family, now: int) -> Iterator[Series]:
     for name, labels, key, value in sorted(_samples(family), key=itemgetter(0)):
         point = NumberDataPoint(dict(labels), None, now, value)  # type: ignore[arg-type]
         yield Series(family, name, key, (value,), point)
+
+
+def _sent(exemplars: Iterable[Exemplar | None], start: int, now: int) -> list[SentExemplar]:
+    """Return the exemplars of a point as they are sent.
+
+    Those outside of its interval are left out (OpenTelemetry Metrics SDK, "Exemplar").
+
+    Args:
+        exemplars: the exemplars, ``None`` for a bucket without one.
+        start: the start of the point, in nanoseconds since the epoch.
+        now: the end of the point.
+    """
+    found = [_exemplar(each, int(each.time * 1e9)) for each in exemplars if each and each.time]
+    return [each for each in found if start <= each.time_unix_nano <= now]
+
+
+def _exemplar(exemplar: Exemplar, time: int) -> SentExemplar:
+    """Return an exemplar, with labels as ids where they are ids (OpenTelemetry's Prometheus and
+    OpenMetrics Compatibility, "Exemplars")."""
+    labels: dict[str, str] = dict(exemplar.labels)
+    trace_id, span_id = labels.get("trace_id", ""), labels.get("span_id", "")
+    if not (TRACE_ID.fullmatch(trace_id) and SPAN_ID.fullmatch(span_id)):
+        return SentExemplar(labels, exemplar.value, time)
+    others = {name: labels[name] for name in labels.keys() - {"trace_id", "span_id"}}
+    return SentExemplar(others, exemplar.value, time, int(span_id, 16), int(trace_id, 16))
 
 
 def _samples(family: Family) -> Iterator[tuple[str, Labels, str, float]]:

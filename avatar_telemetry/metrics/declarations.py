@@ -8,11 +8,11 @@ that cannot be merged are left out.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from avatar_telemetry.metrics.family import Family, Labels
+from avatar_telemetry.metrics.family import Exemplar, Family, Labels
 from avatar_telemetry.metrics.layout import Layout
 from avatar_telemetry.metrics.metric_file import MetricFile
 from avatar_telemetry.metrics.series import INFINITE, Key, Series, Shared
@@ -170,17 +170,18 @@ class Metric:
         if self.bounds != before or self.excluded or len(self._documentations) > 1:
             self._layout = None
 
-    def family(self, values: Sequence[float]) -> Family | None:
+    def family(self, values: Sequence[float], exemplars: Mapping[int, Exemplar]) -> Family | None:
         """Return the metric for the page, or ``None`` where it is left out.
 
         Args:
             values: the values of all series of the files, by number.
+            exemplars: the exemplars of series of the metric, by number.
         """
         if self.superseded or not self.is_declared:
             return None
         if self._layout is None:
             self._layout = self._lay_out()
-        return self._layout.family(values)
+        return self._layout.family(values, exemplars)
 
     def count_left_out(self) -> int:
         """Return the number of series in all files that are not merged."""

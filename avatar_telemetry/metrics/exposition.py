@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.parsing import Allow
 from avatar_telemetry.http.environ import text
-from avatar_telemetry.metrics.family import Family
+from avatar_telemetry.metrics.family import Exemplar, Family, line_prefix
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -158,7 +158,11 @@ def render(families: Iterable[Family], *, openmetrics: bool) -> bytes:
     parts: list[str] = []
     for family in families:
         parts.append(header(family))
-        parts += _lines(family.prefixes, family.values)
+        lines = _lines(family.prefixes, family.values)
+        if openmetrics:
+            for number, exemplar in family.exemplars.items():
+                lines[number] = f"{lines[number][:-1]} # {_exemplar(exemplar)}\n"
+        parts += lines
     if openmetrics:
         parts.append("# EOF\n")
     # Texts that are not from the store, such as the resource, may have lone surrogates.
@@ -170,6 +174,14 @@ def _lines(prefixes: Sequence[str], values: Sequence[float]) -> list[str]:
         f"{prefix}{value!r}\n" if value - value == 0.0 else f"{prefix}{_special(value)}\n"
         for prefix, value in zip(prefixes, values, strict=True)
     ]
+
+
+def _exemplar(exemplar: Exemplar) -> str:
+    """Return an exemplar as text (OpenMetrics 1.0, "Exemplars")."""
+    labels, value, time = exemplar
+    text = line_prefix("", labels) if labels else "{} "
+    text += repr(value) if value - value == 0.0 else _special(value)
+    return text if time is None else f"{text} {time:.3f}"
 
 
 def _special(value: float) -> str:

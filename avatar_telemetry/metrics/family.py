@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple, SupportsFloat
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -12,6 +14,22 @@ MIN_EXPONENT_DIGITS = 7
 """The minimum of digits before the point for a bound with an exponent."""
 ILLEGAL = re.compile(r"[^a-zA-Z0-9_:]|^(?=[0-9])|^\Z", re.ASCII)
 ILLEGAL_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])|^\Z", re.ASCII)
+MAX_EXEMPLAR_LENGTH = 128
+"""Characters of the labels of an exemplar, names and values (OpenMetrics 1.0, "Exemplars")."""
+
+
+class Exemplar(NamedTuple):
+    """A measurement that is in the value of a bucket or a counter.
+
+    Args:
+        labels: the labels, such as ``trace_id`` and ``span_id``.
+        value: the measured value.
+        time: the time in seconds since the epoch, if it is known.
+    """
+
+    labels: Labels
+    value: float
+    time: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +44,7 @@ class Family:
         labels: the labels of each sample.
         prefixes: the name and labels of each sample, as in the text formats.
         values: the value of each sample.
+        exemplars: the exemplars, by the position of their sample.
     """
 
     name: str
@@ -35,10 +54,16 @@ class Family:
     labels: Sequence[Labels]
     prefixes: Sequence[str]
     values: Sequence[float]
+    exemplars: Mapping[int, Exemplar] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, name: str, type_: str, documentation: str, samples: Sequence[tuple[str, Labels, float]]
+        cls,
+        name: str,
+        type_: str,
+        documentation: str,
+        samples: Sequence[tuple[str, Labels, float]],
+        exemplars: Mapping[int, Exemplar] | None = None,
     ) -> Family:
         """Make a family from its samples: name with suffix, labels, value."""
         return cls(
@@ -49,6 +74,7 @@ class Family:
             [labels for _, labels, _ in samples],
             [line_prefix(sample, labels) for sample, labels, _ in samples],
             [value for _, _, value in samples],
+            exemplars or {},
         )
 
 
@@ -78,6 +104,17 @@ def legal_labels(labels: Mapping[str, object]) -> Labels:
         label, text = ILLEGAL_IN_LABEL.sub("_", name), printable(str(value))
         legal[label] = f"{legal[label]};{text}" if label in legal else text
     return tuple(sorted(legal.items()))
+
+
+def make_exemplar(
+    labels: Mapping[str, object], value: float, time: SupportsFloat | None
+) -> Exemplar | None:
+    """Return an exemplar of the application; ``None`` if its labels are too long."""
+    legal = legal_labels(labels)
+    is_too_long = sum(map(len, chain.from_iterable(legal))) > MAX_EXEMPLAR_LENGTH
+    if is_too_long:
+        return None
+    return Exemplar(legal, float(value), None if time is None else float(time))
 
 
 def printable(text: str) -> str:

@@ -43,6 +43,7 @@ OUR_FILES = re.compile(
     r"|(slot-\d+|exporter|observer|folder)\.lock|exporter\.(json|wake|sock)|exporter-\d+\.new"
     r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?|pushed\.(state|new)|[a-z-]+\.once"
     r"|(traces|metrics|logs)\.(error|new)"
+    r"|(traces|labels)_[^/]+\.exemplars(\.corrupt)?"
 )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from avatar_telemetry.metrics.declarations import Entry, Metric
-from avatar_telemetry.metrics.family import Family
-from avatar_telemetry.metrics.mapped import HEADER, CorruptFileError, read_entries
-from avatar_telemetry.metrics.metric_file import Contents, MetricFile
+from avatar_telemetry.metrics.family import Exemplar, Family
+from avatar_telemetry.metrics.mapped import HEADER, read_entries
+from avatar_telemetry.metrics.metric_file import UNREADABLE, Contents, MetricFile
 from avatar_telemetry.metrics.series import Key, Series, Shared
 
 MODES = {
@@ -25,7 +25,8 @@ MODES = {
 # The contribution of a file to a series that it does not have.
 ABSENT = {"sum": 0.0, "min": float("inf"), "max": float("-inf"), "mostrecent": 0.0, "all": 0.0}
 LIVE = "gauge_live"
-UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError, CorruptFileError)
+WITH_EXEMPLARS = ("counter", "histogram")
+"""The types that may have exemplars (OpenMetrics 1.0)."""
 
 
 class Group:
@@ -90,11 +91,16 @@ class Group:
             self._columns = []
         return {metric.name for metric in changed}
 
-    def families(self) -> Iterator[Family]:
+    def families(self, exemplars: Mapping[bytes, Exemplar]) -> Iterator[Family]:
         """Yield the metrics of the last read, without those that have a newer type in another
-        group."""
+        group.
+
+        Args:
+            exemplars: the exemplars, by the keys of their values.
+        """
+        own = self._own_exemplars(exemplars) if self._prefix in WITH_EXEMPLARS else {}
         for metric in self.metrics.values():
-            family = metric.family(self._values)
+            family = metric.family(self._values, own.get(metric, {}))
             if family is not None:
                 yield family
 
@@ -114,6 +120,18 @@ class Group:
                 before = values.get(file.identifier, 0.0)
                 values[file.identifier] = before + column[series.number]
         return values
+
+    def _own_exemplars(
+        self, exemplars: Mapping[bytes, Exemplar]
+    ) -> dict[Metric, dict[int, Exemplar]]:
+        """Return the exemplars of this group by metric and number of the series."""
+        own: dict[Metric, dict[int, Exemplar]] = {}
+        for key, exemplar in exemplars.items():
+            known = self._keys.get(key)
+            if known is not None:
+                metric, series, _ = known
+                own.setdefault(metric, {})[series.number] = exemplar
+        return own
 
     def _read_file(self, name: str, identifier: str, contents: Contents) -> set[Metric]:
         used = len(contents.data)

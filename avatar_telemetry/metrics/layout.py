@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, groupby
 from operator import attrgetter, lt
 
-from avatar_telemetry.metrics.family import Family, Labels, line_prefix
+from avatar_telemetry.metrics.family import Exemplar, Family, Labels, line_prefix
 from avatar_telemetry.metrics.series import INFINITE, Series
+
+NO_SERIES = -1
+"""In place of the number of a series, for a line that is not the value of one."""
 
 
 class Layout:
@@ -39,16 +42,19 @@ class Layout:
         self._names: list[str] = []
         self._labels: list[Labels] = []
         self._prefixes: list[str] = []
+        self._shown_numbers = array("i")
+        """The number of the series on each line."""
         if type_ == "histogram":
             self._add_histograms(members)
         else:
             self._add_lines(members)
 
-    def family(self, values: Sequence[float]) -> Family | None:
+    def family(self, values: Sequence[float], exemplars: Mapping[int, Exemplar]) -> Family | None:
         """Return the metric with its values, or ``None`` where it has no series.
 
         Args:
             values: the values of all series, by number.
+            exemplars: the exemplars of series, by number.
         """
         if not self._numbers:
             return None
@@ -57,13 +63,20 @@ class Layout:
             own = self._accumulate(own)
         return Family(
             self._metric, self._type, self._documentation,
-            self._names, self._labels, self._prefixes, own,
+            self._names, self._labels, self._prefixes, own, self._on_lines(exemplars),
         )  # fmt: skip
+
+    def _on_lines(self, exemplars: Mapping[int, Exemplar]) -> dict[int, Exemplar]:
+        if not exemplars:
+            return {}
+        lines = enumerate(self._shown_numbers)
+        return {line: exemplars[number] for line, number in lines if number in exemplars}
 
     def _add_lines(self, members: Sequence[Series]) -> None:
         self._names += [each.sample for each in members]
         self._labels += [each.labels for each in members]
         self._prefixes += [each.prefix for each in members]
+        self._shown_numbers.extend(each.number for each in members)
 
     def _add_histograms(self, members: Sequence[Series]) -> None:
         """Add the lines of histograms: cumulative buckets, the count, the sum (text formats)."""
@@ -82,6 +95,7 @@ class Layout:
                 self._names += totals
                 self._labels += [last.base, last.base]
                 self._prefixes += [totals[0] + labels, totals[1] + labels]
+                self._shown_numbers.extend((NO_SERIES, NO_SERIES))
                 stop = position + len(buckets)
                 self._histograms.append((position, stop, [] if self._shown is None else lines))
             position += len(buckets) + 1

@@ -11,6 +11,7 @@ the header shows a reader new declarations, and a new file with the inode of a r
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -23,10 +24,23 @@ from contextlib import suppress
 from pathlib import Path
 from random import getrandbits
 from threading import RLock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from avatar_telemetry._base.files import give_to_owner, is_at_path, open_own, reserve
+from avatar_telemetry.metrics.exemplars import (
+    MAX_FILE_BYTES,
+    NO_PLACE,
+    SIZES,
+    SUFFIX,
+    Kind,
+    Place,
+    pack_labels,
+)
+from avatar_telemetry.metrics.family import make_exemplar
 from avatar_telemetry.metrics.instruments import INSTRUMENTS
+
+if TYPE_CHECKING:
+    from prometheus_client.samples import Exemplar
 
 OUR_METRICS = frozenset(instrument.name for instrument in INSTRUMENTS)
 INITIAL_SIZE = 1 << 16
@@ -34,6 +48,7 @@ SLOT_SIZE = 4 * INITIAL_SIZE
 """Bytes of the files of a slot: counters, histograms, and the gauges of a common application."""
 HEADER = 8
 ENTRY_TAIL = 16
+INFINITE = float("inf")
 _length = struct.Struct("i")
 _tail = struct.Struct("dd")
 REVISIONS = 1 << 16
@@ -60,7 +75,7 @@ class CorruptFileError(Exception):
 
 
 def read_entries(
-    data: bytes | bytearray | mmap.mmap, used: int, start: int = HEADER
+    data: bytes | bytearray | mmap.mmap, used: int, start: int = HEADER, tail: int = ENTRY_TAIL
 ) -> Iterator[tuple[bytes, int]]:
     """Yield the keys of a file, each with the index of its value among the doubles.
 
@@ -68,6 +83,7 @@ def read_entries(
         data: the file from its beginning, at least ``used`` bytes.
         used: the number of bytes up to the end of the entries.
         start: the position of the first entry to read.
+        tail: the bytes of an entry after its key.
 
     Raises:
         CorruptFileError: an entry extends beyond the end of the entries.
@@ -76,10 +92,10 @@ def read_entries(
     while position < used:
         (length,) = _length.unpack_from(data, position)
         value = position + 4 + length + 8 - (length + 4) % 8
-        if length <= 0 or value + ENTRY_TAIL > used:
+        if length <= 0 or value + tail > used:
             raise CorruptFileError(f"entry at byte {position}")
         yield bytes(data[position + 4 : position + 4 + length]), value // 8
-        position = value + ENTRY_TAIL
+        position = value + tail
 
 
 def used_bytes(data: bytes | bytearray | mmap.mmap, size: int) -> int:
@@ -109,13 +125,20 @@ def encode_key(metric: str, sample: str, labels: dict[str, str], documentation: 
 class MappedFile:
     """One file, open for writing by this process alone.
 
+    Args:
+        path: the path of the file.
+        tail: the bytes of an entry after its key, a multiple of 8 from 16 on.
+        max_size: the maximum size of the file.
+
     Raises:
         OSError: the file cannot be made or read.
         CorruptFileError: the content of an existing file does not have the expected format.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tail: int = ENTRY_TAIL, max_size: float = INFINITE) -> None:
         self.path = path
+        self._tail = tail
+        self._max_size = max_size
         self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             size = os.fstat(self._descriptor).st_size
@@ -132,7 +155,7 @@ class MappedFile:
             self._used = used_bytes(self._bytes, size)
             self.cells: dict[str, Cell] = {
                 key.decode(): (self._doubles, index)
-                for key, index in read_entries(self._bytes, self._used)
+                for key, index in read_entries(self._bytes, self._used, tail=tail)
             }
         except BaseException:
             os.close(self._descriptor)
@@ -172,9 +195,12 @@ class MappedFile:
     def _append(self, key: str, declared_at: float) -> Cell:
         text = key.encode()
         padded = text + b" " * (8 - (len(text) + 4) % 8)
-        entry = _length.pack(len(text)) + padded + _tail.pack(0.0, declared_at)
+        tail = _tail.pack(0.0, declared_at).ljust(self._tail, b"\0")
+        entry = _length.pack(len(text)) + padded + tail
         end = self._used + len(entry)
         size = len(self._bytes)
+        if end > self._max_size:
+            raise OSError(errno.ENOSPC, "the file has its maximum size", str(self.path))
         while end > size:
             size *= 2
         if size > len(self._bytes):
@@ -184,7 +210,7 @@ class MappedFile:
         # The entry is stored before the length includes it: a kill in between loses nothing.
         self._bytes[0:4] = _length.pack(end)
         self._used = end
-        cell = self.cells[key] = (self._doubles, (end - ENTRY_TAIL) // 8)
+        cell = self.cells[key] = (self._doubles, (end - self._tail) // 8)
         return cell
 
     def _map(self, size: int) -> None:
@@ -217,6 +243,7 @@ class Book:
         self._location: tuple[Path, str] | None = None
         self._opened_at = 0.0
         self._files: dict[str, MappedFile] = {}
+        self._exemplars: dict[Kind, MappedFile | None] = {}
         self._memory: dict[tuple[str, str], Cell] = {}
         self._values: list[Any] = []
 
@@ -291,7 +318,7 @@ class Book:
     @property
     def is_intact(self) -> bool:
         """Return whether all files are still in their directory."""
-        return all(file.is_at_path() for file in self._files.values())
+        return all(file.is_at_path() for file in self._open_files())
 
     def renew_lock(self) -> None:
         """Replace the lock, in a forked child: a thread that does not exist there may hold it."""
@@ -313,6 +340,24 @@ class Book:
             key: the key; see :func:`encode_key`.
         """
         return self._place(prefix, key)
+
+    def exemplar_place(self, kind: Kind, key: str) -> Place:
+        """Find or create the place of an exemplar: :data:`NO_PLACE` where no file has space for it.
+        Call it with the lock held.
+
+        Args:
+            kind: the kind of the file.
+            key: the key of the value.
+        """
+        with suppress(OSError, ValueError):
+            if kind not in self._exemplars:
+                self._exemplars[kind] = None  # no further attempt after a failure
+                self._exemplars[kind] = self._open_exemplars(kind)
+            file = self._exemplars[kind]
+            if file is not None:
+                doubles, index = file.cell(key)
+                return doubles.obj, slice(8 * index, 8 * index + SIZES[kind])
+        return NO_PLACE
 
     def knows(self, prefix: str, key: str) -> bool:
         """Return whether a value exists, and so does not count against the ceiling. Call it with
@@ -372,10 +417,15 @@ class Book:
             for each, (doubles, index) in self._memory.items()
         }
 
+    def _open_files(self) -> Iterator[MappedFile]:
+        yield from self._files.values()
+        yield from filter(None, self._exemplars.values())
+
     def _leave(self) -> None:
-        for file in self._files.values():
+        for file in self._open_files():
             file.close()
         self._files.clear()
+        self._exemplars.clear()
         self._memory.clear()
         self.short = False
         self.series = 0
@@ -405,6 +455,17 @@ class Book:
         self._files[prefix] = file
         self.series += sum(map(_counts, file.cells))
         return file
+
+    def _open_exemplars(self, kind: Kind) -> MappedFile | None:
+        if self._location is None:
+            return None
+        folder, identifier = self._location
+        path = folder / f"{kind}_{identifier}{SUFFIX}"
+        try:
+            return MappedFile(path, SIZES[kind], MAX_FILE_BYTES)
+        except (CorruptFileError, ValueError):
+            path.replace(path.with_suffix(f"{SUFFIX}.corrupt"))
+            return MappedFile(path, SIZES[kind], MAX_FILE_BYTES)
 
 
 def _counts(key: str) -> bool:
@@ -509,11 +570,17 @@ class MappedValue:
         with self._book.lock:
             return float(self._doubles[self._index])
 
-    def set_exemplar(self, exemplar: object) -> None:
-        """Do nothing: as in prometheus_client, several processes have no exemplars."""
+    def set_exemplar(self, exemplar: Exemplar) -> None:
+        """Keep an exemplar, unless its labels are too long for the page."""
+        kept = make_exemplar(exemplar.labels, exemplar.value, exemplar.timestamp)
+        record = pack_labels(kept) if kept is not None else None
+        if record is not None:
+            with self._book.lock:
+                memory, where = self._book.exemplar_place("labels", self.key)
+                memory[where] = record
 
     def get_exemplar(self) -> None:
-        """Return ``None``: there are no exemplars."""
+        """Return ``None``: the exemplars of all processes are on the page."""
 
 
 def value_class(book: Book) -> type:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from avatar_telemetry.metrics.family import Family
 from avatar_telemetry.metrics.group import LIVE, MODES, Group
+from avatar_telemetry.metrics.merged_exemplars import MergedExemplars
 
 FILE_NAME = re.compile(r"(counter|histogram|summary|gauge_[a-z]+)_([^_/]+)\.db", re.ASCII)
 
@@ -25,6 +26,7 @@ class MergedStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._groups: dict[str, Group] = {}
+        self._exemplars = MergedExemplars(folder)
         self.unreadable = 0
         self.left_out: dict[str, int] = {}
         """The metrics with several declarations, and the number of series that are not merged."""
@@ -38,7 +40,9 @@ class MergedStore:
         Returns:
             The families that could be read; :attr:`unreadable` counts the files that could not.
         """
-        self.unreadable = 0
+        # Before the values, so that each of these measurements is in its value.
+        exemplars = self._exemplars.read()
+        self.unreadable = self._exemplars.unreadable
         names = self._names(frozenset(alive))
         changed: set[str] = set()
         for prefix in names.keys() | self._groups.keys():
@@ -49,7 +53,8 @@ class MergedStore:
             self.unreadable += group.unreadable
         for metric in changed:
             self._settle(metric)
-        families = [family for group in self._groups.values() for family in group.families()]
+        groups = self._groups.values()
+        families = [family for group in groups for family in group.families(exemplars)]
         return sorted(families, key=lambda family: family.name)
 
     def by_identifier(self, prefix: str, sample: str) -> dict[str, float]:

@@ -19,6 +19,8 @@ from avatar_telemetry.metrics.series import Series
 
 # A file of ours is far smaller; a larger one must not be read into memory.
 MAX_FILE_SIZE = 1 << 28
+UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError, CorruptFileError)
+"""The errors of a file that another program has changed."""
 
 
 class Contents(NamedTuple):

@@ -9,7 +9,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as ClientCollector
 
 from avatar_telemetry._base.log import LOGGER
-from avatar_telemetry.metrics.family import Family, legal_labels, legal_name, printable
+from avatar_telemetry.metrics.family import (
+    Family,
+    legal_labels,
+    legal_name,
+    make_exemplar,
+    printable,
+)
 
 ABSENT = (
     "metric %s is not on the page: an %s has no common value of several processes; use a Gauge with"
@@ -38,7 +44,13 @@ def warn_of_absent() -> None:
 
 def _family(metric: Metric) -> Family:
     samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+    made = {
+        number: make_exemplar(each.exemplar.labels, each.exemplar.value, each.exemplar.timestamp)
+        for number, each in enumerate(samples)
+        if each.exemplar and each.name.endswith(("_bucket", "_total"))
+    }
     return Family.of(
         legal_name(metric.name), metric.type, printable(metric.documentation),
         [(legal_name(each.name), legal_labels(each.labels), each.value) for each in samples],
+        {number: each for number, each in made.items() if each is not None},
     )  # fmt: skip

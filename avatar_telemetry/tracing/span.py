@@ -623,8 +623,9 @@ class SpanSink(Protocol):
     process: object
     """An identity of the process: another object in a forked child."""
 
-    def write(self, spans: Sequence[RecordedSpan], /) -> None:
-        """Write spans that ended. Never blocks, never raises."""
+    def write(self, spans: Sequence[RecordedSpan], /) -> bool:
+        """Write spans that ended, and return whether the last of them was written. Never blocks,
+        never raises."""
 
 
 def _description_of(error: BaseException) -> str:

@@ -57,13 +57,17 @@ class SpanWriter:
         self.target = target
         self._scopes: dict[Origin, bytes] = {}
 
-    def write(self, spans: Sequence[RecordedSpan], joined: Joined | None = None) -> None:
+    def write(self, spans: Sequence[RecordedSpan], joined: Joined | None = None) -> bool:
         """Encode spans and write them, as one frame unless they are large.
 
         Args:
             spans: the spans to encode.
             joined: the spans that are already encoded.
+
+        Returns:
+            True where the last frame was written.
         """
+        written = False
         frame: dict[Origin, list[bytes]] = {}
         items = size = 0
         if joined is not None:
@@ -76,16 +80,17 @@ class SpanWriter:
                 debug("a span cannot be encoded")
                 continue
             if items and len(encoded) >= MAX_PART_BYTES:  # dropped without the others if too large
-                self.target.put(SPANS, items, self._payload(frame.items()))
+                written = self.target.put(SPANS, items, self._payload(frame.items()))
                 frame, items, size = {}, 0, 0
             frame.setdefault(span.origin, []).append(encoded)
             items += 1
             size += len(encoded)
             if size >= MAX_PART_BYTES:
-                self.target.put(SPANS, items, self._payload(frame.items()))
+                written = self.target.put(SPANS, items, self._payload(frame.items()))
                 frame, items, size = {}, 0, 0
         if items:
-            self.target.put(SPANS, items, self._payload(frame.items()))
+            written = self.target.put(SPANS, items, self._payload(frame.items()))
+        return written
 
     def scope(self, origin: Origin) -> bytes:
         """Return the scope part of the sections of a tracer's spans."""
@@ -111,6 +116,7 @@ class KeptSpans:
         self.spans: list[RecordedSpan] = []
         self.process = object()
 
-    def write(self, spans: Sequence[RecordedSpan]) -> None:
+    def write(self, spans: Sequence[RecordedSpan]) -> bool:
         """Keep spans that ended."""
         self.spans += spans
+        return True

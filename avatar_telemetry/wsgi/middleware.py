@@ -95,7 +95,8 @@ def build_layer(
     """Build the state of the middleware from its parts.
 
     Args:
-        settings: the sizes that are labels, and the settings of the metrics page.
+        settings: the sizes that are labels, the exemplar filter, and the settings of the metrics
+            page.
         profile: the profile of the application.
         metrics: the instruments.
         guard: the guard that counts errors of this package.
@@ -103,7 +104,8 @@ def build_layer(
         tracing: the spans of requests; ``None`` where they are not recorded.
     """
     sizes = {size: str(size) for size in settings.sizes}
-    return Layer(Telemetry(metrics, guard, profile, sizes, tracing), settings, page)
+    telemetry = Telemetry(metrics, guard, profile, sizes, tracing, settings.exemplar_filter)
+    return Layer(telemetry, settings, page)
 
 
 class TelemetryMiddleware:

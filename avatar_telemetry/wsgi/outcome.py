@@ -117,7 +117,7 @@ def success_of(request: AvatarRequest) -> bool | None:
     Returns:
         ``None`` if nothing was attempted.
     """
-    route, metrics = request.route, request.telemetry.metrics
+    route = request.route
     success = request.reported_success
     if success is None:
         code = int(request.status) if labels.status(request.status) != labels.OTHER else 0
@@ -130,17 +130,17 @@ def success_of(request: AvatarRequest) -> bool | None:
     if not files and request.reported_file is not None:
         files = [request.reported_file]
     for content_type, size in files:
-        metrics.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
+        request.observe(UPLOAD_SIZE, size, labels.upload_type(content_type))
     upload = route.kind == "upload" and request.reported_success is None
     if success is None or (upload and not files and (success or not _is_unread(request))):
         return None
     label = "true" if success else "false"
     if route.kind == "upload":
         kind = labels.upload_type(files[0][0]) if files else labels.OTHER
-        metrics.count(UPLOADS, kind, label)
+        request.count(UPLOADS, kind, label)
     else:
         instrument = AUTH_ATTEMPTS if route.kind == "auth" else IMPORTS
-        metrics.count(instrument, route.operation, label)
+        request.count(instrument, route.operation, label)
     return success
 
 

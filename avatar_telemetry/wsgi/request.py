@@ -6,7 +6,7 @@ the result when it ends. :func:`current_request` returns it while code of the ap
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from functools import lru_cache
@@ -14,6 +14,7 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry.context import Context
+from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from avatar_telemetry._base.otel_private import context_variable
@@ -31,6 +32,7 @@ from avatar_telemetry.metrics.instruments import (
     OUTSIDE_REQUESTS,
 )
 from avatar_telemetry.profiles.model import Route
+from avatar_telemetry.tracing.span import LightSpan
 from avatar_telemetry.wsgi.head import is_length, observe_head
 from avatar_telemetry.wsgi.names import name_of, operation_name
 from avatar_telemetry.wsgi.outcome import Outcome, success_of
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from avatar_telemetry._base.guard import Guard
+    from avatar_telemetry.metrics.instruments import Instrument
+    from avatar_telemetry.metrics.metrics import Measurement, Trace
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.wsgi.request_spans import Recorded, RequestTracing, View
     from avatar_telemetry.wsgi.telemetry import Telemetry
@@ -56,6 +60,8 @@ ENVIRON_KEY = "avatar_telemetry.request"
 """Key of the request in its environ; its text is the name of its operation, for access logs."""
 TRACE_ID_KEY = "avatar_telemetry.trace_id"
 """Key of the trace id in the environ, 32 hexadecimal digits, for access logs."""
+MAX_MEASUREMENTS = 32
+"""The last measurements of a request that may have exemplars."""
 SERVER_ERROR = "500"
 NO_STEPS: frozenset[str] = frozenset()
 CHUNKED = "HTTP_TRANSFER_ENCODING"
@@ -110,9 +116,9 @@ class AvatarRequest:
     __slots__ = (
         "_alone", "_send_error", "_server_start_response", "_server_write", "_stacks", "cache",
         "content_type", "context", "db_queries", "error", "finished", "first_byte", "generator",
-        "image_steps", "image_steps_seen", "length", "location", "method", "outcome",
-        "outside_calls", "outside_documents", "path", "query", "recorded", "reported_file",
-        "reported_source", "reported_success", "response_headers", "route", "sent",
+        "image_steps", "image_steps_seen", "length", "location", "measurements", "method",
+        "outcome", "outside_calls", "outside_documents", "path", "query", "recorded",
+        "reported_file", "reported_source", "reported_success", "response_headers", "route", "sent",
         "sent_by_client", "services_seen", "started", "status", "success", "telemetry", "unsent",
         "upload", "view",
     )  # fmt: skip
@@ -161,6 +167,7 @@ class AvatarRequest:
         self.reported_success: bool | None = None
         self.reported_file: tuple[str, int] | None = None
         self.services_seen: Counter[str] | None = None
+        self.measurements: deque[Measurement] | tuple[()] = ()
         self.upload: Upload | None = None
         self.view: View | None = None
         self.response_headers: Iterable[tuple[str, str]] = ()
@@ -319,13 +326,31 @@ class AvatarRequest:
         if self.services_seen is None:
             self.services_seen = Counter()
         self.services_seen[service] += 1
-        metrics = self.telemetry.metrics
         if self.route.kind == "avatar":
             calls, duration = EXTERNAL_REQUESTS, EXTERNAL_DURATION
         else:
             calls, duration = OUTSIDE_REQUESTS, OUTSIDE_DURATION
-        metrics.count(calls, service, "true" if success else "false")
-        metrics.observe(duration, seconds, service)
+        self.count(calls, service, "true" if success else "false")
+        self.observe(duration, seconds, service)
+
+    def count(self, instrument: Instrument, *labels: str) -> None:
+        """Add one to a counter, at once. The exemplar of a failure is this request, if its trace is
+        written."""
+        self.telemetry.metrics.count(instrument, *labels)
+        if instrument.labels[-1] == "success" and labels[-1] == "false":
+            self._remember(instrument, 1.0, labels)
+
+    def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
+        """Add a value to a histogram, at once. The exemplar of its bucket is this request, if its
+        trace is written."""
+        self.telemetry.metrics.observe(instrument, value, *labels)
+        self._remember(instrument, value, labels)
+
+    def _remember(self, instrument: Instrument, value: float, labels: tuple[str, ...]) -> None:
+        if self.context is not None:
+            if type(self.measurements) is not deque:
+                self.measurements = deque(maxlen=MAX_MEASUREMENTS)
+            self.measurements.append((instrument, value, labels))
 
     @property
     def guard(self) -> Guard:
@@ -510,21 +535,32 @@ class AvatarRequest:
             return
         self.finished = True
         duration = perf_counter() - self.started
-        telemetry = self.telemetry
+        first_byte = self.first_byte - self.started if self.first_byte else duration
+        telemetry, plan, bucket = self.telemetry, None, 0
         try:
-            first_byte = self.first_byte - self.started if self.first_byte else duration
             self.outcome, plan = telemetry.outcomes.of(self)
-            telemetry.metrics.finished(plan, duration, first_byte, self._alone)
+            bucket = telemetry.metrics.finished(plan, duration, first_byte, self._alone)
         except Exception:  # noqa: BLE001 - nothing may break the response
             telemetry.guard.failed("finish")
             telemetry.metrics.abandoned()
+            plan = None
         if self.route.succeeded is not None:
             try:
                 self.success = success_of(self)
             except Exception:  # noqa: BLE001 - a rule of a user's profile may raise
                 telemetry.guard.failed("succeeded")
+        trace = None
         if self.recorded is not None and telemetry.tracing is not None:
-            self._end_spans(telemetry.tracing, self.recorded, duration)
+            trace = self._end_spans(telemetry.tracing, self.recorded, duration)
+        if trace is None and telemetry.exemplars == "always_on":
+            trace = self._unwritten_trace()
+        if trace is not None and plan is not None and telemetry.exemplars != "always_off":
+            try:
+                telemetry.metrics.keep_trace(
+                    trace, plan, bucket, duration, first_byte, self.measurements
+                )
+            except Exception:  # noqa: BLE001 - nothing may break the response
+                telemetry.guard.failed("exemplars")
         self.error = None  # its traceback refers to frames that refer to this request
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
@@ -540,14 +576,28 @@ class AvatarRequest:
             span, self.context, self.recorded = started
             environ[TRACE_ID_KEY] = span._trace_id.hex()
 
-    def _end_spans(self, tracing: RequestTracing, recorded: Recorded, duration: float) -> None:
+    def _end_spans(
+        self, tracing: RequestTracing, recorded: Recorded, duration: float
+    ) -> Trace | None:
+        """End the spans; return the trace if they were written."""
         self.recorded = None
         # The data of the current request is removed from the message of an exception.
         token = None if self.error is None else CURRENT.set(self)
         try:
-            tracing.end(self, recorded, duration)
+            return tracing.end(self, recorded, duration)
         except Exception:  # noqa: BLE001 - a span processor of the user may raise
             self.telemetry.guard.failed("spans")
+            return None
         finally:
             if token is not None:
                 CURRENT.reset(token)
+
+    def _unwritten_trace(self) -> Trace | None:
+        """Return the ids of a request whose spans were not written, if it has some.
+
+        They may be in other services or in logs (OpenTelemetry Metrics SDK, "AlwaysOn").
+        """
+        span = None if self.context is None else get_current_span(self.context)
+        if isinstance(span, LightSpan):
+            return span._trace_id, span._span_id, time_ns()
+        return None

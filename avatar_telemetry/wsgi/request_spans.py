@@ -52,6 +52,7 @@ from avatar_telemetry.wsgi.outcome import Outcome, undetermined
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+    from avatar_telemetry.metrics.metrics import Trace
     from avatar_telemetry.tracing.incoming import Incoming
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.tracing.span import LightSpan, SpanSink
@@ -197,13 +198,16 @@ class RequestTracing:
             begun = self._read(as_text(environ), route)
         return span, current, (span, begun)
 
-    def end(self, request: AvatarRequest, recorded: Recorded, duration: float) -> None:
+    def end(self, request: AvatarRequest, recorded: Recorded, duration: float) -> Trace | None:
         """End the spans of a request, and write all of them.
 
         Args:
             request: the request that ended.
             recorded: its spans.
             duration: the seconds since its start.
+
+        Returns:
+            The trace, or ``None`` where its server span was not written.
         """
         span, begun = recorded
         end_time = span._start_time + int(duration * 1e9)
@@ -221,18 +225,22 @@ class RequestTracing:
             try:
                 self._end_objects(request, outcome, recorded, end_time)
             finally:
-                spans = span._root.take(self._sink)
-                if spans:
-                    self._sink.write(spans)
-            return
+                root = span._root
+                spans = root.take(self._sink)
+                written = bool(spans) and self._sink.write(spans)
+            return (root._trace_id, root._span_id, end_time) if written else None
         items, encoded = self._join(request, outcome, span, begun, end_time)
         others = span.end_joined(end_time)
         if others:
-            writer.write(others, (span.origin, items, encoded))
+            written = writer.write(others, (span.origin, items, encoded))
         else:
             scope = self._scope
             head = pack_section(len(scope), len(encoded))
-            writer.target.put(SPANS, items, head + scope + encoded)
+            written = writer.target.put(SPANS, items, head + scope + encoded)
+        if not written:
+            return None
+        server_id = span._server_id if type(span) is OperationSpan else span._span_id
+        return span._trace_id, server_id, end_time
 
     def _join(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from avatar_telemetry._base.guard import Guard
+from avatar_telemetry.config.settings import ExemplarFilter
 from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.wsgi.outcome import Outcomes
@@ -25,6 +26,7 @@ class Telemetry:
         profile: the profile of the application.
         sizes: pixels -> value of the ``size`` label.
         tracing: the tracing of requests; ``None`` if spans are not recorded.
+        exemplars: the requests that are named as exemplars.
     """
 
     metrics: Metrics
@@ -32,6 +34,7 @@ class Telemetry:
     profile: Profile
     sizes: Mapping[int, str]
     tracing: RequestTracing | None = None
+    exemplars: ExemplarFilter = "trace_based"
     outcomes: Outcomes = field(init=False)
 
     def __post_init__(self) -> None:

@@ -71,6 +71,42 @@ STORE = (
         "        if suffix not in", "        if True or suffix not in",
     ),
     Fault(
+        "exemplars-torn", "metrics/exemplars.py", "a trace of two requests is shown after a kill",
+        "    return record if crc32(record[8:]) == checksum else None\n", "    return record\n",
+    ),
+    Fault(
+        "exemplars-oldest", "metrics/merged_exemplars.py", "an old trace stands over a newer one",
+        "if key in newest and time <= newest[key][0]:", "if key in newest and time >= newest[key][0]:",
+    ),
+    Fault(
+        "exemplars-unbounded", "metrics/mapped.py", "exemplars fill the shared memory",
+        "        if end > self._max_size:\n", "        if False:\n", ("metrics/merged_exemplars",),
+    ),
+    Fault(
+        "exemplars-too-long", "metrics/family.py", "a scrape fails for an exemplar with long labels",
+        "    if is_too_long:\n", "    if False:\n", ("metrics/exemplars", "metrics/merged_exemplars"),
+    ),
+    Fault(
+        "exemplars-first-byte", "metrics/metrics.py", "the exemplar of a first byte has the value of the duration",
+        "        record = pack_trace(trace_id, span_id, first_byte, time)\n",
+        "        record = pack_trace(trace_id, span_id, duration, time)\n",
+        ("metrics/merged_exemplars",),
+    ),
+    Fault(
+        "exemplars-old-format", "metrics/exposition.py", "a scraper of the format 0.0.4 fails",
+        "        if openmetrics:\n            for number", "        if True:\n            for number",
+    ),
+    Fault(
+        "exemplars-dropped", "wsgi/request_spans.py", "a trace is named that was dropped",
+        "            written = writer.target.put(SPANS, items, head + scope + encoded)\n",
+        "            written = writer.target.put(SPANS, items, head + scope + encoded) or True\n",
+        ("wsgi/exemplars",),
+    ),
+    Fault(
+        "exemplars-interval", "exporter/bridge.py", "increments have exemplars of earlier ones",
+        "if start <= each.time_unix_nano <= now]", "if each.time_unix_nano <= now]",
+    ),
+    Fault(
         "mapped-length-first", "metrics/mapped.py", "a kill during an append corrupts the file",
         """        self._bytes[self._used : end] = entry
         # The entry is stored before the length includes it: a kill in between loses nothing.
@@ -110,7 +146,7 @@ STORE = (
     ),
     Fault(
         "mapped-files-left-open", "metrics/mapped.py", "a book that moves keeps its descriptors",
-        """        for file in self._files.values():
+        """        for file in self._open_files():
             file.close()
         self._files.clear()
 """,
@@ -227,8 +263,8 @@ STORE = (
     ),
     Fault(
         "metrics-first-byte-bucket", "metrics/metrics.py", "first bytes are in the duration's bucket",
-        "bucket = bisect_left(DURATION_BUCKETS, first_byte)",
-        "bucket = bisect_left(DURATION_BUCKETS, duration)",
+        "                bucket = bisect_left(DURATION_BUCKETS, first_byte)\n",
+        "                bucket = bisect_left(DURATION_BUCKETS, duration)\n",
     ),
     Fault(
         "metrics-plans-unbounded", "metrics/metrics.py", "clients fill the memory with plans",

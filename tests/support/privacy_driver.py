@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from avatar_telemetry import instrument
+from avatar_telemetry.metrics.exposition import OPENMETRICS
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.wsgi.request import current_request
 from avatar_telemetry.wsgi.slow_requests import record_abort
@@ -112,7 +113,9 @@ def main() -> None:
                 call(wrapped, environ)
             except MarkedError:
                 continue
-    print(call(wrapped, path="/metrics", REMOTE_ADDR="127.0.0.1").content.decode())
+    for accept in ("text/plain", OPENMETRICS):
+        page = call(wrapped, path="/metrics", REMOTE_ADDR="127.0.0.1", HTTP_ACCEPT=accept)
+        print(page.content.decode())
 
 
 if __name__ == "__main__":

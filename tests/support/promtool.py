@@ -41,12 +41,13 @@ def evaluation_order() -> list[str]:
     ]
 
 
-def promtool(*arguments: str, cwd: Path = REPOSITORY) -> tuple[int, str]:
+def promtool(*arguments: str, cwd: Path = REPOSITORY, stdin: str = "") -> tuple[int, str]:
     """Run it; status and output."""
     binary = built_promtool()
     if not binary.exists():
         unavailable("promtool is not built; see tests/support/build_servers.py")
-    done = subprocess.run([str(binary), *arguments], cwd=cwd, capture_output=True, text=True)
+    command = [str(binary), *arguments]
+    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -90,6 +90,16 @@ class Prometheus:
             for each in self.query(f"{selector}[{window:.0f}s]", at)
         }
 
+    def exemplars(self, selector: str) -> list[tuple[dict[str, str], dict[str, Any]]]:
+        """The exemplars of the last hour, each with the labels of its series."""
+        now = time.time()
+        window = {"start": f"{now - 3600:.3f}", "end": f"{now + 60:.3f}"}
+        return [
+            (each["seriesLabels"], exemplar)
+            for each in self.ask("query_exemplars", query=selector, **window)
+            for exemplar in each["exemplars"]
+        ]
+
     def await_samples(self, expression: str) -> dict[Labels, float]:
         """Wait until an expression gives something; what it gives."""
         eventually(lambda: self.query(expression) != [])
@@ -113,6 +123,7 @@ def prometheus(folder: Path, *targets: str, otlp: bool = False) -> Iterator[Prom
             where a page says ``job`` and ``instance`` itself, these stay.
         otlp: it also takes metrics over OTLP.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "prometheus.yml"
     configuration.write_text(CONFIGURATION.format(targets=json.dumps(targets)))
     with configured(configuration, folder, otlp=otlp) as started:
@@ -132,7 +143,10 @@ def configured(configuration: Path, folder: Path, *, otlp: bool = False) -> Iter
     if not binary.exists():
         unavailable("Prometheus is not built; see tests/support/build_servers.py")
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(binary), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb"]
+    command = [
+        str(binary), f"--config.file={configuration}", f"--storage.tsdb.path={folder}/tsdb",
+        "--enable-feature=exemplar-storage",
+    ]  # fmt: skip
     if otlp:
         command.append("--web.enable-otlp-receiver")
     with own_port() as port:

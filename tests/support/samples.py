@@ -7,6 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from avatar_telemetry.metrics.family import Exemplar
 from avatar_telemetry.metrics.merged import MergedStore
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -23,6 +24,15 @@ def samples_in(folder: Path, alive: tuple[str, ...] = ("0", "1", "2")) -> Sample
         (name, frozenset(labels)): value
         for family in MergedStore(folder).read(alive)
         for name, labels, value in zip(family.names, family.labels, family.values, strict=True)
+    }
+
+
+def exemplars_in(folder: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], Exemplar]:
+    """The exemplars of the same."""
+    return {
+        (family.names[line], frozenset(family.labels[line])): exemplar
+        for family in MergedStore(folder).read(())
+        for line, exemplar in family.exemplars.items()
     }
 
 

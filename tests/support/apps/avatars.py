@@ -51,8 +51,8 @@ def page(environ, start_response):
 
 
 def avatar(environ, start_response):
-    THINGS.labels("avatar").inc()
-    WORK.observe(0.25)
+    THINGS.labels("avatar").inc(exemplar={"pid": str(os.getpid())})
+    WORK.observe(0.25, exemplar={"user": "a visitor"})
     SIZE.observe(5)
     start_response("200 OK", [("Content-Type", "image/png"), ("Content-Length", "5")])
     return [b"hello"]

@@ -38,7 +38,6 @@ def test_typos(env: dict[str, str], warning: str) -> None:
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
         ("OTEL_ENABLED", "true"),
         ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
-        ("OTEL_METRICS_EXEMPLAR_FILTER", "always_off"),
         ("OTEL_PYTHON_ASGI_EXCLUDED_URLS", "x"),
         ("OTEL_PYTHON_ID_GENERATOR", "random"),
         ("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "flask"),

@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 
 from avatar_telemetry.exporter.bridge import MAX_POINTS, Bridge
 from avatar_telemetry.exporter.continuity import Continuity
-from avatar_telemetry.metrics.family import Family, Labels, family, format_bound
+from avatar_telemetry.metrics.family import Exemplar, Family, Labels, family, format_bound
 
 CUMULATIVE, DELTA = 2, 1
 SINCE, FIRST, SECOND, THIRD = 1_000, 2_000, 3_000, 4_000
@@ -281,3 +281,61 @@ def test_scopes() -> None:
         ("lib", ""): [("calls_total", [])],
     }
     assert len(batch.values) == 4
+
+
+TRACE = (("n", "1"), ("span_id", "00000000000000ab"), ("trace_id", "0" * 31 + "c"))
+SECONDS = 1_000_000_000
+
+
+def with_exemplars(time: float) -> list[Family]:
+    """A histogram and a counter, each of whose samples has an exemplar of a time."""
+    buckets = [("h_bucket", (("le", bound),), 1.0) for bound in ("0.5", "1.0", "+Inf")]
+    exemplars = {0: Exemplar(TRACE, 0.25, time), 2: Exemplar((("user", "anna"),), 7.0, time)}
+    return [
+        Family.of("h", "histogram", "", [*buckets, ("h_count", (), 1.0), ("h_sum", (), 0.25)],
+                  exemplars),
+        Family.of("c", "counter", "", [("c_total", (), 1.0), ("c_total", (("k", "v"),), 1.0)],
+                  {1: Exemplar(TRACE[1:], 1.0, time), 0: Exemplar(TRACE, 1.0, None)}),
+    ]  # fmt: skip
+
+
+def test_exemplars() -> None:
+    """A trace has its ids, other labels are attributes; a sample without one has none."""
+    continuity = Memory()
+    bridge = Bridge(Resource({}), "1", continuity)
+    sent = list(encoded(bridge, with_exemplars(3.5), 4 * SECONDS))
+    found = {
+        (metric.name, tuple(each.key for each in point.attributes)): [
+            (
+                each.as_double, each.time_unix_nano, each.trace_id.hex(), each.span_id.hex(),
+                {pair.key: pair.value.string_value for pair in each.filtered_attributes},
+            )
+            for each in point.exemplars
+        ]
+        for metric, point, _ in sent
+    }  # fmt: skip
+    ids = "0" * 31 + "c", "00000000000000ab"
+    assert found == {
+        ("h", ()): [
+            (0.25, 3_500_000_000, *ids, {"n": "1"}),
+            (7.0, 3_500_000_000, "", "", {"user": "anna"}),
+        ],
+        ("c_total", ("k",)): [(1.0, 3_500_000_000, *ids, {})],
+        ("c_total", ()): [],
+    }
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_exemplars_outside_of_the_interval(delta: bool) -> None:
+    """Of increments only exemplars since the last push are sent, of totals all; none of later."""
+    continuity = Memory(delta=delta)
+    bridge = Bridge(Resource({}), "1", continuity)
+    numbers = []
+    for now in (3, 4, 5):
+        continuity.reads(now * SECONDS)
+        batches = list(bridge.batches(with_exemplars(3.5), now * SECONDS))
+        for batch in batches:
+            continuity.sent(batch.values)
+        sent = [point for batch in batches for _, point, _ in points(encode_metrics(batch.data))]
+        numbers.append(sum(len(point.exemplars) for point in sent))
+    assert numbers == [0, 3, 0 if delta else 3]

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.metrics.exposition import OPENMETRICS, TEXT, Access, MetricsPage, render
-from avatar_telemetry.metrics.family import Family, family
+from avatar_telemetry.metrics.family import Exemplar, Family, family
 from tests.support.recorder import Recorder
 from tests.support.wsgi_client import call, make_environ
 
@@ -50,6 +50,49 @@ def test_the_page_parses_to_what_it_was_made_of(openmetrics: bool, parse) -> Non
     assert parsed["low", ()] == float("-inf")
     assert parsed["load", (("x", "ü"),)] == -1.5e-9
     assert parsed["target_info", (("service_name", "ivatar"),)] == 1.0
+
+
+TRACED = Exemplar((("span_id", "5" * 16), ("trace_id", "7" * 32)), 0.25, 1234.5678)
+ODD = Exemplar((("user", "q ü}"),), float("inf"), None)
+BUCKETS = [("s_bucket", (("le", bound),), 1.0) for bound in ("0.5", "+Inf")]
+WITH_EXEMPLARS = [
+    Family.of("s", "histogram", "", [*BUCKETS, ("s_count", (), 1.0), ("s_sum", (), 0.25)],
+              {0: TRACED, 1: ODD}),
+    Family.of("c", "counter", "", [("c_total", (), 1.0)], {0: Exemplar((), 2.0, 3.0)}),
+]  # fmt: skip
+
+
+def test_exemplars_in_openmetrics() -> None:
+    """An exemplar is on the line of its sample, and a parser reads its labels, value and time."""
+    text = render(WITH_EXEMPLARS, openmetrics=True).decode()
+    found = {
+        (sample.name, sample.labels.get("le")): sample.exemplar
+        for each in parse_openmetrics(text)
+        for sample in each.samples
+        if sample.exemplar
+    }
+    assert {key: (each.labels, each.value) for key, each in found.items()} == {
+        ("s_bucket", "0.5"): (dict(TRACED.labels), 0.25),
+        ("s_bucket", "+Inf"): (dict(ODD.labels), float("inf")),
+        ("c_total", None): ({}, 2.0),
+    }
+    assert float(found["s_bucket", "0.5"].timestamp) == 1234.568
+    assert found["s_bucket", "+Inf"].timestamp is None
+
+
+def test_labels_of_an_exemplar_are_escaped() -> None:
+    """As those of a sample; prometheus_client's parser cannot read some of them back."""
+    exemplar = Exemplar((("user", 'q"\\\n'),), 1.0, None)
+    text = render([Family.of("c", "counter", "", [("c_total", (), 1.0)], {0: exemplar})],
+                  openmetrics=True)  # fmt: skip
+    assert text.splitlines()[-2] == rb'c_total 1.0 # {user="q\"\\\n"} 1.0'
+
+
+def test_no_exemplars_in_the_format_0_0_4() -> None:
+    """The older format has no exemplars: its parsers refuse the line."""
+    text = render(WITH_EXEMPLARS, openmetrics=False).decode()
+    assert text.count("#") == 2 * len(WITH_EXEMPLARS)
+    assert len(samples(parse_text(text))) == 5
 
 
 @given(st.dictionaries(st.text(), st.floats(allow_nan=False), max_size=5))

@@ -58,7 +58,8 @@ def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
     named = base / "named"
     named.mkdir()
     others = ["counter_0.db.old", "notes.txt", "x.db"]
-    rings = ["spans-0.ring", "spans-10.ring.new", "spans-1.ring.corrupt"]
+    rings = ["spans-0.ring", "spans-10.ring.new", "spans-1.ring.corrupt", "traces_s0.exemplars",
+             "labels_s1.exemplars.corrupt"]  # fmt: skip
     for name in ("counter_0.db", "slot-0.lock", "gauge_livesum_3.db", *rings, *others):
         (named / name).touch()
     runtime = open_here(str(named))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import prometheus_client
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Enum, Info
+from prometheus_client import CollectorRegistry, Counter, Enum, Histogram, Info
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from avatar_telemetry.config.settings import Settings
@@ -44,6 +44,23 @@ def test_a_collector_of_the_application_that_raises(
         shown = {family.name for family in collector.collect()}
         assert {"good", "avatar_telemetry_slots_in_use"} <= shown
     assert caplog.text.count("a collector of the application's registry failed") == 1
+
+
+def test_exemplars_of_the_application(tmp_path: Path) -> None:
+    """Those of one process, whose metrics have prometheus_client's own values, are on the page."""
+    registry = CollectorRegistry()
+    Counter("jobs", "Jobs.", registry=registry).inc(2, exemplar={"user": "anna"})
+    Histogram("sizes", "Sizes.", registry=registry).observe(0.3, exemplar={"user": "otto"})
+    collector = Collector(tmp_path, Settings.from_env({}), registry=registry)
+    lines = [
+        line.rpartition(" ")[0]
+        for line in render(collector.collect(), openmetrics=True).decode().splitlines()
+        if " # {" in line
+    ]
+    assert lines == [
+        'jobs_total 2.0 # {user="anna"} 2.0',
+        'sizes_bucket{le="0.5"} 1.0 # {user="otto"} 0.3',
+    ]
 
 
 def test_names_and_texts_of_the_application_are_made_legal(tmp_path: Path) -> None:

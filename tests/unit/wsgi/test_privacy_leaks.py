@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -105,6 +106,14 @@ def test_what_leaves(run: Run) -> None:
 def test_what_never_leaves(run: Run) -> None:
     """Cookies, credentials, bodies, referers and baggage leave in no mode."""
     assert run.found(NEVER) == set()
+
+
+def test_exemplars_have_ids_alone(run: Run) -> None:
+    """An exemplar names a trace and a span, with a value and a time, in every mode."""
+    exemplars = [line.partition(" # ")[2] for line in run.page.splitlines() if " # {" in line]
+    expected = r'\{span_id="[0-9a-f]{16}",trace_id="[0-9a-f]{32}"\} [0-9.e+-]+ [0-9]+\.[0-9]{3}'
+    assert len(exemplars) > 20
+    assert all(re.fullmatch(expected, each) for each in exemplars)
 
 
 def test_the_client_network(run: Run) -> None:
