@@ -14,7 +14,7 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import TraceFlags, set_span_in_context
 
 from avatar_telemetry._base.log import debug, debugging
 from avatar_telemetry._base.memo import Memo
@@ -35,9 +35,17 @@ from avatar_telemetry.http.semconv import (
     Peer,
     RawTarget,
 )
+from avatar_telemetry.metrics.instruments import REQUESTS_DROPPED, REQUESTS_KEPT
 from avatar_telemetry.profiles.model import Kind, Profile, Route
 from avatar_telemetry.tracing.encoder import EMPTY, Block, pack_times
-from avatar_telemetry.tracing.span import UNSET, OperationSpan, RequestSpan, UnsampledSpan
+from avatar_telemetry.tracing.keep import Ended
+from avatar_telemetry.tracing.span import (
+    UNSET,
+    OperationSpan,
+    RequestSpan,
+    RootSpan,
+    UnsampledSpan,
+)
 from avatar_telemetry.tracing.writer import ITEM_HEADS, SPANS, SpanWriter, pack_section
 from avatar_telemetry.wsgi.endings import (
     EXTRA_NAMES,
@@ -53,6 +61,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
     from avatar_telemetry.tracing.incoming import Incoming
+    from avatar_telemetry.tracing.keep import Decision, Keeper
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.tracing.span import LightSpan, SpanSink
     from avatar_telemetry.wsgi.request import AvatarRequest
@@ -65,6 +74,7 @@ MAX_PATH_LENGTH = 128
 MAX_AGENT_LENGTH = 256
 """Characters of a cached user agent."""
 
+SAMPLED = TraceFlags.SAMPLED
 View = tuple["str | None", "str | None"]
 """The application's own URL pattern, unless the profile has a route, and the view."""
 Begun = tuple[Block, Block, Block, Block]
@@ -118,6 +128,7 @@ class RequestTracing:
         # much as the sampler.
         self._logs_debug = debugging()
         self._sink = sink
+        self._keeper = tracer.keeper
         self._span_key = span_key()
         self._writer: SpanWriter | None = None
         """The writer of spans that are joined from blocks."""
@@ -198,7 +209,7 @@ class RequestTracing:
         return span, current, (span, begun)
 
     def end(self, request: AvatarRequest, recorded: Recorded, duration: float) -> None:
-        """End the spans of a request, and write all of them.
+        """End the spans of a request, and write all of them unless it is dropped.
 
         Args:
             request: the request that ended.
@@ -208,6 +219,12 @@ class RequestTracing:
         span, begun = recorded
         end_time = span._start_time + int(duration * 1e9)
         outcome = request.outcome or undetermined(request)
+        decision = None
+        if self._keeper is not None and span._flags & SAMPLED:
+            decision = self._decide(self._keeper, request, outcome, span, duration)
+            if not decision.kept and not self.tracer.has_processors:
+                span.end_joined(end_time)
+                return
         writer, server = self._writer, span.made_server
         if (
             writer is None
@@ -219,13 +236,13 @@ class RequestTracing:
             or self.tracer.has_processors
         ):
             try:
-                self._end_objects(request, outcome, recorded, end_time)
+                self._end_objects(request, outcome, recorded, end_time, decision)
             finally:
                 spans = span._root.take(self._sink)
-                if spans:
+                if spans and (decision is None or decision.kept):
                     self._sink.write(spans)
             return
-        items, encoded = self._join(request, outcome, span, begun, end_time)
+        items, encoded = self._join(request, outcome, span, begun, end_time, decision)
         others = span.end_joined(end_time)
         if others:
             writer.write(others, (span.origin, items, encoded))
@@ -234,6 +251,29 @@ class RequestTracing:
             head = pack_section(len(scope), len(encoded))
             writer.target.put(SPANS, items, head + scope + encoded)
 
+    def _decide(
+        self,
+        keeper: Keeper,
+        request: AvatarRequest,
+        outcome: Outcome,
+        span: RequestSpan,
+        duration: float,
+    ) -> Decision:
+        """Decide whether a request is kept, and count it."""
+        root = span if type(span) is RootSpan else span.made_server
+        decision = root.decision if root is not None else None
+        if decision is None:
+            route, status = outcome.route, outcome.status
+            auth_failed = request.success is False and route.kind == "auth"
+            decision = keeper.decide(Ended(
+                route.template, status, error_type(status) is not None, duration, auth_failed,
+                span._trace_id, root.caller if root is not None else None,
+            ))  # fmt: skip
+        decision = span.settle(decision)
+        instrument = REQUESTS_KEPT if decision.kept else REQUESTS_DROPPED
+        request.telemetry.metrics.count(instrument, decision.reason)
+        return decision
+
     def _join(
         self,
         request: AvatarRequest,
@@ -241,6 +281,7 @@ class RequestTracing:
         span: RequestSpan,
         begun: Begun,
         end_time: int,
+        decision: Decision | None,
     ) -> tuple[int, bytes]:
         """Return the number and the bytes of the spans of a request, if no code changed them."""
         target, agent, address, person = begun
@@ -249,12 +290,14 @@ class RequestTracing:
         own, inner = ending.server, ending.operation
         trace_id, server_id, personal = span._trace_id, span._span_id, person.data
         times = pack_times(0x39, span._start_time, 0x41, end_time)
-        operation = b""
+        operation = state = kept_by = b""
+        if decision is not None:
+            state, kept_by = decision.state, decision.block.data
         if type(span) is OperationSpan and inner is not None:
             operation_id, server_id = server_id, span._server_id
             operation = b"".join((
-                b"\x12\x08", operation_id, b"\x22\x08", server_id, inner.head, times, inner.data,
-                personal, inner.tail,
+                b"\x12\x08", operation_id, state, b"\x22\x08", server_id, inner.head, times,
+                inner.data, personal, inner.tail,
             ))  # fmt: skip
         announced = self.sizes[request.length] if ending.is_sized else None
         sizes = (announced or self._sent_size(request)).data
@@ -262,8 +305,8 @@ class RequestTracing:
         if view is not None or queries:
             sizes += self.extras[view, queries].data
         server = b"".join((
-            b"\x12\x08", server_id, own.head, times, own.data, target.data, agent.data,
-            address.data, personal, sizes, own.tail,
+            b"\x12\x08", server_id, state, own.head, times, own.data, target.data, agent.data,
+            address.data, personal, sizes, kept_by, own.tail,
         ))  # fmt: skip
         head = ITEM_HEADS[len(server)]
         if not operation:
@@ -272,7 +315,12 @@ class RequestTracing:
         return 2, b"".join(parts)
 
     def _end_objects(
-        self, request: AvatarRequest, outcome: Outcome, recorded: Recorded, end_time: int
+        self,
+        request: AvatarRequest,
+        outcome: Outcome,
+        recorded: Recorded,
+        end_time: int,
+        decision: Decision | None,
     ) -> None:
         """End the spans as objects, which use the general encoder."""
         span, (target, agent, address, person) = recorded
@@ -305,6 +353,7 @@ class RequestTracing:
             person,
             size,
             self.extras[request.view, request.db_queries],
+            EMPTY if decision is None else decision.block,
         )
         server.end_known(name, blocks, end_time)
 
