@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 
 from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.cli.checks.page import check_port
 from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
+from avatar_telemetry.cli.checks.settings import check_keep_rules
 from avatar_telemetry.cli.environment import find_modules
 from avatar_telemetry.cli.output import print_json, print_table
 from avatar_telemetry.config.destinations import check_exporters
@@ -67,6 +69,8 @@ def check_config(everything: bool, as_json: bool) -> int:
         return status
     if faults:
         raise SettingsError(*faults)
+    for finding in check_keep_rules(settings, load_profile(settings.profile)):
+        LOGGER.warning("%s. %s", finding.message, finding.advice)
     print_table(rows)
     count = f"{len(rows) or 'none'} {'shown' if everything else 'set'}"
     click.echo(f"The settings are good; {count}.")
