@@ -28,6 +28,11 @@ BOARD = Board(
                 f"{rate(RECORDS, 'instance, result')} or on (instance) {NONE}",
                 "{{instance}} {{result}}"),),
                 "ops", "Warnings and errors, if OTEL_LOGS_EXPORTER is otlp.", width=5),
+            Panel("Requests kept, by rule", (
+                Query(rate("avatar_telemetry_requests_kept_total", "rule"), "{{rule}}"),
+                Query(rate("avatar_telemetry_requests_dropped_total", "reason"),
+                      "dropped: {{reason}}"),
+            ), "ops", "With AVATAR_TELEMETRY_KEEP.", width=24),
         )),
         Row("Faults", (
             Panel("Internal errors", (Query(
