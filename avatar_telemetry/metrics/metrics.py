@@ -220,9 +220,14 @@ class Metrics:
 
     def add(self, instrument: Instrument, amount: float, *labels: str) -> None:
         """Add to a counter."""
-        with self._book.lock:
-            doubles, index = self._counter(instrument, *labels)
+        lock = self._book.lock
+        lock.acquire()
+        try:
+            cell = self._counters.get((instrument.name, *labels))
+            doubles, index = cell or self._counter(instrument, *labels)
             doubles[index] += amount
+        finally:
+            lock.release()
 
     def observe(self, instrument: Instrument, value: float, *labels: str) -> None:
         """Add a value to a histogram."""

@@ -1,7 +1,7 @@
 """The decision at the end of a recorded request: whether its spans are exported, and by which rule.
 
     keeper = Keeper(rules, sampling, budget.take)
-    decision = keeper.decide(Ended("/avatar/{digest}", "200", False, 0.004, False, trace_id))
+    decision = keeper.decide(Ended("/avatar/{digest}", "200"), 0.004, trace_id)
 
 The share that a kept request stands for is in the tracestate of its exported spans (OpenTelemetry,
 TraceState: Probability Sampling, https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/):
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 from avatar_telemetry.config.keeping import KeepRules
@@ -38,26 +37,19 @@ Take = Callable[[int], bool]
 
 
 class Ended(NamedTuple):
-    """A recorded request that ended.
+    """The end of recorded requests.
 
     Args:
-        route: the template of its route.
-        status: the status code of its response; empty if it had none.
+        route: the template of the route.
+        status: the status code of the response; empty if there was none.
         failed: whether it is an error of the server.
-        duration: its duration in seconds.
         auth_failed: whether it is a failed attempt to authenticate.
-        trace_id: the id of its trace.
-        caller: the member ``ot`` of the tracestate of a caller who has sampled the trace; ``None``
-            without such a caller.
     """
 
     route: str
     status: str
-    failed: bool
-    duration: float
-    auth_failed: bool
-    trace_id: bytes
-    caller: str | None = None
+    failed: bool = False
+    auth_failed: bool = False
 
 
 class Decision(NamedTuple):
@@ -80,20 +72,21 @@ UNMATCHED = Decision(False, "unmatched")
 OVER_BUDGET = Decision(False, "budget")
 
 
-def matching_rule(rules: KeepRules, ended: Ended) -> str | None:
+def matching_rule(rules: KeepRules, ended: Ended, duration: float) -> str | None:
     """Return the first of the rules ``errors``, ``slow`` and ``auth_failures`` that a request
     matches, or ``None``. The duration after a switch of protocols is that of a session.
 
     Args:
         rules: the rules.
-        ended: the request.
+        ended: the end of the request.
+        duration: its duration in seconds.
     """
     if rules.errors and ended.failed:
         return "errors"
     limit = rules.slow
     if rules.slow_routes:
         limit = dict(rules.slow_routes).get(ended.route, limit)
-    if limit is not None and ended.duration >= limit and ended.status != SWITCHED:
+    if limit is not None and duration >= limit and ended.status != SWITCHED:
         return "slow"
     return "auth_failures" if rules.auth_failures and ended.auth_failed else None
 
@@ -119,18 +112,25 @@ class Keeper:
         head = self._head or 0
         # A ratio of 1 keeps all that the sampler has sampled, whose threshold is not rounded.
         self._threshold = max(threshold_of(rules.ratio * (1 - head / WHOLE)), head)
+        self._made: dict[str, Decision] = {}
 
-    def decide(self, ended: Ended) -> Decision:
+    def decide(
+        self, ended: Ended, duration: float, trace_id: bytes, caller: str | None = None
+    ) -> Decision:
         """Return the decision on a request; one that is kept takes a token of the budget, unless
         its caller has sampled it.
 
         Args:
-            ended: the request.
+            ended: its end.
+            duration: its duration in seconds.
+            trace_id: the id of its trace.
+            caller: the member ``ot`` of the tracestate of a caller who has sampled the trace;
+                ``None`` without such a caller.
         """
-        rules, trace_id = self._rules, ended.trace_id
-        if ended.caller is not None:
-            return self.decide_early(trace_id, ended.caller)
-        rule = matching_rule(rules, ended)
+        if caller is not None:
+            return self.decide_early(trace_id, caller)
+        rules = self._rules
+        rule = matching_rule(rules, ended, duration)
         if rule is None and rules.new_routes and self._is_new(ended):
             rule = "new_routes"
         threshold, limit = self._head, self._budget
@@ -148,19 +148,21 @@ class Keeper:
 
         Args:
             trace_id: the id of its trace.
-            caller: see :class:`Ended`.
+            caller: see :meth:`decide`.
         """
         if caller is None:
             return self._kept(LARGE, self._head, trace_id)
         return kept_by(PARENT, ";".join(filter(_MEMBER.fullmatch, caller.split(";"))))
 
     def _kept(self, rule: str, threshold: int | None, trace_id: bytes) -> Decision:
-        if threshold is None:
-            return kept_by(rule, "")
-        member = f"th:{format_threshold(threshold)}"
-        if self._sampling.is_explicit:
-            member += f";rv:{self._sampling.randomness(trace_id):0{DIGITS}x}"
-        return kept_by(rule, member)
+        decision = self._made.get(rule)
+        if decision is None:
+            member = "" if threshold is None else f"th:{format_threshold(threshold)}"
+            if self._sampling.is_explicit:
+                member += f";rv:{self._sampling.randomness(trace_id):0{DIGITS}x}"
+                return kept_by(rule, member)
+            decision = self._made[rule] = kept_by(rule, member)
+        return decision
 
     def _is_new(self, ended: Ended) -> bool:
         key = ended.route, ended.status
@@ -170,7 +172,6 @@ class Keeper:
         return True
 
 
-@lru_cache(maxsize=64)
 def kept_by(rule: str, member: str) -> Decision:
     """Return the decision to keep a request.
 

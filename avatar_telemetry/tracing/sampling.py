@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 
 from opentelemetry.sdk.trace.sampling import (
@@ -48,7 +49,7 @@ class Sampling:
             return parent_sampled
         return trace_id[8:] < (self.bound or b"")
 
-    @property
+    @cached_property
     def threshold(self) -> int | None:
         """The share of the traces that are not sampled, of :data:`WHOLE`, unless a caller decides;
         ``None`` if it is unknown."""
@@ -56,7 +57,7 @@ class Sampling:
             return None if self.bound is None else 0
         return (1 << 64) - int.from_bytes(self.bound.ljust(8, b"\0"), "big") >> 8
 
-    @property
+    @cached_property
     def is_explicit(self) -> bool:
         """Whether the randomness of a trace is not in its id where the specification expects it:
         a ratio sampler of the SDK samples the traces with the lowest ids."""

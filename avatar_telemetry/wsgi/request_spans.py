@@ -159,6 +159,7 @@ class RequestTracing:
         self.endings: Memo[Outcome | tuple[Outcome, bool], Ending] = Memo(
             self._make_ending, MAX_BLOCKS
         )
+        self._ends: Memo[Outcome | tuple[Outcome, bool], Ended] = Memo(self._make_end, MAX_BLOCKS)
         self._names: Memo[tuple[str, Kind, str], tuple[str, str]] = Memo(
             lambda key: (server_name(key[0], key[2]), key[1] * has_operation(key[1], key[0])),
             MAX_BLOCKS,
@@ -263,12 +264,9 @@ class RequestTracing:
         root = span if type(span) is RootSpan else span.made_server
         decision = root.decision if root is not None else None
         if decision is None:
-            route, status = outcome.route, outcome.status
-            auth_failed = request.success is False and route.kind == "auth"
-            decision = keeper.decide(Ended(
-                route.template, status, error_type(status) is not None, duration, auth_failed,
-                span._trace_id, root.caller if root is not None else None,
-            ))  # fmt: skip
+            success, caller = request.success, root.caller if root is not None else None
+            ended = self._ends[outcome if success is None else (outcome, success)]
+            decision = keeper.decide(ended, duration, span._trace_id, caller)
         decision = span.settle(decision)
         instrument = REQUESTS_KEPT if decision.kept else REQUESTS_DROPPED
         request.telemetry.metrics.count(instrument, decision.reason)
@@ -360,6 +358,12 @@ class RequestTracing:
     def _make_ending(self, key: Outcome | tuple[Outcome, bool]) -> Ending:
         outcome, success = (key, None) if isinstance(key, Outcome) else key
         return make_ending(self.http, outcome, success, error_type(outcome.status))
+
+    def _make_end(self, key: Outcome | tuple[Outcome, bool]) -> Ended:
+        outcome, success = (key, None) if isinstance(key, Outcome) else key
+        route, status = outcome.route, outcome.status
+        auth_failed = success is False and route.kind == "auth"
+        return Ended(route.template, status, error_type(status) is not None, auth_failed)
 
     def _error_type(self, request: AvatarRequest) -> str | None:
         """Return :func:`error_type` of the status, or the type of the exception for a 5xx. An

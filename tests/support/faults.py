@@ -647,7 +647,7 @@ WSGI = (
     ),
     Fault(
         "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",
-        "outcome if success is None else (outcome, success)", "outcome",
+        "self.endings[outcome if success is None else (outcome, success)]", "self.endings[outcome]",
         ("wsgi/joined_spans",),
     ),
     Fault(
@@ -1093,7 +1093,7 @@ TRACING = (
     ),
     Fault(
         "keep-logins-of-uploads", "wsgi/request_spans.py", "a refused upload is kept as a login",
-        "request.success is False and route.kind == \"auth\"", "request.success is False",
+        "success is False and route.kind == \"auth\"", "success is False",
         ("wsgi/kept_requests",),
     ),
     Fault(

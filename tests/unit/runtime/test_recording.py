@@ -336,22 +336,23 @@ def test_child_has_rings_of_its_own(worker: Worker) -> None:
 def test_workers_share_the_budget_of_kept_requests(worker: Worker) -> None:
     """It is a file of the runtime directory, and a forked child counts in the word of its slot."""
     rules = {"AVATAR_TELEMETRY_KEEP": "errors, budget:100000/s"}
-    failed = Ended("/", "500", True, 0.1, False, bytes(16))
+    failed = Ended("/", "500", True), 0.1, bytes(16)
     recording = worker.recording(**rules)
     assert recording._pipeline is not None
     keeper = recording._pipeline.provider.keeper
     assert keeper is not None
-    assert keeper.decide(failed).kept
+    assert keeper.decide(*failed).kept
     recording.forget()
     worker.slot = 1
-    assert keeper.decide(failed).kept
+    assert keeper.decide(*failed).kept
     words = memoryview((worker.path / FILE_NAME).read_bytes()).cast("Q")
     assert [bool(word) for word in words[:3]] == [True, True, False]
     (worker.path / FILE_NAME).unlink()
     recording.check()
-    assert keeper.decide(failed).kept
+    assert keeper.decide(*failed).kept
     assert (worker.path / FILE_NAME).exists()
     assert not worker.failures
+    recording._budget.forget()
 
 
 def test_process_without_a_slot(worker: Worker) -> None:

@@ -19,7 +19,7 @@ from avatar_telemetry.tracing.keep import (
     format_threshold,
     threshold_of,
 )
-from avatar_telemetry.tracing.sampling import WHOLE, make_sampling
+from avatar_telemetry.tracing.sampling import WHOLE, Sampling, make_sampling
 from tests.unit.config.test_keeping import RULES
 
 ALWAYS = make_sampling("parentbased_always_on", "")
@@ -27,13 +27,22 @@ TRACE_IDS = st.binary(min_size=16, max_size=16)
 TEMPLATES = ["/avatar/{digest}", "/", "other"]
 ENDED = st.builds(
     Ended, st.sampled_from(TEMPLATES), st.sampled_from(["200", "404", "500", "101", ""]),
-    st.booleans(), st.floats(0, 10), st.booleans(), TRACE_IDS, st.none(),
+    st.booleans(), st.booleans(),
 )  # fmt: skip
+Request = tuple[Ended, float, bytes, "str | None"]
 
 
-def ended(**changes: Any) -> Ended:
+def ended(
+    *, trace_id: bytes = bytes(16), duration: float = 0.1, caller: str | None = None, **ends: Any
+) -> Request:
     """A request that matches no rule; its trace has the lowest randomness."""
-    return Ended("/", "200", False, 0.1, False, bytes(16))._replace(**changes)
+    return Ended(**{"route": "/", "status": "200", **ends}), duration, trace_id, caller
+
+
+def decider(rules: KeepRules, sampling: Sampling = ALWAYS, take: Any = bool) -> Any:
+    """The decision on a request, as a function."""
+    made = Keeper(rules, sampling, take)
+    return lambda request: made.decide(*request)
 
 
 def keeper(rules: KeepRules, sampler: str = "parentbased_always_on", argument: str = "") -> Keeper:
@@ -80,7 +89,7 @@ def threshold_in(decision: Decision) -> int:
 )  # fmt: skip
 def test_rules(rules: KeepRules, changes: dict[str, Any], reason: str) -> None:
     """A request is kept by the first rule that it matches, which its server span names."""
-    decision = keeper(rules).decide(ended(**changes))
+    decision = decider(rules)(ended(**changes))
     assert (decision.kept, decision.reason) == (bool(reason), reason or "unmatched")
     assert (KEPT_BY in decision.block.keys) == bool(reason)
     if reason:
@@ -89,7 +98,7 @@ def test_rules(rules: KeepRules, changes: dict[str, Any], reason: str) -> None:
 
 def test_a_route_is_new_once() -> None:
     """The first request of each route and status is kept; a bound protects the memory."""
-    decide = keeper(KeepRules(new_routes=True)).decide
+    decide = decider(KeepRules(new_routes=True))
     kinds = [ended(), ended(status="404"), ended(route="/x")]
     assert [decide(each).kept for each in [*kinds, *kinds]] == [True] * 3 + [False] * 3
     for number in range(MAX_SEEN):
@@ -97,19 +106,21 @@ def test_a_route_is_new_once() -> None:
     assert not decide(ended(route="/later")).kept
 
 
-@given(RULES, ENDED)
-def test_any_request_is_kept_by_the_rules(rules: KeepRules, request: Ended) -> None:
+@given(RULES, ENDED, st.floats(0, 10), TRACE_IDS)
+def test_any_request_is_kept_by_the_rules(
+    rules: KeepRules, request: Ended, duration: float, trace_id: bytes
+) -> None:
     """The decision is that of the rules in words, and what is dropped has nothing to export."""
     limit = dict(rules.slow_routes).get(request.route, rules.slow)
     certain = {
         "errors": rules.errors and request.failed,
-        "slow": limit is not None and request.duration >= limit and request.status != "101",
+        "slow": limit is not None and duration >= limit and request.status != "101",
         "auth_failures": rules.auth_failures and request.auth_failed,
         "new_routes": rules.new_routes,
     }
-    randomness = int.from_bytes(request.trace_id[-7:], "big")
+    randomness = int.from_bytes(trace_id[-7:], "big")
     by_ratio = bool(rules.ratio) and randomness >= threshold_of(rules.ratio)
-    decision = keeper(rules).decide(request)
+    decision = keeper(rules).decide(request, duration, trace_id)
     assert decision.kept == (any(certain.values()) or by_ratio)
     if not decision.kept:
         assert (decision.state, decision.block.data) == (b"", b"")
@@ -149,7 +160,7 @@ def test_thresholds(ratio: float, text: str) -> None:
 @pytest.mark.parametrize("ratio", [1.0, 0.5, 0.3, 0.05])
 def test_kept_requests_stand_for_all(ratio: float) -> None:
     """Over evenly spread traces, the counts of those that are kept add up to their number."""
-    decide, number = keeper(KeepRules(errors=True, ratio=ratio)).decide, 4096
+    decide, number = decider(KeepRules(errors=True, ratio=ratio)), 4096
     counted = 0.0
     for each in range(number):
         trace_id = bytes(9) + (each * WHOLE // number).to_bytes(7, "big")
@@ -169,7 +180,7 @@ def test_a_ratio_of_the_sampler_and_one_of_the_rules(
     if not sampling.decide(trace_id, None):
         assert sampling.randomness(trace_id) < (sampling.threshold or 0) + 1
         return
-    decide = Keeper(KeepRules(errors=True, ratio=ratio), sampling, lambda limit: True).decide
+    decide = decider(KeepRules(errors=True, ratio=ratio), sampling, lambda limit: True)
     failed, other = decide(ended(trace_id=trace_id, failed=True)), decide(ended(trace_id=trace_id))
     for decision in filter(lambda each: each.kept, (failed, other)):
         parts = trace_state(decision)
@@ -190,7 +201,7 @@ def threshold_of_both(head: float, ratio: float) -> int:
 def test_a_ratio_of_the_sampler_leaves_the_rest_to_the_rules() -> None:
     """The two ratios are independent: of a thousandth, a half is kept."""
     sampling = make_sampling("traceidratio", "0.001")
-    decide = Keeper(KeepRules(ratio=0.5), sampling, lambda limit: True).decide
+    decide = decider(KeepRules(ratio=0.5), sampling, lambda limit: True)
     bound = int(0.001 * 2**64)
     ids = [bytes(8) + (bound * each // 1000).to_bytes(8, "big") for each in range(1000)]
     assert all(sampling.decide(each, None) for each in ids)
@@ -210,7 +221,7 @@ def test_a_ratio_of_the_sampler_leaves_the_rest_to_the_rules() -> None:
 )
 def test_the_share_of_a_caller(member: str, kept: dict[str, str]) -> None:
     """A trace that the caller has sampled stands for as many as the caller states, in numbers."""
-    decision = keeper(KeepRules(errors=True), "traceidratio", "0.5").decide(ended(caller=member))
+    decision = keeper(KeepRules(errors=True), "traceidratio", "0.5").decide(*ended(caller=member))
     assert decision.reason == "parent"
     assert trace_state(decision) == kept
     assert keeper(KeepRules(errors=True)).decide_early(bytes(16), member).reason == "parent"
@@ -220,7 +231,7 @@ def test_a_sampler_of_another_package() -> None:
     """Its share is unknown, so that none is exported; the ratio uses other bits of the trace id."""
     sampling = make_sampling("always_on", "")
     other = type(sampling)(sampling.sampler)
-    decide = Keeper(KeepRules(errors=True, ratio=0.5), other, lambda limit: True).decide
+    decide = decider(KeepRules(errors=True, ratio=0.5), other, lambda limit: True)
     low, high = b"\0" + b"\0" * 7 + b"\xff" * 8, b"\0" + b"\xff" * 7 + b"\0" * 8
     assert [decide(ended(trace_id=each)).kept for each in (low, high)] == [False, True]
     assert decide(ended(trace_id=high)).state == b""
@@ -236,7 +247,7 @@ def test_what_takes_of_the_budget() -> None:
         return len(limits) < 4
 
     rules = KeepRules(errors=True, ratio=0.5, budget=5)
-    decide = Keeper(rules, ALWAYS, take).decide
+    decide = decider(rules, ALWAYS, take)
     by_ratio = ended(trace_id=b"\xff" * 16)
     assert decide(ended(failed=True)).kept
     assert decide(by_ratio).kept
@@ -251,5 +262,5 @@ def test_what_takes_of_the_budget() -> None:
 
 def test_without_a_budget_no_token_is_taken() -> None:
     """Nothing is shared between processes then."""
-    decide = Keeper(KeepRules(errors=True), ALWAYS, lambda limit: False).decide
+    decide = decider(KeepRules(errors=True), ALWAYS, lambda limit: False)
     assert decide(ended(failed=True)).kept
