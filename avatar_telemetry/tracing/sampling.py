@@ -59,8 +59,8 @@ class Sampling:
 
     @cached_property
     def is_explicit(self) -> bool:
-        """Whether the randomness of a trace is not in its id where the specification expects it:
-        a ratio sampler of the SDK samples the traces with the lowest ids."""
+        """True where the randomness of a trace is not its id, as in the specification: a ratio
+        sampler of the SDK samples the traces with the lowest ids."""
         return self.bound is not None and self.bound is not EVERY
 
     def randomness(self, trace_id: bytes) -> int:
