@@ -68,6 +68,8 @@ class Decision(NamedTuple):
     block: Block = EMPTY
 
 
+KEPT = Decision(True, "")
+"""The decision without rules."""
 UNMATCHED = Decision(False, "unmatched")
 OVER_BUDGET = Decision(False, "budget")
 

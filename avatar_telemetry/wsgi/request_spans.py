@@ -38,7 +38,7 @@ from avatar_telemetry.http.semconv import (
 from avatar_telemetry.metrics.instruments import REQUESTS_DROPPED, REQUESTS_KEPT
 from avatar_telemetry.profiles.model import Kind, Profile, Route
 from avatar_telemetry.tracing.encoder import EMPTY, Block, pack_times
-from avatar_telemetry.tracing.keep import Ended
+from avatar_telemetry.tracing.keep import KEPT, Ended
 from avatar_telemetry.tracing.span import (
     UNSET,
     OperationSpan,
@@ -159,6 +159,10 @@ class RequestTracing:
         self.endings: Memo[Outcome | tuple[Outcome, bool], Ending] = Memo(
             self._make_ending, MAX_BLOCKS
         )
+        self._kept_endings: Memo[tuple[Outcome, bool | None, Decision], Ending] = Memo(
+            lambda key: make_ending(self.http, *key[:2], error_type(key[0].status), key[2]),
+            MAX_BLOCKS,
+        )
         self._ends: Memo[Outcome | tuple[Outcome, bool], Ended] = Memo(self._make_end, MAX_BLOCKS)
         self._names: Memo[tuple[str, Kind, str], tuple[str, str]] = Memo(
             lambda key: (server_name(key[0], key[2]), key[1] * has_operation(key[1], key[0])),
@@ -220,7 +224,7 @@ class RequestTracing:
         span, begun = recorded
         end_time = span._start_time + int(duration * 1e9)
         outcome = request.outcome or undetermined(request)
-        decision = None
+        decision = KEPT
         if self._keeper is not None and span._flags & SAMPLED:
             decision = self._decide(self._keeper, request, outcome, span, duration)
             if not decision.kept and not self.tracer.has_processors:
@@ -240,10 +244,15 @@ class RequestTracing:
                 self._end_objects(request, outcome, recorded, end_time, decision)
             finally:
                 spans = span._root.take(self._sink)
-                if spans and (decision is None or decision.kept):
+                if spans and decision.kept:
                     self._sink.write(spans)
             return
-        items, encoded = self._join(request, outcome, span, begun, end_time, decision)
+        success = request.success
+        if decision is KEPT:
+            ending = self.endings[outcome if success is None else (outcome, success)]
+        else:
+            ending = self._kept_endings[outcome, success, decision]
+        items, encoded = self._join(request, ending, span, begun, end_time)
         others = span.end_joined(end_time)
         if others:
             writer.write(others, (span.origin, items, encoded))
@@ -275,27 +284,22 @@ class RequestTracing:
     def _join(
         self,
         request: AvatarRequest,
-        outcome: Outcome,
+        ending: Ending,
         span: RequestSpan,
         begun: Begun,
         end_time: int,
-        decision: Decision | None,
     ) -> tuple[int, bytes]:
         """Return the number and the bytes of the spans of a request, if no code changed them."""
         target, agent, address, person = begun
-        success = request.success
-        ending = self.endings[outcome if success is None else (outcome, success)]
         own, inner = ending.server, ending.operation
         trace_id, server_id, personal = span._trace_id, span._span_id, person.data
         times = pack_times(0x39, span._start_time, 0x41, end_time)
-        operation = state = kept_by = b""
-        if decision is not None:
-            state, kept_by = decision.state, decision.block.data
+        operation = b""
         if type(span) is OperationSpan and inner is not None:
             operation_id, server_id = server_id, span._server_id
             operation = b"".join((
-                b"\x12\x08", operation_id, state, b"\x22\x08", server_id, inner.head, times,
-                inner.data, personal, inner.tail,
+                b"\x12\x08", operation_id, b"\x22\x08", server_id, inner.head, times, inner.data,
+                personal, inner.tail,
             ))  # fmt: skip
         announced = self.sizes[request.length] if ending.is_sized else None
         sizes = (announced or self._sent_size(request)).data
@@ -303,8 +307,8 @@ class RequestTracing:
         if view is not None or queries:
             sizes += self.extras[view, queries].data
         server = b"".join((
-            b"\x12\x08", server_id, state, own.head, times, own.data, target.data, agent.data,
-            address.data, personal, sizes, kept_by, own.tail,
+            b"\x12\x08", server_id, own.head, times, own.data, target.data, agent.data,
+            address.data, personal, sizes, own.tail,
         ))  # fmt: skip
         head = ITEM_HEADS[len(server)]
         if not operation:
@@ -318,12 +322,13 @@ class RequestTracing:
         outcome: Outcome,
         recorded: Recorded,
         end_time: int,
-        decision: Decision | None,
+        decision: Decision,
     ) -> None:
         """End the spans as objects, which use the general encoder."""
         span, (target, agent, address, person) = recorded
         server = span._root
-        ending = make_ending(self.http, outcome, request.success, self._error_type(request))
+        error = self._error_type(request)
+        ending = make_ending(self.http, outcome, request.success, error, decision)
         own, inner = ending.server, ending.operation
         if inner is not None:
             if inner.status is not UNSET:
@@ -351,7 +356,6 @@ class RequestTracing:
             person,
             size,
             self.extras[request.view, request.db_queries],
-            EMPTY if decision is None else decision.block,
         )
         server.end_known(name, blocks, end_time)
 

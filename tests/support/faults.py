@@ -1097,8 +1097,8 @@ TRACING = (
         ("wsgi/kept_requests",),
     ),
     Fault(
-        "keep-state-unjoined", "wsgi/request_spans.py", "spans that are joined state no share",
-        "state, kept_by = decision.state, decision.block.data", "kept_by = decision.block.data",
+        "keep-state-unjoined", "wsgi/endings.py", "spans that are joined state no share",
+        " + FLAGS_LOCAL + state", " + FLAGS_LOCAL",
         ("wsgi/kept_requests",),
     ),
     Fault(

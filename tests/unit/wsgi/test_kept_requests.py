@@ -25,7 +25,7 @@ from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.frames import Frames, log_record
 from tests.support.otlp_records import plain
 from tests.support.recorder import DIGEST, Recorder
-from tests.support.wsgi_client import call, finish, start
+from tests.support.wsgi_client import FORM, call, finish, start
 
 AVATAR = f"/avatar/{DIGEST}"
 LOGGER = logging.getLogger("tests.kept")
@@ -203,7 +203,16 @@ def test_a_failed_login_is_kept(serving: Serving, location: str, counts: dict[st
 def test_a_failed_upload_is_no_failed_login(serving: Serving) -> None:
     """Only attempts to authenticate match the rule."""
     side = serving("auth_failures")
-    side.serve(path="/accounts/upload_photo/", method="POST")
+    kind = "multipart/form-data; boundary=x"
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["wsgi.input"].read(len(FORM))
+        start_response("200 OK", [])
+        return []
+
+    wrapped = side.recorder.wrap(application)
+    call(wrapped, path="/accounts/upload_photo/", method="POST", body=FORM, CONTENT_TYPE=kind)
+    assert side.recorder.value("ivatar_file_uploads_total", success="false") == 1
     assert side.counts == {"unmatched": 1.0}
 
 
