@@ -38,6 +38,17 @@ def test_processes_share_the_tokens_of_a_second(tmp_path: Path) -> None:
     assert OUR_FILES.fullmatch(FILE_NAME)
 
 
+def test_a_refusal_ends_with_its_second(tmp_path: Path) -> None:
+    """The bucket is filled at each full second."""
+    now = [NOW]
+    own = Budget(tmp_path, lambda: 0, Guard(), lambda: now[0])
+    assert take_all(own, 3) == 3
+    now[0] = NOW + 0.499
+    assert not own.take(3)
+    now[0] = NOW + 0.5
+    assert take_all(own, 3) == 3
+
+
 def test_a_smaller_limit_leaves_tokens_for_a_larger_one(tmp_path: Path) -> None:
     """A refusal of the ratio is none of an error."""
     shared = budget(tmp_path)
