@@ -86,8 +86,9 @@ def matching_rule(rules: KeepRules, ended: Ended, duration: float) -> str | None
     if rules.errors and ended.failed:
         return "errors"
     limit = rules.slow
-    if rules.slow_routes:
-        limit = dict(rules.slow_routes).get(ended.route, limit)
+    for route, seconds in rules.slow_routes:
+        if route == ended.route:
+            limit = seconds
     if limit is not None and duration >= limit and ended.status != SWITCHED:
         return "slow"
     return "auth_failures" if rules.auth_failures and ended.auth_failed else None

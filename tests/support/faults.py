@@ -1025,8 +1025,7 @@ TRACING = (
     ),
     Fault(
         "keep-general-duration", "tracing/keep.py", "the duration of a route is ignored",
-        "limit = dict(rules.slow_routes).get(ended.route, limit)",
-        "limit = limit or dict(rules.slow_routes).get(ended.route)",
+        "            limit = seconds\n", "            limit = limit or seconds\n",
     ),
     Fault(
         "keep-session-slow", "tracing/keep.py", "each WebSocket is kept as a slow request",
