@@ -117,7 +117,8 @@ def recording(
     """Record into memory until the end of the block, what is recorded by hand included.
 
     Probes, which stay after the block and then do nothing, are installed for the profile. A span is
-    recorded for every request unless ``OTEL_TRACES_SAMPLER`` says otherwise.
+    recorded for every request, except as ``OTEL_TRACES_SAMPLER`` and ``AVATAR_TELEMETRY_KEEP``
+    decide.
 
     Args:
         profile: what is known about the application; else ``AVATAR_TELEMETRY_PROFILE``.

@@ -37,8 +37,8 @@ from benchmarks.variants import VARIANTS, Variant
 
 APPLICATION = "trivial"
 NAMES = (
-    "metrics", "many", "spans-0", "spans-100", "otel-0", "otel-100", "django-prometheus",
-    "ddtrace-100", "sentry-100",
+    "metrics", "many", "spans-0", "spans-100", "kept", "dropped", "otel-0", "otel-100",
+    "django-prometheus", "ddtrace-100", "sentry-100",
 )  # fmt: skip
 CHILD_SECONDS = 300
 
@@ -82,6 +82,9 @@ def run(quick: bool) -> dict[str, Any]:
     if not failed.keys() & {"many", "metrics"}:
         pairs = zip(rounds["many"], rounds["metrics"], strict=True)
         results["many"]["to_few"] = summary(to_bare(many) / to_bare(few) for many, few in pairs)
+    if not failed.keys() & {"kept", "dropped"}:
+        both = zip(rounds["dropped"], rounds["kept"], strict=True)
+        results["dropped"]["to_kept"] = summary(of_host(one) / of_host(kept) for one, kept in both)
     return results
 
 
@@ -107,6 +110,11 @@ def added(one: dict[str, float]) -> float:
 def to_bare(one: dict[str, float]) -> float:
     """The added time as a share of the bare side, which is as slow as the machine then is."""
     return added(one) / one["bare"]
+
+
+def of_host(one: dict[str, float]) -> float:
+    """The added time with that of the exporter, as a share of the bare side."""
+    return (one["process"] - one["bare"]) / one["bare"]
 
 
 def in_child(variant: Variant, effort: Effort) -> list[dict[str, float]]:

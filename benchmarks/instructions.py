@@ -23,7 +23,7 @@ from benchmarks.results import say
 from benchmarks.sink import running_sink
 from benchmarks.variants import VARIANTS, Variant
 
-NAMES = ("bare", "metrics", "spans-0", "spans-100", "otel-100")
+NAMES = ("bare", "metrics", "spans-0", "spans-100", "kept", "dropped", "otel-100")
 APPLICATION = "trivial"
 WARM_UP = 200
 # Smaller than the batch that wakes an exporter's thread.

@@ -101,9 +101,10 @@ def verdict(target: Target, kept: Results) -> str:
 def of_in_process(part: Mapping[str, Any]) -> str:
     """Microseconds that each variant adds."""
     columns = {"added_us": 1, "with_export_us": 1, "attributes": 0, "exporter_us_a_span": 1,
-               "to_few": 2}  # fmt: skip
+               "to_few": 2, "to_kept": 2}  # fmt: skip
     head = ("variant", "added, us", "with the export's own time, us", "attributes a span",
-            "exporter's process, us a span", "share of the cost with few samples")  # fmt: skip
+            "exporter's process, us a span", "share of the cost with few samples",
+            "with the export, share of kept")  # fmt: skip
     return table(head, *lines_of(part, columns))
 
 

@@ -26,6 +26,8 @@ DATADOG = {
 # As under gunicorn; without its hooks the default is a thread.
 PROCESS = {"AVATAR_TELEMETRY_EXPORTER": "process"}
 SINK = "{sink}"
+RULES = "errors, slow:1000s, auth_failures"
+"""Rules of tail sampling that no request of the benchmarks matches."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,14 @@ class Variant:
         )
 
 
-def _ours(name: str, title: str, sample: float) -> Variant:
+def _ours(name: str, title: str, sample: float, keep: str = "") -> Variant:
     environ = PROCESS | {
         "OTEL_EXPORT_ENABLED": "true",
         "OTEL_EXPORTER_OTLP_ENDPOINT": SINK,
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "AVATAR_TELEMETRY_TRUST_INCOMING": "continue",
-        "OTEL_TRACES_SAMPLER_ARG": str(sample),
+        "OTEL_TRACES_SAMPLER_ARG": str(1.0 if keep else sample),
+        "AVATAR_TELEMETRY_KEEP": keep,
     }
     return Variant(name, title, "ours", environ, sample, 2, metrics=True, hooks=True)
 
@@ -100,6 +103,8 @@ _ALL = (
     _ours("spans-0", "ours, 2 spans, none sampled", 0.0),
     _ours("spans-5", "ours, 2 spans, 5 % sampled", 0.05),
     _ours("spans-100", "ours, 2 spans, all sampled", 1.0),
+    _ours("kept", "ours, 2 spans, all recorded and kept by rule", 1.0, f"{RULES}, ratio:1"),
+    _ours("dropped", "ours, 2 spans, all recorded, none kept", 0.0, RULES),
     _otel("otel-0", "OpenTelemetry WSGI, none sampled", 0.0),
     _otel("otel-100", "OpenTelemetry WSGI, all sampled (1 span)", 1.0),
     Variant("django", "Django, bare", "django_bare"),

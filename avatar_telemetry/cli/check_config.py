@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 
 from avatar_telemetry._base.errors import SettingsError
+from avatar_telemetry._base.log import LOGGER
 from avatar_telemetry.cli.checks.page import check_port
 from avatar_telemetry.cli.checks.runtime_dir import check_runtime_dir
+from avatar_telemetry.cli.checks.settings import check_keep_rules
 from avatar_telemetry.cli.environment import find_modules, load_chosen_profile
 from avatar_telemetry.cli.given import shown_value
 from avatar_telemetry.cli.output import print_json, print_table
@@ -60,15 +62,19 @@ def check_config(everything: bool, as_json: bool) -> int:
     warn_of_typos(os.environ)
     suspect = [f"{each.message}. {each.advice}" for each in typos(os.environ)]
     faults = list(dict.fromkeys(faults + _faults(settings, os.environ)))
+    rules = () if faults else check_keep_rules(settings, load_chosen_profile(settings))
+    unmatched = [f"{each.message}. {each.advice}" for each in rules]
     rows = [row for row in _effective(os.environ) if everything or row[2] != "default"]
     if as_json:
         shown = [dict(zip(("variable", "value", "from"), row, strict=True)) for row in rows]
         status = 2 if faults else 0
-        warnings = [*settings.warnings, *suspect]
+        warnings = [*settings.warnings, *suspect, *unmatched]
         print_json({"status": status, "faults": faults, "warnings": warnings, "settings": shown})
         return status
     if faults:
         raise SettingsError(*faults)
+    for text in unmatched:
+        LOGGER.warning("%s", text)
     print_table(rows)
     count = f"{len(rows) or 'none'} {'shown' if everything else 'set'}"
     click.echo(f"The settings are good; {count}.")

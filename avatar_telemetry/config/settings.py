@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from avatar_telemetry._base.errors import SettingsError
-from avatar_telemetry.config import parsing
+from avatar_telemetry.config import keeping, parsing
+from avatar_telemetry.config.keeping import KeepRules
 from avatar_telemetry.config.otlp import GRPC, OTLP_SETTINGS, SIGNALS, Otlp, Signal, otlp
 from avatar_telemetry.config.parsing import Allow, Pairs
 from avatar_telemetry.config.service_links import is_service_link
@@ -202,6 +203,11 @@ class Settings:
     sampler_argument: str = _setting(
         "OTEL_TRACES_SAMPLER_ARG", parsing.text, "", "a share from 0 to 1 for the ratio samplers",
         "Argument of the sampler.", lenient=True
+    )
+    keep: KeepRules | None = _setting(
+        OWN_PREFIX + "KEEP", keeping.keep_rules, "", keeping.ALLOWED,
+        "Record every request that the sampler samples, and export those that match a rule; unset:"
+        " all."
     )
     propagators: tuple[str, ...] = _setting(
         "OTEL_PROPAGATORS", parsing.propagators, "tracecontext,baggage",

@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import time_ns
 from types import CodeType, FrameType
 
@@ -23,6 +24,7 @@ from avatar_telemetry.http.privacy import Privacy
 from avatar_telemetry.logs.encoder import encode_record
 from avatar_telemetry.logs.formatters import message_of
 from avatar_telemetry.tracing.encoder import encode_scope
+from avatar_telemetry.tracing.span import hold_record
 from avatar_telemetry.tracing.writer import pack_section
 
 LEVEL = logging.WARNING
@@ -59,10 +61,12 @@ class ExportHandler(logging.Handler):
         self._guard = guard
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Export a record. Never raises."""
+        """Export a record, at the end of its request if that may be dropped. Never raises."""
         with self._guard.at("logs"):
             if not _is_caused_by_export(record):
-                self._put(self._encode(record))
+                payload = self._encode(record)
+                if not hold_record(partial(self._put, payload)):
+                    self._put(payload)
         with self._guard.at("logs"):
             self._handle_last_resort(record)
 

@@ -41,7 +41,7 @@ ONCE = ".once"
 OUR_FILES = re.compile(
     r"(counter|histogram|summary|gauge_[a-z]+)_[^/]+\.db(\.corrupt)?"
     r"|(slot-\d+|exporter|observer|folder)\.lock|exporter\.(json|wake|sock)|exporter-\d+\.new"
-    r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?|pushed\.(state|new)|[a-z-]+\.once"
+    r"|(spans|logs)-\d+\.ring(\.new|\.corrupt)?|pushed\.(state|new)|keep\.budget|[a-z-]+\.once"
     r"|(traces|metrics|logs)\.(error|new)"
     r"|(traces|labels)_[^/]+\.exemplars(\.corrupt)?"
 )

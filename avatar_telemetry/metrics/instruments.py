@@ -136,6 +136,14 @@ LOG_RECORDS = Instrument(
     "avatar_telemetry_log_records", "counter",
     "Log records to be exported, by result.", ("result",),
 )  # fmt: skip
+REQUESTS_KEPT = Instrument(
+    "avatar_telemetry_requests_kept", "counter",
+    "Recorded requests whose spans are exported, by the rule that keeps them.", ("rule",),
+)  # fmt: skip
+REQUESTS_DROPPED = Instrument(
+    "avatar_telemetry_requests_dropped", "counter",
+    "Recorded requests whose spans are not exported, by reason.", ("reason",),
+)  # fmt: skip
 METRIC_PUSHES = Instrument(
     "avatar_telemetry_metric_pushes", "counter",
     "Pushes of the merged metrics by the exporter.", ("result",),
@@ -146,4 +154,5 @@ INSTRUMENTS = (
     CACHE_MISSES, EXTERNAL_REQUESTS, EXTERNAL_DURATION, OUTSIDE_REQUESTS, OUTSIDE_DURATION,
     UPLOADS, UPLOAD_SIZE, IMPORTS, AUTH_ATTEMPTS, DB_QUERIES,
     DB_DURATION, INTERNAL_ERRORS, SERIES_REFUSED, METRIC_PUSHES, SPANS, LOG_RECORDS,
+    REQUESTS_KEPT, REQUESTS_DROPPED,
 )  # fmt: skip

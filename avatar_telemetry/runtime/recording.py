@@ -25,6 +25,7 @@ from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.runtime.log_records import LogPipeline
 from avatar_telemetry.runtime.tracing import Pipeline
+from avatar_telemetry.tracing.budget import Budget
 from avatar_telemetry.tracing.encoder import encode_resource_entry
 from avatar_telemetry.tracing.writer import FrameTarget, Put, SpanWriter
 from avatar_telemetry.wsgi.request_spans import RequestTracing
@@ -137,6 +138,7 @@ class Recording:
         self._rings: list[SlotRing] = []
         self._pipeline: Pipeline | None = None
         self._logs: LogPipeline | None = None
+        self._budget = Budget(folder.path, claim, guard)
 
         def dropped(instrument: Instrument, items: int) -> None:
             debug("%s dropped: %d", NAMES[instrument.name], items)
@@ -152,7 +154,7 @@ class Recording:
             sink = SpanWriter(ring)
             key = settings.hash_key.encode() or folder.key
             self._pipeline = Pipeline(
-                settings, self._first_resource(), key, guard, sink, self.flush
+                settings, self._first_resource(), key, guard, sink, self.flush, self._budget
             )
             self._pipeline.publish()
         if settings.logs_exporters != ("none",):
@@ -190,7 +192,8 @@ class Recording:
         return True
 
     def check(self) -> None:
-        """Open new rings for those whose files were removed or set aside."""
+        """Open new files for those that were removed or set aside."""
+        self._budget.check()
         for ring in self._rings:
             ring.check()
 
@@ -206,6 +209,7 @@ class Recording:
         """Detach from the parent's rings in a forked child, which opens its own ones on demand."""
         for ring in self._rings:
             ring.forget()
+        self._budget.forget()
         if self._pipeline is not None:
             self._pipeline.renew()
 

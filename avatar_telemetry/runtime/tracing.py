@@ -22,7 +22,9 @@ from avatar_telemetry.http.headers import HeaderCapture
 from avatar_telemetry.http.privacy import Privacy
 from avatar_telemetry.http.semconv import HttpAttributes
 from avatar_telemetry.profiles.model import Profile
+from avatar_telemetry.tracing.budget import Budget
 from avatar_telemetry.tracing.incoming import Incoming, make_propagator
+from avatar_telemetry.tracing.keep import Keeper
 from avatar_telemetry.tracing.provider import LightTracerProvider
 from avatar_telemetry.tracing.sampling import make_sampling
 from avatar_telemetry.tracing.span import SpanSink
@@ -44,6 +46,7 @@ class Pipeline:
         guard: the guard that reports internal failures.
         sink: the sink of the spans.
         flush: see :class:`~avatar_telemetry.tracing.provider.LightTracerProvider`.
+        budget: the budget of kept requests; ``None``: one of this process.
     """
 
     def __init__(
@@ -54,13 +57,19 @@ class Pipeline:
         guard: Guard,
         sink: SpanSink,
         flush: Callable[[float], bool] = lambda deadline: True,
+        budget: Budget | None = None,
     ) -> None:
         self._settings = settings
         self._key = key
         privacy = Privacy(settings.privacy, key, sent=sent_by_client)
         self.sink = sink
+        sampling = make_sampling(settings.sampler, settings.sampler_argument)
+        keeper = None
+        if settings.keep is not None:
+            budget = budget or Budget(None, lambda: 0, guard)
+            keeper = Keeper(settings.keep, sampling, budget.take)
         self.provider = LightTracerProvider(
-            make_sampling(settings.sampler, settings.sampler_argument),
+            sampling,
             resource,
             _limits(settings),
             self.sink,
@@ -68,6 +77,7 @@ class Pipeline:
             privacy.message,
             flush,
             guard,
+            keeper,
         )
         self._propagator = make_propagator(settings.propagators)
 

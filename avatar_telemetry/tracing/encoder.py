@@ -1,6 +1,7 @@
 """Encode spans as OTLP/protobuf: the same bytes as the official encoder at a tenth of its cost.
 
-One field is omitted: the tracestate, because it is client data.
+Of the tracestate, which is client data, only the probability of a decision is exported
+(:mod:`avatar_telemetry.tracing.keep`).
 
 The messages are those of opentelemetry-proto (``trace.proto``, ``common.proto``); a field's key is
 ``number << 3 | wire type`` (protobuf encoding). Common parts, such as the key and the length of an
@@ -141,8 +142,11 @@ def _encode_recorded(span: RecordedSpan) -> bytes:
         flags = _FLAGS_REMOTE if parent.is_remote else FLAGS_LOCAL
     else:
         above = b"\x22\x08" + parent._span_id
+    root = span._root
+    decision = None if root is None else root.decision
     parts = [
-        b"\x0a\x10", span._trace_id, b"\x12\x08", span._span_id, above,
+        b"\x0a\x10", span._trace_id, b"\x12\x08", span._span_id,
+        b"" if decision is None else decision.state, above,
         encode_name(span._name), KINDS[span._kind],
         pack_times(0x39, span._start_time, 0x41, span._end_time or 0),
     ]  # fmt: skip
@@ -215,6 +219,11 @@ def _link(link: Link) -> bytes:
         parts.append(b"\x28" + _varint(link.dropped_attributes))
     parts.append(_LINK_REMOTE if context.is_remote else _LINK_LOCAL)
     return b"".join(parts)
+
+
+def encode_trace_state(text: str) -> bytes:
+    """Return the tracestate of a span as its field."""
+    return _text(0x1A, text)
 
 
 def encode_status(status: Status) -> bytes:

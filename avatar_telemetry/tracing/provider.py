@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
@@ -40,6 +40,9 @@ from avatar_telemetry.tracing.span import (
     SpanSink,
     UnsampledSpan,
 )
+
+if TYPE_CHECKING:
+    from avatar_telemetry.tracing.keep import Keeper
 
 Describe = Callable[[BaseException], Mapping[str, str]]
 Scrub = Callable[[str], "str | None"]
@@ -81,6 +84,7 @@ class LightTracer(sdk.Tracer):
         self._provider = provider
         self._sampling = provider.sampling
         self.sink = provider.sink
+        self.keeper = provider.keeper
         self._ids = provider.ids
 
     def start_span(
@@ -304,6 +308,7 @@ class LightTracerProvider(sdk.TracerProvider):
         flush: a function that sends the written spans by a time of ``time.monotonic()``, and
             returns whether it succeeded.
         guard: the guard that reports exceptions of the processors.
+        keeper: the decisions on recorded requests; ``None``: all are exported.
     """
 
     def __init__(
@@ -316,8 +321,10 @@ class LightTracerProvider(sdk.TracerProvider):
         scrub: Scrub,
         flush: Callable[[float], bool] = lambda deadline: True,
         guard: Guard | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._flush = flush
+        self.keeper = keeper
         self._guard = guard or Guard()
         self.ids = Ids()
         super().__init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 
 from opentelemetry.sdk.trace.sampling import (
@@ -18,6 +19,8 @@ from avatar_telemetry.config.parsing import SAMPLERS
 
 EVERY = b"\xff" * 9
 """The bound of a sampler of every trace."""
+WHOLE = 1 << 56
+"""The number of values of the randomness of a trace."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,33 @@ class Sampling:
         if self.follows_parent and parent_sampled is not None:
             return parent_sampled
         return trace_id[8:] < (self.bound or b"")
+
+    @cached_property
+    def threshold(self) -> int | None:
+        """The share of the traces that are not sampled, of :data:`WHOLE`, unless a caller decides;
+        ``None`` if it is unknown."""
+        if self.bound is None or self.bound is EVERY:
+            return None if self.bound is None else 0
+        return (1 << 64) - int.from_bytes(self.bound.ljust(8, b"\0"), "big") >> 8
+
+    @cached_property
+    def is_explicit(self) -> bool:
+        """True where the randomness of a trace is not its id, as in the specification: a ratio
+        sampler of the SDK samples the traces with the lowest ids."""
+        return self.bound is not None and self.bound is not EVERY
+
+    def randomness(self, trace_id: bytes) -> int:
+        """Return the randomness of a trace, which is at least :attr:`threshold` if it is sampled.
+
+        https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/
+
+        Args:
+            trace_id: the id of the trace.
+        """
+        if self.is_explicit:
+            return (1 << 64) - 1 - int.from_bytes(trace_id[8:], "big") >> 8
+        # Another sampler may use the bits of the specification.
+        return int.from_bytes(trace_id[1:8] if self.bound is None else trace_id[9:], "big")
 
 
 def make_sampling(name: str, argument: str) -> Sampling:

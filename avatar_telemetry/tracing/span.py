@@ -4,7 +4,7 @@ are not sampled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from time import time_ns
@@ -24,6 +24,7 @@ from avatar_telemetry._base.log import LOGGER
 if TYPE_CHECKING:
     from avatar_telemetry.tracing.encoder import Block
     from avatar_telemetry.tracing.ids import IdSet
+    from avatar_telemetry.tracing.keep import Decision
     from avatar_telemetry.tracing.provider import LightTracer
 
 UNSET = Status(StatusCode.UNSET)
@@ -475,6 +476,10 @@ class RootSpan(RecordedSpan):
     _closed = False
     _process: object
     _ended: list[RecordedSpan]
+    _held: list[Callable[[], object]] | None = None
+    """The writes of log records, until the decision."""
+    decision: Decision | None = None
+    """The decision on the request, once it is made."""
 
     @property
     def _root(self) -> RootSpan:  # type: ignore[override]
@@ -505,7 +510,10 @@ class RootSpan(RecordedSpan):
             self._closed = True
         self._ended.append(span)
         if self._closed or len(self._ended) >= MAX_ENDED:
-            sink.write(self._pop())
+            self._decide_early()
+            spans, decision = self._pop(), self.decision
+            if decision is None or decision.kept:
+                sink.write(spans)
 
     def take(self, sink: SpanSink) -> list[RecordedSpan]:
         """Return the spans that have ended, in the order of their ends, at the end of the request.
@@ -529,6 +537,67 @@ class RootSpan(RecordedSpan):
         """
         self._end_time = end_time
         return self.take(self._tracer.sink)
+
+    @property
+    def caller(self) -> str | None:
+        """The member ``ot`` of the tracestate of a caller who has sampled the trace; ``None``
+        without such a caller."""
+        parent = self._parent_span
+        if not isinstance(parent, SpanContext) or not parent.trace_flags.sampled:
+            return None
+        return parent.trace_state.get("ot", "")
+
+    def settle(self, decision: Decision) -> Decision:
+        """Set the decision on the request, and write or discard its log records.
+
+        Returns:
+            The first decision that was set.
+        """
+        with self._tracer.lock:
+            if self.decision is None:
+                self.decision = decision
+        self._release(self.decision)
+        return self.decision
+
+    def hold(self, write: Callable[[], object]) -> bool:
+        """Keep the write of a log record of the request until the decision.
+
+        Args:
+            write: a function that writes the record; it must not raise.
+
+        Returns:
+            False where the caller must write the record: no decision will be made.
+        """
+        tracer = self._tracer
+        if tracer.keeper is None or not self._flags & TraceFlags.SAMPLED:
+            return False
+        if self.decision is None and (self._closed or self._process is not tracer.sink.process):
+            return False
+        with tracer.lock:
+            if self._held is None:
+                self._held = []
+        self._held.append(write)
+        if len(self._held) >= MAX_ENDED:
+            self._decide_early()
+        if self.decision is not None:
+            self._release(self.decision)
+        return True
+
+    def _decide_early(self) -> None:
+        """Decide to keep the request, because a part of it is written before its end."""
+        keeper = self._tracer.keeper
+        if keeper is not None and self.decision is None and not self._closed:
+            self.settle(keeper.decide_early(self._trace_id, self.caller))
+
+    def _release(self, decision: Decision) -> None:
+        held = self._held
+        while held:
+            try:
+                write = held.pop(0)
+            except IndexError:
+                return  # another thread took the last one
+            if decision.kept:
+                write()
 
     def _pop(self) -> list[RecordedSpan]:
         taken: list[RecordedSpan] = []
@@ -559,6 +628,7 @@ class OperationSpan(RecordedSpan):
     _kind = SpanKind.INTERNAL
     _flags = SAMPLED_RANDOM
     _is_joined = False
+    _decision: Decision | None = None
 
     def __init__(
         self, tracer: LightTracer, names: tuple[str, str], ids: IdSet, start_time: int
@@ -597,6 +667,12 @@ class OperationSpan(RecordedSpan):
         server = self.made_server
         return [] if server is None else server.end_joined(end_time)
 
+    def settle(self, decision: Decision) -> Decision:
+        """Set the decision on the request; see :meth:`RootSpan.settle`."""
+        self._decision = decision
+        server = self.made_server
+        return decision if server is None else server.settle(decision)
+
     def _make_server(self) -> RootSpan:
         tracer = self._tracer
         with tracer.lock:
@@ -606,8 +682,10 @@ class OperationSpan(RecordedSpan):
                     SpanKind.SERVER, self._start_time,
                 )  # fmt: skip
                 self.made_server = server.open(self._process)
-                # Another thread may end the request meanwhile. It sets the mark before it reads
-                # made_server, so at least one of both threads ends the server span.
+                # Another thread may end the request meanwhile. It sets the decision and the mark
+                # before it reads made_server, so at least one of both threads passes them on.
+                if self._decision is not None:
+                    server.settle(self._decision)
                 if self._is_joined:
                     server.end_joined(self._end_time or 0)
             return self.made_server
@@ -615,6 +693,16 @@ class OperationSpan(RecordedSpan):
 
 RequestSpan = OperationSpan | RootSpan
 """The innermost span of a request."""
+
+
+def hold_record(write: Callable[[], object]) -> bool:
+    """Keep the write of a log record until the decision on the request of the current span; see
+    :meth:`RootSpan.hold`."""
+    span = trace_api.get_current_span()
+    if not isinstance(span, RecordedSpan) or span._tracer.keeper is None:
+        return False
+    root = span._root
+    return root is not None and root.hold(write)
 
 
 class SpanSink(Protocol):

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from avatar_telemetry.http.semconv import FILE_NAMES, STATUS_NAMES, HttpAttributes
 from avatar_telemetry.tracing.encoder import FLAGS_LOCAL, KINDS, Block, encode_name, encode_status
+from avatar_telemetry.tracing.keep import KEPT, Decision
 from avatar_telemetry.tracing.span import UNSET
 from avatar_telemetry.wsgi.names import has_operation, name_of, server_name, status_code
 from avatar_telemetry.wsgi.outcome import Outcome
@@ -42,7 +43,7 @@ class SpanEnding:
         block: the attributes that follow from the outcome.
         head: its encoded name and kind.
         data: the encoded attributes of the block.
-        tail: its encoded status and flags, as of a span without a remote parent.
+        tail: its encoded status and flags, as of a span without a remote parent, and tracestate.
     """
 
     name: str
@@ -69,7 +70,11 @@ class Ending:
 
 
 def make_ending(
-    http: HttpAttributes, found: Outcome, success: bool | None, error: str | None
+    http: HttpAttributes,
+    found: Outcome,
+    success: bool | None,
+    error: str | None,
+    decision: Decision = KEPT,
 ) -> Ending:
     """Return the ending of the spans of a request.
 
@@ -78,25 +83,30 @@ def make_ending(
         found: the outcome of the request.
         success: whether an attempt succeeded.
         error: ``error.type``.
+        decision: the decision to keep the request.
     """
     route, status = found.route, ERROR if error is not None else UNSET
     avatar = (route.kind, found.size, found.picture or None)
     block = Block(
-        (*STATUS_NAMES[http.mode], *AVATAR_NAMES),
-        (*http.status(status_code(found.status), error), *avatar),
+        (*STATUS_NAMES[http.mode], *AVATAR_NAMES, *decision.block.keys),
+        (*http.status(status_code(found.status), error), *avatar, *decision.block.values),
     )
-    server = _span_ending(server_name(found.method, route.template), SpanKind.SERVER, status, block)
+    name, state = server_name(found.method, route.template), decision.state
+    server = _span_ending(name, SpanKind.SERVER, status, block, state)
     operation = None
     if has_operation(route.kind, found.method):
         block = Block(_OPERATION_NAMES, (
             *avatar, found.cache or None, found.source or None, found.generator or None,
             route.operation or None, success, error,
         ))  # fmt: skip
-        operation = _span_ending(name_of(found, success), SpanKind.INTERNAL, status, block)
+        name = name_of(found, success)
+        operation = _span_ending(name, SpanKind.INTERNAL, status, block, state)
     is_sized = found.method != "HEAD" and found.status not in WITHOUT_BODY
     return Ending(server, operation, is_sized)
 
 
-def _span_ending(name: str, kind: SpanKind, status: Status, block: Block) -> SpanEnding:
-    head, tail = encode_name(name) + KINDS[kind], encode_status(status) + FLAGS_LOCAL
+def _span_ending(
+    name: str, kind: SpanKind, status: Status, block: Block, state: bytes
+) -> SpanEnding:
+    head, tail = encode_name(name) + KINDS[kind], encode_status(status) + FLAGS_LOCAL + state
     return SpanEnding(name, status, block, head, block.data, tail)

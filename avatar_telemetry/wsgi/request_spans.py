@@ -14,7 +14,7 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import TraceFlags, set_span_in_context
 
 from avatar_telemetry._base.log import debug, debugging
 from avatar_telemetry._base.memo import Memo
@@ -35,9 +35,17 @@ from avatar_telemetry.http.semconv import (
     Peer,
     RawTarget,
 )
+from avatar_telemetry.metrics.instruments import REQUESTS_DROPPED, REQUESTS_KEPT
 from avatar_telemetry.profiles.model import Kind, Profile, Route
 from avatar_telemetry.tracing.encoder import EMPTY, Block, pack_times
-from avatar_telemetry.tracing.span import UNSET, OperationSpan, RequestSpan, UnsampledSpan
+from avatar_telemetry.tracing.keep import KEPT, Ended
+from avatar_telemetry.tracing.span import (
+    UNSET,
+    OperationSpan,
+    RequestSpan,
+    RootSpan,
+    UnsampledSpan,
+)
 from avatar_telemetry.tracing.writer import ITEM_HEADS, SPANS, SpanWriter, pack_section
 from avatar_telemetry.wsgi.endings import (
     EXTRA_NAMES,
@@ -54,6 +62,7 @@ if TYPE_CHECKING:
 
     from avatar_telemetry.metrics.metrics import Trace
     from avatar_telemetry.tracing.incoming import Incoming
+    from avatar_telemetry.tracing.keep import Decision, Keeper
     from avatar_telemetry.tracing.provider import LightTracer
     from avatar_telemetry.tracing.span import LightSpan, SpanSink
     from avatar_telemetry.wsgi.request import AvatarRequest
@@ -66,6 +75,7 @@ MAX_PATH_LENGTH = 128
 MAX_AGENT_LENGTH = 256
 """Characters of a cached user agent."""
 
+SAMPLED = TraceFlags.SAMPLED
 View = tuple["str | None", "str | None"]
 """The application's own URL pattern, unless the profile has a route, and the view."""
 Begun = tuple[Block, Block, Block, Block]
@@ -119,6 +129,7 @@ class RequestTracing:
         # much as the sampler.
         self._logs_debug = debugging()
         self._sink = sink
+        self._keeper = tracer.keeper
         self._span_key = span_key()
         self._writer: SpanWriter | None = None
         """The writer of spans that are joined from blocks."""
@@ -149,6 +160,11 @@ class RequestTracing:
         self.endings: Memo[Outcome | tuple[Outcome, bool], Ending] = Memo(
             self._make_ending, MAX_BLOCKS
         )
+        self._kept_endings: Memo[tuple[Outcome, bool | None, Decision], Ending] = Memo(
+            lambda key: make_ending(self.http, *key[:2], error_type(key[0].status), key[2]),
+            MAX_BLOCKS,
+        )
+        self._ends: Memo[Outcome | tuple[Outcome, bool], Ended] = Memo(self._make_end, MAX_BLOCKS)
         self._names: Memo[tuple[str, Kind, str], tuple[str, str]] = Memo(
             lambda key: (server_name(key[0], key[2]), key[1] * has_operation(key[1], key[0])),
             MAX_BLOCKS,
@@ -199,7 +215,7 @@ class RequestTracing:
         return span, current, (span, begun)
 
     def end(self, request: AvatarRequest, recorded: Recorded, duration: float) -> Trace | None:
-        """End the spans of a request, and write all of them.
+        """End the spans of a request, and write all of them unless it is dropped.
 
         Args:
             request: the request that ended.
@@ -212,6 +228,12 @@ class RequestTracing:
         span, begun = recorded
         end_time = span._start_time + int(duration * 1e9)
         outcome = request.outcome or undetermined(request)
+        decision = KEPT
+        if self._keeper is not None and span._flags & SAMPLED:
+            decision = self._decide(self._keeper, request, outcome, span, duration)
+            if not decision.kept and not self.tracer.has_processors:
+                span.end_joined(end_time)
+                return None
         writer, server = self._writer, span.made_server
         if (
             writer is None
@@ -223,13 +245,18 @@ class RequestTracing:
             or self.tracer.has_processors
         ):
             try:
-                self._end_objects(request, outcome, recorded, end_time)
+                self._end_objects(request, outcome, recorded, end_time, decision)
             finally:
                 root = span._root
                 spans = root.take(self._sink)
-                written = bool(spans) and self._sink.write(spans)
+                written = decision.kept and bool(spans) and self._sink.write(spans)
             return (root._trace_id, root._span_id, end_time) if written else None
-        items, encoded = self._join(request, outcome, span, begun, end_time)
+        success = request.success
+        if decision is KEPT:
+            ending = self.endings[outcome if success is None else (outcome, success)]
+        else:
+            ending = self._kept_endings[outcome, success, decision]
+        items, encoded = self._join(request, ending, span, begun, end_time)
         others = span.end_joined(end_time)
         if others:
             written = writer.write(others, (span.origin, items, encoded))
@@ -242,18 +269,36 @@ class RequestTracing:
         server_id = span._server_id if type(span) is OperationSpan else span._span_id
         return span._trace_id, server_id, end_time
 
+    def _decide(
+        self,
+        keeper: Keeper,
+        request: AvatarRequest,
+        outcome: Outcome,
+        span: RequestSpan,
+        duration: float,
+    ) -> Decision:
+        """Decide whether a request is kept, and count it."""
+        root = span if type(span) is RootSpan else span.made_server
+        decision = root.decision if root is not None else None
+        if decision is None:
+            success, caller = request.success, root.caller if root is not None else None
+            ended = self._ends[outcome if success is None else (outcome, success)]
+            decision = keeper.decide(ended, duration, span._trace_id, caller)
+        decision = span.settle(decision)
+        instrument = REQUESTS_KEPT if decision.kept else REQUESTS_DROPPED
+        request.telemetry.metrics.count(instrument, decision.reason)
+        return decision
+
     def _join(
         self,
         request: AvatarRequest,
-        outcome: Outcome,
+        ending: Ending,
         span: RequestSpan,
         begun: Begun,
         end_time: int,
     ) -> tuple[int, bytes]:
         """Return the number and the bytes of the spans of a request, if no code changed them."""
         target, agent, address, person = begun
-        success = request.success
-        ending = self.endings[outcome if success is None else (outcome, success)]
         own, inner = ending.server, ending.operation
         trace_id, server_id, personal = span._trace_id, span._span_id, person.data
         times = pack_times(0x39, span._start_time, 0x41, end_time)
@@ -280,12 +325,18 @@ class RequestTracing:
         return 2, b"".join(parts)
 
     def _end_objects(
-        self, request: AvatarRequest, outcome: Outcome, recorded: Recorded, end_time: int
+        self,
+        request: AvatarRequest,
+        outcome: Outcome,
+        recorded: Recorded,
+        end_time: int,
+        decision: Decision,
     ) -> None:
         """End the spans as objects, which use the general encoder."""
         span, (target, agent, address, person) = recorded
         server = span._root
-        ending = make_ending(self.http, outcome, request.success, self._error_type(request))
+        error = self._error_type(request)
+        ending = make_ending(self.http, outcome, request.success, error, decision)
         own, inner = ending.server, ending.operation
         if inner is not None:
             if inner.status is not UNSET:
@@ -319,6 +370,12 @@ class RequestTracing:
     def _make_ending(self, key: Outcome | tuple[Outcome, bool]) -> Ending:
         outcome, success = (key, None) if isinstance(key, Outcome) else key
         return make_ending(self.http, outcome, success, error_type(outcome.status))
+
+    def _make_end(self, key: Outcome | tuple[Outcome, bool]) -> Ended:
+        outcome, success = (key, None) if isinstance(key, Outcome) else key
+        route, status = outcome.route, outcome.status
+        auth_failed = success is False and route.kind == "auth"
+        return Ended(route.template, status, error_type(status) is not None, auth_failed)
 
     def _error_type(self, request: AvatarRequest) -> str | None:
         """Return :func:`error_type` of the status, or the type of the exception for a 5xx. An

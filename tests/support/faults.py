@@ -683,7 +683,7 @@ WSGI = (
     ),
     Fault(
         "spans-ending-of-another", "wsgi/request_spans.py", "a failed login shows as a success",
-        "outcome if success is None else (outcome, success)", "outcome",
+        "self.endings[outcome if success is None else (outcome, success)]", "self.endings[outcome]",
         ("wsgi/joined_spans",),
     ),
     Fault(
@@ -1056,6 +1056,100 @@ TRACING = (
         "            scope = self.scope(origin)\n", "            scope = self.scope(next(iter(self._scopes), origin))\n",
     ),
     Fault(
+        "keep-error-dropped", "tracing/keep.py", "failed requests are dropped",
+        "if rules.errors and ended.failed:", "if rules.errors and not ended.failed:",
+    ),
+    Fault(
+        "keep-general-duration", "tracing/keep.py", "the duration of a route is ignored",
+        "            limit = seconds\n", "            limit = limit or seconds\n",
+    ),
+    Fault(
+        "keep-session-slow", "tracing/keep.py", "each WebSocket is kept as a slow request",
+        " and ended.status != SWITCHED", "",
+    ),
+    Fault(
+        "keep-threshold-boundary", "tracing/keep.py", "a trace that other services keep is dropped",
+        "self._sampling.randomness(trace_id) < self._threshold",
+        "self._sampling.randomness(trace_id) <= self._threshold",
+    ),
+    Fault(
+        "keep-share-of-errors", "tracing/keep.py", "a failed request stands for twenty",
+        "threshold, limit = self._head, self._budget", "threshold, limit = self._threshold, self._budget",
+    ),
+    Fault(
+        "keep-ratio-of-all", "tracing/keep.py", "the ratio forgets that of the sampler",
+        "threshold_of(rules.ratio * (1 - head / WHOLE))", "threshold_of(rules.ratio)",
+    ),
+    Fault(
+        "keep-ratio-takes-all", "tracing/keep.py", "the ratio leaves no budget for errors",
+        "rule, limit = RATIO, self._ratio_budget", "rule = RATIO",
+    ),
+    Fault(
+        "keep-state-of-caller", "tracing/keep.py", "any text of a caller's tracestate is exported",
+        "filter(_MEMBER.fullmatch, caller.split(\";\"))", "caller.split(\";\")",
+    ),
+    Fault(
+        "keep-routes-unbounded", "tracing/keep.py", "routes of an application fill the memory",
+        "if key in self._seen or len(self._seen) >= MAX_SEEN:", "if key in self._seen:",
+    ),
+    Fault(
+        "keep-randomness-hidden", "tracing/keep.py", "a collector finds traces that cannot be sampled",
+        "if self._sampling.is_explicit:", "if False:",
+    ),
+    Fault(
+        "keep-bits-of-the-sampler", "tracing/sampling.py",
+        "two ratios depend on each other: all that is sampled is dropped",
+        "        if self.is_explicit:\n", "        if False:\n", ("tracing/keep",),
+    ),
+    Fault(
+        "keep-late-written", "tracing/span.py", "spans of a dropped request that end late are exported",
+        "            if decision is None or decision.kept:\n                sink.write(spans)",
+        "            if True:\n                sink.write(spans)", ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "keep-parts-dropped", "tracing/span.py", "a part of a dropped request is exported",
+        "            self._decide_early()\n            spans", "            spans",
+        ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "keep-decided-twice", "tracing/span.py", "a request is written in part",
+        "            if self.decision is None:\n                self.decision = decision\n",
+        "            self.decision = decision\n", ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "keep-late-server", "tracing/span.py", "a span that begins after a dropped request is exported",
+        "                    server.settle(self._decision)\n", "                    pass\n",
+        ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "keep-records-of-child", "tracing/span.py", "log records of a forked child are lost",
+        "(self._closed or self._process is not tracer.sink.process)", "self._closed",
+        ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "keep-logins-of-uploads", "wsgi/request_spans.py", "a refused upload is kept as a login",
+        "success is False and route.kind == \"auth\"", "success is False",
+        ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "keep-state-unjoined", "wsgi/endings.py", "spans that are joined state no share",
+        " + FLAGS_LOCAL + state", " + FLAGS_LOCAL",
+        ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "keep-processors-blind", "wsgi/request_spans.py", "processors miss dropped requests",
+        "if not decision.kept and not self.tracer.has_processors:", "if not decision.kept:",
+        ("wsgi/kept_requests",),
+    ),
+    Fault(
+        "budget-own-second", "tracing/budget.py", "tokens of an earlier second are never free again",
+        "words[self._own] = max(words[self._own], base) + 1", "words[self._own] = base + 1",
+    ),
+    Fault(
+        "budget-remembered", "tracing/budget.py", "a refusal lasts for longer than its second",
+        "if base == self._base and self._taken >= limit:", "if self._taken >= limit:",
+    ),
+    Fault(
         "sampling-empty-argument", "tracing/sampling.py", "without an argument nothing is sampled",
         "float(argument or 1)", "float(argument or 0)",
     ),
@@ -1249,6 +1343,18 @@ PROCESS = (
 )  # fmt: skip
 
 CONFIG = (
+    Fault(
+        "keeping-budget-alone", "config/keeping.py", "a budget alone drops every request in silence",
+        'if not faults and not (values.keys() - {"budget"} or routes):', "if False:",
+    ),
+    Fault(
+        "keeping-twice", "config/keeping.py", "of a rule that is given twice, one is ignored",
+        "    if is_repeated:\n", "    if False:\n",
+    ),
+    Fault(
+        "keeping-last-colon", "config/keeping.py", "a route with a colon has another duration",
+        "route, _, duration = argument.rpartition", "route, _, duration = argument.partition",
+    ),
     Fault(
         "parsing-least-number", "config/parsing.py",
         "the least number that is allowed is refused",

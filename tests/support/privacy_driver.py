@@ -33,6 +33,7 @@ BODY = "markedbody"
 AGENT = "markedagent@secret.test"
 HOST = "markedhost"
 METHOD = "MARKEDMETHOD"
+STATE = "markedstate"
 ADDRESS = "203.0.113.77"
 LOCATION = "markedlocation"
 MESSAGE = "markedmessage"
@@ -92,7 +93,8 @@ def requests(path: str) -> Any:
         "REMOTE_ADDR": ADDRESS, "HTTP_COOKIE": f"sessionid={COOKIE}",
         "HTTP_REFERER": f"https://x.test/{REFERER}", "HTTP_USER_AGENT": f"Agent/1 ({AGENT})",
         "HTTP_AUTHORIZATION": f"Basic {CREDENTIALS}", "HTTP_BAGGAGE": f"a={BAGGAGE}",
-        "HTTP_HOST": f"{HOST}@secret.test",
+        "HTTP_HOST": f"{HOST}@secret.test", "HTTP_TRACEPARENT": f"00-{'a1' * 16}-{'b2' * 8}-01",
+        "HTTP_TRACESTATE": f"{STATE}={STATE},ot=x:{STATE};th:8",
     }  # fmt: skip
     for end in ("page", "redirect", "raise"):
         more["HTTP_X_END"] = end

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from avatar_telemetry.cli.checks.finding import Finding, error, good, select, warning
 from avatar_telemetry.cli.environment import is_demo, load_chosen_profile
 from avatar_telemetry.config.destinations import check_exporters
+from avatar_telemetry.config.keeping import KeepRules
 from avatar_telemetry.config.otlp import PREFIX as OTLP_PREFIX
 from avatar_telemetry.config.resource import resource_attributes
-from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.config.settings import SETTINGS, Settings
 from avatar_telemetry.config.typos import typos
+from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.runtime.startup import faults_of
 
 ENABLED, OLD_ENABLED = "OTEL_EXPORT_ENABLED", "OTEL_ENABLED"
@@ -41,7 +44,26 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fi
         "settings.read", f"all are valid; profile {load_chosen_profile(settings).name}"
         f"{DEMO_SERVED if is_demo(settings) else ''}, {settings.privacy} privacy",
     )  # fmt: skip
-    return settings, [read, *suspect, *_enabled(settings, environ), *_unlikely(settings)]
+    kept = check_keep_rules(settings, load_chosen_profile(settings))
+    return settings, [read, *suspect, *_enabled(settings, environ), *_unlikely(settings), *kept]
+
+
+def check_keep_rules(settings: Settings, profile: Profile) -> Iterator[Finding]:
+    """Check the rules of ``AVATAR_TELEMETRY_KEEP`` that no request can match.
+
+    Args:
+        settings: the settings.
+        profile: the profile of the application.
+    """
+    if settings.keep is None:
+        return
+    variable = SETTINGS["keep"].variable
+    if not settings.export_enabled or settings.traces_exporters == ("none",):
+        unused = f"{variable} is set, but no spans are exported"
+        yield warning("settings.keep_unused", unused, f"Set {ENABLED}=true, or unset {variable}.")
+    for rule, advice in unmatched_rules(settings.keep, profile):
+        message = f"{variable}: no request matches {rule}"
+        yield warning("settings.keep_unmatched", message, advice)
 
 
 def _enabled(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -110,6 +132,18 @@ def _unlikely(settings: Settings) -> Iterator[Finding]:
          " shared memory for each worker and signal",
          "Lower it, or record fewer traces (OTEL_TRACES_SAMPLER=parentbased_traceidratio)."),
     )  # fmt: skip
+
+
+def unmatched_rules(rules: KeepRules, profile: Profile) -> Iterator[tuple[str, str]]:
+    """Yield each rule that no request can match, and the fix."""
+    templates = {route.template for route in (*profile.routes, profile.other)}
+    for template, _ in rules.slow_routes if not profile.application_routes else ():
+        if template not in templates:
+            near = get_close_matches(template, templates, n=1)
+            fix = f"Did you mean {near[0]}?" if near else "Name a route of the profile"
+            yield f"slow:{template}", f"{fix} (avatar-telemetry routes)."
+    if rules.auth_failures and not any(route.kind == "auth" for route in profile.routes):
+        yield "auth_failures", "Remove the rule: the profile has no route of kind auth."
 
 
 def _is_local(url: str) -> bool:

@@ -91,6 +91,16 @@ BOARD = Board(
                      "failed: the collector has no pipeline for logs. dropped: find why the "
                      "server logs so much."),
                 width=12),
+            Panel("Requests kept, by rule", (
+                Query(rate("avatar_telemetry_requests_kept_total", "rule"), "{{rule}}"),
+                Query(rate("avatar_telemetry_requests_dropped_total", "reason"),
+                      "dropped: {{reason}}"),
+            ), "ops",
+                Help("Requests per second whose trace is exported or dropped, with "
+                     "AVATAR_TELEMETRY_KEEP.",
+                     "Every error and slow request is kept, and little is dropped by budget.",
+                     "dropped: budget: raise the budget or lower the ratio."),
+                width=24),
         )),
         Row("Faults", (
             Panel("Internal errors by place", (Query(rate(ERRORS, "where"), "{{where}}"),), "ops",

@@ -69,6 +69,7 @@ def test_all_settings_are_shown_on_demand() -> None:
         ("AVATAR_TELEMETRY_PROFILE", "no.such:P", "No module named"),
         ("AVATAR_TELEMETRY_APP", "no_such:app", "_APP='no_such:app': ModuleNotFoundError"),
         ("AVATAR_TELEMETRY_APP", "os:sep", "not a WSGI application"),
+        ("AVATAR_TELEMETRY_KEEP", "erors", "'erors': unknown rule; did you mean errors?"),
         ("PROMETHEUS_MULTIPROC_DIR", __file__, f"PROMETHEUS_MULTIPROC_DIR={__file__}"),
     ],
 )  # fmt: skip
@@ -77,6 +78,15 @@ def test_faults_are_named(variable: str, value: str, words: str) -> None:
     ran = invoke_in_child("check-config", **{variable: value})
     assert ran.status == 2
     assert words in ran.err
+
+
+def test_a_rule_that_matches_nothing_is_a_warning() -> None:
+    """The server would start; the log has the rule and its fix."""
+    ran = run(
+        "check-config", OTEL_EXPORT_ENABLED="true", AVATAR_TELEMETRY_KEEP="slow:/avatr/{digest}:1s"
+    )
+    assert ran.status == 0
+    assert "no request matches slow:/avatr/{digest}. Did you mean /avatar/{digest}?" in ran.err
 
 
 def test_all_faults_are_named_at_once() -> None:

@@ -51,6 +51,7 @@ def expected(text: str) -> dict[str, str]:
 # Settings
 
 OTLP = "EXPORTER_OTLP_"
+KEEP = "AVATAR_TELEMETRY_KEEP"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,17 @@ OTLP = "EXPORTER_OTLP_"
         ("PYTHON_EXCLUDED_URLS=.*", "warning settings.excluded"),
         ("AVATAR_TELEMETRY_RING_SIZE=100000000", "warning settings.memory"),
         ("BSP_MAX_QUEUE_SIZE=10 BSP_MAX_EXPORT_BATCH_SIZE=11", "warning settings.batch"),
+        (f"{KEEP}=errors,slow:/avatar/{{digest}}:1s,slow:other:1s,auth_failures", ""),
+        (f"{KEEP}=slow:/avatr/{{digest}}:1s", "warning settings.keep_unmatched"),
+        (
+            f"{KEEP}=auth_failures AVATAR_TELEMETRY_PROFILE=generic",
+            "warning settings.keep_unmatched",
+        ),
+        (f"{KEEP}=slow:/any:1s AVATAR_TELEMETRY_PROFILE=generic", ""),
+        (
+            f"{KEEP}=errors TRACES_EXPORTER=none",
+            "warning settings.keep_unused, note settings.signal_off",
+        ),
     ],
 )
 def test_settings(given: str, found: str) -> None:
@@ -104,6 +116,15 @@ def test_settings_that_stop_the_start(given: str, others: set[str]) -> None:
     found = levels(findings)
     assert found.pop("settings.fault") == "error"
     assert set(found) == others
+
+
+def test_a_rule_that_matches_nothing_is_named() -> None:
+    """With the route that was probably intended."""
+    _, findings = check_settings({**ON, KEEP: "slow:/avatr/{digest}:1s, slow:/nothing/like/it:1s"})
+    found = [each for each in findings if each.check == "settings.keep_unmatched"]
+    assert "no request matches slow:/avatr/{digest}" in found[0].message
+    assert found[0].advice.startswith("Did you mean /avatar/{digest}?")
+    assert found[1].advice.startswith("Name a route of the profile")
 
 
 def test_the_profile_of_the_demo_is_named() -> None:

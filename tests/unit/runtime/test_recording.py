@@ -24,6 +24,8 @@ from avatar_telemetry.profiles.generic import PROFILE
 from avatar_telemetry.runtime import recording as recording_module
 from avatar_telemetry.runtime.recording import OPEN_INTERVAL, Recording, SlotRing
 from avatar_telemetry.runtime.tracing import Pipeline
+from avatar_telemetry.tracing.budget import FILE_NAME
+from avatar_telemetry.tracing.keep import Ended
 from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 from tests.support.frames import log_record
@@ -329,6 +331,28 @@ def test_child_has_rings_of_its_own(worker: Worker) -> None:
     assert in_child(work) == [True, True]
     worker.span(recording, "of the parent again")
     assert sorted(worker.spans()) == ["of the child", "of the parent", "of the parent again"]
+
+
+def test_workers_share_the_budget_of_kept_requests(worker: Worker) -> None:
+    """It is a file of the runtime directory, and a forked child counts in the word of its slot."""
+    rules = {"AVATAR_TELEMETRY_KEEP": "errors, budget:100000/s"}
+    failed = Ended("/", "500", True), 0.1, bytes(16)
+    recording = worker.recording(**rules)
+    assert recording._pipeline is not None
+    keeper = recording._pipeline.provider.keeper
+    assert keeper is not None
+    assert keeper.decide(*failed).kept
+    recording.forget()
+    worker.slot = 1
+    assert keeper.decide(*failed).kept
+    words = memoryview((worker.path / FILE_NAME).read_bytes()).cast("Q")
+    assert [bool(word) for word in words[:3]] == [True, True, False]
+    (worker.path / FILE_NAME).unlink()
+    recording.check()
+    assert keeper.decide(*failed).kept
+    assert (worker.path / FILE_NAME).exists()
+    assert not worker.failures
+    recording._budget.forget()
 
 
 def test_process_without_a_slot(worker: Worker) -> None:

@@ -21,7 +21,7 @@ from tests.support.rows import by_default, rows
 NEVER = {
     "cookie": marked.COOKIE, "referer": marked.REFERER, "credentials": marked.CREDENTIALS,
     "baggage": marked.BAGGAGE, "body": marked.BODY, "location": marked.LOCATION,
-    "host": marked.HOST,
+    "host": marked.HOST, "tracestate": marked.STATE,
 }  # fmt: skip
 # What is told as it came where the operator switched privacy off.
 PERSONAL = {
@@ -76,6 +76,8 @@ def drive(mode: str, folder: Path) -> Run:
             "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
             "AVATAR_TELEMETRY_RING_SIZE": "8000000",
             "AVATAR_TELEMETRY_PRIVACY": mode,
+            "AVATAR_TELEMETRY_KEEP": "errors, ratio:1",
+            "AVATAR_TELEMETRY_TRUST_INCOMING": "continue",
             "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "60",
         }
         command = [sys.executable, "-m", "tests.support.privacy_driver"]
@@ -104,8 +106,9 @@ def test_what_leaves(run: Run) -> None:
 
 
 def test_what_never_leaves(run: Run) -> None:
-    """Cookies, credentials, bodies, referers and baggage leave in no mode."""
+    """Cookies, credentials, bodies, referers, baggage and a tracestate leave in no mode."""
     assert run.found(NEVER) == set()
+    assert "ot=th:8" in run.sent
 
 
 def test_exemplars_have_ids_alone(run: Run) -> None:
