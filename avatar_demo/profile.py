@@ -16,4 +16,5 @@ PROFILE = replace(
     routes=(Route(r"^/statistics/\Z", "/statistics/", "stats"), *IVATAR.routes),
     generators=tuple(f"avatar_demo.generators:{name}.draw" for name in _GENERATORS),
     avatar_cache=("pymemcache", "avatar_demo.cache:MemoryCache.get"),
+    error_loggers=("avatar_demo.request",),
 )

@@ -25,7 +25,8 @@ from tests.support.real_servers import find
 from tests.support.requirements import unavailable
 from tests.support.running import DEADLINE, environment
 
-LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text"}
+LANGUAGES = {"python", "sh", "yaml", "toml", "json", "ini", "nginx", "promql", "text",
+             "mermaid"}  # fmt: skip
 BLOCKS = [block for page in pages() for block in blocks(page)]
 HOOKS = ("child_exit", "on_exit", "on_starting", "post_fork", "worker_abort", "worker_exit")
 

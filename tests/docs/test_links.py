@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.documents import anchors, links, pages, slugified
+from tests.support.documents import anchors, links, pages, prose, slugified
 from tests.support.paths import DOCS, REPOSITORY
 
 
@@ -37,9 +38,16 @@ def test_the_site_is_whole(page: Path) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=of_page)
 def test_a_page_has_one_title(page: Path) -> None:
-    """Its first line is the only heading of the first order, apart from a runbook's."""
-    lines = page.read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("# "), "it does not begin with its title"
+    """Its first line is its title, the only heading of the first order: the site's list of a
+    page's headings ends at a second one."""
+    lines = prose(page).splitlines()
+    assert [number for number, line in enumerate(lines) if line.startswith("# ")] == [0]
+
+
+@pytest.mark.parametrize("page", pages(), ids=of_page)
+def test_link_texts_are_no_file_names(page: Path) -> None:
+    """The text of a link to a page is a title, or words of the sentence."""
+    assert re.findall(r"\[[\w./-]+\.md\]\(", prose(page)) == []
 
 
 @pytest.mark.parametrize(

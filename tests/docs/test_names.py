@@ -18,7 +18,7 @@ VARIABLE = re.compile(
     r"|DASHBOARD)_[A-Z_]*[A-Z](?![A-Z_*])"
 )
 METRIC = re.compile(
-    r"(?<![\w:/.])(?:ivatar|gunicorn|process|avatar_telemetry)_[a-z_]+[a-z](?![\w:./(*])"
+    r"(?<![\w:/.#])(?:ivatar|gunicorn|process|avatar_telemetry)_[a-z_]+[a-z](?![\w:./(*])"
 )
 SUFFIX = re.compile(r"_(?:total|bucket|count|sum|info)\Z")
 # Of Datadog's Agent, of django-prometheus, and of Kubernetes.

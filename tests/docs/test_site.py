@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,9 @@ import pytest
 import yaml
 
 from tests.support.paths import DOCS, REPOSITORY
-from tests.support.requirements import require
+from tests.support.site import built_site
 
 CONFIGURATION = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
-PATIENCE = 300
 
 
 def entries(part: Any) -> Iterator[str]:
@@ -42,14 +39,7 @@ def test_every_page_is_in_the_navigation() -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built strictly."""
-    require("mkdocs")
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+    return built_site(tmp_path_factory.mktemp("site"))
 
 
 def test_the_site_is_built(site: Path) -> None:
@@ -69,3 +59,10 @@ def test_a_reader_fetches_nothing_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         found = [url for url in fetched.findall(page.read_text(encoding="utf-8"))]
         assert [url for url in found if "canonical" not in url] == [], page
+
+
+@pytest.mark.parametrize("picture", sorted(DOCS.rglob("*.svg")), ids=lambda each: each.name)
+def test_a_picture_is_whole(picture: Path) -> None:
+    """No picture needs a font, a style or a picture of another host."""
+    text = picture.read_text(encoding="utf-8").replace("http://www.w3.org/", "")
+    assert re.findall(r"(?:href=|src=|url\()\W*https?://", text) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry.cli.settings import markdown
+from avatar_telemetry.cli.reference import markdown
 from avatar_telemetry.config.settings import variables
 from tests.support.forked import in_child
 from tests.support.paths import REPOSITORY
