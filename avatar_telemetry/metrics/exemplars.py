@@ -26,7 +26,7 @@ Place = tuple[Any, slice]
 NO_PLACE: Place = (bytearray(SIZES["labels"]), slice(0, SIZES["labels"]))
 """The place of a record that no file has space for. A trace may shorten it."""
 
-# The checksum of the rest, the time, the value; then the ids, or the length of the labels and they.
+# The checksum of the rest, the time, the value; then the ids, or the length and the labels.
 _head = struct.Struct("QqdQ")
 _checksum = struct.Struct("Q").pack
 _traced = struct.Struct("qd16s8s").pack
