@@ -1,0 +1,199 @@
+"""The display of ``top`` in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from avatar_telemetry.cli.board import View, interval_of, summary, tables
+from avatar_telemetry.cli.layout import Glyphs, Line, fit
+from avatar_telemetry.cli.rates import State
+
+MAX_POINTS = 500
+"""The states in a chart: more than a terminal has columns."""
+PATIENCE = 3.0
+"""Seconds without a response after which the display reports it."""
+STYLES = {"alarm": "bold ansi_red"}
+"""Colours are the terminal's own, so that light and dark ones are legible."""
+KEYS = "q quit  ? help  / filter  routes by: p p95, r rate, e errors, n name  m memory  up down"
+HELP = """\
+q, ctrl+c   quit
+?           show or hide this help
+/           show only the routes that contain a text; enter keeps it, escape ends it
+p r e n     sort the routes by p95, rate, ratio of errors, name
+m           sort the workers by memory, or by name
+arrows, page up, page down, home, end
+            scroll
+
+Values that an alert of deploy/prometheus/rules would report are red and end with !.
+Ratios need some events in the interval: 7 requests, uploads or calls, 31 lookups."""
+
+
+class Polled(Message):
+    """A state of the server, or the error of the request for it."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state = state
+
+
+class TopApp(App[None]):
+    """The display of a server's states.
+
+    Args:
+        url: the URL of the server.
+        states: the states; the next one may take as long as the server does.
+        interval: the seconds between two states.
+        glyphs: the characters of the terminal.
+        clock: the seconds of a monotonic clock.
+
+    Raises:
+        WebError: there is no first state.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "avatar-telemetry top"
+    CSS = """
+    #summary { max-height: 70%; }
+    #tables { scrollbar-size: 0 0; margin-top: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit"),
+        Binding("ctrl+c", "quit", priority=True),
+        Binding("question_mark", "toggle_help"),
+        Binding("slash", "filter"),
+        Binding("escape", "reset"),
+        Binding("p", "sort('p95')"),
+        Binding("r", "sort('rate')"),
+        Binding("e", "sort('errors')"),
+        Binding("n", "sort('name')"),
+        Binding("m", "sort_workers"),
+    ]
+
+    def __init__(
+        self, url: str, states: Iterator[State], interval: float, glyphs: Glyphs,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        super().__init__(ansi_color=True)
+        self._url, self._states, self._interval = url, states, interval
+        self._glyphs, self._clock = glyphs, clock
+        self._state = next(states)
+        self._history: deque[State | None] = deque(maxlen=MAX_POINTS)
+        self._view = View()
+        self._polled = clock()
+        self._error = ""
+        self._shows_help = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="summary")
+        with VerticalScroll(id="tables"):
+            yield Static()
+        yield Input(placeholder="text in the routes", compact=True)
+        yield Static(id="keys")
+
+    def on_mount(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        self.query_one(Input).display = False
+        self.query_one("#tables").focus()
+        self.set_interval(1, self._draw)  # reports a response that does not come
+        # The end does not wait for a response: asyncio would join a thread of its own executor.
+        threading.Thread(target=self._poll, name="poll", daemon=True).start()
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def on_polled(self, message: Polled) -> None:
+        state, self._polled = message.state, self._clock()
+        self._error = state.get("error", "")
+        if not self._error:
+            self._state = state
+        self._history.append(None if self._error or state["since_start"] else _point(state))
+        self._draw()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._select(contains=event.value)
+
+    def on_input_submitted(self) -> None:
+        self.query_one(Input).display = False
+        self.query_one("#tables").focus()
+
+    def action_filter(self) -> None:
+        self.query_one(Input).display = True
+        self.query_one(Input).focus()
+
+    def action_reset(self) -> None:
+        self._shows_help = False
+        self.query_one(Input).value = ""
+        self.on_input_submitted()
+        self._draw()
+
+    def action_sort(self, order: str) -> None:
+        self._select(order=order)
+
+    def action_sort_workers(self) -> None:
+        self._select(by_memory=not self._view.by_memory)
+
+    def action_toggle_help(self) -> None:
+        self._shows_help = not self._shows_help
+        self._draw()
+
+    def _poll(self) -> None:
+        for state in self._states:
+            self.post_message(Polled(state))
+
+    def _select(self, **changes: str | bool) -> None:
+        self._view = self._view._replace(**changes)
+        self._draw()
+
+    def _draw(self) -> None:
+        width, glyphs = self.size.width, self._glyphs
+        lines = summary(self._state, width, glyphs, list(self._history))
+        self._show("#summary", [self._title(), *lines])
+        body = (
+            [[(line, "")] for line in HELP.splitlines()]
+            if self._shows_help
+            else tables(self._state, width, glyphs, self._view)
+        )
+        self._show("#tables > Static", body)
+        self._show("#keys", [[(fit(KEYS, width, glyphs), "dim")]])
+
+    def _title(self) -> Line:
+        """Return the URL and the interval, or the reason why the values are old."""
+        late = self._clock() - self._polled
+        fault = self._error
+        if not fault and late > self._interval + PATIENCE:
+            fault = f"{self._url}: no response for {late:.0f} s"
+        if not fault:
+            text, style = f"{self._url}  {interval_of(self._state)}", "bold"
+        else:
+            values = time.strftime("%H:%M:%S", time.localtime(self._state["time"]))
+            text, style = f"values of {values}: {fault}", "alarm"
+        return [(fit(text, self.size.width, self._glyphs), style)]
+
+    def _show(self, widget: str, lines: list[Line]) -> None:
+        spans = [
+            (text, STYLES.get(style, style))
+            for line in lines
+            for text, style in [*line, ("\n", "")]
+        ]
+        self.query_one(widget, Static).update(Content.assemble(*spans[:-1]))
+
+
+def _point(state: State) -> State:
+    """Return the values of a state that the charts need."""
+    return {name: state[name] for name in ("seconds", "requests", "errors", "percentiles")}
