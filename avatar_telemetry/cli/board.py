@@ -14,7 +14,7 @@ from avatar_telemetry.cli.layout import GAP, LABEL, Glyphs, Line, Span, columns,
 from avatar_telemetry.cli.rates import State
 from avatar_telemetry.cli.thresholds import Threshold
 
-NARROW, WIDE = 72, 120
+NARROW, WIDE = 72, 118
 """Widths below which columns are left out, and from which on the tables are side by side."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e4, "k"))
 ORDERS: dict[str, tuple[str, Callable[[State], Any]]] = {

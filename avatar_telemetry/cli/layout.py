@@ -61,9 +61,11 @@ def flow(label: str, items: Iterable[Span], width: int, glyphs: Glyphs) -> list[
     lines = [[(label.ljust(LABEL), "dim")]]
     for text, style in items:
         text = fit(text, width - LABEL, glyphs)
-        if len(lines[-1]) > 1 and columns(lines[-1]) + _size(text) > width:
+        gap = (" " * (GAP + 1 if len(lines[-1]) > 1 else 0), "")
+        if columns([*lines[-1], gap]) + _size(text) > width:
             lines.append([(" " * LABEL, "")])
-        lines[-1] += [(text, style), (" " * (GAP + 1), "")]
+            gap = ("", "")
+        lines[-1] += [gap, (text, style)]
     return lines
 
 

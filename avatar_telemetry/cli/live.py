@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from avatar_telemetry.cli.board import View, interval_of, summary, tables
-from avatar_telemetry.cli.layout import Glyphs, Line, fit
+from avatar_telemetry.cli.layout import ASCII, Glyphs, Line, fit
 from avatar_telemetry.cli.rates import State
 
 MAX_POINTS = 500
@@ -28,7 +28,7 @@ PATIENCE = 3.0
 """Seconds without a response after which the display reports it."""
 STYLES = {"alarm": "bold ansi_red"}
 """Colours are the terminal's own, so that light and dark ones are legible."""
-KEYS = "q quit  ? help  / filter  routes by: p p95, r rate, e errors, n name  m memory  up down"
+KEYS = "q quit  ? help  / filter  sort: p p95  r rate  e errors  n name  m memory"
 HELP = """\
 q, ctrl+c   quit
 ?           show or hide this help
@@ -67,8 +67,10 @@ class TopApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     TITLE = "avatar-telemetry top"
     CSS = """
+    Static { text-wrap: nowrap; }
     #summary { max-height: 70%; }
-    #tables { scrollbar-size: 0 0; margin-top: 1; }
+    #tables { scrollbar-size: 0 1; margin-top: 1; }
+    #tables.ascii { scrollbar-size: 0 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit"),
@@ -96,10 +98,11 @@ class TopApp(App[None]):
         self._polled = clock()
         self._error = ""
         self._shows_help = False
+        self._width = 0
 
     def compose(self) -> ComposeResult:
         yield Static(id="summary")
-        with VerticalScroll(id="tables"):
+        with VerticalScroll(id="tables", classes="ascii" if self._glyphs is ASCII else None):
             yield Static()
         yield Input(placeholder="text in the routes", compact=True)
         yield Static(id="keys")
@@ -112,9 +115,11 @@ class TopApp(App[None]):
         self.set_interval(1, self._draw)  # reports a response that does not come
         # The end does not wait for a response: asyncio would join a thread of its own executor.
         threading.Thread(target=self._poll, name="poll", daemon=True).start()
+        self._width = self.size.width
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
+        self._width = event.size.width  # self.size is still the old one
         self._draw()
 
     def on_polled(self, message: Polled) -> None:
@@ -161,13 +166,13 @@ class TopApp(App[None]):
         self._draw()
 
     def _draw(self) -> None:
-        width, glyphs = self.size.width, self._glyphs
+        width, glyphs = self._width, self._glyphs
         lines = summary(self._state, width, glyphs, list(self._history))
         self._show("#summary", [self._title(), *lines])
         body = (
             [[(line, "")] for line in HELP.splitlines()]
             if self._shows_help
-            else tables(self._state, width, glyphs, self._view)
+            else tables(self._state, width - 1, glyphs, self._view)  # beside the scrollbar
         )
         self._show("#tables > Static", body)
         self._show("#keys", [[(fit(KEYS, width, glyphs), "dim")]])
@@ -183,7 +188,7 @@ class TopApp(App[None]):
         else:
             values = time.strftime("%H:%M:%S", time.localtime(self._state["time"]))
             text, style = f"values of {values}: {fault}", "alarm"
-        return [(fit(text, self.size.width, self._glyphs), style)]
+        return [(fit(text, self._width, self._glyphs), style)]
 
     def _show(self, widget: str, lines: list[Line]) -> None:
         spans = [

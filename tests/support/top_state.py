@@ -47,9 +47,10 @@ def page() -> str:
         labels = f'method="GET",path="{path}"'
         for status, count in (("200", requests - errors), ("500", errors)):
             lines.append(f'ivatar_requests_total{{{labels},status_code="{status}"}} {count}\n')
-        for bound in (highest, "+Inf"):
+        for bound in ("0.01", "0.05", "0.25", "2.5", "+Inf"):
+            count = requests if float(bound) >= highest else 0
             lines.append(
-                f'ivatar_request_duration_seconds_bucket{{{labels},le="{bound}"}} {requests}\n'
+                f'ivatar_request_duration_seconds_bucket{{{labels},le="{bound}"}} {count}\n'
             )
     for worker, memory, started in (
         ("0", 70, 60_000), ("1", 300, 89_990), ("2", 80, 60_000), ("master", 40, 59_000),

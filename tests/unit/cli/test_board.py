@@ -37,7 +37,7 @@ def names(view: View, **changes: object) -> list[str]:
 def test_numbers() -> None:
     """Each number has its unit, and a label."""
     text = words(EVERYTHING)
-    for part in ("requests   100.0/s", "p50 5.5 ms", "2 busy, 1 idle", "3 in progress",
+    for part in ("requests   100.0/s", "p50 5.6 ms", "2 busy, 1 idle", "3 in progress",
                  "backlog 12", "cpu 1.30", "90.0/s", "cache 88.9%", "made 10.0/s p95 95.0 ms",
                  "uploads 1.0/s", "logins 1.0/s", "gravatar 10.0/s p95 - 99.0% good",
                  "exporter up", "spans 97.0/s", "3.0/s dropped by the ring",
@@ -61,15 +61,15 @@ def test_alarms() -> None:
         "backlog 12!", "login 20.0% good!", "bluesky 1.0/s p95 - 0.0% good!",
         "3.0/s dropped by the ring!",
     ]  # fmt: skip
-    assert alarms(tables(EVERYTHING, 80, UNICODE, View())) == ["50.0%!", "2.38 s!"]
+    assert alarms(tables(EVERYTHING, 80, UNICODE, View())) == ["50.0%!", "2.39 s!"]
 
 
 @pytest.mark.parametrize(
     ("changes", "marked"),
     [
-        ({"errors": 0.06}, ["6.0%!     "]),
+        ({"errors": 0.06}, ["6.0%!      "]),
         ({"errors": 0.06, "seconds": 0.06}, []),
-        ({"percentiles": (0.1, 1.1, 2.0)}, ["1.10 s!   "]),
+        ({"percentiles": (0.1, 1.1, 2.0)}, ["1.10 s!    "]),
         ({"exporter": False}, ["exporter down!"]),
         ({"pushes": {"exported": 1.0, "failed": 2.0}}, ["pushes 66.7% failed!"]),
         ({"pushes": {"exported": 2.0, "failed": 1.0}}, []),

@@ -28,8 +28,8 @@ def test_texts_of_a_server(text: str, width: int, glyphs: Glyphs, fitted: str) -
 def test_items_that_do_not_fit_begin_another_line() -> None:
     """The label is once, and every item is below the first one or beside it."""
     items = [("first", ""), ("second", ""), ("third is too long for any line", "")]
-    assert text_of(flow("label", items, 25, ASCII)) == (
-        "label      first\n           second\n           third is too ~"
+    assert text_of(flow("label", items, 24, ASCII)) == (
+        "label      first\n           second\n           third is too~"
     )
 
 
