@@ -14,7 +14,7 @@ from avatar_telemetry.cli.layout import GAP, LABEL, Glyphs, Line, Span, columns,
 from avatar_telemetry.cli.rates import State
 from avatar_telemetry.cli.thresholds import Threshold
 
-NARROW, WIDE = 72, 118
+NARROW, WIDE = 72, 120
 """Widths below which columns are left out, and from which on the tables are side by side."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e4, "k"))
 ORDERS: dict[str, tuple[str, Callable[[State], Any]]] = {
@@ -58,10 +58,10 @@ def tables(state: State, width: int, glyphs: Glyphs, view: View) -> list[Line]:
         return [*table(_routes(state, view, width), width, glyphs), [], *workers]
     left = width - 2 * GAP - max(map(columns, workers))
     routes = table(_routes(state, view, left), left, glyphs)
-    size = max(map(columns, routes)) + 2 * GAP
+    size, empty = max(map(columns, routes)) + 2 * GAP, Line()
     return [
         [*route, (" " * (size - columns(route)), ""), *worker]
-        for route, worker in zip_longest(routes, workers, fillvalue=[])
+        for route, worker in zip_longest(routes, workers, fillvalue=empty)
     ]
 
 
@@ -233,7 +233,9 @@ def _routes(state: State, view: View, width: int) -> list[Line]:
     found = [each for each in state["routes"] if view.contains.lower() in each["path"].lower()]
     if view.contains:
         title += f" with {view.contains}: {len(found)} of {len(state['routes'])}"
-    rows = [_head(title, "rate", "errors", "p50", "p95", "p99")]
+    # The width of most numbers, so that the columns stay where they are.
+    numbers = (name.rjust(8) for name in ("rate", "errors", "p50", "p95", "p99"))
+    rows = [_head(title, *numbers)]
     for route in sorted(found, key=key):
         errors, events = route["errors"], route["rate"] * state["seconds"]
         p50, p95, p99 = route["percentiles"]

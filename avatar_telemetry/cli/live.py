@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from avatar_telemetry.cli.board import View, interval_of, summary, tables
-from avatar_telemetry.cli.layout import ASCII, Glyphs, Line, fit
+from avatar_telemetry.cli.layout import Glyphs, Line, fit
 from avatar_telemetry.cli.rates import State
 
 MAX_POINTS = 500
@@ -69,8 +69,7 @@ class TopApp(App[None]):
     CSS = """
     Static { text-wrap: nowrap; }
     #summary { max-height: 70%; }
-    #tables { scrollbar-size: 0 1; margin-top: 1; }
-    #tables.ascii { scrollbar-size: 0 0; }
+    #tables { scrollbar-size: 0 0; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit"),
@@ -102,7 +101,7 @@ class TopApp(App[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(id="summary")
-        with VerticalScroll(id="tables", classes="ascii" if self._glyphs is ASCII else None):
+        with VerticalScroll(id="tables"):
             yield Static()
         yield Input(placeholder="text in the routes", compact=True)
         yield Static(id="keys")
@@ -131,7 +130,7 @@ class TopApp(App[None]):
         self._draw()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self._select(contains=event.value)
+        self._select(self._view._replace(contains=event.value))
 
     def on_input_submitted(self) -> None:
         self.query_one(Input).display = False
@@ -148,10 +147,10 @@ class TopApp(App[None]):
         self._draw()
 
     def action_sort(self, order: str) -> None:
-        self._select(order=order)
+        self._select(self._view._replace(order=order))
 
     def action_sort_workers(self) -> None:
-        self._select(by_memory=not self._view.by_memory)
+        self._select(self._view._replace(by_memory=not self._view.by_memory))
 
     def action_toggle_help(self) -> None:
         self._shows_help = not self._shows_help
@@ -161,8 +160,8 @@ class TopApp(App[None]):
         for state in self._states:
             self.post_message(Polled(state))
 
-    def _select(self, **changes: str | bool) -> None:
-        self._view = self._view._replace(**changes)
+    def _select(self, view: View) -> None:
+        self._view = view
         self._draw()
 
     def _draw(self) -> None:
@@ -172,10 +171,12 @@ class TopApp(App[None]):
         body = (
             [[(line, "")] for line in HELP.splitlines()]
             if self._shows_help
-            else tables(self._state, width - 1, glyphs, self._view)  # beside the scrollbar
+            else tables(self._state, width, glyphs, self._view)
         )
         self._show("#tables > Static", body)
-        self._show("#keys", [[(fit(KEYS, width, glyphs), "dim")]])
+        below = len(body) > self.query_one("#tables").size.height
+        keys = f"arrows scroll  {KEYS}" if below else KEYS
+        self._show("#keys", [[(fit(keys, width, glyphs), "dim")]])
 
     def _title(self) -> Line:
         """Return the URL and the interval, or the reason why the values are old."""

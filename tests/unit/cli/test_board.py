@@ -30,7 +30,7 @@ def routes(count: int) -> list[dict[str, object]]:
 
 def names(view: View, **changes: object) -> list[str]:
     """The first column of the routes."""
-    lines = text_of(tables({**EVERYTHING, **changes}, 80, UNICODE, view)).split("\n\n")[0]
+    lines = text_of(tables({**EVERYTHING, **changes}, 90, UNICODE, view)).split("\n\n")[0]
     return [line.split("  ")[0] for line in lines.splitlines()]
 
 
