@@ -21,6 +21,7 @@ from textual.widgets import Input, Static
 from avatar_telemetry.cli.board import View, interval_of, summary, tables
 from avatar_telemetry.cli.layout import Glyphs, Line, fit
 from avatar_telemetry.cli.rates import State
+from avatar_telemetry.cli.web import WebError
 
 MAX_POINTS = 500
 """The states in a chart: more than a terminal has columns."""
@@ -30,16 +31,17 @@ STYLES = {"alarm": "bold ansi_red"}
 """Colours are the terminal's own, so that light and dark ones are legible."""
 KEYS = "q quit  ? help  / filter  sort: p p95  r rate  e errors  n name  m memory"
 HELP = """\
-q, ctrl+c   quit
-?           show or hide this help
-/           show only the routes that contain a text; enter keeps it, escape ends it
-p r e n     sort the routes by p95, rate, ratio of errors, name
-m           sort the workers by memory, or by name
-arrows, page up, page down, home, end
-            scroll
+q, ctrl+c  quit
+?          show or hide this help
+/          show only routes that contain a text;
+           enter keeps it, escape ends it
+p r e n    sort the routes by p95, rate, errors, name
+m          sort the workers by memory, or by name
+arrows, page up, page down, home, end: scroll
 
-Values that an alert of deploy/prometheus/rules would report are red and end with !.
-Ratios need some events in the interval: 7 requests, uploads or calls, 31 lookups."""
+Values that an alert rule reports are red and end with !.
+A ratio needs events: 7 requests, uploads or calls,
+31 lookups in the interval."""
 
 
 class Polled(Message):
@@ -50,8 +52,8 @@ class Polled(Message):
         self.state = state
 
 
-class TopApp(App[None]):
-    """The display of a server's states.
+class TopApp(App[str]):
+    """The display of a server's states; its result is the error of the first request, if any.
 
     Args:
         url: the URL of the server.
@@ -59,15 +61,11 @@ class TopApp(App[None]):
         interval: the seconds between two states.
         glyphs: the characters of the terminal.
         clock: the seconds of a monotonic clock.
-
-    Raises:
-        WebError: there is no first state.
     """
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "avatar-telemetry top"
     CSS = """
-    Static { text-wrap: nowrap; }
     #summary { max-height: 70%; }
     #tables { scrollbar-size: 0 0; margin-top: 1; }
     """
@@ -91,7 +89,7 @@ class TopApp(App[None]):
         super().__init__(ansi_color=True)
         self._url, self._states, self._interval = url, states, interval
         self._glyphs, self._clock = glyphs, clock
-        self._state = next(states)
+        self._state: State | None = None
         self._history: deque[State | None] = deque(maxlen=MAX_POINTS)
         self._view = View()
         self._polled = clock()
@@ -126,7 +124,11 @@ class TopApp(App[None]):
         self._error = state.get("error", "")
         if not self._error:
             self._state = state
-        self._history.append(None if self._error or state["since_start"] else _point(state))
+        elif self._state is None:
+            self.exit(self._error)
+        point = None if self._error or state["since_start"] else _point(state)
+        if point or self._history:
+            self._history.append(point)
         self._draw()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -157,26 +159,32 @@ class TopApp(App[None]):
         self._draw()
 
     def _poll(self) -> None:
-        for state in self._states:
-            self.post_message(Polled(state))
+        try:
+            for state in self._states:
+                self.post_message(Polled(state))
+        except WebError as error:
+            self.post_message(Polled({"error": str(error)}))
 
     def _select(self, view: View) -> None:
         self._view = view
         self._draw()
 
     def _draw(self) -> None:
-        width, glyphs = self._width, self._glyphs
-        lines = summary(self._state, width, glyphs, list(self._history))
-        self._show("#summary", [self._title(), *lines])
-        body = (
-            [[(line, "")] for line in HELP.splitlines()]
-            if self._shows_help
-            else tables(self._state, width, glyphs, self._view)
-        )
+        width, glyphs, state = self._width, self._glyphs, self._state
+        numbers: list[Line] = []
+        body: list[Line] = []
+        if self._shows_help:
+            body = [[(fit(line, width, glyphs), "")] for line in HELP.splitlines()]
+        elif state:
+            numbers = summary(state, width, glyphs, list(self._history))
+            body = tables(state, width, glyphs, self._view)
+        self._show("#summary", [self._title(), *numbers])
         self._show("#tables > Static", body)
-        below = len(body) > self.query_one("#tables").size.height
-        keys = f"arrows scroll  {KEYS}" if below else KEYS
-        self._show("#keys", [[(fit(keys, width, glyphs), "dim")]])
+        self.call_after_refresh(self._draw_keys)
+
+    def _draw_keys(self) -> None:
+        keys = f"arrows scroll  {KEYS}" if self.query_one("#tables").max_scroll_y else KEYS
+        self._show("#keys", [[(fit(keys, self._width, self._glyphs), "dim")]])
 
     def _title(self) -> Line:
         """Return the URL and the interval, or the reason why the values are old."""
@@ -184,11 +192,12 @@ class TopApp(App[None]):
         fault = self._error
         if not fault and late > self._interval + PATIENCE:
             fault = f"{self._url}: no response for {late:.0f} s"
-        if not fault:
-            text, style = f"{self._url}  {interval_of(self._state)}", "bold"
-        else:
+        text, style = fault or f"{self._url}  waiting for the first response", "alarm"
+        if self._state and fault:
             values = time.strftime("%H:%M:%S", time.localtime(self._state["time"]))
-            text, style = f"values of {values}: {fault}", "alarm"
+            text = f"values of {values}: {fault}"
+        elif self._state:
+            text, style = f"{self._url}  {interval_of(self._state)}", "bold"
         return [(fit(text, self._width, self._glyphs), style)]
 
     def _show(self, widget: str, lines: list[Line]) -> None:

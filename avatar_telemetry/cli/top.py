@@ -64,13 +64,14 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
         numbers, lists = summary(state, width, glyphs), tables(state, width, glyphs, View())
         click.echo(f"{url}  {interval_of(state)}\n{text_of([*numbers, [], *lists])}")
     else:
-        with suppress(KeyboardInterrupt):  # before the display, whose key it is
-            from avatar_telemetry.cli.live import TopApp  # only this imports textual
+        from avatar_telemetry.cli.live import TopApp  # only this imports textual
 
-            glyphs = glyphs_of(sys.stderr)  # as textual, which writes to it
-            app = TopApp(url, watched.states(interval), interval, glyphs)
-            app.run(mouse=False)  # the terminal's own selection of text works
-            sys.exit(app.return_code or 0)
+        glyphs = glyphs_of(sys.stderr)  # as textual, which writes to it
+        app = TopApp(url, watched.states(interval), interval, glyphs)
+        fault = app.run(mouse=False)  # the terminal's own selection of text works
+        if fault:
+            raise WebError(fault)
+        sys.exit(app.return_code or 0)
 
 
 class Watched:

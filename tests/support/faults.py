@@ -1535,7 +1535,7 @@ CLI = (
         "live-charts", "cli/live.py",
         "a failed request repeats the last value in the charts",
         'None if self._error or state["since_start"] else _point(state)',
-        "_point(self._state)",
+        "_point(self._state or state)",
     ),
     Fault(
         "board-hours", "cli/board.py",

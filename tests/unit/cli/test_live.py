@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,17 @@ from textual.pilot import Pilot
 from avatar_telemetry.cli.layout import ASCII, UNICODE, Glyphs
 from avatar_telemetry.cli.live import PATIENCE, Polled, TopApp
 from avatar_telemetry.cli.rates import State
+from avatar_telemetry.cli.web import WebError
 from tests.support.screen import screen_of
 from tests.support.top_state import page, state_of
+from tests.support.waiting import DEADLINE
 
 URL = "http://here"
 STATE = state_of(page())
 SCREENS = Path(__file__).with_name("top")
 
-Scenario = Callable[["Screen"], Awaitable[None]]
 
-
-class Screen:
+class Display:
     """A display and its keys.
 
     Args:
@@ -32,33 +33,39 @@ class Screen:
         clock: the seconds of its clock, in a list of one.
     """
 
-    def __init__(self, app: TopApp, pilot: Pilot[None], clock: list[float]) -> None:
+    def __init__(self, app: TopApp, pilot: Pilot[str], clock: list[float]) -> None:
         self.app, self.pilot, self.clock = app, pilot, clock
 
-    async def receives(self, *states: State) -> str:
-        """The screen after some responses."""
-        for state in states:
+    def receive(self, *states: State) -> None:
+        """Pass states as responses."""
+        for state in states or [STATE]:
             self.app.post_message(Polled(state))
-        await self.pilot.pause()
-        return screen_of(self.app)
 
-    async def press(self, *keys: str) -> str:
-        """The screen after some keys."""
+    async def shows(self, *texts: str, without: str = "\0") -> str:
+        """The screen as soon as it has all of these texts, and not another one."""
+        end = time.monotonic() + DEADLINE
+        while True:
+            screen = screen_of(self.app)
+            if all(text in screen for text in texts) and without not in screen:
+                return screen
+            assert time.monotonic() < end, screen
+            await asyncio.sleep(0.005)
+
+    async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
-        await self.pilot.pause()
-        return screen_of(self.app)
 
 
 def show(
-    scenario: Scenario, columns: int = 80, rows: int = 32, glyphs: Glyphs = UNICODE,
+    scenario: Callable[[Display], Awaitable[object]], columns: int = 80, rows: int = 32,
+    glyphs: Glyphs = UNICODE, states: Iterable[State] = (),
 ) -> TopApp:  # fmt: skip
-    """Run a display with a scenario, and return it when it has ended."""
+    """Run a display, whose own thread has some states, with a scenario; return it at its end."""
     clock = [100.0]
-    app = TopApp(URL, iter([STATE]), 2.0, glyphs, lambda: clock[0])
+    app = TopApp(URL, iter(states), 2.0, glyphs, lambda: clock[0])
 
     async def run() -> None:
         async with app.run_test(size=(columns, rows)) as pilot:
-            await scenario(Screen(app, pilot, clock))
+            await scenario(Display(app, pilot, clock))
 
     asyncio.run(run())
     return app
@@ -71,14 +78,15 @@ def show(
 )  # fmt: skip
 def test_widths(columns: int, rows: int) -> None:
     """The screen of each width is that of its file; ``WRITE_SCREENS=1`` writes the files."""
+    path = SCREENS / f"{columns}.txt"
 
-    async def scenario(screen: Screen) -> None:
+    async def scenario(display: Display) -> None:
         states = [{**STATE, "requests": 20.0 * place, "errors": place / 100} for place in range(8)]
-        text = await screen.receives(*states, {**STATE, "time": 1.0, "error": "away"}, STATE)
-        path = SCREENS / f"{columns}.txt"
+        display.receive(*states, {"time": 1.0, "error": "away"}, STATE)
         if os.environ.get("WRITE_SCREENS"):
-            path.write_text(text, encoding="utf-8")
-        assert text == path.read_text(encoding="utf-8")
+            await display.pilot.pause(1)
+            path.write_text(screen_of(display.app), encoding="utf-8")
+        await display.shows(path.read_text(encoding="utf-8"))
 
     show(scenario, columns, rows)
 
@@ -86,28 +94,42 @@ def test_widths(columns: int, rows: int) -> None:
 def test_keys_that_sort() -> None:
     """The heading names the order of the routes; the workers are by name or memory."""
 
-    async def scenario(screen: Screen) -> None:
-        assert "slowest routes" in await screen.press()
-        assert "routes by name" in await screen.press("n")
-        assert "busiest routes" in await screen.press("r")
-        assert "failing routes" in await screen.press("e")
-        workers = (await screen.press("m")).split("worker  ")[1]
-        assert workers.index("1  ") < workers.index("0  ")
+    async def scenario(display: Display) -> None:
+        display.receive()
+        await display.shows("slowest routes", "\n0       busy 2   70 MiB")
+        for key, heading in {"n": "routes by name", "r": "busiest", "e": "failing"}.items():
+            await display.press(key)
+            await display.shows(heading)
+        await display.press("m")
+        await display.shows("up\n1         busy  300 MiB")
 
     show(scenario)
 
 
-def test_help_and_filter() -> None:
+def test_filter() -> None:
     """Keys that sort are letters of a filter; enter keeps it, and escape ends it."""
 
-    async def scenario(screen: Screen) -> None:
-        help_text = await screen.press("question_mark")
-        assert "sort the workers by memory" in help_text and "slowest" not in help_text
-        assert "slowest routes" in await screen.press("question_mark")
-        assert "with q: 0 of 4" in await screen.press("slash", "q")
-        filtered = await screen.press("backspace", "v", "enter")
-        assert "with v: 1 of 4" in filtered and "/stats/" not in filtered
-        assert "/stats/" in await screen.press("escape")
+    async def scenario(display: Display) -> None:
+        display.receive()
+        await display.press("slash", "v")
+        await display.shows("with v: 1 of 4", "/avatar/", without="/stats/")
+        await display.press("enter", "n")
+        await display.shows("routes by name with v")
+        await display.press("escape")
+        await display.shows("/stats/", "/avatar/")
+
+    show(scenario)
+
+
+def test_help() -> None:
+    """The help takes the place of the tables, until the next key."""
+
+    async def scenario(display: Display) -> None:
+        display.receive()
+        await display.press("question_mark")
+        await display.shows("sort the workers by memory", without="slowest routes")
+        await display.press("question_mark")
+        await display.shows("slowest routes")
 
     show(scenario)
 
@@ -116,8 +138,8 @@ def test_help_and_filter() -> None:
 def test_keys_that_quit(keys: list[str]) -> None:
     """The display ends with status 0, also while a filter is typed."""
 
-    async def scenario(screen: Screen) -> None:
-        await screen.pilot.press(*keys)
+    async def scenario(display: Display) -> None:
+        await display.press(*keys)
 
     assert show(scenario).return_code == 0
 
@@ -125,28 +147,59 @@ def test_keys_that_quit(keys: list[str]) -> None:
 def test_a_server_that_goes_away_and_comes_back() -> None:
     """The values stay, with one line about the fault, until the next response."""
 
-    async def scenario(screen: Screen) -> None:
-        fault = "http://here refuses the connection; check that the server runs"
-        away = await screen.receives({"time": 0.0, "error": fault})
-        assert f": {fault}"[:50] in away.splitlines()[0]
-        assert away.startswith("values of ") and "/avatar/{digest}" in away
-        assert (await screen.receives(STATE)).startswith("http://here  in the last 10.0 s\n")
-        screen.clock[0] += 2.0 + PATIENCE + 1
-        late = await screen.press("m")
-        assert "http://here: no response for 6 s" in late.splitlines()[0]
-        back = await screen.receives({**STATE, "since_start": True})
-        assert back.startswith("http://here  since the start of the server\n")
+    async def scenario(display: Display) -> None:
+        display.receive(STATE, {"time": 0.0, "error": "http://here refuses the connection"})
+        away = await display.shows(": http://here refuses the connection", "/avatar/{digest}")
+        assert away.startswith("values of ")
+        display.receive()
+        await display.shows("http://here  in the last 10.0 s\n")
+        display.clock[0] += 2.0 + PATIENCE + 1
+        await display.press("m")
+        await display.shows(": http://here: no response for 6 s\n")
+        display.receive({**STATE, "since_start": True})
+        await display.shows("http://here  since the start of the server\n")
 
     show(scenario)
+
+
+def test_before_the_first_response() -> None:
+    """Keys work while the first response does not come."""
+
+    async def scenario(display: Display) -> None:
+        await display.press("question_mark")
+        await display.shows("http://here  waiting for the first response\n", "sort the workers")
+        display.clock[0] += 10
+        await display.press("question_mark")
+        await display.shows("http://here: no response for 10 s\n")
+
+    show(scenario)
+
+
+def test_a_first_request_that_fails() -> None:
+    """The display ends with the error, which the command reports."""
+
+    def failing() -> Iterator[State]:
+        raise WebError("http://here refuses")
+        yield STATE
+
+    async def scenario(display: Display) -> None:
+        end = time.monotonic() + DEADLINE
+        while display.app.return_value is None and time.monotonic() < end:
+            await asyncio.sleep(0.005)
+
+    assert show(scenario, states=failing()).return_value == "http://here refuses"
 
 
 def test_a_terminal_without_unicode() -> None:
     """Only ASCII is written, also with the help and the filter."""
 
-    async def scenario(screen: Screen) -> None:
-        assert (await screen.receives(STATE, STATE)).isascii()
-        assert (await screen.press("slash", "a")).isascii()
-        assert (await screen.press("enter", "question_mark")).isascii()
+    async def scenario(display: Display) -> None:
+        display.receive(STATE, STATE)
+        assert (await display.shows("requests   100.0/s    ##")).isascii()
+        await display.press("slash", "a")
+        assert (await display.shows("with a:")).isascii()
+        await display.press("enter", "question_mark")
+        assert (await display.shows("sort the workers")).isascii()
 
     show(scenario, 60, 20, ASCII)
 
@@ -154,9 +207,10 @@ def test_a_terminal_without_unicode() -> None:
 def test_a_resized_terminal() -> None:
     """The tables are side by side as soon as there are columns for both."""
 
-    async def scenario(screen: Screen) -> None:
-        assert "worker" not in (await screen.press()).split("slowest routes")[1].splitlines()[0]
-        await screen.pilot.resize_terminal(120, 30)
-        assert "worker" in (await screen.press()).split("slowest routes")[1].splitlines()[0]
+    async def scenario(display: Display) -> None:
+        display.receive()
+        await display.shows("\n\nworker")
+        await display.pilot.resize_terminal(120, 30)
+        await display.shows("p95    worker", without="\n\nworker")
 
     show(scenario)
