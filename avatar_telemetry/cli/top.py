@@ -54,11 +54,7 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
     if once and as_json:
         print_json(watched.next())
     elif as_json:
-        # As SIGINT: between two objects or within one that nothing reads.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with suppress(KeyboardInterrupt):
-            for state in watched.states(interval):
-                click.echo(json.dumps(state))
+        _stream(watched.states(interval))
     elif once or not _is_interactive():
         state, width, glyphs = watched.next(), WIDTH_WITHOUT_TERMINAL, glyphs_of(sys.stdout)
         numbers, lists = summary(state, width, glyphs), tables(state, width, glyphs, View())
@@ -125,6 +121,18 @@ class Watched:
                 " run avatar-telemetry doctor --url to find the cause"
             )
         return samples
+
+
+def _stream(states: Iterator[State]) -> None:
+    """Print an object a line until SIGINT, SIGTERM or the end of the reader."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        try:
+            for state in states:
+                click.echo(json.dumps(state))
+        except BrokenPipeError:
+            # click would end with status 1, and the interpreter flush again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_interactive() -> bool:

@@ -159,7 +159,11 @@ def test_top_for_programs(demo_server: DemoServer) -> None:
     assert [worker["name"] for worker in seen["workers"]] == ["0", "1", "master"]
 
 
-@pytest.mark.parametrize("ended_by", [b"q", signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ended_by", [
+    pytest.param(b"q", id="key"),
+    pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.slow),
+    pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_top_is_live_on_a_terminal(demo_server: DemoServer, ended_by: bytes | int) -> None:
     """On a terminal the display is renewed until a key or a signal ends it, with status 0."""
     terminal, side = pty.openpty()
@@ -190,7 +194,14 @@ def test_top_is_live_on_a_terminal(demo_server: DemoServer, ended_by: bytes | in
     assert "\x1b[?1049l" in shown  # the terminal is given back as it was
 
 
-@pytest.mark.parametrize("ended_by", ["SIGINT", "SIGTERM", "closed pipe"])
+@pytest.mark.parametrize(
+    "ended_by",
+    [
+        pytest.param("SIGINT", marks=pytest.mark.slow),
+        "SIGTERM",
+        "closed pipe",
+    ],
+)
 def test_top_streams_an_object_a_line(demo_server: DemoServer, ended_by: str) -> None:
     """Each line is flushed, and the end by a signal or the reader is clean."""
     with subprocess.Popen(
