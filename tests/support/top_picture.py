@@ -19,9 +19,10 @@ from avatar_telemetry.cli.top import Watched
 from tests.support.otlp_sink import OtlpSink
 from tests.support.paths import REPOSITORY
 from tests.support.running import DemoServer, demo_command, environment
+from tests.support.stand_in import gravatar
 
 URL = "http://127.0.0.1:8000"
-SIZE, STATES, INTERVAL = (110, 34), 75, 1.0
+SIZE, STATES, INTERVAL, RATE = (120, 24), 60, 1.0, 50
 FONTS = re.compile(r"@font-face {.*?}\s*", re.DOTALL)
 
 
@@ -39,11 +40,14 @@ def main(path: Path) -> None:
     """Write the picture; it takes somewhat longer than a minute."""
     with (
         tempfile.TemporaryDirectory() as folder,
+        gravatar() as outside,
         OtlpSink() as sink,
         DemoServer(Path(folder), 4, OTEL_EXPORT_ENABLED="true",
-                   OTEL_EXPORTER_OTLP_ENDPOINT=sink.endpoint) as server,
+                   OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, DEMO_GRAVATAR="1",
+                   DEMO_GRAVATAR_URL=outside) as server,
         subprocess.Popen(
-            demo_command("avatar_demo.simulate", server.url, "-n", 1_000_000, "--rate", 80),
+            demo_command("avatar_demo.simulate", server.url, "-n", 1_000_000, "--rate", RATE,
+                         "--outside"),
             cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL,
         ) as visitors,
     ):  # fmt: skip
