@@ -48,7 +48,7 @@ def top(url: str, token: str, interval: float, once: bool, as_json: bool) -> Non
       avatar-telemetry top
       avatar-telemetry top https://avatars.example.org --token "$TOKEN" --interval 5
       avatar-telemetry top --once --json | jq .requests
-      avatar-telemetry top --json | jq --unbuffered .errors
+      avatar-telemetry top --json | jq .errors
     """
     watched = Watched(url, token)
     if once and as_json:

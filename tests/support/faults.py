@@ -1532,12 +1532,6 @@ CLI = (
         "last is None",
     ),
     Fault(
-        "live-charts", "cli/live.py",
-        "a failed request repeats the last value in the charts",
-        'None if self._error or state["since_start"] else _point(state)',
-        "_point(self._state or state)",
-    ),
-    Fault(
         "board-hours", "cli/board.py",
         "an hour has 24 minutes",
         "hours, minutes = divmod(minutes, 60)",
