@@ -135,12 +135,13 @@ class TopApp(App[str]):
         self._select(self._view._replace(contains=event.value))
 
     def on_input_submitted(self) -> None:
+        self.set_focus(self.query_one("#tables"))
         self.query_one(Input).display = False
-        self.query_one("#tables").focus()
 
     def action_filter(self) -> None:
-        self.query_one(Input).display = True
-        self.query_one(Input).focus()
+        text = self.query_one(Input)
+        text.display = True
+        self.set_focus(text)  # at once: the next key belongs to the text
 
     def action_reset(self) -> None:
         self._shows_help = False

@@ -7,9 +7,11 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from avatar_telemetry.cli.layout import ASCII, UNICODE, Glyphs
 from avatar_telemetry.cli.live import PATIENCE, Polled, TopApp
@@ -43,13 +45,21 @@ class Display:
 
     async def shows(self, *texts: str, without: str = "\0") -> str:
         """The screen as soon as it has all of these texts, and not another one."""
-        end = time.monotonic() + DEADLINE
-        while True:
+
+        def found() -> str:
             screen = screen_of(self.app)
-            if all(text in screen for text in texts) and without not in screen:
-                return screen
-            assert time.monotonic() < end, screen
+            complete = all(text in screen for text in texts) and without not in screen
+            return screen if complete else ""
+
+        return await self.until(found)
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        """The first true value of a condition: a key has an effect some time after it is sent."""
+        end = time.monotonic() + DEADLINE
+        while not (value := condition()):
+            assert time.monotonic() < end, screen_of(self.app)
             await asyncio.sleep(0.005)
+        return value
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
@@ -113,7 +123,9 @@ def test_filter() -> None:
         display.receive()
         await display.press("slash", "v")
         await display.shows("with v: 1 of 4", "/avatar/", without="/stats/")
-        await display.press("enter", "n")
+        await display.press("enter")
+        await display.until(lambda: not isinstance(display.app.focused, Input))
+        await display.press("n")
         await display.shows("routes by name with v")
         await display.press("escape")
         await display.shows("/stats/", "/avatar/")
@@ -140,6 +152,7 @@ def test_keys_that_quit(keys: list[str]) -> None:
 
     async def scenario(display: Display) -> None:
         await display.press(*keys)
+        await display.until(lambda: display.app.return_code is not None)
 
     assert show(scenario).return_code == 0
 
@@ -183,9 +196,7 @@ def test_a_first_request_that_fails() -> None:
         yield STATE
 
     async def scenario(display: Display) -> None:
-        end = time.monotonic() + DEADLINE
-        while display.app.return_value is None and time.monotonic() < end:
-            await asyncio.sleep(0.005)
+        await display.until(lambda: display.app.return_value)
 
     assert show(scenario, states=failing()).return_value == "http://here refuses"
 
@@ -198,7 +209,9 @@ def test_a_terminal_without_unicode() -> None:
         assert (await display.shows("requests   100.0/s    ##")).isascii()
         await display.press("slash", "a")
         assert (await display.shows("with a:")).isascii()
-        await display.press("enter", "question_mark")
+        await display.press("enter")
+        await display.until(lambda: not isinstance(display.app.focused, Input))
+        await display.press("question_mark")
         assert (await display.shows("sort the workers")).isascii()
 
     show(scenario, 60, 20, ASCII)
