@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 __all__ = ["main"]
 
-REQUIRED = ("click", "packaging", "rich")
+REQUIRED = ("click", "packaging", "textual")
 """The packages of the extra ``cli``, which a server does not need."""
 
 

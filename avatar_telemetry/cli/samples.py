@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -38,11 +39,21 @@ class Samples:
         wanted = labels.items()
         return sum(value for have, value in self._values.get(name, {}).items() if wanted <= have)
 
-    def errors(self, **labels: str) -> float:
-        """Return the number of requests with a 5xx status among those with these labels."""
+    def errors(self) -> float:
+        """Return the number of requests with a 5xx status."""
         name = "ivatar_requests_total"
         codes = (code for code in self.values(name, "status_code") if code[:1] == "5")
-        return sum(self.total(name, status_code=code, **labels) for code in codes)
+        return sum(self.total(name, status_code=code) for code in codes)
+
+    def split(self, label: str) -> dict[str, Samples]:
+        """Return the samples that have a label, by its values."""
+        parts: defaultdict[str, defaultdict[str, dict[Labels, float]]]
+        parts = defaultdict(lambda: defaultdict(dict))
+        for name, series in self._values.items():
+            for labels, value in series.items():
+                for text in (text for key, text in labels if key == label):
+                    parts[text][name][labels] = value
+        return {text: Samples(part) for text, part in parts.items()}
 
     def values(self, name: str, label: str) -> list[str]:
         """Return the values of a label, sorted."""
@@ -69,11 +80,12 @@ EMPTY = Samples({})
 
 
 def read_samples(page: str) -> Samples | None:
-    """Parse a page in the text format 0.0.4; return ``None`` for any other text."""
+    """Parse the finite values of a page in the text format 0.0.4; return ``None`` for any other
+    text."""
     values: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
     try:
         for family in text_string_to_metric_families(page):
-            for sample in family.samples:
+            for sample in filter(lambda each: isfinite(each.value), family.samples):
                 values[sample.name][frozenset(sample.labels.items())] = sample.value
     except (ValueError, KeyError, IndexError):
         return None

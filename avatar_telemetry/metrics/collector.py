@@ -200,6 +200,10 @@ class Collector:
                 ((("state", "idle"),), float(len(workers) - busy)),
             ],
         )  # fmt: skip
+        yield _by_worker(
+            "gunicorn_worker_requests_in_progress", "Requests in progress in each worker.",
+            ((str(each.slot), in_progress.get(each.identifier, 0.0)) for each in workers),
+        )  # fmt: skip
         backlog = process.accept_queue(server.listeners)
         if backlog is not None:
             yield family(

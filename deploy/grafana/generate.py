@@ -251,13 +251,14 @@ def _last() -> common.ReduceDataOptions:
 
 def _traces(panel: Traces) -> tables.Panel:
     query = tempo.Dataquery().query_type("traceql").query(panel.query).limit(20).ref_id("A")
-    to_logs = [_link_value("Logs of this trace", _explore_logs("${__value.raw}"))]
+    to_logs = [_link_value("Logs of this trace", _explore_logs("${__data.fields.traceID}"))]
     return (
         tables.Panel()
         .title(panel.title).description(_description(panel.help))
         .datasource(TEMPO).height(TRACES_HEIGHT).span(panel.width)
         .with_target(query)
-        .override_by_name("traceID", [DynamicConfigValue("links", to_logs)])
+        # Not on the trace id: that would replace the data source's own link, to the trace.
+        .override_by_name("traceName", [DynamicConfigValue("links", to_logs)])
     )  # fmt: skip
 
 

@@ -97,5 +97,5 @@ def test_the_command_names_its_extra(scripts: Path, empty: Path, program: list[s
     done = subprocess.run(command, cwd=empty, env=environment(), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "avatar-telemetry: click, rich not installed; pip install 'avatar-telemetry[cli]'\n"
+        "avatar-telemetry: click, textual not installed; pip install 'avatar-telemetry[cli]'\n"
     )

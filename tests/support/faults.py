@@ -1646,8 +1646,32 @@ CLI = (
     Fault(
         "board-milliseconds", "cli/board.py",
         "a duration in seconds is shown as milliseconds",
-        '"-" if seconds is None else f"{seconds * 1000:.1f} ms"',
-        '"-" if seconds is None else f"{seconds:.1f} ms"',
+        'f"{seconds * 1000:.1f} ms" if',
+        'f"{seconds:.1f} ms" if',
+    ),
+    Fault(
+        "layout-cut", "cli/layout.py",
+        "a cut text is a column too long",
+        "while text and _size(text) > width - 1:",
+        "while text and _size(text) > width:",
+    ),
+    Fault(
+        "thresholds-events", "cli/thresholds.py",
+        "one failed request of one is an alarm",
+        "if value is None or events <= self.events:",
+        "if value is None:",
+    ),
+    Fault(
+        "rates-reset", "cli/rates.py",
+        "a histogram that was reset gives wrong percentiles",
+        "counts = list(accumulate((buckets[bound] for bound in bounds), max))",
+        "counts = list(accumulate((buckets[bound] for bound in bounds), lambda _, each: each))",
+    ),
+    Fault(
+        "top-restart", "cli/top.py",
+        "a restarted server counts from its last values",
+        "last is None or page.total(REQUESTS) < last[1].total(REQUESTS)",
+        "last is None",
     ),
     Fault(
         "board-hours", "cli/board.py",

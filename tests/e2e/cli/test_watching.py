@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from avatar_telemetry.cli.samples import Samples, read_samples
 from avatar_telemetry.cli.web import Site
@@ -143,9 +146,9 @@ def test_top_once_prints_a_snapshot(demo_server: DemoServer) -> None:
     """``--once`` prints the numbers, the routes and the workers, without escape sequences."""
     simulate(demo_server.url, "-n", 40, "--random-state", 51)
     shown = invoke("top", demo_server.url, "--once").out
-    assert "req/s" in shown
+    assert "slowest routes" in shown
     assert "/avatar/{digest}" in shown
-    assert re.search(r"^master +\d+ MiB", shown, re.MULTILINE)
+    assert re.search(r"^master +- +\d+ MiB", shown, re.MULTILINE)
     assert "\x1b" not in shown
 
 
@@ -156,8 +159,13 @@ def test_top_for_programs(demo_server: DemoServer) -> None:
     assert [worker["name"] for worker in seen["workers"]] == ["0", "1", "master"]
 
 
-def test_top_is_live_on_a_terminal(demo_server: DemoServer) -> None:
-    """On a terminal the picture is renewed until Ctrl-C, which ends it without an error."""
+@pytest.mark.parametrize("ended_by", [
+    pytest.param(b"q", id="key"),
+    pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.slow),
+    pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow),
+])  # fmt: skip
+def test_top_is_live_on_a_terminal(demo_server: DemoServer, ended_by: bytes | int) -> None:
+    """On a terminal the display is renewed until a key or a signal ends it, with status 0."""
     terminal, side = pty.openpty()
     process = subprocess.Popen(
         command("top", demo_server.url, "--interval", "0.2"), stdin=side, stdout=side, stderr=side,
@@ -166,10 +174,13 @@ def test_top_is_live_on_a_terminal(demo_server: DemoServer) -> None:
     os.close(side)
     shown = ""
     end = time.monotonic() + DEADLINE
-    while shown.count("in the last") < 2 and time.monotonic() < end:
+    while "in the last" not in shown and time.monotonic() < end:
         if select.select([terminal], [], [], 0.1)[0]:
             shown += os.read(terminal, 65_536).decode(errors="replace")
-    process.send_signal(signal.SIGINT)
+    if isinstance(ended_by, bytes):
+        os.write(terminal, ended_by)
+    else:
+        process.send_signal(ended_by)
     try:
         while data := os.read(terminal, 65_536):
             shown += data.decode(errors="replace")
@@ -177,7 +188,34 @@ def test_top_is_live_on_a_terminal(demo_server: DemoServer) -> None:
         pass
     os.close(terminal)
     assert process.wait(DEADLINE) == 0
-    assert shown.count("in the last") >= 2
-    assert "req/s" in shown and "master" in shown
+    assert "in the last" in shown
+    assert "slowest routes" in shown and "master" in shown
     assert "Traceback" not in shown
     assert "\x1b[?1049l" in shown  # the terminal is given back as it was
+
+
+@pytest.mark.parametrize(
+    "ended_by",
+    [
+        pytest.param("SIGINT", marks=pytest.mark.slow),
+        "SIGTERM",
+        "closed pipe",
+    ],
+)
+def test_top_streams_an_object_a_line(demo_server: DemoServer, ended_by: str) -> None:
+    """Each line is flushed, and the end by a signal or the reader is clean."""
+    with subprocess.Popen(
+        command("top", demo_server.url, "--json", "--interval", "0.1"), env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+        if ended_by == "closed pipe":
+            process.stdout.close()
+        else:
+            process.send_signal(signal.Signals[ended_by])
+            assert all(json.loads(line) for line in process.stdout)
+        assert process.stderr.read() == ""
+        assert process.wait(DEADLINE) == 0
+    assert first["since_start"] and not second["since_start"]
+    assert second["seconds"] < first["seconds"] and second["workers"]

@@ -69,7 +69,7 @@ finally:
 
 
 def test_help_imports_click_alone() -> None:
-    """The help imports neither the SDK, prometheus_client nor rich, nor any command."""
+    """The help imports neither the SDK, prometheus_client nor Textual, nor any command."""
     ended = subprocess.run(
         [sys.executable, "-c", HELP], capture_output=True, text=True, env=environment(), check=True
     )

@@ -69,12 +69,55 @@ def test_the_age_of_the_server_is_its_oldest_process() -> None:
         pytest.param(0.5, {0.1: 0, INFINITE: 0}, None, id="nothing"),
         pytest.param(0.5, {}, None, id="no-buckets"),
         pytest.param(0.5, {0.1: 1, 0.2: 2}, None, id="no-infinity"),
+        pytest.param(0.5, {0.1: 8, 0.2: 2, INFINITE: 10}, 0.0625, id="after-a-reset"),
     ],
 )
 def test_quantiles(share: float, buckets: dict[float, float], expected: float | None) -> None:
     """A quantile is that of Prometheus' ``histogram_quantile``."""
     found = quantile(share, buckets)
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_outcomes_by_service_and_operation() -> None:
+    """Each service and operation has its rate and the ratio of successes."""
+    page = read(
+        'ivatar_external_avatar_requests_total{service="gravatar",success="true"} 9\n'
+        'ivatar_external_avatar_requests_total{service="gravatar",success="false"} 1\n'
+        'ivatar_external_avatar_requests_total{service="other",success="true"} 0\n'
+        'ivatar_external_avatar_request_seconds_bucket{service="gravatar",le="0.1"} 10\n'
+        'ivatar_external_avatar_request_seconds_bucket{service="gravatar",le="+Inf"} 10\n'
+        'ivatar_auth_attempts_total{operation="login",success="false"} 5\n'
+        'ivatar_file_uploads_total{success="true"} 3\n'
+        'ivatar_file_uploads_total{success="false"} 1\n'
+    )
+    seen = derive_state(page.minus(EMPTY), page, 10.0)
+    assert seen["services"] == [
+        {"name": "gravatar", "rate": 1.0, "success": 0.9, "p95": pytest.approx(0.095)}
+    ]
+    assert seen["operations"] == [{"name": "login", "rate": 0.5, "success": 0.0, "p95": None}]
+    assert seen["uploads_success"] == 0.75
+
+
+def test_the_telemetry_itself() -> None:
+    """The exporter, its losses and the errors; what is not on the page is ``None``."""
+    page = read(
+        "avatar_telemetry_exporter_up 0\navatar_telemetry_folder_free_bytes 7\n"
+        'avatar_telemetry_metric_pushes_total{result="failed"} 5\n'
+        'avatar_telemetry_log_records_total{result="exported"} 10\n'
+        'avatar_telemetry_internal_errors_total{where="ring"} 3\n'
+        'gunicorn_worker_requests_in_progress{worker="0"} 2\n'
+        'process_resident_memory_bytes{worker="0"} 1\n'
+        'process_resident_memory_bytes{worker="master"} 1\n'
+    )
+    seen = derive_state(page.minus(page), page, 10.0)
+    assert seen == {
+        **seen, "exporter": False, "free_bytes": 7.0, "pushes": {"failed": 0.0},
+        "log_records": {"exported": 0.0}, "internal_errors": 3.0, "new_internal_errors": 0.0,
+        "series_refused": 0.0,
+    }  # fmt: skip
+    assert [worker["in_progress"] for worker in seen["workers"]] == [2.0, None]
+    none = derive_state(EMPTY, EMPTY, 10.0)
+    assert (none["exporter"], none["free_bytes"]) == (None, None)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=12), st.floats(0, 1))

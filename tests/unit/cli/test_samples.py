@@ -37,8 +37,22 @@ def test_errors_are_those_of_the_server() -> None:
     """A 404 is a response; only requests with a 5xx status are errors."""
     codes = (200, 404, 500, 503)
     page = "".join(f'ivatar_requests_total{{path="/",status_code="{code}"}} 1\n' for code in codes)
-    assert read(page).errors() == read(page).errors(path="/") == 2.0
-    assert read(page).errors(path="/none/") == 0.0
+    assert read(page).errors() == 2.0
+
+
+def test_samples_by_a_label() -> None:
+    """The parts have all metrics with the label; series without it are in none."""
+    parts = read(PAGE + 'seconds{path="/",le="1"} 7\n').split("path")
+    assert list(parts) == ["/", "/stats/"]
+    assert parts["/"].total("requests_total") == 90.0
+    assert parts["/"].total("seconds", le="1") == 7.0
+    assert parts["/stats/"].total("requests_total") == 10.0
+
+
+def test_values_that_are_no_numbers_are_left_out() -> None:
+    """A gauge without a value, or infinity, is not a number to be shown."""
+    page = read("a NaN\nb +Inf\nc 1\n")
+    assert not page.has("a") and not page.has("b") and page.has("c")
 
 
 def test_names_and_labels() -> None:

@@ -8,6 +8,7 @@ from avatar_telemetry.cli.samples import read_samples
 from avatar_telemetry.metrics.instruments import REQUESTS
 from tests.support.recorder import Recorder
 from tests.support.running import PageServer, invoke
+from tests.support.top_state import page
 
 
 def test_an_empty_folder_has_no_page(tmp_path: Path) -> None:
@@ -26,6 +27,17 @@ def test_the_folder_of_a_killed_server_has_a_page(tmp_path: Path) -> None:
     samples = read_samples(invoke("metrics", tmp_path).out)
     assert samples is not None
     assert samples.total("ivatar_requests_total") == 1
+
+
+def test_top_without_a_terminal() -> None:
+    """The values are printed once, as text."""
+    with PageServer(page()) as server:
+        ran = invoke("top", server.url)
+        once = invoke("top", server.url, "--once")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.splitlines()[0] == f"{server.url}  since the start of the server"
+    assert "/avatar/{digest}" in ran.out and "\x1b" not in ran.out
+    assert ran.out.splitlines()[-4:-1] == once.out.splitlines()[-4:-1]
 
 
 def test_top_needs_the_metrics() -> None:

@@ -62,6 +62,8 @@ def test_busy_and_idle_workers(worker: Slot, tmp_path: Path) -> None:
         metrics.started(0.0)
         busy = page(tmp_path, server)
         assert values(busy["gunicorn_workers"], "state") == {"busy": 1.0, "idle": 1.0}
+        requests = busy["gunicorn_worker_requests_in_progress"]
+        assert values(requests, "worker") == {"0": 1.0, "1": 0.0}
         assert values(busy["ivatar_requests_in_progress"]) == {"": 1.0}
         assert values(busy["avatar_telemetry_slots_in_use"]) == {"": 2.0}
         metrics.abandoned()
