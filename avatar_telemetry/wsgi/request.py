@@ -32,7 +32,6 @@ from avatar_telemetry.metrics.instruments import (
     OUTSIDE_REQUESTS,
 )
 from avatar_telemetry.profiles.model import Route
-from avatar_telemetry.tracing.span import LightSpan
 from avatar_telemetry.wsgi.head import is_length, observe_head
 from avatar_telemetry.wsgi.names import name_of, operation_name
 from avatar_telemetry.wsgi.outcome import Outcome, success_of
@@ -597,7 +596,9 @@ class AvatarRequest:
 
         They may be in other services or in logs (OpenTelemetry Metrics SDK, "AlwaysOn").
         """
-        span = None if self.context is None else get_current_span(self.context)
-        if isinstance(span, LightSpan):
-            return span._trace_id, span._span_id, time_ns()
-        return None
+        if self.context is None:
+            return None
+        ids = get_current_span(self.context).get_span_context()
+        if not ids.is_valid:
+            return None
+        return ids.trace_id.to_bytes(16, "big"), ids.span_id.to_bytes(8, "big"), time_ns()

@@ -14,6 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pytest requires it there
 
+from avatar_telemetry._base.version import VERSION
 from tests.support.documents import pages
 from tests.support.paths import REPOSITORY
 
@@ -75,7 +76,7 @@ def test_the_newest_release_is_the_version() -> None:
     """The changelog has an Unreleased section, then that of the version of the package."""
     headings = re.findall(r"^## (.+)$", CHANGELOG, re.MULTILINE)
     assert headings[0] == "Unreleased"
-    assert re.fullmatch(rf"{re.escape(PROJECT['version'])} - \d{{4}}-\d\d-\d\d", headings[1])
+    assert re.fullmatch(rf"{re.escape(VERSION)} - \d{{4}}-\d\d-\d\d", headings[1])
 
 
 def test_the_address_of_the_repository_is_written_once() -> None:

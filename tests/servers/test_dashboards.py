@@ -159,6 +159,7 @@ def watched(
     env = {
         "OTEL_EXPORT_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
         "OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_LOGS_EXPORTER": "otlp",
+        "AVATAR_TELEMETRY_KEEP": "errors, ratio:0.5",
     }  # fmt: skip
     server = demo(serve, tmp_path, memcached, outside, env)
     folder = tmp_path / "prometheus"
