@@ -2022,7 +2022,11 @@ EXPORTER = (
     ),
     Fault(
         "launch-late", "exporter/launch.py", "spans are lost without a line in the log",
-        "is_late and waiting_items(self._folder)", "False",
+        "(is_late or not is_complete) and waiting_items(self._folder)", "False",
+    ),
+    Fault(
+        "launch-killed-at-the-end", "exporter/launch.py", "an exporter killed at the end is not replaced",
+        "            if is_complete:\n", "            if True:\n",
     ),
     Fault(
         "service-idle-server", "exporter/service.py", "a slow reload ends the exporter",
