@@ -2029,6 +2029,11 @@ EXPORTER = (
         "            if is_complete:\n", "            if True:\n",
     ),
     Fault(
+        "pusher-untried", "exporter/pusher.py", "a push that nothing tried counts as failed",
+        "        if deadline - time.monotonic() <= MIN_TIMEOUT:\n            return False",
+        "        if False:\n            return False",
+    ),
+    Fault(
         "service-idle-server", "exporter/service.py", "a slow reload ends the exporter",
         "(masters and not is_ending)", "False",
     ),

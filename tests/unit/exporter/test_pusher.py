@@ -238,6 +238,14 @@ def test_one_attempt_at_the_end(host: Host) -> None:
     assert len(host.collector.batches) == 1
 
 
+def test_push_without_time_is_none(host: Host) -> None:
+    """Where nothing can be sent before the end, no push is counted."""
+    pusher = host.pusher()
+    pusher.stop(time.monotonic())
+    assert not pusher.push()
+    assert host.results == host.collector.batches == host.failures == []
+
+
 def test_every_exporter_must_accept(host: Host) -> None:
     """With two exporters a push fails where one of them fails; both are given the data."""
     refusing = Collector()
