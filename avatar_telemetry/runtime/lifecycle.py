@@ -6,14 +6,14 @@ starts at the first request, for this process alone or for those that share a di
 ===========  =============================================  ======================================
 state        process                                        next state
 ===========  =============================================  ======================================
-Unstarted    one in which nothing has started               Master, Disabled: ``on_starting``;
-                                                            LoneProcess: first request
-Master       gunicorn's master                              Prepared: fork
-Prepared     a forked child that records nothing yet        Worker: ``post_fork``, first request;
-                                                            LoneProcess: first request
-Worker       a worker of gunicorn, or a child of one        Prepared: fork
-LoneProcess  one that records without gunicorn's hooks      Prepared: fork
-Disabled     one that must record nothing (any more)
+Unstarted    one in which nothing has started               ``on_starting``: Master or Disabled;
+                                                            first request: LoneProcess
+Master       gunicorn's master                              fork: Prepared
+Prepared     a forked child that records nothing yet        ``post_fork``: Worker or Disabled;
+                                                            first request: Worker or LoneProcess
+Worker       a worker of gunicorn, or a child of one        fork: Prepared
+LoneProcess  one that records without gunicorn's hooks      fork: Prepared
+Disabled     one that must record nothing (any more)        none
 ===========  =============================================  ======================================
 
 ``worker_abort`` and ``worker_exit`` leave a process in its state; ``on_exit`` and the end of the
