@@ -32,6 +32,7 @@ from avatar_telemetry.metrics.collector import Server
 from avatar_telemetry.metrics.procfs import listener_inodes
 from avatar_telemetry.runtime import instrument  # noqa: F401 - for the workers' applications
 from avatar_telemetry.runtime.lifecycle import RUNTIME
+from avatar_telemetry.wsgi.slow_requests import record_abort
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -79,7 +80,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 def worker_abort(worker: Worker) -> None:
     """Record the requests in progress, with their stacks, in a worker whose timeout expired."""
-    RUNTIME.worker_aborted(_interrupted_frame())
+    record_abort(_interrupted_frame(), RUNTIME.guard)
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:
@@ -87,8 +88,8 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
     if worker.pid == os.getpid():
         if worker.nr:  # requests served
             with logging_to(logging.getLogger("gunicorn.error")):
-                RUNTIME.warn_of_unwrapped()
-        RUNTIME.stop_worker()
+                RUNTIME.state.warn_of_unwrapped()
+        RUNTIME.state.stop()
         # Prevents the interpreter's last garbage collection, which takes processor time from the
         # next worker. The kernel frees the memory.
         gc.freeze()
@@ -96,12 +97,12 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
     """Clean up after a dead worker, in the master."""
-    RUNTIME.child_exited(worker.pid)
+    RUNTIME.state.child_exited(worker.pid)
 
 
 def on_exit(server: Arbiter) -> None:
     """Finish the export and release the runtime directory, at the end of the master."""
-    RUNTIME.finish()
+    RUNTIME.state.finish()
     RUNTIME.release()
 
 

@@ -12,7 +12,8 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 MAX_ATTEMPTS = 5
@@ -89,6 +90,22 @@ def give_to_owner(descriptor: int, directory: Path) -> None:
     if os.geteuid() == 0:
         owner = directory.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def acting_as(uid: int, gid: int) -> Iterator[None]:
+    """Switch to the workers' user and group, so that new files belong to them."""
+    was_uid, was_gid = os.geteuid(), os.getegid()
+    if was_uid != 0 or uid == was_uid:
+        yield
+        return
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(was_uid)
+        os.setegid(was_gid)
 
 
 def reserve(descriptor: int, size: int) -> None:

@@ -26,6 +26,7 @@ from avatar_telemetry.exporter.record import (
     FILE_NAME,
     Record,
     early_ends,
+    has_ended,
     read_record,
     record_start,
     write_record,
@@ -45,6 +46,8 @@ CLOSED = -1
 POLL = 0.01
 MAX_STARTS = 3
 """Consecutive processes that may end early before a thread is used instead."""
+MAX_END_STARTS = 2
+"""Exporters that the master starts, one after the other, for the data at the end of the server."""
 MAX_PAUSE = 60.0
 """The longest time between two starts of a process that ends early, in seconds."""
 MAX_EXIT_WAIT = 0.5
@@ -207,16 +210,21 @@ class Supervisor:
         record = replace(record, ends_at=deadline if is_needed else time.monotonic())
         write_record(self._folder, record)
         wake(self._folder)
-        lock = lock_own(self._folder / EXPORTER_LOCK) if is_needed else None
-        if lock is not None:
-            self._end_with(lock, record, deadline)
-        while has_exporter(self._folder):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(POLL)
+        lock_file, is_complete = self._folder / EXPORTER_LOCK, not is_needed
+        for _ in range(MAX_END_STARTS):
+            lock = lock_own(lock_file) if is_needed else None
+            if lock is not None:
+                self._end_with(lock, record, deadline)
+            while has_exporter(self._folder):
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(POLL)
+            is_complete = not is_needed or has_ended(lock_file)
+            if is_complete:
+                break  # otherwise it was killed
         # The exporter has the same deadline: after it, its end does not mean that it sent all.
         is_late = is_needed and time.monotonic() >= deadline
-        return not (is_late and waiting_items(self._folder))
+        return not ((is_late or not is_complete) and waiting_items(self._folder))
 
     def forget(self) -> None:
         """Close the parent's lock and port, and forget its thread, in a forked child."""
@@ -230,6 +238,7 @@ class Supervisor:
         """Start an exporter for the remaining data: a process, or a thread until the deadline."""
         hosted = None
         try:
+            record_start(lock, 0)
             if self._settings.exporter == "process":
                 spawn(self._folder, lock, dict(record.environ), *self._user)
             else:

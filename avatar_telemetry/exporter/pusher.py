@@ -107,6 +107,8 @@ class Pusher(Thread):
         """
         bridge = self._prepare()
         deadline = min(time.monotonic() + self._timeout, self._deadline)
+        if deadline - time.monotonic() <= MIN_TIMEOUT:
+            return False  # no failure of a collector: nothing could be sent before the end
         arrived = False
         try:
             arrived = self._export_all(bridge, deadline)

@@ -24,6 +24,8 @@ MAX_LENGTH = 1 << 20
 MAX_EARLY_ENDS = 99
 COUNT_WIDTH = 16
 """Bytes of the number of early ends in the lock file."""
+ENDED = "ended"
+"""The content of the lock file after the complete end of an exporter, in place of a number."""
 # The environment of the application has secrets that the exporter does not need.
 PREFIXES = ("OTEL_", "AVATAR_TELEMETRY_", "GRPC_", "LC_")
 NAMES = frozenset({
@@ -162,6 +164,21 @@ def record_start(lock: int, starts: int) -> None:
     The length of the file is constant: this needs no space in the file system.
     """
     os.pwrite(lock, str(starts).ljust(COUNT_WIDTH).encode(), 0)
+
+
+def record_end(lock: int) -> None:
+    """Record that an exporter has sent what it could: it was not killed."""
+    os.pwrite(lock, ENDED.ljust(COUNT_WIDTH).encode(), 0)
+
+
+def has_ended(lock_file: Path) -> bool:
+    """Return whether the last exporter ended completely; see :func:`record_end`.
+
+    Raises:
+        OSError: the lock file is gone.
+    """
+    with open(open_own(lock_file, os.O_RDONLY), encoding="ascii", errors="replace") as file:
+        return file.read(COUNT_WIDTH).strip() == ENDED
 
 
 def _is_valid(record: Record) -> bool:

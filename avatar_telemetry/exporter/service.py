@@ -22,7 +22,13 @@ from avatar_telemetry.config.otlp import Signal
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.counts import Counts
 from avatar_telemetry.exporter.page import PageServer
-from avatar_telemetry.exporter.record import Record, abandon_record, read_record, record_start
+from avatar_telemetry.exporter.record import (
+    Record,
+    abandon_record,
+    read_record,
+    record_end,
+    record_start,
+)
 from avatar_telemetry.exporter.wake import Wakeup, wake
 from avatar_telemetry.metrics.collector import Collector, Server
 from avatar_telemetry.metrics.exposition import Access, MetricsPage, load_parser
@@ -168,6 +174,9 @@ class Exporter:
         finally:
             self._stop(reason)
             wakeup.close()
+            if reason == ENDED:
+                with self._guard.at("exporter"):
+                    record_end(self._lock)
         return reason
 
     def _start(self) -> None:

@@ -6,6 +6,7 @@ the page at once, merged over all workers, and is kept when a worker is killed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -313,6 +314,7 @@ def start_meters(book: Book, guard: Guard, settings: Settings, folder: Path) -> 
     if not isinstance(provider, StoredMeterProvider) or provider.recorder.book is not book:
         is_free = _is_placeholder(provider)
         provider = StoredMeterProvider(book, guard)
+        os.register_at_fork(after_in_child=provider.forget)
         if is_free:
             metrics.set_meter_provider(provider)
     interval, timeout = settings.metric_interval / 1000, settings.metric_timeout / 1000

@@ -59,6 +59,8 @@ class RuntimeDir:
             continues the counts and does not change it.
         key: 32 random bytes that all users of the directory share, and no other process has.
         owner: the user id of the directory's owner.
+        user: the user id and group id of the workers.
+        opened_by: the pid of the process that opened it, the only one that releases it.
     """
 
     path: Path
@@ -67,6 +69,8 @@ class RuntimeDir:
     since: float
     key: bytes = field(repr=False)
     owner: int = field(default_factory=os.geteuid)
+    user: tuple[int, int] = field(default_factory=lambda: (os.geteuid(), os.getegid()))
+    opened_by: int = field(default_factory=os.getpid)
 
     @property
     def is_locked(self) -> bool:
@@ -114,7 +118,10 @@ class RuntimeDir:
                 os.utime(entry.path, ns=(now, changed), follow_symlinks=False)
 
     def release(self) -> None:
-        """Release the directory; the last user removes our files and a private directory."""
+        """Release the directory; the last user removes our files and a private directory. Does
+        nothing in a forked child."""
+        if os.getpid() != self.opened_by:
+            return
         try:
             if self.path.is_dir():
                 self.renew()
@@ -171,7 +178,7 @@ def open_runtime_dir(
             os.close(directory)
     except OSError as error:
         raise _fault(path, error.strerror or str(error)) from error
-    return RuntimeDir(path, not named, lock, since, key, owner)
+    return RuntimeDir(path, not named, lock, since, key, owner, (uid, gid))
 
 
 def base_dir() -> Path:

@@ -96,7 +96,7 @@ def _end(message: str, error: BaseException | None = None) -> NoReturn:
         message: the message for the operator.
         error: the exception of the application, printed with its traceback.
     """
-    if not RUNTIME.is_first("boot-failure"):
+    if not RUNTIME.state.is_first("boot-failure"):
         signal.pthread_sigmask(signal.SIG_BLOCK, TERMINATION_SIGNALS)
         signal.sigtimedwait(TERMINATION_SIGNALS, MAX_WAIT)
         raise SystemExit(0)

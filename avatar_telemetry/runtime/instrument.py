@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from avatar_telemetry.config.settings import Settings, sdk_disabled
 from avatar_telemetry.profiles.model import Profile
 from avatar_telemetry.runtime.lifecycle import RUNTIME
+from avatar_telemetry.runtime.states import Disabled
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def instrument(
     """
     _check(application, settings, profile)
     disabled = settings.sdk_disabled if settings else sdk_disabled(os.environ)
-    if disabled or RUNTIME.off or isinstance(application, TelemetryMiddleware):
+    disabled = disabled or isinstance(RUNTIME.state, Disabled)
+    if disabled or isinstance(application, TelemetryMiddleware):
         return application
     if settings is None:
         RUNTIME.check()

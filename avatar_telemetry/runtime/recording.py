@@ -19,17 +19,20 @@ from avatar_telemetry.config.resource import resource_attributes, worker_attribu
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.exporter.ring import LOGS, RingWriter
 from avatar_telemetry.exporter.wake import Waker
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.logs.export import Encoder, ExportHandler
 from avatar_telemetry.metrics.folder import RuntimeDir
 from avatar_telemetry.metrics.instruments import LOG_RECORDS, SPANS, Instrument
-from avatar_telemetry.metrics.metrics import Metrics
 from avatar_telemetry.profiles.model import Profile
-from avatar_telemetry.runtime.log_records import LogPipeline
 from avatar_telemetry.runtime.tracing import Pipeline
 from avatar_telemetry.tracing.budget import Budget
 from avatar_telemetry.tracing.encoder import encode_resource_entry
 from avatar_telemetry.tracing.writer import FrameTarget, Put, SpanWriter
+from avatar_telemetry.wsgi.request import sent_by_client
 from avatar_telemetry.wsgi.request_spans import RequestTracing
 
+UNUSED_KEY = b"unused"
+"""The key of the hashes in log records, which have none."""
 NAMES = {SPANS.name: "spans", LOG_RECORDS.name: "log records"}
 OPEN_INTERVAL = 1.0
 """Seconds between two attempts to open a ring, such as in a full file system."""
@@ -41,7 +44,7 @@ class SlotRing:
     """The ring of one signal, opened on demand, and again if its file is gone.
 
     Args:
-        make: a function that opens the ring of this process; it is called with ``dropped``.
+        make: a function that opens the ring of this process.
         dropped: a function that counts items that are not written.
         guard: the guard that reports internal failures.
         clock: a function that returns monotonic seconds.
@@ -53,7 +56,7 @@ class SlotRing:
 
     def __init__(
         self,
-        make: Callable[[Callable[[int], None]], RingWriter],
+        make: Callable[[], RingWriter],
         dropped: Callable[[int], None],
         guard: Guard,
         clock: Callable[[], float] = time.monotonic,
@@ -81,7 +84,7 @@ class SlotRing:
         """Open the ring, if it is not open; return ``None`` if it cannot be opened."""
         with self._guard.at("ring"), self._opening:
             if self._ring is None:
-                self._ring = self._make(self._dropped)
+                self._ring = self._make()
                 self.put = self._ring.put
         return self._ring
 
@@ -118,7 +121,7 @@ class Recording:
         settings: the settings of traces and logs.
         folder: the runtime directory.
         claim: a function that returns the slot of this process, and claims one if it has none.
-        metrics: a function that returns the metrics that count dropped items.
+        count: a function that counts items by instrument, amount and result.
         guard: the guard that reports internal failures.
     """
 
@@ -127,7 +130,7 @@ class Recording:
         settings: Settings,
         folder: RuntimeDir,
         claim: Callable[[], int],
-        metrics: Callable[[], Metrics | None],
+        count: Callable[[Instrument, float, str], None],
         guard: Guard,
     ) -> None:
         self._settings = settings
@@ -137,15 +140,13 @@ class Recording:
         self._waker = Waker(folder.path)
         self._rings: list[SlotRing] = []
         self._pipeline: Pipeline | None = None
-        self._logs: LogPipeline | None = None
-        self._budget = Budget(folder.path, claim, guard)
+        self._logs: ExportHandler | None = None
+        self._budget = Budget(folder.path, lambda: self._claim(), guard)
 
         def dropped(instrument: Instrument, items: int) -> None:
             debug("%s dropped: %d", NAMES[instrument.name], items)
-            counters = metrics()
-            if counters is not None:
-                with guard.at("ring"):
-                    counters.add(instrument, float(items), "dropped")
+            with guard.at("ring"):
+                count(instrument, float(items), "dropped")
 
         with guard.at("export"):
             ring: FrameTarget = _Discard()
@@ -160,7 +161,8 @@ class Recording:
         if settings.logs_exporters != ("none",):
             with guard.at("logs"):
                 logs = self._ring("logs", settings.log_queue_size, partial(dropped, LOG_RECORDS))
-                self._logs = LogPipeline(settings, lambda data: logs.put(LOGS, 1, data), guard)
+                encode = Encoder(Privacy(settings.privacy, UNUSED_KEY, sent=sent_by_client)).encode
+                self._logs = ExportHandler(encode, lambda data: logs.put(LOGS, 1, data), guard)
 
     def tracing(self, profile: Profile) -> RequestTracing | None:
         """Return the request tracing of an application; ``None`` if spans are not recorded."""
@@ -170,7 +172,8 @@ class Recording:
         return None
 
     def take_logs(self) -> None:
-        """Start to export log records, after the application has configured its logging."""
+        """Start to export log records, after the application has configured its logging:
+        ``basicConfig`` does nothing if the root logger has a handler."""
         if self._logs is not None:
             self._logs.attach()
 
@@ -205,8 +208,13 @@ class Recording:
         if self._pipeline is not None:
             self._pipeline.stop(deadline)
 
-    def forget(self) -> None:
-        """Detach from the parent's rings in a forked child, which opens its own ones on demand."""
+    def forget(self, claim: Callable[[], int]) -> None:
+        """Detach from the parent's rings in a forked child, which opens its own ones on demand.
+
+        Args:
+            claim: the function for the slot of the child.
+        """
+        self._claim = claim
         for ring in self._rings:
             ring.forget()
         self._budget.forget()
@@ -214,7 +222,7 @@ class Recording:
             self._pipeline.renew()
 
     def _ring(self, signal: str, max_items: int, dropped: Callable[[int], None]) -> SlotRing:
-        def make(dropped: Callable[[int], None]) -> RingWriter:
+        def make() -> RingWriter:
             resource = encode_resource_entry(self._resource())
             self._waker.open(self._folder)
             return RingWriter(

@@ -1,4 +1,4 @@
-"""Checks before a server starts, and the switch to the workers' user."""
+"""Checks before a server starts, and what is logged about them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -138,6 +137,13 @@ def log_started(settings: Settings) -> None:
         " and ".join(places) or "not served", destinations(settings), settings.profile,
         settings.privacy,
     )  # fmt: skip
+
+
+def warn_of(settings: Settings, environ: MutableMapping[str, str]) -> None:
+    """Log each variable that is ignored or probably misspelt, and correct the environment."""
+    warn_of_ignored(settings)
+    warn_of_typos(environ)
+    correct_environment(environ, settings)
 
 
 def correct_environment(environ: MutableMapping[str, str], settings: Settings) -> None:
@@ -277,19 +283,3 @@ def warn_of_interpreter(settings: Settings) -> None:
     ):
         return
     LOGGER.warning(UNUSABLE_INTERPRETER, os.geteuid(), executable)
-
-
-@contextmanager
-def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Switch to the workers' user and group, so that new files belong to them."""
-    was_uid, was_gid = os.geteuid(), os.getegid()
-    if was_uid != 0 or uid == was_uid:
-        yield
-        return
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(was_uid)
-        os.setegid(was_gid)

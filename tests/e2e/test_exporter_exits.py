@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from avatar_telemetry.exporter.record import read_record
 from tests.support.exporter_process import SPANS_EACH, Requests, sending, times
 from tests.support.gunicorn_server import (
     GunicornServer,
@@ -161,6 +162,28 @@ def test_exporter_killed_before_the_end(serve: Serve, sink: OtlpSink) -> None:
     os.kill(running, signal.SIGKILL)
     eventually(lambda: not is_running(running), what="the end of the exporter")
     server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert requests.missing(sink) == set()
+    assert set(times(sink).values()) == {1}
+
+
+def is_ending(server: GunicornServer) -> bool:
+    """Whether the master has set the end of its exporter, and waits for it."""
+    record = read_record(server.runtime_folder)
+    return record is not None and record.ends_at > 0
+
+
+def test_exporter_killed_at_the_end(serve: Serve, sink: OtlpSink) -> None:
+    """The same where it is killed while the master waits for it."""
+    env = sending(sink.url, OTEL_BSP_SCHEDULE_DELAY="600000")
+    server = serve("answers:application", env=env)
+    running = server.exporter()
+    os.kill(running, signal.SIGSTOP)
+    requests = Requests(server)
+    requests.send(5)
+    server.signal(signal.SIGTERM)
+    eventually(lambda: is_ending(server), what="the end of the server")
+    os.kill(running, signal.SIGKILL)
     assert server.wait() == 0
     assert requests.missing(sink) == set()
     assert set(times(sink).values()) == {1}

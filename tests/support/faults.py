@@ -1239,36 +1239,37 @@ PROCESS = (
         "            layer.stale = True\n", "            pass\n",
     ),
     Fault(
-        "runtime-child-unwatched", "runtime/lifecycle.py", "slow requests of a forked child have no stack",
-        "        self._slow_requests = None\n        SERVING", "        SERVING",
+        "runtime-off-page", "runtime/states.py", "a worker that is off serves a metrics page",
+        'Settings.from_env({"AVATAR_TELEMETRY_METRICS_PATH": ""})', "settings", ("runtime/lifecycle",),
     ),
     Fault(
-        "runtime-watch-goes-on", "runtime/lifecycle.py", "a worker that ends goes on to take stacks",
-        "            self._slow_requests.stop()\n", "            pass\n",
+        "runtime-watch-goes-on", "runtime/states.py", "a worker that ends goes on to take stacks",
+        "            self._slow_requests.stop()\n", "            pass\n", ("runtime/lifecycle",),
     ),
     Fault(
-        "runtime-child-keeps-slot", "runtime/lifecycle.py", "a forked child counts into its parent's slot",
-        "            self._slot.close()\n            self._slot = None\n", "            pass\n",
+        "runtime-child-keeps-slot", "metrics/slot_files.py", "a process holds a slot that it has left",
+        "            slot.close()\n\n    def of_child", "            pass\n\n    def of_child",
     ),
     Fault(
-        "runtime-worker-releases", "runtime/lifecycle.py", "a worker that ends removes the server's folder",
-        "if folder is not None and os.getpid() == self._folder_owner:", "if folder is not None:",
+        "runtime-worker-releases", "metrics/folder.py", "a worker that ends removes the server's folder",
+        "if os.getpid() != self.opened_by:", "if False:", ("runtime/lifecycle",),
     ),
     Fault(
-        "runtime-live-gauges-stay", "runtime/lifecycle.py", "a slot begins with its last holder's requests",
-        "            remove_live_gauges(path, slot.number)\n", "            pass\n",
+        "runtime-live-gauges-stay", "metrics/slot_files.py", "a slot begins with its last holder's requests",
+        "            remove_live_gauges(self._folder.path, slot.number)\n", "            pass\n",
     ),
     Fault(
         "runtime-folder-not-given", "runtime/lifecycle.py", "libraries do not find the runtime folder",
-        "self._environ[FOLDER] = str(folder.path)", 'self._environ.setdefault(FOLDER, "")',
+        "self.environ[FOLDER] = str(folder.path)", 'self.environ.setdefault(FOLDER, "")',
     ),
     Fault(
         "runtime-switched-off-writes", "runtime/lifecycle.py", "a worker that is off writes the master's files",
-        "            self.book.detach()  # the master's, of a start with the telemetry on\n", "",
+        "        self.book.detach()  # from the files of a master that started with the telemetry on\n",
+        "",
     ),
     Fault(
         "runtime-upgrade-tries-port", "runtime/lifecycle.py", "an upgrade fails for the old server's port",
-        "lambda: None if upgrades else check_endpoint(settings)", "lambda: check_endpoint(settings)",
+        "lambda: None if upgrades else startup.check_endpoint(", "lambda: startup.check_endpoint(",
     ),
     Fault(
         "gunicorn-handler-frame", "gunicorn.py", "the stack of an aborted worker ends in the handler",
@@ -1295,7 +1296,7 @@ PROCESS = (
         "EXIT_PASSED = 42", "EXIT_PASSED = 0",
     ),
     Fault(
-        "startup-root-stays", "runtime/startup.py", "the master goes on as the workers' user",
+        "startup-root-stays", "_base/files.py", "the master goes on as the workers' user",
         "    finally:\n        os.seteuid(was_uid)\n", "    finally:\n",
     ),
     Fault(
@@ -1309,36 +1310,38 @@ PROCESS = (
     ),
     Fault(
         "runtime-inherits-folder", "runtime/lifecycle.py", "an upgrade takes the old master's folder as named",
-        "            del self._environ[FOLDER]\n", "            pass\n",
+        "            del self.environ[FOLDER]\n", "            pass\n",
     ),
     Fault(
-        "runtime-masters-values", "runtime/lifecycle.py", "the master's values go with a removed folder",
-        "            self.book.move(folder.path, MASTER_IDENTIFIER)\n", "            pass\n",
+        "runtime-masters-values", "runtime/states.py", "the master's values go with a removed folder",
+        "            self.runtime.book.move(self.folder.path, MASTER_IDENTIFIER)\n", "            pass\n",
+        ("runtime/lifecycle",),
     ),
     Fault(
-        "runtime-file-removed", "runtime/lifecycle.py", "what goes into a removed file is lost",
-        " and self.book.is_intact):", "):",
+        "runtime-file-removed", "metrics/slot_files.py", "what goes into a removed file is lost",
+        " and book.is_intact):", "):",
     ),
     Fault(
-        "runtime-slot-removed", "runtime/lifecycle.py", "two workers share a slot whose lock was removed",
-        " and self._slot.is_safe(folder.path)", "",
+        "runtime-slot-removed", "metrics/slot_files.py", "two workers share a slot whose lock was removed",
+        " and slot.is_safe(folder.path)", "",
     ),
     Fault(
-        "runtime-never-young", "runtime/lifecycle.py", "a cleaner removes the files of a quiet server",
+        "runtime-never-young", "metrics/slot_files.py", "a cleaner removes the files of a quiet server",
         "                folder.renew_times()\n", "                pass\n",
     ),
     Fault(
-        "runtime-moved-twice", "runtime/lifecycle.py", "a slot that was lost keeps its descriptors",
-        "            self.book.move(folder.path, self._slot.identifier)\n        slot.close()\n",
-        "            self.book.move(folder.path, self._slot.identifier)\n",
+        "runtime-moved-twice", "metrics/slot_files.py", "a slot that was lost keeps its descriptors",
+        "            self._book.move(path, self._slot.identifier)\n        slot.close()\n",
+        "            self._book.move(path, self._slot.identifier)\n",
     ),
     Fault(
-        "runtime-child-as-worker", "runtime/lifecycle.py", "children of the application count as workers",
-        "return not (self.managed and self._forked)", "return True",
+        "runtime-child-as-worker", "runtime/states.py", "children of the application count as workers",
+        "of_child(worker=not self.hooks_pid)", "of_child(worker=True)", ("runtime/lifecycle",),
     ),
     Fault(
-        "runtime-declared-late", "runtime/lifecycle.py", "probes of a wrapped application are not installed",
-        "(load_profile(settings.profile), *self._declared)", "(load_profile(settings.profile),)",
+        "runtime-declared-late", "runtime/states.py", "probes of a wrapped application are not installed",
+        "(load_profile(settings.profile), *filter(None, runtime.declared))",
+        "(load_profile(settings.profile),)", ("runtime/lifecycle",),
     ),
 )  # fmt: skip
 
@@ -1827,8 +1830,8 @@ LOGS = (
         "super().__init__(LEVEL)", "super().__init__()",
     ),
     Fault(
-        "log-pipeline-detach", "runtime/log_records.py", "records are taken after the end",
-        "        self._handler.detach()\n", "",  ("logs/export",),
+        "log-records-detach", "runtime/recording.py", "records are taken after the end",
+        "            self._logs.detach()\n", "            pass\n",
     ),
     Fault(
         "correlation-extra", "logs/correlation.py", "an application's own trace_id fails",
@@ -2212,7 +2215,16 @@ EXPORTER = (
     ),
     Fault(
         "launch-late", "exporter/launch.py", "spans are lost without a line in the log",
-        "is_late and waiting_items(self._folder)", "False",
+        "(is_late or not is_complete) and waiting_items(self._folder)", "False",
+    ),
+    Fault(
+        "launch-killed-at-the-end", "exporter/launch.py", "an exporter killed at the end is not replaced",
+        "            if is_complete:\n", "            if True:\n",
+    ),
+    Fault(
+        "pusher-untried", "exporter/pusher.py", "a push that nothing tried counts as failed",
+        "        if deadline - time.monotonic() <= MIN_TIMEOUT:\n            return False",
+        "        if False:\n            return False",
     ),
     Fault(
         "service-idle-server", "exporter/service.py", "a slow reload ends the exporter",

@@ -33,6 +33,8 @@ HOST = "a-host"
 """Instance that servers report, unless a test names another."""
 PATIENT = {
     "OTEL_EXPORTER_OTLP_TIMEOUT": "300",
+    "OTEL_BSP_EXPORT_TIMEOUT": "0",  # no limit besides; the default is 30 s
+    "OTEL_BLRP_EXPORT_TIMEOUT": "0",
     "OTEL_METRIC_EXPORT_TIMEOUT": "300000",
     "AVATAR_TELEMETRY_FLUSH_TIMEOUT": "60",
 }

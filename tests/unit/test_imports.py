@@ -31,8 +31,8 @@ for path in ("/avatar/0", "/metrics"):
     setup_testing_defaults(environ)
     page = b"".join(wrapped(environ, lambda status, headers, exc_info=None: None))
 assert b"ivatar_requests_total" in page
-RUNTIME.stop_worker()
-RUNTIME.finish()
+RUNTIME.state.stop()
+RUNTIME.state.finish()
 RUNTIME.release()
 print(json.dumps(sorted(sys.modules)))
 """

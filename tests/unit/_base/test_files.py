@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from avatar_telemetry._base.files import lock_own, open_own
+from avatar_telemetry._base.files import acting_as, lock_own, open_own
 from tests.support.descriptors import open_below
+from tests.support.forked import in_child
+
+NOBODY = 65_534
 
 
 def test_a_file_is_made_and_opened(tmp_path: Path) -> None:
@@ -60,3 +63,57 @@ def test_a_lock_that_cannot_be_taken_costs_no_descriptor(
     with pytest.raises(OSError, match="no locks"):
         lock_own(tmp_path / "lock")
     assert open_below(tmp_path) == []
+
+
+class Identity:
+    """The ids of a process, and the order of their changes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
+        self.ids = {"uid": uid, "gid": 0}
+        self.changes: list[tuple[str, int]] = []
+        for name in self.ids:
+            monkeypatch.setattr(os, f"gete{name}", lambda name=name: self.ids[name])
+            monkeypatch.setattr(os, f"sete{name}", lambda value, name=name: self._set(name, value))
+
+    def _set(self, name: str, value: int) -> None:
+        if name == "gid" and self.ids["uid"] != 0:
+            raise PermissionError("only root may change its group")
+        self.ids[name] = value
+        self.changes.append((name, value))
+
+
+def test_root_acts_as_the_workers_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Group first and user last, back in the other order, whatever happens in between."""
+    identity = Identity(monkeypatch, uid=0)
+    with pytest.raises(ValueError, match="mine"), acting_as(NOBODY, NOBODY + 1):
+        assert identity.ids == {"uid": NOBODY, "gid": NOBODY + 1}
+        identity.ids["uid"] = 0  # the kernel allows the way back by the saved user id
+        raise ValueError("mine")
+    assert identity.ids == {"uid": 0, "gid": 0}
+
+
+@pytest.mark.parametrize(("uid", "wanted"), [(0, 0), (1000, NOBODY)])
+def test_nobody_else_acts_as_another(
+    monkeypatch: pytest.MonkeyPatch, uid: int, wanted: int
+) -> None:
+    """Root that stays root, and a user who is not root, change nothing."""
+    identity = Identity(monkeypatch, uid)
+    with acting_as(wanted, NOBODY):
+        pass
+    assert identity.changes == []
+
+
+def test_files_are_made_as_the_workers_user(tmp_path: Path) -> None:
+    """What is made meanwhile is the workers' own, and this process is itself again."""
+    wanted = NOBODY if os.geteuid() == 0 else os.geteuid()
+
+    def work() -> list[int]:
+        before = os.geteuid(), os.getegid()
+        tmp_path.chmod(0o777)
+        os.chdir(tmp_path)
+        with acting_as(wanted, os.getegid()):
+            Path("file").touch()
+        assert (os.geteuid(), os.getegid()) == before
+        return [Path("file").stat().st_uid]
+
+    assert in_child(work) == [wanted]

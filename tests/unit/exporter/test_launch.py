@@ -315,6 +315,30 @@ def test_finish_waits_for_the_exporter(launcher: Launcher, sink: OtlpSink) -> No
     assert [span.name for span in sink.spans()] == ["last"]
 
 
+def test_finish_after_a_kill(
+    launcher: Launcher, sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the exporter is killed in this time, the master does its work; once, and it reports
+    what is left."""
+    host = launcher.host
+    killed = [host.lock()]
+    look = launch.has_exporter
+
+    def kill(folder: Path) -> bool:
+        while killed:
+            os.close(killed.pop())
+        return look(folder)
+
+    monkeypatch.setattr(launch, "has_exporter", kill)
+    host.worker.write("last")
+    assert launcher.finish(time.monotonic() + DEADLINE, **spans_to(sink))
+    assert [span.name for span in sink.spans()] == ["last"]
+    host.worker.write("left")
+    monkeypatch.setattr(Exporter, "run", lambda exporter: exporter.close())  # killed as well
+    assert not launcher.finish(time.monotonic() + DEADLINE)
+    assert [span.name for span in sink.spans()] == ["last"]
+
+
 def test_finish_has_its_time(launcher: Launcher) -> None:
     """An exporter that does not end is not waited for beyond the deadline."""
     lock = launcher.host.lock()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -176,12 +177,15 @@ def test_new_series_starts_at_the_read_before(host: Host) -> None:
     assert new.start_time_unix_nano == first.time_unix_nano
 
 
-def test_push_has_its_time(host: Host) -> None:
+def test_push_has_its_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """A push whose time is over begins no further batch, and counts as failed."""
-    pusher = host.pusher()
-    pusher.stop(time.monotonic())
-    assert not pusher.push()
-    assert host.collector.batches == []
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time_ns=time.time_ns)
+    monkeypatch.setattr(pusher_module, "time", clock)
+    host.store.series = 1_201
+    host.collector.before = lambda: now.append(now.pop() + PUSH_TIMEOUT)
+    assert not host.pusher().push()
+    assert len(host.collector.batches) == 1
     assert host.results == ["failed"]
 
 
@@ -238,6 +242,14 @@ def test_one_attempt_at_the_end(host: Host) -> None:
     pusher.stop(time.monotonic() + DEADLINE)
     assert not pusher.push()
     assert len(host.collector.batches) == 1
+
+
+def test_push_without_time_is_none(host: Host) -> None:
+    """Where nothing can be sent before the end, no push is counted."""
+    pusher = host.pusher()
+    pusher.stop(time.monotonic())
+    assert not pusher.push()
+    assert host.results == host.collector.batches == host.failures == []
 
 
 def test_every_exporter_must_accept(host: Host) -> None:

@@ -18,8 +18,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry._base.log import REQUESTS
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.runtime.log_records import LogPipeline
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.logs.export import Encoder, ExportHandler
 from avatar_telemetry.testing import recording
+from avatar_telemetry.wsgi.request import sent_by_client
 from tests.support.frames import log_record
 from tests.support.otlp_records import plain
 from tests.support.wsgi_client import call
@@ -40,16 +42,17 @@ class Log:
 
 
 class Exported:
-    """A log pipeline in this process, and the frames that it wrote."""
+    """A handler of this process, and the frames that it wrote."""
 
     def __init__(self, **environ: str) -> None:
         self.failures: list[str] = []
         self.payloads: list[bytes] = []
         variables = {"OTEL_EXPORT_ENABLED": "true", "OTEL_LOGS_EXPORTER": "otlp", **environ}
         guard = Guard(self.failures.append)
-        self.pipeline = LogPipeline(Settings.from_env(variables), self.put, guard)
-        self.pipeline.attach()
-        self.handler = self.pipeline._handler
+        settings = Settings.from_env(variables)
+        privacy = Privacy(settings.privacy, b"unused", sent=sent_by_client)
+        self.handler = ExportHandler(Encoder(privacy).encode, self.put, guard)
+        self.handler.attach()
 
     def put(self, payload: bytes) -> bool:
         self.payloads.append(payload)
@@ -61,7 +64,7 @@ class Exported:
 
 @pytest.fixture
 def export() -> Iterator[Any]:
-    """Makes pipelines, and detaches them with the test."""
+    """Makes handlers, and detaches them with the test."""
     made: list[Exported] = []
 
     def make(**environ: str) -> Exported:
@@ -71,7 +74,7 @@ def export() -> Iterator[Any]:
     before = logging.getLogger().handlers[:]
     yield make
     for each in made:
-        each.pipeline.detach()
+        each.handler.detach()
     logging.getLogger().handlers[:] = before
 
 
@@ -234,7 +237,7 @@ def test_dict_config_takes_it_away_and_it_comes_back(export: Any) -> None:
         )
         LOGGER.warning("lost")
         for _ in range(3):
-            exported.pipeline.attach()
+            exported.handler.attach()
         LOGGER.warning("seen")
     finally:
         for handler in handlers:
@@ -276,5 +279,5 @@ def test_the_application_has_what_it_had(export: Any) -> None:
     before = (root.level, root.handlers[:], LOGGER.level, LOGGER.handlers[:])
     exported = export()
     assert len(root.handlers) == len(before[1]) + 1
-    exported.pipeline.detach()
+    exported.handler.detach()
     assert (root.level, root.handlers, LOGGER.level, LOGGER.handlers) == before

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,16 +17,16 @@ import pytest
 from prometheus_client import values
 
 from avatar_telemetry._base.errors import SettingsError
-from avatar_telemetry._base.log import LOGGER, OPENTELEMETRY, REQUESTS
+from avatar_telemetry._base.log import LOGGER, OPENTELEMETRY
 from avatar_telemetry.metrics import folder as folder_module
 from avatar_telemetry.metrics.collector import Server
-from avatar_telemetry.metrics.slots import EXPORTER_LOCK, Slot, holders
+from avatar_telemetry.metrics.slots import EXPORTER_LOCK, holders
 from avatar_telemetry.profiles.generic import PROFILE as GENERIC
 from avatar_telemetry.profiles.model import Profile
-from avatar_telemetry.runtime import lifecycle as runtime_module
+from avatar_telemetry.runtime import states
 from avatar_telemetry.runtime.lifecycle import NOT_PREPARED, WAS_OFF, Runtime
+from avatar_telemetry.runtime.states import Disabled, Master, Prepared, Worker
 from avatar_telemetry.wsgi.middleware import TelemetryMiddleware
-from tests.support.descriptors import open_below
 from tests.support.forked import in_child
 from tests.support.real_servers import hold_port
 from tests.support.samples import samples_in
@@ -73,6 +72,12 @@ def started(environ: Environ) -> Runtime:
     runtime = managed(environ)
     runtime.start_worker(server(), os.geteuid(), os.getegid())
     return runtime
+
+
+def worker_of(runtime: Runtime) -> Worker:
+    """The state of a runtime that records."""
+    assert isinstance(runtime.state, Worker)
+    return runtime.state
 
 
 def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -171,8 +176,9 @@ def test_the_sdk_has_nothing_to_warn_of(environ: Environ) -> None:
         os.environ.update(environ)
         log = Lines(OPENTELEMETRY)
         runtime = started(os.environ)  # type: ignore[arg-type]
-        assert runtime._recording is not None
-        return log.lines, runtime._recording._resource().attributes["team"]
+        recording = worker_of(runtime).recording
+        assert recording is not None
+        return log.lines, recording._resource().attributes["team"]
 
     assert in_child(work) == [[], "images"]
 
@@ -214,9 +220,9 @@ def test_a_worker_takes_a_slot_and_records(environ: Environ) -> None:
         wrapped = wrap(runtime)
         call(wrapped)
         call(wrapped)
-        runtime.stop_worker()
+        runtime.state.stop()
         slots = [(each.slot, each.pid == os.getpid()) for each in holders(Path(folder))]
-        return slots, requests_in(folder), runtime._environ["PROMETHEUS_MULTIPROC_DIR"]
+        return slots, requests_in(folder), runtime.environ["PROMETHEUS_MULTIPROC_DIR"]
 
     assert in_child(work) == [[[0, True]], 2.0, folder]
 
@@ -237,47 +243,6 @@ def test_a_private_folder_is_named_in_the_environment(
     in_master, in_worker, folder = in_child(work)
     assert in_master == in_worker
     assert in_worker == {"PROMETHEUS_MULTIPROC_DIR": folder}
-
-
-def test_a_slot_begins_without_the_requests_of_its_last_holder(environ: Environ) -> None:
-    """A killed worker's requests in progress are over, though its master may not know it yet."""
-    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    def work() -> Any:
-        runtime = managed(environ)
-
-        def killed() -> None:
-            runtime.start_worker(server(), os.geteuid(), os.getegid())
-            wrap(runtime)({}, lambda *head: lambda data: None)
-            runtime.layer(None, None).telemetry.metrics.started(0.0)
-
-        in_child(killed)
-        runtime.start_worker(server(), os.geteuid(), os.getegid())
-        samples = samples_in(folder, ("s0",))
-        return samples["ivatar_requests_in_progress", frozenset()], requests_in(folder)
-
-    assert in_child(work) == [0.0, 1.0]
-
-
-def test_a_slot_that_cannot_be_used_is_free_again(
-    environ: Environ, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the live gauges of the last holder stay, the slot is left to the next attempt."""
-    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    def fail(path: Path, slot: int) -> None:
-        raise PermissionError(path)
-
-    def work() -> Any:
-        monkeypatch.setattr(runtime_module, "remove_live_gauges", fail)
-        runtime = managed(environ)
-        for _ in range(2):
-            with pytest.raises(PermissionError):
-                runtime._claim(folder)
-        still_open = [name for name in open_below(folder) if name.startswith("slot-")]
-        return still_open, sorted(each.name for each in folder.glob("slot-*"))
-
-    assert in_child(work) == [[], ["slot-0.lock"]]
 
 
 def test_metrics_of_the_application_are_kept_in_the_store(environ: Environ) -> None:
@@ -312,7 +277,7 @@ def test_a_worker_without_a_prepared_master_is_off(at_start: Environ, message: s
             runtime.prepare(0, os.geteuid(), os.getegid())
             environ.clear()  # a reload has switched it on
         runtime.start_worker(server(), os.geteuid(), os.getegid())
-        return runtime.off, log.lines
+        return isinstance(runtime.state, Disabled), log.lines
 
     assert in_child(work) == [True, [message]]
 
@@ -356,11 +321,10 @@ def test_a_profile_that_has_gone_is_the_generic_one(environ: Environ) -> None:
     def work() -> Any:
         environ["AVATAR_TELEMETRY_METRICS_PATH"] = ""
         runtime = started(environ)
-        assert runtime._settings is not None
-        object.__setattr__(runtime._settings, "profile", "nowhere:PROFILE")
+        object.__setattr__(worker_of(runtime).settings, "profile", "nowhere:PROFILE")
         wrapped = wrap(runtime)
         call(wrapped)
-        layer = runtime._layers[0]
+        layer = runtime.layers[0]
         return layer.telemetry.profile.name, requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
 
     assert in_child(work) == [GENERIC.name, 1.0]
@@ -401,7 +365,7 @@ def test_the_folder_goes_with_the_master_alone(environ: Environ) -> None:
         (folder / "counter_s0.db").touch()
         in_child(runtime.release)
         assert (folder / "counter_s0.db").exists()
-        runtime.finish()  # nothing is exported: no effect
+        runtime.state.finish()  # nothing is exported: no effect
         runtime.release()
         assert not (folder / "counter_s0.db").exists()
 
@@ -422,11 +386,11 @@ def test_gauges_of_a_dead_worker_are_cleared(environ: Environ) -> None:
             return os.getpid()
 
         pid = in_child(worker)
-        runtime.child_exited(pid)
+        runtime.state.child_exited(pid)
         left = [path.name for path in folder.glob("gauge_livesum_s0.db")]
         runtime.release()
         folder.rename(folder.with_name("gone"))
-        runtime.child_exited(pid)
+        runtime.state.child_exited(pid)
         return left
 
     assert in_child(work) == []
@@ -446,12 +410,15 @@ def test_without_hooks_the_settings_are_checked_when_wrapping() -> None:
     in_child(work)
 
 
-@pytest.mark.parametrize("stop", [Runtime.stop_worker, Runtime.release, Runtime.finish])
-def test_what_was_never_started_can_be_stopped(stop: Callable[[Runtime], None]) -> None:
+def test_what_was_never_started_can_be_stopped() -> None:
     """A worker whose start failed, or a master that never prepared, ends all the same."""
     runtime = Runtime({})
-    stop(runtime)
-    runtime.child_exited(os.getpid())
+    for _ in range(2):
+        runtime.state.warn_of_unwrapped()
+        runtime.state.stop()
+        runtime.state.child_exited(os.getpid())
+        runtime.state.finish()
+        runtime.release()
 
 
 def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) -> None:
@@ -460,82 +427,13 @@ def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) ->
     def work() -> Any:
         runtime = started(environ)
         runtime.declare(Profile("declared"))
-        early = runtime._find_telemetry()
-        assert early is not None and early is runtime._find_telemetry()
+        early = runtime.state.telemetry()
+        assert early is not None and early is runtime.state.telemetry()
         layer = runtime.layer(None, Profile("wrapped"))
-        found = runtime._find_telemetry()
+        found = runtime.state.telemetry()
         return early.profile.name, found is layer.telemetry
 
     assert in_child(work) == ["declared", True]
-
-
-def scrape(wrapped: TelemetryMiddleware) -> None:
-    call(wrapped, path="/metrics", REMOTE_ADDR="127.0.0.1")
-
-
-def test_a_removed_file_is_written_again(environ: Environ) -> None:
-    """What was counted in a removed file is in the folder with the next scrape."""
-    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    def work() -> Any:
-        wrapped = wrap(started(environ))
-        call(wrapped)
-        (folder / "histogram_s0.db").unlink()
-        scrape(wrapped)
-        return sum(
-            value for (name, _), value in samples_in(folder).items()
-            if name == "ivatar_request_duration_seconds_count"
-        )  # fmt: skip
-
-    assert in_child(work) == 1.0
-
-
-def test_a_slot_that_a_ring_takes_later(environ: Environ, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was counted without a slot, and is counted after, is in the files of the slot."""
-
-    def fail(folder: Path, *, worker: bool) -> Slot:
-        raise OSError(28, "no space left on device")
-
-    def work() -> Any:
-        with monkeypatch.context() as full:
-            full.setattr(runtime_module, "claim_slot", fail)
-            runtime = started(environ)
-            wrapped = wrap(runtime)
-            call(wrapped)
-        before = requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
-        runtime._slot_number()
-        call(wrapped)
-        return before, requests_in(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    assert in_child(work) == [0.0, 2.0]
-
-
-def test_a_removed_slot_is_taken_again(environ: Environ) -> None:
-    """Without its lock file another worker could not see that the slot is held."""
-    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    def work() -> Any:
-        wrapped = wrap(started(environ))
-        call(wrapped)
-        (folder / "slot-0.lock").unlink()
-        scrape(wrapped)
-        return [each.slot for each in holders(folder)], requests_in(folder)
-
-    assert in_child(work) == [[0], 1.0]
-
-
-def test_a_slot_whose_counters_were_removed_is_left(environ: Environ) -> None:
-    """Its counts go on in another slot, and its descriptors are closed."""
-    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    def work() -> Any:
-        wrapped = wrap(started(environ))
-        call(wrapped)
-        (folder / "counter_s0.db").unlink()
-        scrape(wrapped)
-        return requests_in(folder), [each for each in open_below(folder) if "deleted" in each]
-
-    assert in_child(work) == [1.0, []]
 
 
 def test_the_masters_own_values_survive_a_removed_folder(environ: Environ) -> None:
@@ -547,57 +445,13 @@ def test_the_masters_own_values_survive_a_removed_folder(environ: Environ) -> No
         counter = prometheus_client.Counter("of_master", "Counted by the master.")
         counter.inc(3)
         shutil.rmtree(folder)
-        runtime.child_exited(0)
+        runtime.state.child_exited(0)
         counter.inc()
         found = samples_in(folder, ("master",))
         runtime.release()
         return found["of_master_total", frozenset()], folder.joinpath("counter_master.db").exists()
 
     assert in_child(work) == [4.0, False]
-
-
-def test_nothing_is_logged_while_values_move(environ: Environ) -> None:
-    """gevent runs other greenlets while a record is written; they would count in removed files."""
-    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    class Owners(Lines):
-        def emit(self, record: logging.LogRecord) -> None:
-            super().emit(record)
-            owned.append(runtime.book.lock._is_owned())  # type: ignore[attr-defined]
-
-    owned: list[bool] = []
-
-    def work() -> Any:
-        nonlocal runtime
-        runtime = started(environ)
-        wrapped = wrap(runtime)
-        call(wrapped)
-        written = Owners()
-        shutil.rmtree(folder)
-        scrape(wrapped)
-        shutil.rmtree(folder)
-        folder.write_text("no folder")
-        scrape(wrapped)
-        return owned, [line.split()[:3] for line in written.lines]
-
-    runtime = Runtime({})
-    assert in_child(work) == [
-        [False, False],
-        [["the", "runtime", "directory"], ["internal", "telemetry", "error"]],
-    ]
-
-
-def test_the_files_of_a_quiet_server_look_young(environ: Environ) -> None:
-    """A cleaner that goes by the time of access leaves them."""
-    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
-
-    def work() -> float:
-        wrapped = wrap(started(environ))
-        os.utime(folder / "folder.lock", (1000, 1000))
-        call(wrapped)
-        return (folder / "folder.lock").stat().st_atime
-
-    assert in_child(work) > 1000
 
 
 def test_an_upgrade_does_not_take_a_private_folder_for_a_named_one(
@@ -623,7 +477,7 @@ def test_the_probes_of_a_preloaded_application_are_installed(
     """A profile that was given to the wrapper in the master takes effect in the worker."""
     installed: list[str] = []
     monkeypatch.setattr(
-        runtime_module, "install_probes", lambda profile, off: installed.append(profile.name)
+        states, "install_probes", lambda profile, off: installed.append(profile.name)
     )
 
     def work() -> list[str]:
@@ -678,7 +532,7 @@ def test_slow_requests_are_watched_by_one_thread(environ: Environ) -> None:
 
         counts += in_child(serve_in_child)
         (watching,) = [each for each in threading.enumerate() if each.name == STACKS]
-        runtime.stop_worker()
+        runtime.state.stop()
         watching.join(20)  # it would wait for longer by itself
         return [*counts, watching.is_alive()]
 
@@ -694,24 +548,91 @@ def test_no_thread_watches_where_it_is_off(environ: Environ) -> None:
             sys.modules["uwsgi"].opt = {}  # type: ignore[attr-defined]
         lines = Lines()
         call(wrap(started(environ | {"AVATAR_TELEMETRY_SLOW_STACK": slow_stack})))
-        return threads_of_stacks(), runtime_module.NO_STACKS in lines.lines
+        return threads_of_stacks(), states.NO_STACKS in lines.lines
 
     assert in_child(lambda: work("0")) == [0, False]
     assert in_child(lambda: work("100s", uwsgi=True)) == [0, True]
 
 
-def test_an_aborted_worker_records_its_requests(environ: Environ) -> None:
-    """The request that the signal interrupted is found, whatever the settings are."""
+def test_a_request_in_the_master_starts_nothing(environ: Environ) -> None:
+    """An application that calls itself while it is preloaded is counted, and its workers record."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
 
     def work() -> Any:
-        runtime = started(environ)
-        lines = Lines(REQUESTS)
+        runtime = Runtime(environ)
+        runtime.manage()
+        wrapped = wrap(runtime)
+        call(wrapped)
+        runtime.prepare(0, os.geteuid(), os.getegid())
+        call(wrapped)
+        assert type(runtime.state) is Master
 
-        def aborted(environ: Any, start_response: Any) -> list[bytes]:
-            runtime.worker_aborted(sys._getframe())
-            return application(environ, start_response)
+        def worker() -> list[int]:
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+            call(wrapped)
+            return [each.slot for each in holders(folder)]
 
-        call(TelemetryMiddleware(aborted, lambda: runtime.layer(None, None)))
-        return len(lines.lines)
+        return in_child(worker), requests_in(folder)
 
-    assert in_child(work) == 1
+    assert in_child(work) == [[0], 3.0]
+
+
+def test_a_preloaded_application_that_is_off(environ: Environ) -> None:
+    """A reload with OTEL_SDK_DISABLED: it responds itself for the page, and no slot is taken, nor
+    by a child of the worker."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = managed(environ)
+        wrapped = wrap(runtime)
+        counter = prometheus_client.Counter("mine", "mine", registry=None)
+        environ["OTEL_SDK_DISABLED"] = "true"
+
+        def worker() -> str:
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+            in_child(counter.inc)
+            return call(wrapped, path="/metrics", REMOTE_ADDR="127.0.0.1").content.decode()
+
+        return in_child(worker), requests_in(folder), holders(folder)
+
+    assert in_child(work) == ["fine", 0.0, []]
+
+
+def test_a_start_that_failed_is_tried_again(
+    environ: Environ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the first request of the worker; until then it serves, and keeps its slot."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("not yet")
+
+    def work() -> Any:
+        runtime = managed(environ)
+        with monkeypatch.context() as failing:
+            failing.setattr(states, "RelayedPage", fail)
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+        failed = type(runtime.state) is Prepared
+        call(wrap(runtime))
+        return failed, [each.worker for each in holders(folder)], requests_in(folder)
+
+    assert in_child(work) == [True, [True], 1.0]
+
+
+def test_a_hook_that_records_before_ours(environ: Environ) -> None:
+    """What it counts in the new process is kept, and the process is a worker with one slot."""
+    folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
+
+    def work() -> Any:
+        runtime = managed(environ)
+        counter = prometheus_client.Counter("mine", "mine", registry=None)
+
+        def worker() -> list[list[Any]]:
+            counter.inc()
+            runtime.start_worker(server(), os.geteuid(), os.getegid())
+            counter.inc()
+            return [[each.slot, each.worker] for each in holders(folder)]
+
+        return in_child(worker), samples_in(folder)["mine_total", frozenset()]
+
+    assert in_child(work) == [[[0, True]], 2.0]

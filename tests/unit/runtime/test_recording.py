@@ -55,8 +55,7 @@ class Worker:
 
     def recording(self, **environ: str) -> Recording:
         settings = Settings.from_env({**ENABLED, **environ})
-        metrics: Any = self
-        made = Recording(settings, self.folder, lambda: self.claimed(), lambda: metrics, self.guard)
+        made = Recording(settings, self.folder, lambda: self.claimed(), self.add, self.guard)
         self._made.append(made)
         return made
 
@@ -111,11 +110,11 @@ class Slots:
             self._make, self.dropped.append, Guard(self.failures.append), lambda: self.now
         )
 
-    def _make(self, dropped: Callable[[int], None]) -> RingWriter:
+    def _make(self) -> RingWriter:
         self.opened += 1
         if self.error is not None:
             raise self.error
-        return RingWriter(self.folder, 0, 1 << 16, 4, resource=b"", dropped=dropped)
+        return RingWriter(self.folder, 0, 1 << 16, 4, resource=b"", dropped=self.dropped.append)
 
 
 @pytest.fixture
@@ -319,8 +318,7 @@ def test_child_has_rings_of_its_own(worker: Worker) -> None:
     parent = os.getpid()
 
     def work() -> list[bool]:
-        worker.slot = 1
-        recording.forget()
+        recording.forget(lambda: 1)
         worker.span(recording, "of the child")
         reader = Reader(ring_path(worker.path, 1))
         (frame,) = reader.read(1 << 20, 9).frames
@@ -403,13 +401,13 @@ def test_part_that_fails(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError("no memory")
 
     monkeypatch.setattr(recording_module, "Pipeline", fail)
-    monkeypatch.setattr(recording_module, "LogPipeline", fail)
+    monkeypatch.setattr(recording_module, "ExportHandler", fail)
     recording = worker.recording(OTEL_LOGS_EXPORTER="otlp")
     assert worker.failures == ["export", "logs"]
     assert recording.tracing(PROFILE) is None
     recording.take_logs()
     recording.check()
-    recording.forget()  # nothing of it raises
+    recording.forget(worker.claimed)  # nothing of it raises
     recording.stop(time.monotonic())
 
 

@@ -18,7 +18,6 @@ from avatar_telemetry.config import parsing
 from avatar_telemetry.profiles.ivatar import PROFILE
 from avatar_telemetry.runtime import startup
 from avatar_telemetry.runtime.startup import (
-    acting_as,
     check_app,
     check_endpoint,
     check_folder,
@@ -32,10 +31,8 @@ from avatar_telemetry.runtime.startup import (
     warn_of_interpreter,
     warn_of_typos,
 )
-from tests.support.forked import in_child
 from tests.support.real_servers import hold_port
 
-NOBODY = 65_534
 PROFILES = """
 import os
 from avatar_telemetry import Profile
@@ -305,44 +302,6 @@ def test_a_look_at_a_folder_makes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-class Identity:
-    """The ids of a process, and the order of their changes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
-        self.ids = {"uid": uid, "gid": 0}
-        self.changes: list[tuple[str, int]] = []
-        for name in self.ids:
-            monkeypatch.setattr(os, f"gete{name}", lambda name=name: self.ids[name])
-            monkeypatch.setattr(os, f"sete{name}", lambda value, name=name: self._set(name, value))
-
-    def _set(self, name: str, value: int) -> None:
-        if name == "gid" and self.ids["uid"] != 0:
-            raise PermissionError("only root may change its group")
-        self.ids[name] = value
-        self.changes.append((name, value))
-
-
-def test_root_acts_as_the_workers_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Group first and user last, back in the other order, whatever happens in between."""
-    identity = Identity(monkeypatch, uid=0)
-    with pytest.raises(ValueError, match="mine"), acting_as(NOBODY, NOBODY + 1):
-        assert identity.ids == {"uid": NOBODY, "gid": NOBODY + 1}
-        identity.ids["uid"] = 0  # the kernel allows the way back by the saved user id
-        raise ValueError("mine")
-    assert identity.ids == {"uid": 0, "gid": 0}
-
-
-@pytest.mark.parametrize(("uid", "wanted"), [(0, 0), (1000, NOBODY)])
-def test_nobody_else_acts_as_another(
-    monkeypatch: pytest.MonkeyPatch, uid: int, wanted: int
-) -> None:
-    """Root that stays root, and a user who is not root, change nothing."""
-    identity = Identity(monkeypatch, uid)
-    with acting_as(wanted, NOBODY):
-        pass
-    assert identity.changes == []
-
-
 @pytest.mark.parametrize(
     ("mode", "exporter", "lines"),
     [(0o700, "auto", 0), (0o600, "auto", 1), (0o600, "process", 1), (0o600, "thread", 0)],
@@ -359,19 +318,3 @@ def test_interpreter_that_the_workers_cannot_run(
     warn_of_interpreter(Settings.from_env({"AVATAR_TELEMETRY_EXPORTER": exporter}))
     assert len(caplog.messages) == lines
     assert all(str(program) in line for line in caplog.messages)
-
-
-def test_files_are_made_as_the_workers_user(tmp_path: Path) -> None:
-    """What is made meanwhile is the workers' own, and this process is itself again."""
-    wanted = NOBODY if os.geteuid() == 0 else os.geteuid()
-
-    def work() -> list[int]:
-        before = os.geteuid(), os.getegid()
-        tmp_path.chmod(0o777)
-        os.chdir(tmp_path)
-        with acting_as(wanted, os.getegid()):
-            Path("file").touch()
-        assert (os.geteuid(), os.getegid()) == before
-        return [Path("file").stat().st_uid]
-
-    assert in_child(work) == [wanted]
