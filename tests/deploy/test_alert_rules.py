@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.promtool import (
+from tests.support.rows import by_default
     IDENTITY,
     MINUTES,
     REPOSITORY,
@@ -308,7 +309,7 @@ class Burn:
 @pytest.mark.parametrize("objective", ["Availability", "Latency"])
 @pytest.mark.parametrize(
     ("speed", "burn", "fires"),
-    [
+    by_default("fast-an-hour", [
         pytest.param("Fast", Burn(((360, 1000, 0), (20, 1000, 100)), 375), 1, id="fast-an-hour"),
         pytest.param("Fast", Burn(((120, 1000, 10),), 100), 1, id="fast-six-hours"),
         pytest.param("Fast", Burn(((65, 1000, 100), (60, 1000, 0)), 100), 0, id="fast-over"),
@@ -321,7 +322,7 @@ class Burn:
             "Slowly", Burn(((48, 1000, 10), (20, 1000, 0)), 62, 30), 0, id="slowly-over"
         ),
         pytest.param("Slowly", Burn(((120, 1000, 0.9),), 100), 0, id="slowly-within-budget"),
-    ],
+    ]),
 )  # fmt: skip
 def test_each_pair_of_windows_has_its_say(
     objective: str, speed: str, burn: Burn, fires: int, tmp_path: Path

@@ -92,6 +92,7 @@ def alternatives() -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_both_kinds_give_the_same(both: Prometheus) -> None:
     """Quantiles, sums, averages and the latency objective are equal; one has a single series."""
     # All samples up to the time of a stored "up" are stored: they are committed together.

@@ -340,8 +340,7 @@ def test_workers_share_the_budget_of_kept_requests(worker: Worker) -> None:
     keeper = recording._pipeline.provider.keeper
     assert keeper is not None
     assert keeper.decide(*failed).kept
-    recording.forget()
-    worker.slot = 1
+    recording.forget(lambda: 1)
     assert keeper.decide(*failed).kept
     words = memoryview((worker.path / FILE_NAME).read_bytes()).cast("Q")
     assert [bool(word) for word in words[:3]] == [True, True, False]

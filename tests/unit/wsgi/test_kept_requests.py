@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
-from avatar_telemetry.runtime.log_records import LogPipeline
+from avatar_telemetry.http.privacy import Privacy
+from avatar_telemetry.logs.export import Encoder, ExportHandler
 from avatar_telemetry.testing import recording
 from avatar_telemetry.tracing.keep import UNMATCHED
 from avatar_telemetry.tracing.span import MAX_ENDED, RecordedSpan, RootSpan
@@ -104,12 +105,13 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 def logs() -> Iterator[list[bytes]]:
     """The payloads of the log records that were written."""
     payloads: list[bytes] = []
-    settings = Settings.from_env({"OTEL_EXPORT_ENABLED": "true", "OTEL_LOGS_EXPORTER": "otlp"})
     before = logging.getLogger().handlers[:]
-    pipeline = LogPipeline(settings, lambda data: payloads.append(data) or True, Guard())
-    pipeline.attach()
+    handler = ExportHandler(
+        Encoder(Privacy("balanced", b"unused")).encode, payloads.append, Guard()
+    )
+    handler.attach()
     yield payloads
-    pipeline.detach()
+    handler.detach()
     logging.getLogger().handlers[:] = before
 
 
