@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.promtool import (
-from tests.support.rows import by_default
     IDENTITY,
     MINUTES,
     REPOSITORY,
@@ -22,6 +21,7 @@ from tests.support.rows import by_default
     series,
     unit_test,
 )
+from tests.support.rows import by_default
 
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 REQUESTS = "ivatar_requests_total"
