@@ -72,7 +72,7 @@ class FailureLog:
                 f" {self._amount(number)}: {outcome.error or 'no reason given'}"
             )
         elif outcome.error:
-            self.failed(f"the collector warns about {self._signal}: {outcome.error}")
+            self._log(f"the collector warns about {self._signal}: {outcome.error}")
         elif self._failing:
             self._failing = False
             LOGGER.info("export of %s works again (sent to %s)", self._signal, self._place)
@@ -113,14 +113,18 @@ class FailureLog:
 
     def failed(self, message: str) -> None:
         """Log a failure, unless this signal had a line within the last minute."""
+        if not self._errors.is_open or self._clock() >= self._next:
+            self._errors.failed(self._line(message))
+        self._log(message)
+
+    def _log(self, message: str) -> None:
         now = self._clock()
-        is_due = now >= self._next
-        if is_due or not self._errors.is_open:
-            line = f"{self.clean(message)} (sent to {self._place})"
-            self._errors.failed(line)
-            if is_due:
-                self._next = now + INTERVAL
-                LOGGER.error("%s", line)
+        if now >= self._next:
+            self._next = now + INTERVAL
+            LOGGER.error("%s", self._line(message))
+
+    def _line(self, message: str) -> str:
+        return f"{self.clean(message)} (sent to {self._place})"
 
     def _amount(self, number: int) -> str:
         """Return a number of items with their name."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from math import isfinite
 from typing import NamedTuple, SupportsFloat
 
 Labels = tuple[tuple[str, str], ...]
@@ -109,12 +110,16 @@ def legal_labels(labels: Mapping[str, object]) -> Labels:
 def make_exemplar(
     labels: Mapping[str, object], value: float, time: SupportsFloat | None
 ) -> Exemplar | None:
-    """Return an exemplar of the application; ``None`` if its labels are too long."""
+    """Return an exemplar of the application; ``None`` if its labels are too long, or its time is
+    not a finite number."""
     legal = legal_labels(labels)
     is_too_long = sum(map(len, chain.from_iterable(legal))) > MAX_EXEMPLAR_LENGTH
     if is_too_long:
         return None
-    return Exemplar(legal, float(value), None if time is None else float(time))
+    seconds = None if time is None else float(time)
+    if seconds is not None and not isfinite(seconds):
+        return None
+    return Exemplar(legal, float(value), seconds)
 
 
 def printable(text: str) -> str:

@@ -301,6 +301,7 @@ class Book:
                 self._memory = before
                 return False
             self._restore(values)
+            self._exemplars = {kind: file for kind, file in self._exemplars.items() if file}
             return True
 
     def detach(self) -> None:
@@ -351,8 +352,10 @@ class Book:
         """
         with suppress(OSError, ValueError):
             if kind not in self._exemplars:
-                self._exemplars[kind] = None  # no further attempt after a failure
+                self._exemplars[kind] = None  # no further attempt until recover()
+                self.short = True
                 self._exemplars[kind] = self._open_exemplars(kind)
+                self.short = bool(self._memory)
             file = self._exemplars[kind]
             if file is not None:
                 doubles, index = file.cell(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,9 @@ from avatar_telemetry.metrics.series import Series
 
 # A file of ours is far smaller; a larger one must not be read into memory.
 MAX_FILE_SIZE = 1 << 28
-UNREADABLE = (OSError, ValueError, TypeError, AttributeError, RecursionError, CorruptFileError)
+UNREADABLE = (
+    OSError, ValueError, TypeError, AttributeError, RecursionError, CorruptFileError, struct.error
+)  # fmt: skip
 """The errors of a file that another program has changed."""
 
 

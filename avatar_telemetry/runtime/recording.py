@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from opentelemetry.sdk.resources import Resource
@@ -154,8 +155,16 @@ class Recording:
                 ring = self._ring("spans", settings.queue_size, partial(dropped, SPANS))
             sink = SpanWriter(ring)
             key = settings.hash_key.encode() or folder.key
+            # Without exported spans, no rule drops the log records of a request.
+            rules = settings.keep if settings.traces_exporters != ("none",) else None
             self._pipeline = Pipeline(
-                settings, self._first_resource(), key, guard, sink, self.flush, self._budget
+                replace(settings, keep=rules),
+                self._first_resource(),
+                key,
+                guard,
+                sink,
+                self.flush,
+                self._budget,
             )
             self._pipeline.publish()
         if settings.logs_exporters != ("none",):

@@ -75,24 +75,29 @@ class Budget:
             taken = sum([word - base for word in words.tolist() if base < word < end])
             is_left = taken < limit
             if is_left:
-                words[self._own] = max(words[self._own], base) + 1
+                own = words[self._own]  # of another second, or of another program
+                words[self._own] = (own if base < own < end else base) + 1
             self._base, self._taken = base, taken + is_left
             return is_left
 
     def check(self) -> None:
         """Open the file again if it was removed."""
-        if self._identity is not None and self._path is not None:
-            try:
-                is_in_place = _identity(self._path.stat()) == self._identity
-            except OSError:
-                is_in_place = False
-            if not is_in_place:
-                self.forget()
+        with self._lock:
+            if self._identity is not None and self._path is not None:
+                try:
+                    is_in_place = _identity(self._path.stat()) == self._identity
+                except OSError:
+                    is_in_place = False
+                if not is_in_place:
+                    self._close()
 
     def forget(self) -> None:
         """Close the file; the next token opens it. Call this in a forked child: it has another
         slot, and another thread of the parent may have held the lock."""
         self._lock = threading.RLock()
+        self._close()
+
+    def _close(self) -> None:
         self._identity: tuple[int, int] | None = None
         self._words = memoryview(bytearray(WORDS * 8)).cast("Q")
         self._own = self._base = self._taken = 0

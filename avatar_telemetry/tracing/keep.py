@@ -21,9 +21,10 @@ from avatar_telemetry.tracing.sampling import WHOLE, Sampling
 
 KEPT_BY = "avatar_telemetry.kept_by"
 """The attribute of the server span that names the rule."""
-PARENT, LARGE, RATIO = "parent", "large", "ratio"
+PARENT, LARGE = "parent", "large"
 """Names of decisions in addition to those of the settings: the caller had sampled the request, and
 spans of it were written before its end."""
+NEW_ROUTES, RATIO = "new_routes", "ratio"
 MAX_SEEN = 4096
 """Pairs of route and status after which ``new_routes`` keeps no more requests."""
 DIGITS = 14
@@ -114,7 +115,8 @@ class Keeper:
         self._head = sampling.threshold
         head = self._head or 0
         # A ratio of 1 keeps all that the sampler has sampled, whose threshold is not rounded.
-        self._threshold = max(threshold_of(rules.ratio * (1 - head / WHOLE)), head)
+        rounded = head if rules.ratio == 1 else threshold_of(rules.ratio * (1 - head / WHOLE))
+        self._threshold = max(rounded, head)
         self._made: dict[str, Decision] = {}
 
     def decide(
@@ -133,9 +135,9 @@ class Keeper:
         if caller is not None:
             return self.decide_early(trace_id, caller)
         rules = self._rules
-        rule = matching_rule(rules, ended, duration)
-        if rule is None and rules.new_routes and self._is_new(ended):
-            rule = "new_routes"
+        rule, route = matching_rule(rules, ended, duration), (ended.route, ended.status)
+        if rule is None and rules.new_routes and self._is_new(route):
+            rule = NEW_ROUTES
         threshold, limit = self._head, self._budget
         if rule is None:
             if not rules.ratio or self._sampling.randomness(trace_id) < self._threshold:
@@ -144,6 +146,8 @@ class Keeper:
             threshold = None if threshold is None else self._threshold
         if limit and not self._take(limit):
             return OVER_BUDGET
+        if rule == NEW_ROUTES:
+            self._seen.add(route)
         return self._kept(rule, threshold, trace_id)
 
     def decide_early(self, trace_id: bytes, caller: str | None) -> Decision:
@@ -155,7 +159,8 @@ class Keeper:
         """
         if caller is None:
             return self._kept(LARGE, self._head, trace_id)
-        return kept_by(PARENT, ";".join(filter(_MEMBER.fullmatch, caller.split(";"))))
+        members = {each[:2]: each for each in caller.split(";") if _MEMBER.fullmatch(each)}
+        return kept_by(PARENT, ";".join(members.values()))
 
     def _kept(self, rule: str, threshold: int | None, trace_id: bytes) -> Decision:
         decision = self._made.get(rule)
@@ -167,12 +172,8 @@ class Keeper:
             decision = self._made[rule] = kept_by(rule, member)
         return decision
 
-    def _is_new(self, ended: Ended) -> bool:
-        key = ended.route, ended.status
-        if key in self._seen or len(self._seen) >= MAX_SEEN:
-            return False
-        self._seen.add(key)
-        return True
+    def _is_new(self, route: tuple[str, str]) -> bool:
+        return route not in self._seen and len(self._seen) < MAX_SEEN
 
 
 def kept_by(rule: str, member: str) -> Decision:

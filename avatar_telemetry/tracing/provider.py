@@ -78,6 +78,7 @@ class LightTracer(sdk.Tracer):
         self.limits = provider.limits
         self.has_low_limits = provider.has_low_limits
         self.lock = provider.lock
+        self.root_lock = provider.root_lock
         self.describe = provider.describe
         self.scrub = provider.scrub
         self.has_processors = False
@@ -335,6 +336,8 @@ class LightTracerProvider(sdk.TracerProvider):
         self.limits = limits
         # Reentrant: a signal handler or a finalizer may change a span during another change.
         self.lock = threading.RLock()
+        # A log handler may take it, so no code that logs runs with it held.
+        self.root_lock = threading.RLock()
         self.sink = sink
         self.describe = describe
         self.scrub = scrub
@@ -394,12 +397,14 @@ class LightTracerProvider(sdk.TracerProvider):
             run_until(self.shutdown, deadline)
 
     def renew(self) -> None:
-        """Replace ids, lock and process id in a forked child."""
+        """Replace ids, locks and process id in a forked child."""
         self.ids.__init__()  # type: ignore[misc]
         self.lock = threading.RLock()
+        self.root_lock = threading.RLock()
         self._resource = of_child(self._resource)
         for tracer in self._light_tracers.values():
             tracer.lock = self.lock
+            tracer.root_lock = self.root_lock
             tracer.origin = Origin(self._resource, tracer.origin.scope)
 
     def _handle_fork(self) -> None:

@@ -280,24 +280,27 @@ class RecordedSpan(LightSpan, ReadableSpan):
         if self._has_ended("attribute"):
             return
         limits = self._tracer.limits
+        is_valid = True
+        if (
+            type(value) not in PLAIN
+            or type(key) is not str
+            or not key
+            or self._tracer.has_low_limits
+        ):
+            # Not with the lock held: it logs an invalid value, and a log handler may block.
+            cleaned = BoundedAttributes(1, None, False, limits.max_span_attribute_length)
+            cleaned[key] = value
+            is_valid = bool(cleaned)
+            value = cleaned[key] if is_valid else None
         with self._tracer.lock:
             if self._end_time is not None:
+                return
+            if not is_valid:
+                self._dropped_attributes += 1
                 return
             extra = self._extra
             if extra is None:
                 extra = self._extra = {}
-            if (
-                type(value) not in PLAIN
-                or type(key) is not str
-                or not key
-                or self._tracer.has_low_limits
-            ):
-                cleaned = BoundedAttributes(1, None, False, limits.max_span_attribute_length)
-                cleaned[key] = value
-                if not cleaned:
-                    self._dropped_attributes += 1
-                    return
-                value = cleaned[key]
             extra.pop(key, None)
             limit = limits.max_span_attributes
             if limit is not None and len(extra) >= limit:
@@ -476,7 +479,7 @@ class RootSpan(RecordedSpan):
     _closed = False
     _process: object
     _ended: list[RecordedSpan]
-    _held: list[Callable[[], object]] | None = None
+    _held: list[Callable[[], object]]
     """The writes of log records, until the decision."""
     decision: Decision | None = None
     """The decision on the request, once it is made."""
@@ -496,6 +499,7 @@ class RootSpan(RecordedSpan):
         """
         self._process = process
         self._ended = []
+        self._held = []  # in a forked child without the records of the parent
         return self
 
     def add(self, span: RecordedSpan, sink: SpanSink) -> None:
@@ -509,7 +513,7 @@ class RootSpan(RecordedSpan):
             self.open(sink.process)  # the kept spans belong to the parent process
             self._closed = True
         self._ended.append(span)
-        if self._closed or len(self._ended) >= MAX_ENDED:
+        if self._closed or (len(self._ended) >= MAX_ENDED and span is not self):
             self._decide_early()
             spans, decision = self._pop(), self.decision
             if decision is None or decision.kept:
@@ -545,7 +549,8 @@ class RootSpan(RecordedSpan):
         parent = self._parent_span
         if not isinstance(parent, SpanContext) or not parent.trace_flags.sampled:
             return None
-        return parent.trace_state.get("ot", "")
+        # That of a span of an outer middleware may be of any client.
+        return parent.trace_state.get("ot", "") if parent.is_remote else ""
 
     def settle(self, decision: Decision) -> Decision:
         """Set the decision on the request, and write or discard its log records.
@@ -553,9 +558,12 @@ class RootSpan(RecordedSpan):
         Returns:
             The first decision that was set.
         """
-        with self._tracer.lock:
+        tracer = self._tracer
+        with tracer.root_lock:
             if self.decision is None:
                 self.decision = decision
+        if self._process is not tracer.sink.process:
+            self._held = []  # a forked child: the parent writes them
         self._release(self.decision)
         return self.decision
 
@@ -573,9 +581,6 @@ class RootSpan(RecordedSpan):
             return False
         if self.decision is None and (self._closed or self._process is not tracer.sink.process):
             return False
-        with tracer.lock:
-            if self._held is None:
-                self._held = []
         self._held.append(write)
         if len(self._held) >= MAX_ENDED:
             self._decide_early()
@@ -675,20 +680,22 @@ class OperationSpan(RecordedSpan):
 
     def _make_server(self) -> RootSpan:
         tracer = self._tracer
-        with tracer.lock:
-            if self.made_server is None:
-                server = RootSpan(
-                    tracer, self._server_name, self._trace_id, self._server_id, self._flags, None,
-                    SpanKind.SERVER, self._start_time,
-                )  # fmt: skip
-                self.made_server = server.open(self._process)
-                # Another thread may end the request meanwhile. It sets the decision and the mark
-                # before it reads made_server, so at least one of both threads passes them on.
-                if self._decision is not None:
-                    server.settle(self._decision)
-                if self._is_joined:
-                    server.end_joined(self._end_time or 0)
-            return self.made_server
+        with tracer.root_lock:
+            server = self.made_server
+            if server is not None:
+                return server
+            server = RootSpan(
+                tracer, self._server_name, self._trace_id, self._server_id, self._flags, None,
+                SpanKind.SERVER, self._start_time,
+            )  # fmt: skip
+            self.made_server = server.open(self._process)
+        # Another thread may end the request meanwhile. It sets the decision and the mark before it
+        # reads made_server, so at least one of both threads passes them on.
+        if self._decision is not None:
+            server.settle(self._decision)
+        if self._is_joined:
+            server.end_joined(self._end_time or 0)
+        return server
 
 
 RequestSpan = OperationSpan | RootSpan

@@ -65,9 +65,9 @@ class SpanWriter:
             joined: the spans that are already encoded.
 
         Returns:
-            True where the last frame was written.
+            True where the frame with the joined spans was written, else the last frame.
         """
-        written = False
+        written: list[bool] = []
         frame: dict[Origin, list[bytes]] = {}
         items = size = 0
         if joined is not None:
@@ -80,17 +80,17 @@ class SpanWriter:
                 debug("a span cannot be encoded")
                 continue
             if items and len(encoded) >= MAX_PART_BYTES:  # dropped without the others if too large
-                written = self.target.put(SPANS, items, self._payload(frame.items()))
+                written.append(self.target.put(SPANS, items, self._payload(frame.items())))
                 frame, items, size = {}, 0, 0
             frame.setdefault(span.origin, []).append(encoded)
             items += 1
             size += len(encoded)
             if size >= MAX_PART_BYTES:
-                written = self.target.put(SPANS, items, self._payload(frame.items()))
+                written.append(self.target.put(SPANS, items, self._payload(frame.items())))
                 frame, items, size = {}, 0, 0
         if items:
-            written = self.target.put(SPANS, items, self._payload(frame.items()))
-        return written
+            written.append(self.target.put(SPANS, items, self._payload(frame.items())))
+        return bool(written) and written[-1 if joined is None else 0]
 
     def scope(self, origin: Origin) -> bytes:
         """Return the scope part of the sections of a tracer's spans."""

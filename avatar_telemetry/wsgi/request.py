@@ -551,15 +551,17 @@ class AvatarRequest:
         trace = None
         if self.recorded is not None and telemetry.tracing is not None:
             trace = self._end_spans(telemetry.tracing, self.recorded, duration)
-        if trace is None and telemetry.exemplars == "always_on":
-            trace = self._unwritten_trace()
-        if trace is not None and plan is not None and telemetry.exemplars != "always_off":
-            try:
+        try:
+            if trace is None and telemetry.exemplars == "always_on":
+                trace = self._unwritten_trace()
+            if trace is not None and plan is not None and telemetry.exemplars != "always_off":
+                # A copy: a thread with the context of the request may add one meanwhile.
+                measurements = tuple(self.measurements)
                 telemetry.metrics.keep_trace(
-                    trace, plan, bucket, duration, first_byte, self.measurements
+                    trace, plan, bucket, duration, first_byte, measurements
                 )
-            except Exception:  # noqa: BLE001 - nothing may break the response
-                telemetry.guard.failed("exemplars")
+        except Exception:  # noqa: BLE001 - nothing may break the response
+            telemetry.guard.failed("exemplars")
         self.error = None  # its traceback refers to frames that refer to this request
 
     def _begin_spans(self, tracing: RequestTracing, environ: WSGIEnvironment) -> None:
@@ -598,7 +600,10 @@ class AvatarRequest:
         """
         if self.context is None:
             return None
-        ids = get_current_span(self.context).get_span_context()
+        span = get_current_span(self.context)
+        ids = span.get_span_context()
         if not ids.is_valid:
             return None
-        return ids.trace_id.to_bytes(16, "big"), ids.span_id.to_bytes(8, "big"), time_ns()
+        # An operation span has the id of the server span.
+        server_id = getattr(span, "_server_id", ids.span_id.to_bytes(8, "big"))
+        return ids.trace_id.to_bytes(16, "big"), server_id, time_ns()

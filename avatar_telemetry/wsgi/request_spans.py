@@ -163,6 +163,7 @@ class RequestTracing:
         self._kept_endings: Memo[tuple[Outcome, bool | None, Decision], Ending] = Memo(
             lambda key: make_ending(self.http, *key[:2], error_type(key[0].status), key[2]),
             MAX_BLOCKS,
+            lambda key: b"rv:" not in key[2].state,  # with which each request has its own
         )
         self._ends: Memo[Outcome | tuple[Outcome, bool], Ended] = Memo(self._make_end, MAX_BLOCKS)
         self._names: Memo[tuple[str, Kind, str], tuple[str, str]] = Memo(
@@ -286,7 +287,8 @@ class RequestTracing:
             decision = keeper.decide(ended, duration, span._trace_id, caller)
         decision = span.settle(decision)
         instrument = REQUESTS_KEPT if decision.kept else REQUESTS_DROPPED
-        request.telemetry.metrics.count(instrument, decision.reason)
+        with request.telemetry.guard.at("store"):
+            request.telemetry.metrics.count(instrument, decision.reason)
         return decision
 
     def _join(

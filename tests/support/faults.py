@@ -666,7 +666,7 @@ WSGI = (
     ),
     Fault(
         "spans-late-server", "tracing/span.py", "a span that starts after its request is lost",
-        "                if self._is_joined:\n", "                if False:\n", ("tracing/writer",),
+        "        if self._is_joined:\n", "        if False:\n", ("tracing/writer",),
     ),
     Fault(
         "spans-server-of-child", "tracing/span.py", "a forked child writes no spans of the request",
@@ -973,7 +973,7 @@ TRACING = (
     ),
     Fault(
         "provider-lock-after-fork", "tracing/provider.py", "a forked child waits for a dead thread",
-        "        self.lock = threading.RLock()\n        self._resource",
+        "        self.lock = threading.RLock()\n        self.root_lock = threading.RLock()\n        self._resource",
         "        self._resource",
     ),
     Fault(
@@ -1029,11 +1029,12 @@ TRACING = (
     ),
     Fault(
         "writer-late-lost", "tracing/span.py", "a span that ends after its request is lost",
-        "if self._closed or len(self._ended)", "if len(self._ended)", ("tracing/writer",),
+        "if self._closed or (len(self._ended)", "if (len(self._ended)", ("tracing/writer",),
     ),
     Fault(
         "writer-unbounded", "tracing/span.py", "a request with many spans fills the memory",
-        "if self._closed or len(self._ended) >= MAX_ENDED:", "if self._closed:", ("tracing/writer",),
+        "if self._closed or (len(self._ended) >= MAX_ENDED and span is not self):", "if self._closed:",
+        ("tracing/writer",),
     ),
     Fault(
         "writer-large-frames", "tracing/writer.py", "a request with large spans is one large frame",
@@ -1086,11 +1087,11 @@ TRACING = (
     ),
     Fault(
         "keep-state-of-caller", "tracing/keep.py", "any text of a caller's tracestate is exported",
-        "filter(_MEMBER.fullmatch, caller.split(\";\"))", "caller.split(\";\")",
+        " if _MEMBER.fullmatch(each)", "",
     ),
     Fault(
         "keep-routes-unbounded", "tracing/keep.py", "routes of an application fill the memory",
-        "if key in self._seen or len(self._seen) >= MAX_SEEN:", "if key in self._seen:",
+        "return route not in self._seen and len(self._seen) < MAX_SEEN", "return route not in self._seen",
     ),
     Fault(
         "keep-randomness-hidden", "tracing/keep.py", "a collector finds traces that cannot be sampled",
@@ -1118,7 +1119,7 @@ TRACING = (
     ),
     Fault(
         "keep-late-server", "tracing/span.py", "a span that begins after a dropped request is exported",
-        "                    server.settle(self._decision)\n", "                    pass\n",
+        "            server.settle(self._decision)\n", "            pass\n",
         ("wsgi/kept_requests",),
     ),
     Fault(
@@ -1143,7 +1144,7 @@ TRACING = (
     ),
     Fault(
         "budget-own-second", "tracing/budget.py", "tokens of an earlier second are never free again",
-        "words[self._own] = max(words[self._own], base) + 1", "words[self._own] = base + 1",
+        "(own if base < own < end else base) + 1", "base + 1",
     ),
     Fault(
         "budget-remembered", "tracing/budget.py", "a refusal lasts for longer than its second",
@@ -2153,7 +2154,7 @@ EXPORTER = (
     ),
     Fault(
         "failures-every-line", "exporter/failures.py", "each failure is logged",
-        "                self._next = now + INTERVAL\n", "",
+        "            self._next = now + INTERVAL\n", "",
     ),
     Fault(
         "last-error-restart", "exporter/last_error.py", "a restarted exporter resolves no error",

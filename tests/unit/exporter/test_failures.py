@@ -242,3 +242,10 @@ def test_a_failure_within_the_minute_is_kept(tmp_path: Path, clock: PauseClock) 
     for outcome in (FAILED, ACCEPTED, FAILED):
         log.outcome(outcome, 3)
     assert errors.is_open
+
+
+def test_a_warning_is_no_failure(tmp_path: Path, clock: PauseClock) -> None:
+    """Nothing was lost: the file has no error."""
+    log = FailureLog("spans", PLACE, [], ErrorFile(tmp_path, "traces"), clock)
+    log.outcome(Outcome(True, error="old client"), 3)
+    assert read_last_error(tmp_path, "traces") is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avatar_telemetry.metrics.exemplars import (
+    NO_PLACE,
     SIZES,
     Kind,
     intact_record,
@@ -15,6 +18,7 @@ from avatar_telemetry.metrics.exemplars import (
     unpack,
 )
 from avatar_telemetry.metrics.family import MAX_EXEMPLAR_LENGTH, Exemplar, make_exemplar
+from avatar_telemetry.metrics.mapped import Book
 
 TRACE, SPAN = bytes(range(16)), bytes(range(16, 24))
 TIME = 1_500_000_000
@@ -79,3 +83,25 @@ def test_labels_that_fill_more_than_a_record_are_left_out() -> None:
     """128 labels of one character would not fit with their marks: no exemplar, no error."""
     labels = tuple((f"{chr(0x4E00 + number)}", "") for number in range(128))
     assert pack_labels(Exemplar(labels, 1.0, 1.0)) is None
+
+
+def test_files_are_opened_again_after_a_lack_of_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are no exemplars until then, and none is an error."""
+    book = Book()
+    book.open(tmp_path, "0")
+
+    def fail(kind: str) -> None:
+        raise OSError(28, "no space")
+
+    with monkeypatch.context() as patch, book.lock:
+        patch.setattr(book, "_open_exemplars", fail)
+        assert book.exemplar_place("traces", "key") is NO_PLACE
+        assert book.exemplar_place("traces", "key") is NO_PLACE
+    assert book.short
+    assert book.recover()
+    with book.lock:
+        assert book.exemplar_place("traces", "key") is not NO_PLACE
+    assert not book.short
+    book.detach()

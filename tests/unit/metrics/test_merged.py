@@ -137,6 +137,17 @@ def test_a_foreign_file_is_skipped_and_counted(tmp_path: Path, name: str, conten
         assert store.unreadable == 1
 
 
+def test_a_file_that_is_cut_off_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs itself only, at any length."""
+    filled(tmp_path)
+    whole = os.preadv
+    for missing in range(1, 400):
+        monkeypatch.setattr(os, "preadv", lambda *read, cut=missing: whole(*read) - cut)
+        MergedStore(tmp_path).read(["0"])
+
+
 def test_what_is_no_file_is_skipped(tmp_path: Path) -> None:
     """A folder, a pipe, a dead link or a device under the name of a metric file hang nothing."""
     (tmp_path / "counter_1.db").mkdir()

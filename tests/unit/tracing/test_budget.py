@@ -182,3 +182,12 @@ def test_a_foreign_file_is_not_used(tmp_path: Path) -> None:
 def test_any_clock(tmp_path: Path, now: float) -> None:
     """The time since the boot of the host is in the words."""
     assert take_all(budget(tmp_path, now=now), 3) == 3
+
+
+@pytest.mark.parametrize("word", [2**64 - 1, int(NOW + 9) << 24])
+def test_a_foreign_word_neither_fails_nor_lifts_the_limit(tmp_path: Path, word: int) -> None:
+    """A word of another program, or of before the host started again, counts as empty."""
+    (tmp_path / FILE_NAME).write_bytes(word.to_bytes(8, "little") * WORDS)
+    failures: list[str] = []
+    assert take_all(budget(tmp_path, failures=failures), 5) == 5
+    assert not failures

@@ -264,3 +264,17 @@ def test_without_a_budget_no_token_is_taken() -> None:
     """Nothing is shared between processes then."""
     decide = decider(KeepRules(errors=True), ALWAYS, lambda limit: False)
     assert decide(ended(failed=True)).kept
+
+
+def test_a_new_route_without_a_token_is_still_new() -> None:
+    """The next request of the route is kept, when there are tokens."""
+    tokens = iter([False, True])
+    decide = decider(KeepRules(new_routes=True, budget=5), take=lambda limit: next(tokens))
+    assert [decide(ended()).reason for _ in range(3)] == ["budget", "new_routes", "unmatched"]
+
+
+@pytest.mark.parametrize("share", ["0.15", "0.3", "1"])
+def test_a_ratio_of_one_keeps_all_that_the_sampler_has_sampled(share: str) -> None:
+    """Its threshold is that of the sampler, not a rounded one."""
+    made = keeper(KeepRules(ratio=1.0), "traceidratio", share)
+    assert made._threshold == made._head

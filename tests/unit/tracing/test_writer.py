@@ -278,3 +278,14 @@ def test_kept_spans_stay_objects() -> None:
     kept.write(spans[:1])
     kept.write(spans[1:])
     assert kept.spans == spans
+
+
+def test_the_frame_of_the_joined_spans_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the first frame: a later one that fits does not stand for it."""
+    monkeypatch.setattr(module, "MAX_PART_BYTES", 100)
+    side, results = Side(), iter([False, True])
+    monkeypatch.setattr(side.frames, "put", lambda *frame: next(results))
+    span = side.tracer.start_span("large")
+    span.set_attribute("text", "x" * 200)
+    origin = span.origin  # type: ignore[attr-defined]
+    assert not side.writer.write([span], (origin, 1, b""))  # type: ignore[list-item]

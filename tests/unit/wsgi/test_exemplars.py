@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, get_current_span
 
 from avatar_telemetry.config.settings import Settings
+from avatar_telemetry.tracing.span import MAX_ENDED
 from avatar_telemetry.tracing.writer import KeptSpans, SpanWriter
 from avatar_telemetry.wsgi.request import CURRENT
 from tests.support.frames import Frames
@@ -221,3 +222,20 @@ def test_many_measurements(tmp_path: Path) -> None:
     bounds = {dict(labels)["le"] for name, labels in exemplars_in(tmp_path) if name in CALLS}
     assert bounds == {"0.25"}
     assert lengths == [32]
+
+
+@pytest.mark.parametrize("number", [MAX_ENDED - 2, MAX_ENDED - 1, MAX_ENDED])
+def test_a_request_with_many_spans(tmp_path: Path, number: int) -> None:
+    """Its server span ends last, whether others were written before or not."""
+
+    def application(environ: Any, start_response: Any) -> Any:
+        tracer = get_current_span()._tracer  # type: ignore[attr-defined]
+        for _ in range(number):
+            tracer.start_span("many").end()
+        CURRENT.get().set_attribute("mine", 1)  # type: ignore[union-attr]
+        return answer()(environ, start_response)
+
+    frames = Frames()
+    record(tmp_path, {"path": AVATAR}, application=application, target=frames)
+    (server,) = (span for span in frames.spans() if span.kind == SpanKind.SERVER.value + 1)
+    assert ids(tmp_path) == {(server.trace_id.hex(), server.span_id.hex())}

@@ -13,13 +13,14 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 from avatar_telemetry._base.guard import Guard
 from avatar_telemetry.config.settings import Settings
 from avatar_telemetry.http.privacy import Privacy
 from avatar_telemetry.logs.export import Encoder, ExportHandler
 from avatar_telemetry.testing import recording
-from avatar_telemetry.tracing.keep import UNMATCHED
+from avatar_telemetry.tracing.keep import UNMATCHED, Decision
 from avatar_telemetry.tracing.span import MAX_ENDED, RecordedSpan, RootSpan
 from avatar_telemetry.tracing.writer import SpanWriter
 from avatar_telemetry.wsgi.request import CURRENT
@@ -489,3 +490,61 @@ def test_recording_into_memory_uses_the_rules() -> None:
     server = spans[-1]
     assert isinstance(server, RecordedSpan)
     assert server.attributes["avatar_telemetry.kept_by"] == "errors"
+
+
+def test_no_lock_is_held_where_a_log_handler_runs(serving: Serving) -> None:
+    """A handler waits for its own lock, whose holder may wait for a lock of the spans."""
+    side, free = serving("errors"), []
+
+    class Probe(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for lock in (side.provider.lock, side.provider.root_lock):
+                thread = threading.Thread(target=lambda lock=lock: free.append(try_lock(lock)))
+                thread.start()
+                thread.join()
+
+    def try_lock(lock: Any) -> bool:
+        acquired = bool(lock.acquire(blocking=False))
+        if acquired:
+            lock.release()
+        return acquired
+
+    probe = Probe()
+    logging.getLogger().addHandler(probe)
+    try:
+        side.serve(lambda: trace.get_current_span().set_attribute("x", object()))  # type: ignore[arg-type]
+    finally:
+        logging.getLogger().removeHandler(probe)
+    assert free == [True, True]
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_the_tracestate_of_an_outer_span_is_not_passed_on(serving: Serving, remote: bool) -> None:
+    """A sampled span of an outer middleware decides, but its tracestate may be of any client."""
+    side = serving("errors")
+    state = TraceState([("ot", "th:8;th:c;rv:deadbeefdeadbe")])
+    outer = SpanContext(1, 2, remote, TraceFlags(TraceFlags.SAMPLED), state)
+    with trace.use_span(NonRecordingSpan(outer)):
+        side.serve()
+    assert side.counts == {"parent": 1.0}
+    expected = "ot=th:c;rv:deadbeefdeadbe" if remote else ""
+    assert {span.trace_state for span in side.spans} == {expected}
+
+
+def test_a_forked_child_leaves_the_log_records_to_its_parent(
+    serving: Serving, logs: list[bytes]
+) -> None:
+    """A request that ends in both is written once."""
+    side = serving("errors")
+
+    def work() -> None:
+        LOGGER.warning("of the parent")
+        root = trace.get_current_span()._root  # type: ignore[attr-defined]
+        process, side.sink.process = side.sink.process, object()
+        held = list(root._held)
+        root.settle(Decision(True, "errors"))
+        assert bodies(logs) == []
+        side.sink.process, root._held, root.decision = process, held, None
+
+    side.serve(work, "500 Oh")
+    assert bodies(logs) == ["of the parent"]
