@@ -15,7 +15,7 @@ from avatar_telemetry.gunicorn import (  # noqa: F401 - gunicorn finds the hooks
 PROFILE = "AVATAR_TELEMETRY_PROFILE"
 DEVELOPMENT = "DEMO_DEVELOPMENT"
 DEPLOYED = ("GUNICORN_BIND", "LISTEN_FDS", "OTEL_ENVIRONMENT")
-"""Variables that someone sets who runs more than a trial on this machine."""
+"""Variables of a server that is more than a trial on this machine."""
 
 bind = os.environ.get("GUNICORN_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))

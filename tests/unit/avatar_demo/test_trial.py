@@ -92,12 +92,12 @@ def test_all_others_have_no_buttons(
 ):
     """Outside of development there is no button, and its form is not found."""
     browser = new_browser(make_application({**environ, **settings}))
-    asked = {**LOCAL, **changes}
-    page = browser.get(PAGE, environ=asked)
+    request = {**LOCAL, **changes}
+    page = browser.get(PAGE, environ=request)
     assert page.status_int == 200
     assert "<button name" not in page.text and "/metrics" not in page.text
     for action in trial.ACTIONS:
-        assert browser.post(PAGE, {"action": action}, environ=asked).status_int == 404
+        assert browser.post(PAGE, {"action": action}, environ=request).status_int == 404
     assert started == []
 
 
