@@ -150,7 +150,7 @@ def test_cache_keys_differ(browser, one, other):
 
 
 def test_gravatar_enabled(environ, new_browser, make_application):
-    """With the proxy enabled, a digest without photo and default goes there, unless its query forbids it."""
+    """With the proxy enabled, a digest without photo goes there unless its query forbids it."""
     browser = new_browser(make_application({**environ, "DEMO_GRAVATAR": "1"}))
     answers = {
         "": f"/gravatarproxy/{D32}?s=80",
