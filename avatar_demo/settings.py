@@ -57,9 +57,6 @@ class Settings:
         values = {name: _parse(name, text) for name, text in texts.items() if text}
         data = values.setdefault("data", _default_directory(environ))
         values.setdefault("database", URL.create("sqlite", database=str(data / "demo.sqlite3")))
-        # The name that the telemetry gives to this environment, with its default.
-        environment = environ.get("OTEL_ENVIRONMENT", "").strip() or "development"
-        values.setdefault("development", environment == "development")
         return cls(**values)
 
 

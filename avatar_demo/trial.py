@@ -1,4 +1,4 @@
-"""The page with the statistics; in development also a trial of the telemetry, with two buttons.
+"""The page with the statistics; where ``DEMO_DEVELOPMENT`` is on, a trial of the telemetry, too.
 
 The first button sends a minute of requests, the second kills the worker that responds to it. The
 page shows the metrics meanwhile.
@@ -74,14 +74,16 @@ def _has_trial(visit: Visit) -> bool:
     """Return whether the demo is in development and a browser on this machine sent the request.
 
     Only gunicorn replaces a killed worker. The host is compared because the name of another site
-    may resolve to this machine (DNS rebinding).
+    may resolve to this machine (DNS rebinding), the origin because a proxy may send its own host.
     """
     environ = visit.request.environ
+    own_origin = f"{visit.request.scheme}://{environ.get('HTTP_HOST')}"
     return (
         visit.site.settings.development
         and environ.get("SERVER_SOFTWARE", "").startswith("gunicorn")
         and _is_loopback(environ.get("REMOTE_ADDR", ""))
         and LOOPBACK.fullmatch(environ.get("HTTP_HOST", "")) is not None
+        and environ.get("HTTP_ORIGIN", own_origin) == own_origin
         and not any(name.startswith(FORWARDING) for name in environ)
     )
 

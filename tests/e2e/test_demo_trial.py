@@ -74,7 +74,7 @@ def test_traffic_outlives_a_worker_but_not_the_server(
         "wsgi:application", worker_class=worker_class, pythonpath=str(REPOSITORY), config=ENDLESS,
         env={
             "AVATAR_TELEMETRY_PROFILE": "avatar_demo.profile:PROFILE",
-            "DEMO_DATA": str(tmp_path / "data"),
+            "DEMO_DATA": str(tmp_path / "data"), "DEMO_DEVELOPMENT": "1",
         },
     )  # fmt: skip
     assert press(server, "traffic") == "Traffic is sent for 3600 seconds."

@@ -43,7 +43,7 @@ BOARD = Board(
                   "bytes",
                   Help("Size of the files that were read.",
                        "Below the limits of the proxy and the application.",
-                       "If p95 is at a limit, users are refused: say the limit on the page.")),
+                       "If p95 is at a limit, uploads are refused: show the limit on the page.")),
             Panel("Bytes received", (Query(total(SIZE, "content_type"), "{{content_type}}"),),
                   "Bps",
                   Help("Bytes of files per second.",

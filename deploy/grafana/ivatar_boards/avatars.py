@@ -34,7 +34,7 @@ BOARD = Board(
         Row("Requests", (
             Panel("Avatars per minute", (Query(f"60 * {rate(AVATARS)}", "avatars"),), "short",
                   Help("Requests for an avatar, per minute.",
-                       "What the hour of the day usually has.",
+                       "The usual value of the hour of the day.",
                        "Compare a jump with By size and By format: one page may cause it.")),
             Panel("By status", (Query(rate(AVATARS, "status_code"), "{{status_code}}"),), "reqps",
                   Help("Requests for an avatar by status.",

@@ -40,7 +40,7 @@ def test_memcached_too_large(connect, memcached):
 
 
 def test_memcached_dies(connect, memcached):
-    """When memcached goes away, values are missed, nothing is raised."""
+    """Without memcached, values are missed and nothing is raised."""
     path, process = memcached
     cache = connect(str(path))
     cache.set("a", b"1", 10)

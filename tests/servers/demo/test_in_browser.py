@@ -1,4 +1,4 @@
-"""The trial of the telemetry in a real browser, as somebody sees it who has just started the demo.
+"""The trial of the telemetry in a real browser, after the start of the demo.
 
 With ``TEST_SCREENSHOTS`` set to a folder, each test leaves pictures of the page there.
 """
@@ -47,7 +47,7 @@ def driver(width: int, height: int) -> Iterator[Any]:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[DemoServer]:
     """The demo, as its command starts it."""
-    with DemoServer(tmp_path) as started:
+    with DemoServer(tmp_path, DEMO_DEVELOPMENT="1") as started:
         yield started
 
 

@@ -28,7 +28,7 @@ def test_registration(browser):
     ],
 )
 def test_registration_fails(browser, username, one, two, error):
-    """A registration that cannot be is answered with the form and the reason."""
+    """The response to a registration that cannot be is the form with the reason."""
     fields = {"username": username, "password1": one, "password2": two}
     response = browser.post("/accounts/new/", fields)
     assert response.status_int == 200
@@ -37,7 +37,7 @@ def test_registration_fails(browser, username, one, two, error):
 
 
 def test_name_is_taken(application, new_browser):
-    """A username is given once."""
+    """A username belongs to one user."""
     assert new_browser(application).register("bob").status_int == 302
     response = new_browser(application).register("bob")
     assert response.status_int == 200
@@ -64,7 +64,7 @@ def test_login_and_logout(member):
     ],
 )
 def test_login_fails(application, member, new_browser, username, password):
-    """A wrong login is answered with the form, whatever was wrong with it."""
+    """The response to a wrong login is the form, for any reason."""
     browser = new_browser(application)
     response = browser.log_in(username, password)
     assert response.status_int == 200
@@ -99,13 +99,13 @@ def test_cookies(browser):
 
 @pytest.mark.parametrize("cookie", ["x", "x.y", "", "\xe9.\xe9", "a" * 5000])
 def test_forged_session(browser, cookie):
-    """A session cookie that we did not sign is nobody's."""
+    """A session cookie that the demo did not sign is ignored."""
     browser.cookies["sessionid"] = cookie
     assert browser.get(PROFILE).status_int == 302
 
 
 def test_csrf(member, application, new_browser):
-    """A form without its token, with a forged or with somebody else's one is refused."""
+    """A form without its token, with a forged or with another user's one is refused."""
     fields = {"email": "x@example.org"}
     assert member.send("/accounts/add_email/", "POST", POST=fields).status_int == 403
     for token in ("x", member.cookies["csrftoken"] + "x", new_browser(application).token()):
@@ -167,7 +167,7 @@ def test_forged_reset(member, link):
 
 
 def test_reset_for_strangers(browser, caplog):
-    """Whether an address is known cannot be seen from the answer."""
+    """The response does not show whether an address is known."""
     response = browser.post("/accounts/password_reset/", {"email": "who@example.org"})
     assert response.headers["Location"] == "/accounts/password_reset/done/"
     assert caplog.text == ""

@@ -26,7 +26,7 @@ PAGES = (
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
 @pytest.mark.parametrize("path", PAGES)
 def test_wsgi(application, path, method):
-    """Every kind of answer keeps to the WSGI specification."""
+    """Every kind of response conforms to the WSGI specification."""
     request = Request.blank(path, method=method)
     response = request.get_response(validator(application))
     body = response.body
@@ -77,13 +77,13 @@ def test_error_is_logged(application, monkeypatch, caplog):
 
 
 def test_face():
-    """The package shows what it says it shows, and opens nothing when it is imported."""
+    """The package exports the names of ``__all__``, and opens nothing at its import."""
     for name in avatar_demo.__all__:
         assert hasattr(avatar_demo, name)
     assert avatar_demo.application._site is None
 
 
 def test_settings_are_checked_at_once():
-    """A wrong setting is told when the application is made."""
+    """A wrong setting is an error when the application is made."""
     with pytest.raises(DemoSettingsError, match="DEMO_MAX_PHOTOS"):
         create_application({"DEMO_MAX_PHOTOS": "many"})

@@ -18,7 +18,7 @@ ANN = hashlib.md5(b"ann@example.org").hexdigest()
     [
         pytest.param("/avatar/", "/", id="no digest"),
         pytest.param("/avatar/xyz", "/static/img/deadbeef.png", id="invalid digest"),
-        pytest.param("/avatar/a-b", "/static/img/deadbeef.png", id="not even a word"),
+        pytest.param("/avatar/a-b", "/static/img/deadbeef.png", id="no digest"),
         pytest.param(f"/avatar/{D32}", NOBODY, id="no default"),
         pytest.param(f"/avatar/{D64}", NOBODY, id="SHA-256"),
         pytest.param(f"/avatar/{D32}.png", NOBODY, id="suffix"),
@@ -33,7 +33,7 @@ ANN = hashlib.md5(b"ann@example.org").hexdigest()
         pytest.param(f"/avatar/{D32}?d=//e.org/", NOBODY, id="no scheme"),
         pytest.param(f"/avatar/{D32}?d=http://[", NOBODY, id="broken URL"),
         pytest.param(f"/avatar/{D32}?d=http://e.org/%0d%0aX:1", NOBODY, id="header injection"),
-        pytest.param(f"/avatar/{D32}?d=unknown", NOBODY, id="unknown word"),
+        pytest.param(f"/avatar/{D32}?d=unknown", NOBODY, id="unknown name"),
         pytest.param(f"/avatar/{D32}?d=404&default=mm", "/static/img/mm/80.png", id="default wins"),
         pytest.param(
             f"/avatar/{D32}?gravatarredirect=y&d=retro&s=9",
@@ -44,13 +44,13 @@ ANN = hashlib.md5(b"ann@example.org").hexdigest()
     ],
 )
 def test_redirects(browser, path, location):
-    """A digest without a photo is sent where its query says."""
+    """A digest without a photo redirects to the default of its query."""
     response = browser.get(path)
     assert (response.status_int, response.headers["Location"]) == (302, location)
 
 
 def test_404(browser):
-    """``d=404`` answers 404 and sets no cookie."""
+    """``d=404`` responds with 404 and sets no cookie."""
     response = browser.get(f"/avatar/{D32}?d=404")
     assert response.status_int == 404
     assert "Set-Cookie" not in response.headers
@@ -66,7 +66,7 @@ def test_404(browser):
         pytest.param("&s=40&size=", 80, id="an empty size wins, too"),
         pytest.param("&s=0", 80, id="zero"),
         pytest.param("&s=-5", 80, id="negative"),
-        pytest.param("&s=big", 80, id="a word"),
+        pytest.param("&s=big", 80, id="no number"),
         pytest.param("&s=" + "9" * 5000, 80, id="absurd"),
         pytest.param("&s=513", 512, id="too large"),
         pytest.param("&s=1", 1, id="smallest"),
@@ -83,7 +83,7 @@ def test_sizes(browser, query, size):
     "word", ["identicon", "monsterid", "robohash", "retro", "pagan", "wavatar", "mmng"]
 )
 def test_generated(browser, word):
-    """Every generator's word gives a PNG that may be kept for five minutes."""
+    """Every generator's name gives a PNG that may be kept for five minutes."""
     response = browser.get(f"/avatar/{D32}?d={word}&s=30")
     assert (response.status_int, response.content_type) == (200, "image/png")
     assert response.headers["Cache-Control"] == "max-age=300"
@@ -122,7 +122,7 @@ def cache(monkeypatch):
 
 
 def test_cache_is_asked_once(cache, member, photo):
-    """Every avatar request asks the cache exactly once; the second is answered from it."""
+    """Every avatar request asks the cache exactly once; the second gets its response from it."""
     member.upload(photo())
     member.post("/accounts/crop_photo/1")
     cache.keys.clear()
@@ -143,14 +143,14 @@ def test_cache_is_asked_once(cache, member, photo):
     ],
 )
 def test_cache_keys_differ(browser, one, other):
-    """Two requests with different answers never share an entry of the cache."""
+    """Two requests with different responses never share an entry of the cache."""
     first = browser.get(one).body
     assert browser.get(other).body != first
     assert browser.get(one).body == first
 
 
 def test_gravatar_enabled(environ, new_browser, make_application):
-    """With the proxy enabled, a digest without photo and default goes there, unless told not to."""
+    """With the proxy enabled, a digest without photo goes there unless its query forbids it."""
     browser = new_browser(make_application({**environ, "DEMO_GRAVATAR": "1"}))
     answers = {
         "": f"/gravatarproxy/{D32}?s=80",

@@ -59,7 +59,7 @@ def test_memory_replaces():
 
 
 def test_memcached_silent(connect):
-    """A memcached that accepts but never answers is not waited for."""
+    """A memcached that accepts but never responds is not waited for."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         cache = connect(f"127.0.0.1:{server.getsockname()[1]}", 0.3)
         assert cache.get("a") is None

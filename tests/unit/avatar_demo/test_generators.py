@@ -15,7 +15,7 @@ DIGESTS = [hashlib.md5(str(number).encode()).hexdigest() for number in range(12)
 @ALL
 @pytest.mark.parametrize("size", [1, 2, 17, 80, 512])
 def test_size(name, size):
-    """A picture is a square of the size that was asked for."""
+    """A picture is a square of the requested size."""
     assert GENERATORS[name].draw(DIGESTS[0], size).size == (size, size)
 
 
@@ -49,7 +49,7 @@ def test_any_digest(name, digest):
 
 
 def test_classes_can_be_patched(monkeypatch):
-    """The table is asked for its instance, and that for its class's method, on every drawing."""
+    """Each drawing looks its generator up in the table, and the method in its class."""
     seen = []
     kind = type(GENERATORS["identicon"])
     monkeypatch.setattr(kind, "draw", lambda self, digest, size: seen.append((digest, size)))

@@ -40,7 +40,7 @@ def test_formats(photo, name):
     ],
 )
 def test_no_photo(data):
-    """What is none of the four formats is refused."""
+    """A file in none of the four formats is refused."""
     with pytest.raises(PhotoError, match="Invalid format"):
         take_photo(data, 10_000)
 
@@ -53,13 +53,13 @@ def test_cut_off(photo):
 
 @pytest.mark.parametrize("side", [200, 20_000, 60_000])
 def test_bomb(side):
-    """A file whose header tells of too many pixels is refused before it is unpacked."""
+    """A file whose header has too many pixels is refused before it is unpacked."""
     with pytest.raises(PhotoError, match=r"too many pixels|Invalid"):
         take_photo(png_bomb(side, side), 30_000)
 
 
 def test_metadata_is_dropped():
-    """What a camera wrote beside the picture is not stored, but it is turned upright."""
+    """A camera's metadata is not stored, but the picture is turned upright."""
     file, exif = BytesIO(), Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "at home"
     Image.new("RGB", (60, 40)).save(file, "JPEG", exif=exif)
@@ -83,7 +83,7 @@ def test_large_photo_is_made_smaller(photo):
     ],
 )
 def test_crop(photo, box, size):
-    """A crop is the part that was asked for."""
+    """A crop is the requested part."""
     assert Image.open(BytesIO(crop_photo(photo(), *box))).size == size
 
 

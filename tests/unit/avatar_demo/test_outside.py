@@ -12,7 +12,7 @@ def environ(environ, stand_in):
 
 
 def test_found(browser, stand_in):
-    """What Gravatar has is passed on, after one request to test and one to fetch."""
+    """An image of Gravatar is passed on, after one request to test and one to fetch."""
     response = browser.get(f"/gravatarproxy/{SOME}?s=40&default=retro")
     assert (response.status_int, response.content_type) == (200, "image/jpeg")
     assert stand_in.asked == [f"/avatar/{SOME}?s=50&d=404", f"/avatar/{SOME}?s=40&d=retro"]
@@ -27,7 +27,7 @@ def test_not_found(browser, digest):
 
 
 def test_no_image_is_remembered(browser, stand_in):
-    """That Gravatar has no image is not asked again at once."""
+    """A digest without an image at Gravatar is not requested again at once."""
     for _ in range(2):
         browser.get(f"/gravatarproxy/{NONE}")
     assert len(stand_in.asked) == 1
@@ -81,6 +81,6 @@ def test_bluesky(member, stand_in, avatar, status):
 
 
 def test_bluesky_without_a_handle(browser, stand_in):
-    """Without a handle nobody is asked."""
+    """Without a handle no request is sent."""
     assert browser.get(f"/blueskyproxy/{SOME}").status_int == 302
     assert stand_in.asked == []

@@ -63,7 +63,7 @@ def test_form(browser, page, who, found):
 
 
 def test_values_are_escaped(browser):
-    """What was typed comes back as text."""
+    """Typed text comes back as text."""
     assert '"><img' not in browser.post("/", {"who": '"><img src=x>'}).text
 
 
@@ -75,7 +75,7 @@ def test_stats(browser):
 
 
 def test_openid(browser):
-    """An OpenID login tells that it cannot succeed."""
+    """An OpenID login shows that it cannot succeed."""
     response = browser.post("/openid/login/", {"openid_identifier": "https://a.example/"})
     assert response.status_int == 200
     assert "not available" in response.text

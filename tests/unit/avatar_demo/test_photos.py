@@ -38,7 +38,7 @@ def test_success(member, photo, name):
     ],
 )
 def test_failure(member, photo, make, message):
-    """What is not taken leads back to the profile, which tells why."""
+    """A refused upload leads back to the profile, which shows the reason."""
     response = member.upload(make(photo))
     assert (response.status_int, response.headers["Location"]) == (302, PROFILE)
     assert message in member.message()
@@ -71,7 +71,7 @@ def test_too_many(member, photo):
 
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_not_logged_in(browser, size):
-    """Somebody unknown is sent to the login first, and would come back."""
+    """A visitor without a login is sent to the login first, and would come back."""
     response = browser.upload(b"x" * size)
     assert response.status_int == 302
     assert response.headers["Location"] == "/accounts/login/?next=/accounts/upload_photo/"
@@ -84,7 +84,7 @@ def test_csrf(member, photo):
 
 
 class Endless:
-    """A body that tells no length and never ends."""
+    """A body without a length, and without an end."""
 
     def __init__(self):
         self.sent = 0

@@ -289,7 +289,7 @@ class EndlessVisitor:
 
 
 def test_the_end_of_the_time_stops_all() -> None:
-    """When the time is over, all visitors stop."""
+    """All visitors stop at the end of the time."""
     tally = Tally()
     asked = threading.Event()
 

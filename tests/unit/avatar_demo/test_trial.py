@@ -1,19 +1,32 @@
-"""The statistics, and who gets the buttons that try the telemetry."""
+"""The statistics, and the buttons for browsers on the same machine."""
 
 import os
+import runpy
 import signal
+from types import SimpleNamespace
 
 import pytest
+from gunicorn.config import Config
 from webob import Request
 
 from avatar_demo import trial
+from avatar_demo.settings import Settings
 from avatar_demo.trial import PAGE, KillingBody
 from avatar_demo.visit import Visit
+from avatar_telemetry import gunicorn as telemetry
+from tests.support.paths import REPOSITORY
 
 LOCAL = {
     "SERVER_SOFTWARE": "gunicorn/25.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000",
 }  # fmt: skip
-"""What a browser on this machine sends to the demo under gunicorn."""
+"""The request of a browser on this machine to the demo under gunicorn."""
+OWN, FOREIGN = "http://localhost:8000", "https://www.example.org"
+
+
+@pytest.fixture
+def environ(environ):
+    """The variables of a demo in development."""
+    return {**environ, "DEMO_DEVELOPMENT": "1"}
 
 
 @pytest.fixture
@@ -31,7 +44,7 @@ def started(monkeypatch):
 
 
 def test_the_page_has_the_counts(member, photo):
-    """The page shows a browser what the JSON shows a program."""
+    """The page has the numbers of the JSON."""
     member.upload(photo())
     page = member.get(PAGE)
     assert page.content_type == "text/html"
@@ -42,20 +55,25 @@ def test_the_page_has_the_counts(member, photo):
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:80"])
 def test_development_has_the_buttons(browser, started, host):
-    """A browser on this machine gets both buttons, and each does what it says."""
+    """A browser on this machine gets both buttons, and each does what its label promises."""
     environ = {**LOCAL, "HTTP_HOST": host}
     page = browser.get(PAGE, environ=environ).text
     assert page.count('<button name="action"') == 2
     assert 'href="/metrics"' in page and 'href="/static/dashboard.svg"' in page
     for action in ("traffic", "kill"):
         assert browser.post(PAGE, {"action": action}, environ=environ).status_int == 302
-    assert started == ["traffic", "kill"]
+        sent = {**environ, "HTTP_ORIGIN": f"http://{host}"}
+        assert browser.post(PAGE, {"action": action}, environ=sent).status_int == 302
+    assert started == ["traffic", "traffic", "kill", "kill"]
 
 
 @pytest.mark.parametrize(
     ("settings", "changes"),
     [
-        pytest.param({"OTEL_ENVIRONMENT": "production"}, {}, id="production"),
+        pytest.param({"DEMO_DEVELOPMENT": ""}, {}, id="a proxy without headers, default"),
+        pytest.param({}, {"HTTP_ORIGIN": FOREIGN}, id="a proxy without headers, another site"),
+        pytest.param({}, {"HTTP_ORIGIN": OWN.replace("http", "https")}, id="another scheme"),
+        pytest.param({}, {"HTTP_ORIGIN": "null"}, id="no origin"),
         pytest.param({"DEMO_DEVELOPMENT": "0"}, {}, id="switched off"),
         pytest.param({}, {"SERVER_SOFTWARE": "waitress"}, id="a server without a master"),
         pytest.param({}, {"REMOTE_ADDR": "192.0.2.7"}, id="another machine"),
@@ -72,15 +90,41 @@ def test_development_has_the_buttons(browser, started, host):
 def test_all_others_have_no_buttons(
     environ, make_application, new_browser, started, settings, changes
 ):
-    """Outside of development there is neither a button nor what it sends."""
+    """Outside of development there is no button, and its form is not found."""
     browser = new_browser(make_application({**environ, **settings}))
-    asked = {**LOCAL, **changes}
-    page = browser.get(PAGE, environ=asked)
+    request = {**LOCAL, **changes}
+    page = browser.get(PAGE, environ=request)
     assert page.status_int == 200
     assert "<button name" not in page.text and "/metrics" not in page.text
     for action in trial.ACTIONS:
-        assert browser.post(PAGE, {"action": action}, environ=asked).status_int == 404
+        assert browser.post(PAGE, {"action": action}, environ=request).status_int == 404
     assert started == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "options", "development"),
+    [
+        pytest.param({}, "", True, id="trial"),
+        pytest.param({}, "-c gunicorn.conf.py --workers 4", True, id="other options"),
+        pytest.param({"DEMO_DEVELOPMENT": "0"}, "", False, id="switched off"),
+        pytest.param({"OTEL_ENVIRONMENT": "production"}, "", False, id="environment"),
+        pytest.param({"GUNICORN_BIND": "127.0.0.1:8000"}, "", False, id="variable"),
+        pytest.param({"GUNICORN_CMD_ARGS": "-b 127.0.0.1:8000"}, "", False, id="arguments"),
+        pytest.param({"LISTEN_FDS": "1"}, "", False, id="socket of systemd"),
+        pytest.param({}, "--bind=127.0.0.1:8000", False, id="option"),
+        pytest.param({"AVATAR_TELEMETRY_APP": "a:b"}, "", False, id="another application"),
+        pytest.param({"GUNICORN_BIND": "[::]:81", "DEMO_DEVELOPMENT": "1"}, "", True, id="on"),
+    ],
+)
+def test_the_configuration_switches_a_trial_on(variables, options, development, monkeypatch):
+    """gunicorn.conf.py switches development on where no address and no environment is given."""
+    environ = {"HOME": "/tmp", **variables}
+    monkeypatch.setattr(os, "environ", environ)
+    monkeypatch.setattr("sys.argv", ["gunicorn", *options.split()])
+    monkeypatch.setattr(telemetry, "on_starting", lambda server: None)
+    configuration = runpy.run_path(str(REPOSITORY / "gunicorn.conf.py"))
+    configuration["on_starting"](SimpleNamespace(cfg=Config()))
+    assert Settings.from_environ(environ).development is development
 
 
 def test_no_other_action(browser, started):
