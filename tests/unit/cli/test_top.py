@@ -85,6 +85,20 @@ def test_states_go_on_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    "series",
+    ["ivatar_request_duration_seconds_bucket 1", 'ivatar_request_duration_seconds_bucket{le="x"} 1',
+     "gunicorn_worker_requests_in_progress 1"],
+)  # fmt: skip
+def test_a_page_with_invalid_series(series: str) -> None:
+    """A page of ours without the labels of ours is a failed request, not an unexpected error."""
+    with (
+        PageServer(f"{PAGE}{series}\n") as server,
+        pytest.raises(WebError, match="another program"),
+    ):
+        Watched(server.url, "").next()
+
+
+@pytest.mark.parametrize(
     ("page", "status"), [(PAGE, 404), ("Hello", 200), ("other_metric 1.0\n", 200)]
 )
 def test_what_is_no_page_of_ours(page: str, status: int) -> None:
