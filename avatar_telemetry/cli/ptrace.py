@@ -60,7 +60,11 @@ def may_read(pid: int) -> bool:
 
 
 def read_rights(pid: int) -> Rights:
-    """Return the facts about this process and another one."""
+    """Return the facts about this process and another one.
+
+    Raises:
+        ProcessLookupError: the other process has ended.
+    """
     status = _status("self")
     scope = SCOPE.read_text() if SCOPE.exists() else "0"
     return Rights(
@@ -99,6 +103,9 @@ def missing_right(rights: Rights) -> str:
 
 
 def _status(process: str) -> Mapping[str, str]:
-    text = Path("/proc", process, "status").read_text(encoding="utf-8", errors="replace")
+    try:
+        text = Path("/proc", process, "status").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise ProcessLookupError(f"process {process} has ended") from None
     pairs = (line.partition(":") for line in text.splitlines())
     return {name: value.strip() for name, _, value in pairs}
