@@ -14,6 +14,7 @@ import yaml
 from tests.support.build_servers import promtool as built_promtool
 from tests.support.paths import REPOSITORY
 from tests.support.requirements import unavailable
+from tests.support.waiting import DEADLINE
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
@@ -47,7 +48,9 @@ def promtool(*arguments: str, cwd: Path = REPOSITORY, stdin: str = "") -> tuple[
     if not binary.exists():
         unavailable("promtool is not built; see tests/support/build_servers.py")
     command = [str(binary), *arguments]
-    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=DEADLINE
+    )
     return done.returncode, done.stdout + done.stderr
 
 
