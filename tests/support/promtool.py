@@ -20,7 +20,7 @@ PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 IDENTITY = 'job="ivatar",environment="production"'
 MINUTES = 120
-"""How long the series of a test go on, a sample each minute."""
+"""The length of the series of a test, with a sample each minute."""
 
 
 def groups() -> Iterator[dict[str, Any]]:
@@ -113,7 +113,7 @@ def native_histogram(metric: str, a_minute: float, below: str, /, **labels: str)
 
 @dataclass(frozen=True)
 class Expectation:
-    """What expressions give when the rules were fed with some series.
+    """The expected values of expressions after the rules evaluated some series.
 
     Args:
         name: shown where it is not met.

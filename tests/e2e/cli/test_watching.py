@@ -32,14 +32,14 @@ COUNTED = "ivatar_requests_total"
 
 
 def page(server: DemoServer) -> Samples:
-    """What the server itself shows."""
+    """The page of the server itself."""
     samples = read_samples(Site(server.url, DEADLINE).get("/metrics").text)
     assert samples is not None
     return samples
 
 
 def offline(*arguments: object, **env: str) -> Samples:
-    """What the command reads from a folder."""
+    """The page that the command reads from a folder."""
     ran = invoke("metrics", *arguments, **env)
     assert ran.status == 0, ran.err
     samples = read_samples(ran.out)

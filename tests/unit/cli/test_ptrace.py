@@ -70,7 +70,7 @@ def test_a_process_that_has_ended() -> None:
 
 @pytest.mark.usefixtures("as_root")
 def test_another_user_may_not() -> None:
-    """What another user may not read is refused by the kernel, and the cause is the user."""
+    """The kernel refuses the memory of another user's process, and the cause is the user."""
     target = os.getpid()
 
     def ask() -> list[bool | str]:

@@ -72,7 +72,7 @@ def test_a_request_is_classified(
     [("off", "192.0.2.77", True), ("balanced", "192.0.2.0", False), ("strict", None, False)],
 )
 def test_attributes_follow_the_privacy_mode(privacy: str, address: str | None, told: bool) -> None:
-    """What is shown of a client is what the mode lets pass."""
+    """The client data are those that the privacy mode allows."""
     found = recorded(f"/avatar/{DIGEST}?s=80", privacy=privacy)
     attributes = found["spans"][0]["attributes"]
     assert attributes.get("http.remote_addr") == address

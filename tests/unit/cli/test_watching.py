@@ -34,7 +34,7 @@ def test_no_private_directory(user: int, advised: bool, monkeypatch: pytest.Monk
 
 
 def test_the_folder_of_a_killed_server_has_a_page(tmp_path: Path) -> None:
-    """What a server left that could not end by itself are its last values."""
+    """The page of a killed server has its last values."""
     recorder = Recorder(tmp_path)
     recorder.metrics.count(REQUESTS, "GET", "200", "/")
     recorder.book.detach()
