@@ -174,7 +174,7 @@ def test_the_token_is_not_sent() -> None:
     ("challenge", "status"),
     [
         pytest.param('Bearer realm="avatar-telemetry"', 0, id="ours"),
-        pytest.param('Basic realm="registry"', 2, id="somebody else's"),
+        pytest.param('Basic realm="registry"', 2, id="other realm"),
     ],
 )
 def test_a_port_that_wants_a_token(challenge: str, status: int) -> None:

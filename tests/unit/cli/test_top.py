@@ -73,10 +73,10 @@ def test_a_server_that_was_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_states_go_on_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed request is a state with its error, and the next one has the values again."""
-    answers = iter([read(PAGE), None, read(PAGE)])
+    pages = iter([read(PAGE), None, read(PAGE)])
     monkeypatch.setattr(module, "Event", PauseClock(0.0).event)
     monkeypatch.setattr(
-        module, "fetch", lambda url, token, path: (url, Response(503, {}, b""), next(answers))
+        module, "fetch", lambda url, token, path: (url, Response(503, {}, b""), next(pages))
     )
     first, failed, later = islice(Watched("http://a-host", "").states(2.0), 3)
     assert first["since_start"]
