@@ -58,7 +58,8 @@ def profile(
 ) -> None:
     """Sample all workers of a runtime DIRECTORY together, and write one flame graph.
 
-    The default is PROMETHEUS_MULTIPROC_DIR, or the private directory of the only running server.
+    The default is PROMETHEUS_MULTIPROC_DIR, or the private directory of the only running server
+    of this user; with sudo, which removes the variable, name the DIRECTORY.
     Needs py-spy (pip install 'avatar-telemetry[profile]') and the right to read the memory of the
     workers: root, or CAP_SYS_PTRACE. The workers are not restarted, nothing in them changes; each
     sample stops one for a moment. Workers that start meanwhile are not sampled.
@@ -129,8 +130,10 @@ def sample(
     stacks: Counter[Stack] = Counter()
     faults: dict[int, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        started = {pid: _start(program, pid, Path(folder), seconds, options) for pid in pids}
+        started: dict[int, subprocess.Popen[bytes]] = {}
         try:
+            for pid in pids:
+                started[pid] = _start(program, pid, Path(folder), seconds, options)
             _wait(list(started.values()), seconds)
         finally:
             for each in started.values():

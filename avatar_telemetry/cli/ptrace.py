@@ -16,7 +16,7 @@ CONTAINER = (
     "give it the capability: docker run --cap-add SYS_PTRACE, in Kubernetes"
     " securityContext.capabilities.add: [SYS_PTRACE]"
 )
-AS_ROOT = 'run it as root: sudo "$(command -v avatar-telemetry)" profile ...'
+AS_ROOT = 'run it as root: sudo "$(command -v avatar-telemetry)" profile DIRECTORY ...'
 SECCOMP = (
     "the seccomp profile of this container blocks ptrace or process_vm_readv; docker run --cap-add"
     " SYS_PTRACE (or --security-opt seccomp=unconfined), in Kubernetes seccompProfile.type:"

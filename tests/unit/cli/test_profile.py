@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,6 +171,26 @@ def test_interrupt(
     assert ran.err.endswith(f"2 samples written to {picture}.\n")
     assert "a second of each, " in picture.read_text()
     assert "3600 s" not in picture.read_text()
+
+
+def test_interrupt_at_the_start(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C before all samplers run ends those that do."""
+    Path(program).write_text(UNTIL_INTERRUPTED.format(ready=tmp_path / "ready"))
+    start = command._start
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(*arguments: Any) -> subprocess.Popen[bytes]:
+        if started:
+            raise KeyboardInterrupt
+        started.append(start(*arguments))
+        return started[0]
+
+    monkeypatch.setattr(command, "_start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sample(program, [1, 2], 3600)
+    assert started[0].returncode is not None
 
 
 def test_py_spy_is_not_installed(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
