@@ -144,9 +144,9 @@ def _chart(
 ) -> Line:
     text, style = _item(chart.text(chart.value(state)), chart.alarm(state))
     line = [(chart.label.ljust(LABEL), "dim"), (text.ljust(11), style or "bold")]
-    size = width - columns(line) - len("  max 1000.0 ms")
+    size = max(width - columns(line) - len("  max 1000.0 ms"), 0)
     points = [(chart.value(each), chart.alarm(each)) if each else (None, False)
-              for each in history[-size:]]  # fmt: skip
+              for each in history[max(len(history) - size, 0):]]  # fmt: skip
     highest = max((value for value, _ in points if value is not None), default=None)
     if highest is None:
         return line

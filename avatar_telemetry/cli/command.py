@@ -1,6 +1,7 @@
 """The command: its subcommands, imported when they are called, and the handling of errors.
 
-Exit status: 0 success, 1 warnings (``doctor``), 2 errors, 130 interrupted.
+Exit status: 0 success, 1 warnings (``doctor``), 2 errors, 130 interrupted, except ``profile`` and
+``top``.
 """
 
 from __future__ import annotations

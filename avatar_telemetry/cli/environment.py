@@ -53,8 +53,12 @@ def find_directory(settings: Settings) -> Path:
     found = list(served_dirs())
     if len(found) == 1:
         return found[0]
+    if found:
+        raise click.UsageError(
+            f"several servers run; name the DIRECTORY of one: {' '.join(map(str, found))}"
+        )
+    # sudo removes PROMETHEUS_MULTIPROC_DIR from the environment.
+    user = "" if os.geteuid() == 0 else ", or run this as its user (sudo -u)"
     raise click.UsageError(
-        f"several servers run; name the DIRECTORY of one: {' '.join(map(str, found))}"
-        if found
-        else "no server of this user runs; name its DIRECTORY, or run this as its user (sudo -u)"
+        f"no server with a private directory of this user runs; name its DIRECTORY{user}"
     )

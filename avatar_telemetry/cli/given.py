@@ -11,7 +11,7 @@ from avatar_telemetry.config import parsing
 from avatar_telemetry.config.otlp import OTLP_SETTINGS, SIGNALS
 from avatar_telemetry.config.settings import OWN_PREFIX, SETTINGS, Settings, variables
 from avatar_telemetry.config.typos import typos
-from avatar_telemetry.config.variable import Setting, raw_texts
+from avatar_telemetry.config.variable import Setting, may_have_secret, raw_texts
 
 HIDDEN = "(set, not shown)"
 PREFIXES = ("OTEL_", "IVATAR_", "PROMETHEUS_", OWN_PREFIX)
@@ -68,8 +68,8 @@ def shown_value(setting: Setting | None, text: str) -> str:
     misspelt name of a secret one."""
     if text and (setting is None or setting.secret or "@" in text):
         return HIDDEN
-    if "://" in text and "?" in text:  # the query of a URL may hold a key
-        return f"{text.partition('?')[0]}?{HIDDEN}"
+    if setting and may_have_secret(setting, text):
+        return re.sub("([?#]).*", rf"\1{HIDDEN}", text, flags=re.DOTALL)
     return text
 
 

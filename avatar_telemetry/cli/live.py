@@ -52,8 +52,20 @@ class Polled(Message):
         self.state = state
 
 
+class Ended(Message):
+    """The end of the states by an error.
+
+    Args:
+        fault: the line for the user.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+
 class TopApp(App[str]):
-    """The display of a server's states; its result is the error of the first request, if any.
+    """The display of a server's states; its result is the error that ended them, if any.
 
     Args:
         url: the URL of the server.
@@ -124,12 +136,13 @@ class TopApp(App[str]):
         self._error = state.get("error", "")
         if not self._error:
             self._state = state
-        elif self._state is None:
-            self.exit(self._error)
         point = None if self._error or state["since_start"] else _point(state)
         if point or self._history:
             self._history.append(point)
         self._draw()
+
+    def on_ended(self, message: Ended) -> None:
+        self.exit(message.fault)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._select(self._view._replace(contains=event.value))
@@ -163,8 +176,10 @@ class TopApp(App[str]):
         try:
             for state in self._states:
                 self.post_message(Polled(state))
-        except WebError as error:
-            self.post_message(Polled({"error": str(error)}))
+        except WebError as error:  # of the first request; later ones are states
+            self.post_message(Ended(str(error)))
+        except Exception as error:  # noqa: BLE001 - the display ends with it
+            self.post_message(Ended(f"{type(error).__name__}: {error}"))
 
     def _select(self, view: View) -> None:
         self._view = view

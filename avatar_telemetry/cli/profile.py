@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sysconfig
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,7 +45,8 @@ class ProfileError(AvatarTelemetryError):
 @click.option("--seconds", "-s", default=30, type=click.IntRange(1, 3600), show_default=True,
               help="Duration of the sampling.")  # fmt: skip
 @click.option("--out", "-o", type=click.Path(dir_okay=False),
-              help="File to write; - for the standard output.  [default: profile.svg]")  # fmt: skip
+              help="File to write; - for the standard output.  [default: profile.svg,"
+              " profile.speedscope.json or profile.txt, by the format]")  # fmt: skip
 @click.option("--format", "form", default="flamegraph", type=click.Choice(list(FILES)),
               show_default=True, help="SVG, a file for speedscope.app, or a line for each stack.",
 )  # fmt: skip
@@ -56,7 +58,8 @@ def profile(
 ) -> None:
     """Sample all workers of a runtime DIRECTORY together, and write one flame graph.
 
-    The default is PROMETHEUS_MULTIPROC_DIR, or the private directory of the only running server.
+    The default is PROMETHEUS_MULTIPROC_DIR, or the private directory of the only running server
+    of this user; with sudo, which removes the variable, name the DIRECTORY.
     Needs py-spy (pip install 'avatar-telemetry[profile]') and the right to read the memory of the
     workers: root, or CAP_SYS_PTRACE. The workers are not restarted, nothing in them changes; each
     sample stops one for a moment. Workers that start meanwhile are not sampled.
@@ -71,18 +74,19 @@ def profile(
     """
     program = _find_program()
     target = out or FILES[form]
-    folder = Path(target).absolute().parent
-    if target != STANDARD_OUTPUT and not os.access(folder, os.W_OK):
-        raise click.UsageError(f"--out {target}: {folder} is not a directory that can be written")
+    if target != STANDARD_OUTPUT:
+        _check_target(Path(target))
     path = directory or find_directory(Settings.from_env(os.environ))
     pids = _workers(path)
     _check_rights(pids)
     workers = f"{len(pids)} worker{'s' * (len(pids) > 1)} of {path}"
     click.echo(f"Sampling {workers} for {seconds} s.", err=True)
     options = ["--rate", str(rate), *(["--idle"] if idle else [])]
+    start = time.monotonic()
     stacks = sample(program, pids, seconds, options)
+    taken = min(time.monotonic() - start, seconds)  # less after Ctrl-C
     total = sum(stacks.values())
-    title = f"{total} samples of {workers}, {rate} a second of each, {seconds} s"
+    title = f"{total} samples of {workers}, {rate} a second of each, {taken:.0f} s"
     if form == "flamegraph":
         text = draw(stacks, title)
     else:
@@ -94,6 +98,19 @@ def profile(
     where = "" if target == STANDARD_OUTPUT else f" written to {target}"
     hint = "" if total or idle else "; no thread computed, --idle shows those that wait"
     click.echo(f"{total} samples{where}{hint}.", err=True)
+
+
+def _check_target(path: Path) -> None:
+    """Refuse a file that cannot be written, before the sampling; leave it as it is."""
+    if path.exists() and not path.is_file():
+        return  # opening and closing a named pipe would end its reader
+    is_new = not path.exists()
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    except OSError as error:
+        raise click.UsageError(f"--out {path} cannot be written: {error.strerror}") from None
+    if is_new:
+        path.resolve().unlink()
 
 
 def sample(
@@ -113,8 +130,10 @@ def sample(
     stacks: Counter[Stack] = Counter()
     faults: dict[int, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        started = {pid: _start(program, pid, Path(folder), seconds, options) for pid in pids}
+        started: dict[int, subprocess.Popen[bytes]] = {}
         try:
+            for pid in pids:
+                started[pid] = _start(program, pid, Path(folder), seconds, options)
             _wait(list(started.values()), seconds)
         finally:
             for each in started.values():
@@ -190,7 +209,8 @@ def _denied(pid: int) -> str:
 def _explain(pid: int, errors: str) -> str:
     """Return the cause of a failure of py-spy, from its standard error."""
     if any(each in errors.lower() for each in DENIED):
-        return _denied(pid)
+        with suppress(ProcessLookupError):  # it has ended since: py-spy's own line is the cause
+            return _denied(pid)
     # A line "Error: ..." is followed by its causes and a backtrace.
     lines = [line.removeprefix("Error: ") for line in errors.splitlines() if "Error: " in line]
     return f"py-spy cannot sample process {pid}: {lines[0] if lines else 'it gave no reason'}"

@@ -16,7 +16,7 @@ CONTAINER = (
     "give it the capability: docker run --cap-add SYS_PTRACE, in Kubernetes"
     " securityContext.capabilities.add: [SYS_PTRACE]"
 )
-AS_ROOT = 'run it as root: sudo "$(command -v avatar-telemetry)" profile ...'
+AS_ROOT = 'run it as root: sudo "$(command -v avatar-telemetry)" profile DIRECTORY ...'
 SECCOMP = (
     "the seccomp profile of this container blocks ptrace or process_vm_readv; docker run --cap-add"
     " SYS_PTRACE (or --security-opt seccomp=unconfined), in Kubernetes seccompProfile.type:"
@@ -60,7 +60,11 @@ def may_read(pid: int) -> bool:
 
 
 def read_rights(pid: int) -> Rights:
-    """Return the facts about this process and another one."""
+    """Return the facts about this process and another one.
+
+    Raises:
+        ProcessLookupError: the other process has ended.
+    """
     status = _status("self")
     scope = SCOPE.read_text() if SCOPE.exists() else "0"
     return Rights(
@@ -99,6 +103,9 @@ def missing_right(rights: Rights) -> str:
 
 
 def _status(process: str) -> Mapping[str, str]:
-    text = Path("/proc", process, "status").read_text(encoding="utf-8", errors="replace")
+    try:
+        text = Path("/proc", process, "status").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise ProcessLookupError(f"process {process} has ended") from None
     pairs = (line.partition(":") for line in text.splitlines())
     return {name: value.strip() for name, _, value in pairs}

@@ -42,14 +42,19 @@ def derive_state(added: Samples, now: Samples, seconds: float) -> State:
         seconds: the length of the interval.
 
     Returns:
-        The rates per second (``cpu``: processors in use), ratios (``errors``: with a 5xx status;
-        ``cache``: of lookups that hit; ``success``; ``None`` without any event), percentiles in
+        The rates per second (``cpu``: processors in use), ratios (``errors``: with a 5xx status, 0
+        without requests; ``cache``: of lookups that hit; ``success``; these ``None`` without any
+        event), percentiles in
         seconds, the present numbers of requests, workers and waiting connections, the routes by
         p95, the slowest first, the outside services, the operations of authentication, and the
         workers by name (memory in bytes, start in seconds since the epoch, ``in_progress`` ``None``
         for the master). ``exporter`` is whether one runs, ``None`` where none is needed;
         ``internal_errors`` and ``series_refused`` are totals, with the increase in
         ``new_internal_errors`` and ``new_series_refused``.
+
+    Raises:
+        KeyError: a series lacks a label.
+        ValueError: the bound of a bucket is not a number.
     """
 
     def rate(name: str) -> float:

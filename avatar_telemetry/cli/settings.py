@@ -41,7 +41,7 @@ def settings(word: str, from_env: bool, as_markdown: bool, as_json: bool) -> int
     Examples:
       avatar-telemetry settings
       avatar-telemetry settings privacy
-      env $(cat production.env) avatar-telemetry settings --from-env
+      (set -a; . ./production.env; set +a; avatar-telemetry settings --from-env)
       avatar-telemetry settings --markdown > docs/settings.md
     """
     if as_markdown:

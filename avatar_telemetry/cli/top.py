@@ -105,7 +105,10 @@ class Watched:
         if since_start := last is None or page.total(REQUESTS) < last[1].total(REQUESTS):
             last = now - age(page, clock), EMPTY
         then, before = last
-        state = derive_state(page.minus(before), page, max(now - then, 1e-3))
+        try:
+            state = derive_state(page.minus(before), page, max(now - then, 1e-3))
+        except (KeyError, ValueError) as error:  # a label that is missing, or is not a number
+            raise WebError(f"{self._url} has metrics of another program ({error!r})") from error
         return {"time": clock, "since_start": since_start, **state}
 
     def _read(self) -> Samples:

@@ -6,6 +6,7 @@ Site("https://avatars.example.org").get("/metrics").status
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -53,11 +54,13 @@ class Site:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise WebError(f"{url}: {error}; use a URL such as http://127.0.0.1:8000") from None
+            raise WebError(
+                f"{without_login(url)}: {error}; use a URL such as http://127.0.0.1:8000"
+            ) from None
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise WebError(
-                f"{url} is not an http or https URL without user name; use one such as"
-                " http://127.0.0.1:8000"
+                f"{without_login(url)} is not an http or https URL without user name; use one such"
+                " as http://127.0.0.1:8000"
             )
         self.url = f"{parts.scheme}://{parts.netloc}"
         self.path = parts.path.rstrip("/")
@@ -69,7 +72,7 @@ class Site:
         """Send a GET request and read the response, without following redirects.
 
         Raises:
-            WebError: the server did not respond.
+            WebError: the server did not respond, or the URL or a header is invalid.
         """
         connection = (
             http.client.HTTPSConnection(*self._address, timeout=self._timeout, context=self._tls)
@@ -83,10 +86,20 @@ class Site:
             data = response.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise WebError(f"{self.url} {explain(error)}") from error
+        except ValueError:  # its message has the header, which may be a token
+            raise WebError(
+                f"{self.url} was not requested: its name, or the token, has a character that is not"
+                " allowed there, such as a line break"
+            ) from None
         finally:
             connection.close()
         found = {name.lower(): value for name, value in response.getheaders()}
         return Response(response.status, found, data)
+
+
+def without_login(url: str) -> str:
+    """Return a URL without user name and password."""
+    return re.sub(r"[^/]*@", "", url)
 
 
 def explain(error: Exception) -> str:

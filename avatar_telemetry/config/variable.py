@@ -55,11 +55,16 @@ def raw_text(environ: Mapping[str, str], setting: Setting) -> str:
     return next(raw_texts(environ, setting))[1]
 
 
+def may_have_secret(setting: Setting, text: str) -> bool:
+    """Return whether a text may contain a secret: a URL may have a password, or a key in its query
+    or fragment."""
+    is_url = "://" in text or setting.parse in (parsing.endpoint, parsing.url)
+    return setting.secret or "@" in text or (is_url and not {"?", "#"}.isdisjoint(text))
+
+
 def describe_fault(setting: Setting, variable: str, text: str) -> str:
     """Return the line about an invalid text."""
-    # A URL may contain a password, or a key in its query.
-    hidden = setting.secret or "@" in text or ("://" in text and "?" in text)
-    value = "(not shown)" if hidden else repr(text[:MAX_SHOWN_LENGTH])
+    value = "(not shown)" if may_have_secret(setting, text) else repr(text[:MAX_SHOWN_LENGTH])
     return f"{variable}={value}: must be {setting.allowed}"
 
 

@@ -436,4 +436,4 @@ class LoneProcess(Worker):
 
 
 def _nothing_to_show() -> list[Family]:
-    raise FileNotFoundError("this process could not start its telemetry; its log says why")
+    raise FileNotFoundError("this process could not start its telemetry; its log has the cause")

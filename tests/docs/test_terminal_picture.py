@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+import pytest
+
+from tests.support import terminal_picture
 from tests.support.terminal_picture import COLUMNS, draw, written_to_terminal
 
 PROGRAM = """
@@ -18,6 +21,13 @@ def test_a_program_runs_in_a_terminal() -> None:
     """It finds a terminal of the pictures' width, and its colours are kept."""
     written = written_to_terminal([sys.executable, "-c", PROGRAM], dict(os.environ))
     assert written == f"{COLUMNS} \x1b[31mred\x1b[0m\n"
+
+
+def test_a_program_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the deadline it is killed."""
+    monkeypatch.setattr(terminal_picture, "DEADLINE", 0.0)
+    with pytest.raises(TimeoutError, match="has not ended"):
+        written_to_terminal(["sleep", "100000"], dict(os.environ))
 
 
 def test_a_picture_has_the_text_and_its_colours() -> None:

@@ -34,7 +34,7 @@ def hold_exporter(server: GunicornServer, sink: OtlpSink) -> Requests:
 
 
 def is_held(sink: OtlpSink) -> bool:
-    """Whether the first request to a silent sink is still under way."""
+    """Return whether the first request to a silent sink is still in progress."""
     return sink.connections == 1 and len(sink.exchanges()) == 1
 
 
@@ -168,7 +168,7 @@ def test_exporter_killed_before_the_end(serve: Serve, sink: OtlpSink) -> None:
 
 
 def is_ending(server: GunicornServer) -> bool:
-    """Whether the master has set the end of its exporter, and waits for it."""
+    """Return whether the master has set the end of its exporter, and waits for it."""
     record = read_record(server.runtime_folder)
     return record is not None and record.ends_at > 0
 

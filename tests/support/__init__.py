@@ -1,1 +1,1 @@
-"""What tests share: servers, sinks, clients, clocks and folders, one copy of each."""
+"""Shared parts of the tests: servers, sinks, clients, clocks and folders, one copy of each."""

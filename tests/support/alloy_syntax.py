@@ -52,7 +52,7 @@ class Block:
 
     @property
     def address(self) -> str:
-        """How others refer to it."""
+        """The reference that others use for it."""
         return f"{self.name}.{self.label}"
 
     def references(self) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _tokens(text: str) -> Iterator[Token]:
 
 
 def _stands_alone(token: Token) -> bool:
-    """Whether it is an expression: a literal, or the address of something."""
+    """Return whether it is an expression: a literal, or a reference."""
     if token.kind == "name":
         return "." in token.text or token.text in CONSTANTS
     return token.kind in ("string", "number")

@@ -88,7 +88,7 @@ def otelcol() -> Path:
 
 
 def manifest(output: Path) -> str:
-    """What the collector's builder is told.
+    """The configuration of the collector's builder.
 
     Args:
         output: the folder in which it writes the sources and the program.

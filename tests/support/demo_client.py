@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass
 class Tally:
-    """What the metrics page must show, as far as clients can know it."""
+    """The values that the metrics page must have, as far as clients can know them."""
 
     def __init__(self) -> None:
         self.counts: Counter[Series] = Counter()
@@ -195,7 +195,7 @@ class DemoClient:
             action()
 
     def mix(self) -> list[tuple[Callable[[], object], float]]:
-        """What it does, and how often."""
+        """The actions of a client, and their numbers."""
         return [
             (self.drawn_avatar, 50), (self.own_avatar, 8), (self.missing_avatar, 6),
             (self.redirected_avatar, 8), (self.invalid_avatar, 4), (self.proxied_avatar, 6),
@@ -392,7 +392,7 @@ class Clients:
 
     @property
     def running(self) -> bool:
-        """Whether any of them still sends."""
+        """Return whether any of them still sends."""
         return any(thread.is_alive() for thread in self._threads)
 
     def await_more(self, number: int) -> None:
@@ -405,7 +405,7 @@ class Clients:
         return sum(client.answered for client in self._clients)
 
     def tally(self) -> Tally:
-        """What they did, all together."""
+        """The actions of all clients together."""
         total = Tally()
         for client in self._clients:
             total += client.tally

@@ -80,7 +80,7 @@ class Servers:
 
 
 def arguments(name: str, url: str) -> dict[str, Any]:
-    """What ``connect`` of a driver is called with."""
+    """The arguments of ``connect`` of a driver."""
     parts = urlsplit(url)
     database = parts.path.strip("/")
     key = {"psycopg2": "dbname", "psycopg": "dbname"}.get(name, "database")

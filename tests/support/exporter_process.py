@@ -36,7 +36,7 @@ def sending(url: str, **more: str | None) -> dict[str, str | None]:
 
 
 class Asked(Protocol):
-    """What answers."""
+    """The process that responds."""
 
     def get(self, path: str, /) -> Answer: ...
 
@@ -120,7 +120,7 @@ def times(*sinks: Received) -> Counter[str]:
 
 
 def settled(server: GunicornServer) -> bool:
-    """Whether the exporter has removed all spans from the rings: none is sent again."""
+    """Return whether the exporter has removed all spans from the rings: none is sent again."""
     readers = [RingReader(path) for path in rings(server.runtime_folder).values()]
     try:
         return not any(each.waiting for each in readers)

@@ -1,4 +1,4 @@
-"""What a server goes through with a bad collector, beside the same server without telemetry.
+"""A server with a faulty collector, compared with the same server without telemetry.
 
     python -m tests.support.fault_matrix            # prints the table
     python -m tests.support.fault_matrix --write    # puts it into docs/reliability.md
@@ -120,7 +120,7 @@ CASES = (
 
 @dataclass
 class Run:
-    """What was seen in one run.
+    """The observations of one run.
 
     Args:
         replies: to all requests that the bare server got as well, in their order.
@@ -287,7 +287,7 @@ def _work(name: str, server: GunicornServer) -> Run:
 
 
 def _recycled(server: GunicornServer) -> bool:
-    """Whether all workers that were to end after their last request have ended."""
+    """Return whether all workers that were to end after their last request have ended."""
     log = server.log()
     # Two threads of one worker may both log that it restarts.
     restarting = set(re.findall(r"\[(\d+)\] \[INFO\] Autorestarting worker", log))

@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Appearance:
-    """How a panel shows its values.
+    """The appearance of the values of a panel.
 
     Args:
         kind: Grafana's type of the panel.

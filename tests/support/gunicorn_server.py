@@ -111,7 +111,7 @@ Serve = Callable[..., "GunicornServer"]
 
 
 class Answer:
-    """What a client got."""
+    """The response that a client received."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
@@ -329,7 +329,7 @@ class GunicornServer:
         (self.path / f"{name}.go").touch()
 
     def reachable(self) -> bool:
-        """Whether somebody answers; asks for what is not counted."""
+        """Return whether a worker responds, by a request that is not counted."""
         try:
             return self.request("GET", "/metrics", timeout=DEADLINE).status in (200, 404)
         except (OSError, http.client.HTTPException):
@@ -346,7 +346,7 @@ class GunicornServer:
         return total(self.metrics(), sample, **labels)
 
     def requests(self, **labels: str) -> float:
-        """How many requests were counted."""
+        """The number of counted requests."""
         return self.value("ivatar_requests_total", **labels)
 
     def await_requests(self, number: float, **labels: str) -> None:
@@ -565,7 +565,7 @@ class Load:
 
     @property
     def answered(self) -> int:
-        """How many answers the clients have read to their end."""
+        """The number of responses that the clients have read to their end."""
         return sum(self.statuses.values())
 
     def await_more(self, number: int) -> None:
@@ -665,7 +665,7 @@ def recorded_masters(folder: Path) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
+    """Return whether there is such a process that has not ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

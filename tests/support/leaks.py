@@ -39,7 +39,7 @@ PERMANENT = (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is open at one moment."""
+    """The open resources at one moment."""
 
     descriptors: frozenset[tuple[int, str]] = frozenset()
     threads: frozenset[threading.Thread] = frozenset()
@@ -137,7 +137,7 @@ class LeakCheck:
         return complaints + _described(found)
 
     def _new(self) -> Snapshot:
-        """What is open now and was not before. Of the new runtime folders those whose master is
+        """The resources opened since. Of the new runtime folders those whose master is
         this process or one that it started: other test processes make theirs meanwhile."""
         found = _snapshot() - self._before
         ours = self._started | {os.getpid()}

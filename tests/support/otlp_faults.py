@@ -1,4 +1,4 @@
-"""How a sink of OTLP misbehaves, on the wire.
+"""Faults of a sink of OTLP, on the wire.
 
 A fault is chosen at run time (``sink.behave(Fault.RESET)``) and holds for the requests from then
 on; those that are held by an earlier fault are let go by closing their connection.
@@ -75,7 +75,7 @@ class Behaviour:
 
     @property
     def accepts(self) -> bool:
-        """Whether what is sent is meant to arrive."""
+        """Return whether the data are expected to arrive."""
         return self.fault in (Fault.NONE, Fault.SLOW)
 
     def to_json(self) -> dict[str, Any]:
@@ -219,4 +219,4 @@ ACTS = {
     Fault.ENDLESS: _endless,
     Fault.ENDLESS_HEAD: _endless_head,
 }
-"""What is done once the request was read; the others never get there."""
+"""The faults that occur after the request was read; the others occur before."""

@@ -1,4 +1,4 @@
-"""What a sink of OTLP was sent, taken apart.
+"""The records in the requests to a sink of OTLP.
 
 Every sink of the tests (HTTP or gRPC, in the test's process or in one of its own) is a
 :class:`Received`: it tells exchanges, and this module makes spans, metrics and log records of them.
@@ -155,7 +155,7 @@ class ReceivedLog:
 
 
 class Received(ABC):
-    """What came to a sink; the sink itself adds how it is asked for exchanges."""
+    """The records that a sink received; the sink itself adds how to wait for exchanges."""
 
     @abstractmethod
     def exchanges(self) -> list[Exchange]:

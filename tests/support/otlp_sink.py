@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         """A request is no news."""
 
     def _refusal(self) -> int | None:
-        """What a healthy collector says to a request that is none of OTLP."""
+        """The response of a healthy collector to a request that is not OTLP."""
         if self.command != "POST":
             return 405
         if self.path.partition("?")[0] not in REQUESTS:
@@ -168,7 +168,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Sink(Received, ABC):
-    """What both kinds of sink have in common: a port that is theirs until they are closed."""
+    """The common part of both kinds of sink: a port that is theirs until they are closed."""
 
     def __init__(
         self, certificate: Certificate | None, clients: Certificate | None, port: int = 0
@@ -239,7 +239,7 @@ class OtlpSink(_Sink):
 
     @property
     def connections(self) -> int:
-        """How many are open now."""
+        """The number of open connections."""
         return self._server.connections if self._server else 0
 
     def exchanges(self) -> list[Exchange]:

@@ -1,4 +1,4 @@
-"""What a server of root needs to drop its privileges."""
+"""Requirements of a server of root that drops its privileges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import gevent.monkey, gevent.threadpool, gevent.ares, gevent.resolver.thread
 
 
 def can_start_python() -> bool:
-    """Whether nobody may run this interpreter, which may lie below /root."""
+    """Return whether the user nobody may run this interpreter, which may be below /root."""
     try:
         return subprocess.run([sys.executable, "-c", ""], user=NOBODY.pw_uid).returncode == 0
     except PermissionError:

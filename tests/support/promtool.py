@@ -14,12 +14,13 @@ import yaml
 from tests.support.build_servers import promtool as built_promtool
 from tests.support.paths import REPOSITORY
 from tests.support.requirements import unavailable
+from tests.support.waiting import DEADLINE
 
 PROMETHEUS = REPOSITORY / "deploy" / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 IDENTITY = 'job="ivatar",environment="production"'
 MINUTES = 120
-"""How long the series of a test go on, a sample each minute."""
+"""The length of the series of a test, with a sample each minute."""
 
 
 def groups() -> Iterator[dict[str, Any]]:
@@ -47,7 +48,9 @@ def promtool(*arguments: str, cwd: Path = REPOSITORY, stdin: str = "") -> tuple[
     if not binary.exists():
         unavailable("promtool is not built; see tests/support/build_servers.py")
     command = [str(binary), *arguments]
-    done = subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=DEADLINE
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -110,7 +113,7 @@ def native_histogram(metric: str, a_minute: float, below: str, /, **labels: str)
 
 @dataclass(frozen=True)
 class Expectation:
-    """What expressions give when the rules were fed with some series.
+    """The expected values of expressions after the rules evaluated some series.
 
     Args:
         name: shown where it is not met.

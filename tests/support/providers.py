@@ -68,7 +68,7 @@ class Theirs:
 
 
 def on_both(scenario: Callable[[Any], Any], **options: Any) -> tuple[Any, Any]:
-    """What a scenario returns and leaves behind, on our tracer and on the SDK's."""
+    """The result and the spans of a scenario, on our tracer and on the SDK's."""
     results = []
     for kind in (Ours, Theirs):
         side = kind(**options)

@@ -120,7 +120,7 @@ class Collector:
 
     @property
     def metrics_url(self) -> str:
-        """What a Prometheus scrapes."""
+        """The page that a Prometheus scrapes."""
         return f"http://{self._address['COLLECTOR_PROMETHEUS']}/metrics"
 
     def start(self) -> Collector:
@@ -155,7 +155,7 @@ class Collector:
         return parse_spans(self._shown())
 
     def spans_in_log(self) -> int:
-        """How many spans its debug output shows; cheaper than :meth:`spans`."""
+        """The number of spans in its debug output; cheaper than :meth:`spans`."""
         return len(re.findall(r"(?m)^Span #\d+$", self._shown()))
 
     def await_spans(self, number: int) -> list[LoggedSpan]:
@@ -164,7 +164,7 @@ class Collector:
         return self.spans()
 
     def page(self) -> str:
-        """What its Prometheus exporter shows now."""
+        """The present page of its Prometheus exporter."""
         with urllib.request.urlopen(self.metrics_url, timeout=DEADLINE) as answer:
             text: str = answer.read().decode()
             return text

@@ -54,7 +54,7 @@ class Prometheus:
         return f"{self.url}/api/v1/otlp"
 
     def ask(self, path: str, **query: str) -> Any:
-        """What the API says under a path, such as ``rules`` or ``series``."""
+        """The response of the API for a path, such as ``rules`` or ``series``."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
             return json.load(answer)["data"]
@@ -106,7 +106,7 @@ class Prometheus:
         return self.vector(expression)
 
     def answers(self) -> bool:
-        """Whether it takes queries."""
+        """Return whether it accepts queries."""
         try:
             return self.query("vector(1)") != []
         except OSError:

@@ -170,7 +170,7 @@ def _as_unprivileged(folder: Path) -> list[str]:
 
 
 def _greets(port: int) -> bool:
-    """Whether a server that begins does so: its port accepts before it serves."""
+    """Return whether a starting server serves: its port accepts before that."""
     with socket.socket() as probe, suppress(OSError):
         probe.settimeout(1)
         probe.connect(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""What a test needs of the machine: it is skipped where that is missing, and fails in CI.
+"""Requirements of a test on the machine: without them it is skipped, and fails in CI.
 
 Continuous integration sets ``TEST_REQUIRE_SERVERS``: there every skip is a failure, because a test
 that silently stops running protects nothing.

@@ -14,7 +14,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def samples_in(folder: Path, alive: tuple[str, ...] = ("0", "1", "2")) -> Samples:
-    """What is merged of the files of a folder.
+    """The merged samples of the files of a folder.
 
     Args:
         folder: a runtime folder.

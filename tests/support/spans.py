@@ -17,7 +17,7 @@ PROVIDER.add_span_processor(SimpleSpanProcessor(EXPORTER))
 
 
 class Spans:
-    """What was recorded below a root span of the test's own."""
+    """The spans below a root span of the test's own."""
 
     @contextmanager
     def recording(self) -> Iterator[trace.Span]:

@@ -14,9 +14,11 @@ import io
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
+import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +44,11 @@ FONT_FACE = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 
 def written_to_terminal(arguments: list[str], env: dict[str, str]) -> str:
-    """Run a program in a terminal, and return what it writes, with its colours."""
+    """Run a program in a terminal, and return its output, with its colours.
+
+    Raises:
+        TimeoutError: it has not ended within the deadline.
+    """
     ours, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     with subprocess.Popen(
@@ -50,10 +56,13 @@ def written_to_terminal(arguments: list[str], env: dict[str, str]) -> str:
         stderr=terminal,
     ) as process, os.fdopen(ours, "rb", buffering=0) as reader:  # fmt: skip
         os.close(terminal)
-        parts = []
+        parts, end = [], time.monotonic() + DEADLINE
         with suppress(OSError):  # EIO: the program has closed its end
-            while part := reader.read(4096):
-                parts.append(part)
+            while select.select([reader], [], [], max(end - time.monotonic(), 0))[0]:
+                parts.append(os.read(ours, 4096))
+        if time.monotonic() >= end:
+            process.kill()
+            raise TimeoutError(f"{arguments[0]} has not ended after {DEADLINE:.0f} s")
         process.wait(DEADLINE)
     return b"".join(parts).decode().replace("\r\n", "\n")
 

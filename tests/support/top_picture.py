@@ -54,7 +54,7 @@ def main(path: Path) -> None:
         try:
             svg = asyncio.run(draw(server))
         finally:
-            visitors.terminate()
+            visitors.kill()  # it has nothing to finish
     # Fonts of another server are not loaded by a page that shows the picture.
     path.write_text(FONTS.sub("", svg), encoding="utf-8")
 

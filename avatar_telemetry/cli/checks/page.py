@@ -33,7 +33,9 @@ def check_page(
     try:
         url, response, samples = fetch(url, token, path=path, timeout=timeout)
     except WebError as fault:
-        yield error("metrics_page.no_response", str(fault), "Start the server, or correct --url.")
+        yield error(
+            "metrics_page.no_response", str(fault), "Start the server, or correct --url or --token."
+        )
         return
     if samples is None:
         yield _not_shown(url, response, settings, token)

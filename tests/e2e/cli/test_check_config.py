@@ -6,7 +6,7 @@ from tests.support.running import DemoServer, PageServer, invoke
 
 
 def test_beside_a_running_server(demo_server: DemoServer) -> None:
-    """What the server that is to be restarted holds, folder and port, is no fault."""
+    """The folder and the port of the server to be restarted are no faults."""
     with PageServer(
         "# TYPE avatar_telemetry_build_info gauge\navatar_telemetry_build_info 1\n"
     ) as own:

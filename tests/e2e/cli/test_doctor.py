@@ -21,7 +21,7 @@ def test_a_folder_in_use_is_told(demo_server: DemoServer) -> None:
 
 
 def test_a_healthy_server_is_well(demo_server: DemoServer) -> None:
-    """Of a server that runs as it should nothing bad is told, and the status is 0."""
+    """A server without a fault has neither errors nor warnings, and the status is 0."""
     simulate(demo_server.url, "-n", 60, "--random-state", 61)
     ran = invoke("doctor", *PATIENT, "--url", demo_server.url, **demo_server.env)
     assert ran.status == 0, ran.out
@@ -42,9 +42,9 @@ def test_a_server_that_exports_is_well(tmp_path: Path, sink: OtlpSink) -> None:
         asked = ("doctor", *PATIENT, "--url", server.url)
         ran = invoke(*asked, "--json", **server.env)
         stranger = invoke(*asked, "--token", "a-wrong-token", **server.env)
-    told = ran.json()
-    checks = {each["check"] for each in told["findings"]}
-    assert told["status"] == ran.status == 0, ran.out
+    report = ran.json()
+    checks = {each["check"] for each in report["findings"]}
+    assert report["status"] == ran.status == 0, ran.out
     assert {"traces.sent", "metrics.sent", "traces.exported", "metrics_page.workers"} <= checks
     assert "Check that --token is" in stranger.out
     assert stranger.status == 2

@@ -32,14 +32,14 @@ COUNTED = "ivatar_requests_total"
 
 
 def page(server: DemoServer) -> Samples:
-    """What the server itself shows."""
+    """The page of the server itself."""
     samples = read_samples(Site(server.url, DEADLINE).get("/metrics").text)
     assert samples is not None
     return samples
 
 
 def offline(*arguments: object, **env: str) -> Samples:
-    """What the command reads from a folder."""
+    """The page that the command reads from a folder."""
     ran = invoke("metrics", *arguments, **env)
     assert ran.status == 0, ran.err
     samples = read_samples(ran.out)
@@ -83,7 +83,7 @@ def test_openmetrics_on_demand(demo_server: DemoServer) -> None:
 
 
 def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> None:
-    """Every request that the tally tells of is on the page, no other, and all are answered well."""
+    """Exactly the requests of the tally are on the page, and all are successful."""
     before = page(demo_server)
     shown = simulate(demo_server.url, "-n", 300, "-c", 3, "--random-state", 21, "--json").json()
     assert shown["requests"] == 300
@@ -92,7 +92,7 @@ def test_the_simulation_is_what_the_server_counts(demo_server: DemoServer) -> No
 
     eventually(lambda: not page(demo_server).total("ivatar_requests_in_progress"), "the end")
     seen = page(demo_server).minus(before)
-    assert seen.total(COUNTED) == 300 + 1  # and one to see that somebody is there
+    assert seen.total(COUNTED) == 300 + 1  # and one that checks that the server is there
     actions = {row["action"]: row["requests"] for row in shown["actions"]}
     for action, operation in (("register", "register"), ("log out", "logout")):
         assert seen.total("ivatar_auth_attempts_total", operation=operation) == actions[action]
@@ -109,7 +109,7 @@ def test_a_rate_is_kept(demo_server: DemoServer) -> None:
 
 
 def test_a_server_that_goes_away_ends_the_simulation(tmp_path: Path) -> None:
-    """After some requests without an answer the simulation says so, and what came before."""
+    """After some requests without a response the simulation reports them, and those before."""
     with DemoServer(tmp_path, workers=1) as server:
         process = subprocess.Popen(
             demo_command("avatar_demo.simulate", server.url, "-n", 100_000), cwd=REPOSITORY,

@@ -1,4 +1,4 @@
-"""Responses that fail or are slow where the query says so, each with a span and a log record."""
+"""Responses that fail or are slow as the query requests, each with a span and a log record."""
 
 import logging
 import time

@@ -104,7 +104,7 @@ def test_nobody_else_acts_as_another(
 
 
 def test_files_are_made_as_the_workers_user(tmp_path: Path) -> None:
-    """What is made meanwhile is the workers' own, and this process is itself again."""
+    """New files belong to the workers' user; then this process has its own user again."""
     wanted = NOBODY if os.geteuid() == 0 else os.geteuid()
 
     def work() -> list[int]:

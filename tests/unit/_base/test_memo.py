@@ -37,7 +37,7 @@ def test_what_is_not_worth_a_place() -> None:
 
 
 def test_a_value_that_cannot_be_made() -> None:
-    """What it raises passes, and nothing is kept."""
+    """An exception of the function passes, and nothing is kept."""
     memo = Memo(int, 4)
     with pytest.raises(ValueError, match="x"):
         memo["x"]

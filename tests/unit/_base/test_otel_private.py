@@ -64,7 +64,7 @@ def test_no_other_module_imports_a_private_name() -> None:
 
 
 def test_the_context_variable_is_the_current_context() -> None:
-    """What is set there is OpenTelemetry's current context until it is reset."""
+    """The context that is set is OpenTelemetry's current one until it is reset."""
     variable = otel_private.context_variable()
     mine = Context({"mine": 1})
     token = variable.set(mine)

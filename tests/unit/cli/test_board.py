@@ -97,6 +97,14 @@ def test_no_line_is_longer_than_the_terminal(width: int, glyphs: Glyphs) -> None
     assert glyphs is UNICODE or text_of(lines).isascii()
 
 
+@pytest.mark.parametrize("width", [22, 36, 37, 38])
+def test_narrow_charts(width: int) -> None:
+    """A terminal without columns for a chart has the values alone."""
+    lines = text_of(summary(EVERYTHING, width, UNICODE, [EVERYTHING] * 100)[:3]).splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("max" in lines[0]) == (width == 38)
+
+
 def test_chart() -> None:
     """The bars are relative to the highest value; a failed request is a gap."""
     states = [{**EVERYTHING, "requests": value} for value in (0.0, 20.0, 80.0)]

@@ -34,7 +34,7 @@ def invoke_in_child(*arguments: object, **env: str) -> Ran:
 
 
 def test_good_settings_are_shown() -> None:
-    """What is set is shown with its value and where it is from; a secret is not."""
+    """Each setting has its value and its source; a secret is not shown."""
     ran = invoke(
         "check-config", "--json", OTEL_ENABLED="true", OTEL_SERVICE_NAME="mine",
         AVATAR_TELEMETRY_METRICS_TOKEN="very-secret-token",
@@ -74,7 +74,7 @@ def test_all_settings_are_shown_on_demand() -> None:
     ],
 )  # fmt: skip
 def test_faults_are_named(variable: str, value: str, words: str) -> None:
-    """What would stop the server ends the command with status 2 and the same message."""
+    """A fault that would stop the server ends the command with status 2 and the same message."""
     ran = invoke_in_child("check-config", **{variable: value})
     assert ran.status == 2
     assert words in ran.err
@@ -108,7 +108,7 @@ def test_all_faults_are_named_at_once() -> None:
 
 
 def test_json_has_the_warnings_and_nothing_else(tmp_path: Path) -> None:
-    """What the module of the profile prints is not in the JSON, ignored variables are."""
+    """The JSON has the ignored variables, and nothing that the profile's module prints."""
     (tmp_path / "noisy.py").write_text(
         "from avatar_telemetry import Profile\nprint('noise')\nPROFILE = Profile('mine')\n"
     )
@@ -124,7 +124,7 @@ def test_json_has_the_warnings_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_application_is_imported_apart(tmp_path: Path) -> None:
-    """What the application prints and starts at its import disturbs nothing."""
+    """Output and threads of the application's import have no effect on the command."""
     (tmp_path / "noisy.py").write_text(
         "import threading\nprint('noise', flush=True)\n"
         "threading.Thread(target=threading.Event().wait).start()\napplication = print\n"
@@ -160,7 +160,7 @@ def test_the_application_counts_nothing_into_a_running_server(tmp_path: Path) ->
 
 
 def test_the_token_is_not_sent() -> None:
-    """Who listens on the metrics port is asked without the token: it may be anybody."""
+    """The request to the metrics port has no token: any program may listen there."""
     with PageServer("no", 401) as other:
         invoke(
             "check-config", OTEL_PROMETHEUS_ENDPOINT=other.url.removeprefix("http://"),
@@ -174,7 +174,7 @@ def test_the_token_is_not_sent() -> None:
     ("challenge", "status"),
     [
         pytest.param('Bearer realm="avatar-telemetry"', 0, id="ours"),
-        pytest.param('Basic realm="registry"', 2, id="somebody else's"),
+        pytest.param('Basic realm="registry"', 2, id="other realm"),
     ],
 )
 def test_a_port_that_wants_a_token(challenge: str, status: int) -> None:

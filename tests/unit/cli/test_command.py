@@ -162,7 +162,7 @@ def test_shells_complete_it() -> None:
     """bash is given a completion, and completion knows the commands."""
     script = invoke(_AVATAR_TELEMETRY_COMPLETE="bash_source")
     assert "complete" in script.out
-    told = invoke(
+    ran = invoke(
         _AVATAR_TELEMETRY_COMPLETE="bash_complete", COMP_WORDS="avatar-telemetry do", COMP_CWORD="1"
     )
-    assert "doctor" in told.out
+    assert "doctor" in ran.out

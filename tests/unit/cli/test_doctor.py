@@ -345,7 +345,7 @@ def test_the_separate_port_is_closed() -> None:
 
 
 def test_a_server_that_is_away() -> None:
-    """A server that does not answer is an error."""
+    """A server without a response is an error."""
     found = list(check_page(Settings.from_env({}), PROFILE, "http://127.0.0.1:1", "", 5.0))
     assert levels(found) == {"metrics_page.no_response": "error"}
 

@@ -92,6 +92,13 @@ def test_reasons(name: str, environ: dict[str, str], words: str) -> None:
         pytest.param("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://me:{SECRET}@c", HIDDEN, id="password"),
         pytest.param("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://c/?key={SECRET}",
                      f"http://c/?{HIDDEN}", id="query"),
+        pytest.param("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://c/#{SECRET}?x=1\n{SECRET}",
+                     f"http://c/#{HIDDEN}", id="fragment"),
+        pytest.param("OTEL_EXPORTER_OTLP_ENDPOINT", f"c:4318/x?key={SECRET}",
+                     f"c:4318/x?{HIDDEN}", id="no scheme"),
+        pytest.param("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"c:4318/x#{SECRET}",
+                     f"c:4318/x#{HIDDEN}", id="no scheme, fragment"),
+        pytest.param("OTEL_PYTHON_EXCLUDED_URLS", "health?", "health?", id="no URL"),
         pytest.param("AVATAR_TELEMETRY_METRICS_TOKEN", "", "", id="empty"),
     ],
 )  # fmt: skip

@@ -201,6 +201,19 @@ def test_a_first_request_that_fails() -> None:
     assert show(scenario, states=failing()).return_value == "http://here refuses"
 
 
+def test_an_unexpected_error() -> None:
+    """The display ends with the error, also after values: nothing would be requested again."""
+
+    def failing() -> Iterator[State]:
+        yield STATE
+        raise KeyError("le")
+
+    async def scenario(display: Display) -> None:
+        await display.until(lambda: display.app.return_value)
+
+    assert show(scenario, states=failing()).return_value == "KeyError: 'le'"
+
+
 def test_a_terminal_without_unicode() -> None:
     """Only ASCII is written, also with the help and the filter."""
 

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from avatar_telemetry.cli import ptrace
 from avatar_telemetry.cli.ptrace import Rights, may_read, missing_right, read_rights
 from tests.support.forked import in_child
 from tests.support.privileges import NOBODY
@@ -45,17 +47,30 @@ def test_this_process() -> None:
     assert (found.user, found.owner) == (os.geteuid(), os.getuid())
 
 
+def test_scope_of_yama(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scope is read from the file of the kernel; it is 0 without Yama."""
+    scope = tmp_path / "ptrace_scope"
+    monkeypatch.setattr(ptrace, "SCOPE", scope)
+    assert read_rights(os.getpid()).scope == 0
+    scope.write_text("3\n")
+    rights = read_rights(os.getpid())
+    assert rights.scope == 3
+    assert "until the machine restarts" in missing_right(rights)
+
+
 def test_a_process_that_has_ended() -> None:
     """A worker that has ended meanwhile is no missing right."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     with pytest.raises(ProcessLookupError):
         may_read(process.pid)
+    with pytest.raises(ProcessLookupError):
+        read_rights(process.pid)
 
 
 @pytest.mark.usefixtures("as_root")
 def test_another_user_may_not() -> None:
-    """What another user may not read is refused by the kernel, and the cause is the user."""
+    """The kernel refuses the memory of another user's process, and the cause is the user."""
     target = os.getpid()
 
     def ask() -> list[bool | str]:

@@ -16,15 +16,15 @@ from tests.support.running import invoke
 DIGEST = "0bc83cb571cd1c50ba6f3e8a78ef1346"
 
 
-def recorded(target: str, method: str = "GET", privacy: str = "balanced", **answer: Any) -> Any:
+def recorded(target: str, method: str = "GET", privacy: str = "balanced", **response: Any) -> Any:
     settings = Settings.from_env(
         {"AVATAR_TELEMETRY_PRIVACY": privacy, "OTEL_PYTHON_EXCLUDED_URLS": "stats"}
     )
-    return record(settings, PROFILE, method, target, **answer)
+    return record(settings, PROFILE, method, target, **response)
 
 
 @pytest.mark.parametrize(
-    ("method", "target", "answer", "route", "spans", "series"),
+    ("method", "target", "response", "route", "spans", "series"),
     [
         pytest.param(
             "GET", f"/avatar/{DIGEST}?s=80", {"cache": "hit"}, "/avatar/{digest}",
@@ -58,25 +58,25 @@ def recorded(target: str, method: str = "GET", privacy: str = "balanced", **answ
     ],
 )  # fmt: skip
 def test_a_request_is_classified(
-    method: str, target: str, answer: dict[str, Any], route: str, spans: list[str], series: str
+    method: str, target: str, response: dict[str, Any], route: str, spans: list[str], series: str
 ) -> None:
     """Route, spans and counters are those that the server would have."""
-    found = recorded(target, method, **answer)
+    found = recorded(target, method, **response)
     assert found["route"] == route
     assert [span["name"] for span in found["spans"]] == spans
     assert series in found["series"]
 
 
 @pytest.mark.parametrize(
-    ("privacy", "address", "told"),
+    ("privacy", "address", "shown"),
     [("off", "192.0.2.77", True), ("balanced", "192.0.2.0", False), ("strict", None, False)],
 )
-def test_attributes_follow_the_privacy_mode(privacy: str, address: str | None, told: bool) -> None:
-    """What is shown of a client is what the mode lets pass."""
+def test_attributes_follow_the_privacy_mode(privacy: str, address: str | None, shown: bool) -> None:
+    """The client data are those that the privacy mode allows."""
     found = recorded(f"/avatar/{DIGEST}?s=80", privacy=privacy)
     attributes = found["spans"][0]["attributes"]
     assert attributes.get("http.remote_addr") == address
-    assert (DIGEST in str(found["spans"])) == told
+    assert (DIGEST in str(found["spans"])) == shown
 
 
 @given(st.text(), st.sampled_from(["GET", "POST", "BREW"]), st.integers(100, 599))

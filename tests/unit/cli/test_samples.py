@@ -66,7 +66,7 @@ def test_names_and_labels() -> None:
 
 
 def test_a_series_that_is_new_counts_whole() -> None:
-    """What was not on the earlier page was added since."""
+    """A series that is new on the page was added since the earlier one."""
     added = read(PAGE).minus(read('requests_total{path="/",status="200"} 80.0\n'))
     assert added.total("requests_total", path="/") == 10.0
     assert added.total("requests_total", path="/stats/") == 10.0

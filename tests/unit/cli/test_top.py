@@ -73,15 +73,29 @@ def test_a_server_that_was_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_states_go_on_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed request is a state with its error, and the next one has the values again."""
-    answers = iter([read(PAGE), None, read(PAGE)])
+    pages = iter([read(PAGE), None, read(PAGE)])
     monkeypatch.setattr(module, "Event", PauseClock(0.0).event)
     monkeypatch.setattr(
-        module, "fetch", lambda url, token, path: (url, Response(503, {}, b""), next(answers))
+        module, "fetch", lambda url, token, path: (url, Response(503, {}, b""), next(pages))
     )
     first, failed, later = islice(Watched("http://a-host", "").states(2.0), 3)
     assert first["since_start"]
     assert set(failed) == {"time", "error"} and "(503)" in failed["error"]
     assert later["requests"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "series",
+    ["ivatar_request_duration_seconds_bucket 1", 'ivatar_request_duration_seconds_bucket{le="x"} 1',
+     "gunicorn_worker_requests_in_progress 1"],
+)  # fmt: skip
+def test_a_page_with_invalid_series(series: str) -> None:
+    """A page of ours without the labels of ours is a failed request, not an unexpected error."""
+    with (
+        PageServer(f"{PAGE}{series}\n") as server,
+        pytest.raises(WebError, match="another program"),
+    ):
+        Watched(server.url, "").next()
 
 
 @pytest.mark.parametrize(

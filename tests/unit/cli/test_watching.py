@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from avatar_telemetry.cli import environment
 from avatar_telemetry.cli.samples import read_samples
 from avatar_telemetry.metrics.instruments import REQUESTS
 from tests.support.recorder import Recorder
@@ -19,8 +22,19 @@ def test_an_empty_folder_has_no_page(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("user", "advised"), [(0, False), (1000, True)])
+def test_no_private_directory(user: int, advised: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a server the DIRECTORY is the advice; another user is not advised to root."""
+    monkeypatch.setattr(environment, "served_dirs", list)
+    monkeypatch.setattr(environment.os, "geteuid", lambda: user)
+    ran = invoke("metrics")
+    assert (ran.status, ran.out) == (2, "")
+    assert "name its DIRECTORY" in ran.err
+    assert ("sudo -u" in ran.err) == advised
+
+
 def test_the_folder_of_a_killed_server_has_a_page(tmp_path: Path) -> None:
-    """What a server left that could not end by itself are its last values."""
+    """The page of a killed server has its last values."""
     recorder = Recorder(tmp_path)
     recorder.metrics.count(REQUESTS, "GET", "200", "/")
     recorder.book.detach()

@@ -43,8 +43,9 @@ def test_text_that_is_no_utf_8() -> None:
 )  # fmt: skip
 def test_what_is_no_url(url: str) -> None:
     """An error shows a URL that can be given."""
-    with pytest.raises(WebError, match=r"such as\s+http://127\.0\.0\.1:8000"):
+    with pytest.raises(WebError, match=r"such as\s+http://127\.0\.0\.1:8000") as caught:
         Site(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_refused_connection() -> None:
@@ -53,6 +54,16 @@ def test_refused_connection() -> None:
         url = f"http://127.0.0.1:{port}"
         with pytest.raises(WebError, match=f"^{url} refuses the connection"):
             Site(f"{url}/site").get("/")
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "€"], ids=ascii)
+def test_invalid_header(character: str) -> None:
+    """A value that a header must not have is refused, without the value."""
+    with PageServer() as server, pytest.raises(WebError, match="the token, has") as caught:
+        Site(server.url).get("/", {"Authorization": f"Bearer secret{character}x"})
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(

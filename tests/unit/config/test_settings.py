@@ -169,8 +169,10 @@ SECRETS = ("TOKEN", "KEY", "HEADERS")
 
 
 @pytest.mark.parametrize(
-    "url", ["http://user:hunter2@collector", "http://:hunter2@collector", "ftp://c/?key=hunter2"]
-)
+    "url",
+    ["http://user:hunter2@collector", "http://:hunter2@collector", "ftp://c/?key=hunter2",
+     "c:4318/x?key=hunter2", "c:4318/x#hunter2", "ftp://c/#hunter2"],
+)  # fmt: skip
 def test_a_bad_endpoint_keeps_its_secret(url: str) -> None:
     """A user name is refused, without one too, and no part of the URL is shown."""
     with pytest.raises(SettingsError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT=\(not shown\)") as caught:

@@ -64,7 +64,7 @@ def store(tmp_path: Path) -> Iterator[ApiStore]:
 
 
 def run(script: str, *arguments: str) -> str:
-    """What a process of its own prints; it must print nothing else."""
+    """The output of a process of its own, which must have no error output."""
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE)
     assert (done.returncode, done.stderr) == (0, "")
@@ -319,7 +319,7 @@ def test_bad_names(store: ApiStore, caplog: pytest.LogCaptureFixture, name: str,
 
 @pytest.mark.parametrize("name", [None, 5])
 def test_names_that_are_no_text(tmp_path: Path, name: Any) -> None:
-    """What the API's types forbid is a counted failure, not an exception."""
+    """A value that the API's types forbid is a counted failure, not an exception."""
     store = ApiStore(tmp_path)
     store.meter.create_counter(name).add(1)
     store.meter.create_observable_gauge(name)

@@ -143,7 +143,7 @@ def test_what_is_reported_no_longer(store: ApiStore) -> None:
 
 
 def test_what_only_a_dead_process_reported(store: ApiStore) -> None:
-    """What the last observer reported and this one does not is gone; another scope's stays."""
+    """A value that only the last observer reported is removed; another scope's stays."""
     for scope in ("mine", "other"):
         meter = store.provider.get_meter(scope)
         store.observe(meter.create_observable_up_down_counter("u", [observing({"a": 1.0})]))
@@ -186,7 +186,7 @@ def test_callback_without_observations(store: ApiStore, answer: Any) -> None:
 def test_observations_that_are_no_numbers(
     store: ApiStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be recorded is left out; of a counter what is negative, too."""
+    """A value that cannot be recorded is left out; a negative one of a counter, too."""
     values: dict[str, Any] = {"a": float("nan"), "b": "x", "c": -1, "d": 1}
     store.observe(store.meter.create_observable_gauge("g", [observing(values)]))
     store.observe(store.meter.create_observable_counter("c", [observing(values)]))
@@ -252,7 +252,7 @@ def test_instruments_that_were_there_before(store: ApiStore) -> None:
 
 
 def test_a_new_instrument_need_not_wait(store: ApiStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is made after a round is asked soon, and all of them once an interval."""
+    """A new instrument is observed soon after a round, and all of them once an interval."""
     monkeypatch.setattr("avatar_telemetry.metrics.api_observers.POLL_INTERVAL", INTERVAL)
     calls: list[str] = []
 

@@ -47,7 +47,7 @@ def record(meter: Meter, measurements: list[tuple[str, float, dict[str, Any]]]) 
 
 
 def samples_of_sdk(reader: InMemoryMetricReader) -> Samples:
-    """What the SDK has, as samples of the page."""
+    """The data of the SDK, as samples of the page."""
     data = reader.get_metrics_data()
     samples: Samples = defaultdict(float)
     for metric in data.resource_metrics[0].scope_metrics[0].metrics if data else ():
@@ -90,7 +90,7 @@ def test_like_the_sdk(measurements: list[tuple[str, float, dict[str, Any]]]) -> 
     )
 )
 def test_observed_like_the_sdk(rounds: list[dict[str, float]]) -> None:
-    """What callbacks report at last is what the SDK has."""
+    """The last values of callbacks are those of the SDK."""
     reader = InMemoryMetricReader()
     sdk = MeterProvider([reader], shutdown_on_exit=False).get_meter("mine")
     with TemporaryDirectory() as folder:

@@ -134,7 +134,7 @@ def test_listener_that_was_closed(worker: Slot, tmp_path: Path) -> None:
     ],
 )
 def test_exporter_where_one_is_needed(tmp_path: Path, environ: dict[str, str], shown: bool) -> None:
-    """Whether an exporter runs is shown only where the settings need one."""
+    """The state of the exporter is on the page only where the settings need one."""
     name = "avatar_telemetry_exporter_up"
     seen = page(tmp_path, **environ)
     assert (name in seen) is shown

@@ -70,7 +70,7 @@ def test_label_names_that_become_one(tmp_path: Path) -> None:
 
 
 def declare(book: Book, folder: Path, identifier: str, make: Callable[..., Any]) -> Any:
-    """What a worker does that takes a slot and makes its metrics."""
+    """The start of a worker: it takes a slot and makes its metrics."""
     book.detach()
     book._values.clear()  # the process before is gone
     book._memory.clear()

@@ -54,7 +54,7 @@ def test_a_private_folder_comes_and_goes(base: Path) -> None:
 
 
 def test_a_named_folder_is_emptied_of_our_files_only(base: Path) -> None:
-    """What a dead server of ours left goes at the start; what others left stays."""
+    """The start removes the files of a dead server of ours, and not those of others."""
     named = base / "named"
     named.mkdir()
     others = ["counter_0.db.old", "notes.txt", "x.db"]
@@ -286,7 +286,7 @@ def test_a_dead_folder_of_the_workers_user_is_removed(base: Path, stranger) -> N
 
 
 def test_a_linked_lock_is_not_followed(base: Path, victim: Path) -> None:
-    """Who may write into the folder cannot make a master write elsewhere."""
+    """A user who may write into the folder cannot make a master write elsewhere."""
     named = base / "named"
     named.mkdir()
     (named / "folder.lock").symlink_to(victim)

@@ -135,7 +135,7 @@ def test_a_planted_lock_is_refused(workers_home: Path, victim: Path, plant) -> N
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770])
 def test_a_folder_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
-    """What others could plant there, such as a key or a lock, is not used."""
+    """A file that others may have made there, such as a key or a lock, is not used."""
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(mode)

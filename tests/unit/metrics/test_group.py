@@ -66,7 +66,7 @@ class Histories(RuleBasedStateMachine):
         self.declared: dict[str, dict[str, int]] = {}
         self.alive = set(SLOTS)
         self.comparable = True
-        """Whether prometheus_client's collector has rules for all that has happened."""
+        """Return whether prometheus_client's collector has rules for all that has happened."""
 
     def teardown(self) -> None:
         for book in self.books.values():

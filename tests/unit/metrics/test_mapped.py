@@ -49,7 +49,7 @@ def test_a_file_grows_and_old_cells_stay(tmp_path: Path) -> None:
 
 
 def test_values_made_before_there_is_a_folder_are_kept(tmp_path: Path, value_seam: Book) -> None:
-    """What an application counts at import (preload_app) is in the files afterwards."""
+    """The counts of an application at import (preload_app) are in the files afterwards."""
     counter = Counter("early", "early", registry=CollectorRegistry())
     counter.inc(4)
     value_seam.open(tmp_path, "master")
@@ -61,7 +61,7 @@ def test_values_made_before_there_is_a_folder_are_kept(tmp_path: Path, value_sea
 def test_early_values_are_added_to_those_of_the_last_holder(
     tmp_path: Path, value_seam: Book
 ) -> None:
-    """What a process counted before it took its slot joins what the slot has counted already."""
+    """The counts of a process before it took its slot are added to those of the slot."""
     last = Book()
     last.open(tmp_path, "0")
     doubles, index = last.cell("counter", encode_key("early", "early_total", {}, "early"))
@@ -124,7 +124,7 @@ def test_what_is_put_off_is_done_once() -> None:
 
 
 def test_a_damaged_file_is_put_aside_by_the_next_holder(tmp_path: Path) -> None:
-    """Who takes a slot with a damaged file starts that file anew and says so."""
+    """A process that takes a slot with a damaged file starts that file anew and logs it."""
     (tmp_path / "counter_0.db").write_bytes(b"noise" * 100)
     told = []
     book = Book(lambda: told.append(sys.exc_info()[0]))
@@ -271,7 +271,7 @@ def test_space_is_reserved(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_refused_is_closed(tmp_path: Path, content: bytes) -> None:
-    """What does not hold what the format says costs no descriptor."""
+    """A file that does not match the format leaves no open descriptor."""
     path = tmp_path / "counter_0.db"
     path.write_bytes(content)
     with pytest.raises(CorruptFileError):

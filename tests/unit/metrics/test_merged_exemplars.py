@@ -100,7 +100,7 @@ def test_the_first_byte_has_its_own_bucket_and_value(tmp_path: Path, books: Open
 
 
 def test_other_measurements_of_a_request(tmp_path: Path, books: OpenBooks) -> None:
-    """What was measured before the end of the request names it, too."""
+    """A measurement before the end of the request has its exemplar, too."""
     recorder = books.slot("s0")
     recorder.observe(UPLOAD_SIZE, 2000.0, "image/png")
     recorder.count(AUTH_ATTEMPTS, "login", "false")
@@ -131,7 +131,7 @@ def test_the_newest_of_all_slots(tmp_path: Path, books: OpenBooks) -> None:
 
 
 def test_the_next_holder_continues(tmp_path: Path) -> None:
-    """What a slot kept survives its holder, and the next one replaces it bucket by bucket."""
+    """The exemplars of a slot survive its holder, and the next one replaces them by bucket."""
     for trace, duration in (("a", 0.2), ("b", 0.7), ("c", 0.7)):
         books = OpenBooks(tmp_path)
         request(books.slot("s0"), trace, duration)

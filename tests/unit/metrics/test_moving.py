@@ -66,7 +66,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_counts_go_into_the_files_when_space_is_back(small: Path) -> None:
-    """What was kept in memory is not lost, and a worker comes back by itself."""
+    """Values that were kept in memory are not lost, and a worker recovers by itself."""
     done = subprocess.run(
         [sys.executable, "-c", SPACE_IS_BACK, str(small)], capture_output=True, text=True
     )

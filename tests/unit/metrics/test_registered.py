@@ -81,7 +81,7 @@ def test_names_and_texts_of_the_application_are_made_legal(tmp_path: Path) -> No
 def test_info_and_enum_are_reported(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has no value common to several processes is named in the log."""
+    """The log names a metric that has no common value of several processes."""
     registry = CollectorRegistry()
     Info("built", "A build.", registry=registry).info({"version": "1"})
     Enum("state", "A state.", states=["up", "down"], registry=registry)

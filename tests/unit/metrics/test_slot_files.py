@@ -101,7 +101,7 @@ def test_a_slot_that_cannot_be_used_is_free_again(
 def test_a_slot_that_is_taken_later(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, later: Any
 ) -> None:
-    """What was counted without a slot, and is counted after, is in the files of the slot."""
+    """Counts from before and after the slot was taken are in the files of the slot."""
 
     def fail(folder: Path, *, worker: bool) -> Slot:
         raise OSError(28, "no space left on device")

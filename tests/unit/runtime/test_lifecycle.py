@@ -95,7 +95,7 @@ def requests_in(folder: str | Path) -> float:
 
 
 def test_the_master_prepares_the_folder(environ: Environ) -> None:
-    """What workers share is made before they start, and goes with the master."""
+    """The files that workers share are made before they start, and removed with the master."""
 
     def work() -> list[str]:
         runtime = managed(environ)
@@ -152,7 +152,7 @@ def test_all_faults_stop_the_start_together(environ: Environ, tmp_path: Path) ->
 
 
 def test_ignored_values_are_logged_once_and_replaced(environ: Environ) -> None:
-    """What the specification ignores is one warning at the start, and is out of the environment,
+    """An ignored value is one warning at the start, and is removed from the environment,
     where OpenTelemetry's packages would raise for it; a worker warns no more."""
     environ |= {"OTEL_SDK_DISABLED": "1", "OTEL_PROPAGATORS": "b3,pigeon"}
 
@@ -246,7 +246,7 @@ def test_a_private_folder_is_named_in_the_environment(
 
 
 def test_metrics_of_the_application_are_kept_in_the_store(environ: Environ) -> None:
-    """What it counts while it is loaded in the master is in the worker's files."""
+    """The counts of an application that is loaded in the master are in the worker's files."""
 
     def work() -> Any:
         runtime = Runtime(environ)
@@ -422,7 +422,7 @@ def test_what_was_never_started_can_be_stopped() -> None:
 
 
 def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) -> None:
-    """What code records by hand at import finds the profile of the wrapped application."""
+    """Code that records at import uses the profile of the wrapped application."""
 
     def work() -> Any:
         runtime = started(environ)
@@ -437,7 +437,7 @@ def test_a_declared_profile_serves_code_outside_of_requests(environ: Environ) ->
 
 
 def test_the_masters_own_values_survive_a_removed_folder(environ: Environ) -> None:
-    """What the master counts is on the page again when a worker has ended."""
+    """The master's counts are on the page again when a worker has ended."""
     folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
 
     def work() -> Any:
@@ -620,7 +620,7 @@ def test_a_start_that_failed_is_tried_again(
 
 
 def test_a_hook_that_records_before_ours(environ: Environ) -> None:
-    """What it counts in the new process is kept, and the process is a worker with one slot."""
+    """The counts of the hook are kept, and the new process is a worker with one slot."""
     folder = Path(environ["PROMETHEUS_MULTIPROC_DIR"])
 
     def work() -> Any:

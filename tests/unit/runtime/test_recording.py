@@ -134,7 +134,7 @@ def test_ring_is_made_once(slots: Slots) -> None:
 
 
 def test_ring_that_cannot_be_made(slots: Slots) -> None:
-    """What cannot be written is dropped, counted and tried again; nothing is raised."""
+    """A record that cannot be written is dropped and counted; nothing is raised."""
     slots.error = OSError("no space")
     assert not slots.made.put(SPANS, 3, b"x")
     assert (slots.failures, slots.dropped) == (["ring"], [3])
@@ -169,7 +169,7 @@ def test_check_of_a_ring_that_was_never_made(slots: Slots) -> None:
 
 
 def test_whether_a_ring_is_read(slots: Slots) -> None:
-    """What was in the ring at the question counts, not what came later."""
+    """Only records that were in the ring at the call count, not later ones."""
     slots.made.put(SPANS, 1, b"x")
     is_read = slots.made.is_read()
     assert not is_read()
@@ -242,7 +242,7 @@ def test_spans_that_nobody_exports(worker: Worker) -> None:
 
 
 def test_full_ring(worker: Worker) -> None:
-    """What does not fit is counted by signal."""
+    """Records that do not fit are counted by signal."""
     recording = worker.recording(
         OTEL_BSP_MAX_QUEUE_SIZE="2", OTEL_BLRP_MAX_QUEUE_SIZE="1", OTEL_LOGS_EXPORTER="otlp"
     )
@@ -289,7 +289,7 @@ def test_flush_waits_for_the_reader(worker: Worker) -> None:
 
 
 def test_stop_waits_for_nothing(worker: Worker) -> None:
-    """What is in the ring stays there for the exporter."""
+    """The records of the ring stay there for the exporter."""
     recording = worker.recording()
     worker.span(recording, "a")
     recording.stop(time.monotonic())

@@ -27,7 +27,7 @@ def take_all(budget: Budget, limit: int, attempts: int = 100) -> int:
 
 
 def test_processes_share_the_tokens_of_a_second(tmp_path: Path) -> None:
-    """What one takes, another one does not get; the next second has as many again."""
+    """A token that one takes is gone for the others; the next second has as many again."""
     first, second = budget(tmp_path, 0), budget(tmp_path, 3)
     assert first.take(2)
     assert second.take(2)

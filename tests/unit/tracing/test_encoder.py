@@ -140,7 +140,7 @@ def test_two_requests_make_one(first: list[ReadableSpan], second: list[ReadableS
 
 
 def attributes(*pairs: tuple[str, Any], known: Any = ()) -> dict[str, Any]:
-    """What arrives of a span's attributes: which field of the value is set, and to what."""
+    """The exported attributes of a span: the field of the value that is set, and its content."""
     span = Ours().tracer.start_span("name")
     for key, value in pairs:
         span.set_attribute(key, value)

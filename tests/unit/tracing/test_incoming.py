@@ -1,4 +1,4 @@
-"""What a caller sends of a trace, and how far it is believed."""
+"""The trace context of a caller, and the limits of its use."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_the_largest_headers_are_read(header: str, value: str) -> None:
 
 
 def records_made(headers: dict[str, str], trust: Any) -> int:
-    """How many log records are built while the headers are read, also those that are filtered."""
+    """The number of log records built while the headers are read, also of filtered ones."""
     made = []
     factory = logging.getLogRecordFactory()
 
@@ -141,7 +141,7 @@ def records_made(headers: dict[str, str], trust: Any) -> int:
 
 
 def calls_made(headers: dict[str, str], trust: Any) -> int:
-    """How many functions are called while the headers are read."""
+    """The number of function calls while the headers are read."""
     made = 0
 
     def count(frame: Any, event: str, argument: Any) -> None:
@@ -207,7 +207,7 @@ def test_a_span_that_is_current_already(trust: Any) -> None:
 
 @pytest.mark.parametrize("headers", [{}, HEADERS], ids=["none", "headers"])
 def test_a_context_without_a_span(headers: dict[str, str]) -> None:
-    """What else is in the current context stays in it."""
+    """Other values of the current context stay in it."""
     token = context_api.attach(context_api.Context({"mine": 1}))
     try:
         caller = Incoming(STANDARD, "continue").caller(dict(headers))

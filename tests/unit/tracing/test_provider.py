@@ -127,7 +127,7 @@ def test_exporters_of_the_sdk_work() -> None:
 
 
 def test_a_broken_processor_breaks_nothing() -> None:
-    """What a user's processor raises is counted; spans, flush and the other processors go on."""
+    """An exception of a user's processor is counted; spans, flush and other processors go on."""
     side = Ours()
     watcher = Watcher()
     side.provider.add_span_processor(Broken())

@@ -201,7 +201,7 @@ SCENARIOS = [
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_as_the_sdk(scenario: Callable[[Any], Any]) -> None:
-    """What a span returns, and what of it is exported, is what the SDK's would."""
+    """The results and the export of a span are those of the SDK's span."""
     ours, theirs = on_both(scenario)
     assert ours == theirs
 
@@ -257,7 +257,7 @@ def test_limits(count: int, length: int) -> None:
 
 @pytest.mark.parametrize("most", [3, 70, 128])
 def test_known_attributes_are_within_the_limit_too(most: int) -> None:
-    """What a layer sets all at once takes its place among what was set by hand."""
+    """Attributes that a layer sets together keep their order among those set by hand."""
     side = Ours(limits=SpanLimits(max_span_attributes=most))
     span = side.tracer.start_span("name")
     span.set_attributes({f"by hand {number}": number for number in range(most)})
@@ -270,7 +270,7 @@ def test_known_attributes_are_within_the_limit_too(most: int) -> None:
 
 
 def test_known_attributes_stand_behind_those_set_by_hand() -> None:
-    """Who sets an attribute of the layer by hand means it."""
+    """An attribute of the layer that is set by hand keeps that value."""
     span = Ours().tracer.start_span("name")
     span.set_attribute("a", "by hand")
     span.set_known(Block(("a", "b"), ("known", "known")))
@@ -327,7 +327,7 @@ class UnspeakableError(Exception):
 
 
 def test_an_exception_without_a_text_passes_as_it_is() -> None:
-    """What an exception cannot say of itself does not take its place."""
+    """An exception that cannot be described is raised as it is."""
     side = Ours()
     with pytest.raises(UnspeakableError), side.tracer.start_span("name"):
         raise UnspeakableError

@@ -178,7 +178,7 @@ def test_each_span_is_written_once_with_many_threads() -> None:
 
 
 def test_a_forked_child_writes_nothing_of_its_parent() -> None:
-    """What ended in the parent is the parent's; what ends in the child is written at once."""
+    """A span that ended in the parent is the parent's; the child writes its own at once."""
     side = Side()
     child_frames = Frames()
     root = side.begin()

@@ -682,7 +682,7 @@ def test_exc_info_replaces_the_response(recorder: Recorder) -> None:
 
 
 def test_exc_info_after_data_was_sent_is_raised(recorder: Recorder) -> None:
-    """What the server raises for a response that has begun reaches the application unchanged."""
+    """An exception of the server after the first byte reaches the application unchanged."""
 
     def application(environ, start_response):
         write = start_response("200 OK", HEADERS)
@@ -699,7 +699,7 @@ def test_exc_info_after_data_was_sent_is_raised(recorder: Recorder) -> None:
 
 
 def test_a_client_that_goes_away_is_no_error(recorder: Recorder) -> None:
-    """What the server's write() raises is not the application's failure: the status stays."""
+    """An exception of the server's write() is not the application's failure: the status stays."""
 
     class Gone(Exchange):
         def start_response(self, status, headers, exc_info=None):

@@ -34,11 +34,11 @@ class Full(Frames):
         return False
 
 
-def answer(status: str = "200 OK", tell: Any = lambda request: None) -> Any:
-    """An application that answers with a status, after the probes have reported."""
+def app(status: str = "200 OK", report: Any = lambda request: None) -> Any:
+    """An application that responds with a status, after the probes have reported."""
 
     def application(environ: Any, start_response: Any) -> Any:
-        tell(CURRENT.get())
+        report(CURRENT.get())
         environ["wsgi.input"].read()
         start_response(status, [("Content-Type", "image/png")])
         return [b"png"]
@@ -78,7 +78,7 @@ def record(
     sink = None if target is None else SpanWriter(target)
     recorder = Recorder(folder, settings=Settings.from_env(environ), traced=True, sink=sink)
     for request in requests:
-        call(recorder.wrap(application or answer()), **request)
+        call(recorder.wrap(application or app()), **request)
     recorder.book.detach()
     return recorder
 
@@ -86,26 +86,26 @@ def record(
 @pytest.mark.parametrize(
     ("request_", "application", "expected"),
     [
-        pytest.param({"path": "/"}, answer(), REQUESTS, id="page"),
-        pytest.param({"path": AVATAR}, answer("503 Busy"), REQUESTS | FAILURES, id="failure"),
-        pytest.param({"path": AVATAR}, answer(tell=fetched), REQUESTS | CALLS, id="outside call"),
+        pytest.param({"path": "/"}, app(), REQUESTS, id="page"),
+        pytest.param({"path": AVATAR}, app("503 Busy"), REQUESTS | FAILURES, id="failure"),
+        pytest.param({"path": AVATAR}, app(report=fetched), REQUESTS | CALLS, id="outside call"),
         pytest.param(
             {"path": AVATAR},
-            answer(tell=lambda request: (request.cache_lookup("django:filesystem", hit=False),
+            app(report=lambda request: (request.cache_lookup("django:filesystem", hit=False),
                                          request.generated("pagan:Avatar"))),
             REQUESTS | {"ivatar_avatar_generation_seconds_bucket"}, id="generated",
         ),
         pytest.param(
-            {"path": "/accounts/login/", "method": "POST"}, answer(),
+            {"path": "/accounts/login/", "method": "POST"}, app(),
             REQUESTS | {"ivatar_auth_attempts_total"}, id="failed login",
         ),
         pytest.param(
-            {"path": "/accounts/logout/"}, answer(), REQUESTS, id="successful logout",
+            {"path": "/accounts/logout/"}, app(), REQUESTS, id="successful logout",
         ),
         pytest.param(
             {"path": "/accounts/upload_photo/", "method": "POST", "body": FORM,
              "CONTENT_TYPE": "multipart/form-data; boundary=x"},
-            answer(), REQUESTS | {"ivatar_file_upload_size_bytes_bucket",
+            app(), REQUESTS | {"ivatar_file_upload_size_bytes_bucket",
                                   "ivatar_file_uploads_total"}, id="failed upload",
         ),
     ],
@@ -121,7 +121,7 @@ def test_a_recorded_request_is_named(
 
 def test_buckets_of_calls(tmp_path: Path) -> None:
     """Each call is in its own bucket with its own seconds, and the failed one in the counter."""
-    record(tmp_path, {"path": AVATAR}, application=answer(tell=fetched))
+    record(tmp_path, {"path": AVATAR}, application=app(report=fetched))
     found = {
         (name, dict(labels).get("le"), dict(labels).get("success")): exemplar.value
         for (name, labels), exemplar in exemplars_in(tmp_path).items()
@@ -145,7 +145,7 @@ def test_joined_spans_are_named(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("filter_", ["trace_based", "always_on", "always_off"])
-@pytest.mark.parametrize("application", [answer(), answer("500 Oh", tell=fetched)])
+@pytest.mark.parametrize("application", [app(), app("500 Oh", report=fetched)])
 def test_spans_that_were_dropped(tmp_path: Path, filter_: str, application: Any) -> None:
     """A trace that cannot be found is named only if the operator wants all."""
     frames = Full()
@@ -159,7 +159,7 @@ def test_spans_that_were_dropped(tmp_path: Path, filter_: str, application: Any)
 def test_requests_that_are_not_sampled(tmp_path: Path, filter_: str) -> None:
     """They have a trace id for other services, and no trace in the store."""
     sampler = {"OTEL_TRACES_SAMPLER": "always_off", FILTER: filter_}
-    fails = answer("500 Oh", tell=fetched)
+    fails = app("500 Oh", report=fetched)
     recorder = record(tmp_path, {"path": AVATAR}, application=fails, **sampler)
     assert not recorder.spans
     expected = REQUESTS | CALLS | FAILURES if filter_ == "always_on" else set()
@@ -170,7 +170,7 @@ def test_requests_that_are_not_sampled(tmp_path: Path, filter_: str) -> None:
 def test_requests_without_a_trace_id(tmp_path: Path, filter_: str) -> None:
     """A request of an excluded URL has no id that an exemplar could have."""
     excluded = {"OTEL_PYTHON_WSGI_EXCLUDED_URLS": ".", FILTER: filter_}
-    record(tmp_path, {"path": AVATAR}, application=answer(tell=fetched), **excluded)
+    record(tmp_path, {"path": AVATAR}, application=app(report=fetched), **excluded)
     assert not named(tmp_path)
 
 
@@ -184,7 +184,7 @@ def test_off(tmp_path: Path) -> None:
 
 def test_without_spans(recorder: Recorder) -> None:
     """Where spans are not recorded, there is nothing to name, and no file."""
-    call(recorder.wrap(answer("500 Oh", tell=fetched)), path=AVATAR)
+    call(recorder.wrap(app("500 Oh", report=fetched)), path=AVATAR)
     assert not named(recorder.folder)
     assert not list(recorder.folder.glob("*.exemplars"))
 
@@ -201,7 +201,7 @@ def test_a_processor_of_the_application(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, traced=True, sink=(kept := KeptSpans()))
     assert recorder.provider is not None
     recorder.provider.add_span_processor(Failing())
-    call(recorder.wrap(answer()), path=AVATAR)
+    call(recorder.wrap(app()), path=AVATAR)
     recorder.book.detach()
     (server,) = (span for span in kept.spans if span.kind is SpanKind.SERVER)
     context = server.get_span_context()
@@ -212,13 +212,13 @@ def test_many_measurements(tmp_path: Path) -> None:
     """A request that calls very often keeps its last calls, and no more memory than for these."""
     lengths = []
 
-    def tell(request: Any) -> None:
+    def report(request: Any) -> None:
         for number in range(1000):
             request.outside_call("secure.gravatar.com", 0.0005 if number < 500 else 0.2,
                                  success=True)  # fmt: skip
         lengths.append(len(request.measurements))
 
-    record(tmp_path, {"path": AVATAR}, application=answer(tell=tell))
+    record(tmp_path, {"path": AVATAR}, application=app(report=report))
     bounds = {dict(labels)["le"] for name, labels in exemplars_in(tmp_path) if name in CALLS}
     assert bounds == {"0.25"}
     assert lengths == [32]

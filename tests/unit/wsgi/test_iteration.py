@@ -1,4 +1,4 @@
-"""What a server may do with a bare body, it may do with an observed one."""
+"""An observed body supports all that a server may do with a bare one."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class SameIds:
 
 
 class Side:
-    """What serves requests, with spans that go into a sink."""
+    """A middleware whose spans go into a sink."""
 
     def __init__(self, sink: SpanSink, **environ: str) -> None:
         settings = Settings.from_env({"OTEL_EXPORT_ENABLED": "true", "OTEL_TRACES_EXPORTER": "none",
@@ -217,7 +217,7 @@ def test_the_same_bytes(pair: Pair, case: Case) -> None:
 def test_a_common_request_is_joined(
     pair: Pair, steps: list[str], joins: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What nobody changes is never made of attributes; what somebody changes is, and whole."""
+    """A span gets attributes of its own only after a change, and then all of them."""
     made: list[str] = []
     original = pair.joined.tracing._end_objects
 
@@ -252,7 +252,7 @@ def test_memos_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["targets", "agents", "people"])
 def test_long_values_take_no_place(name: str) -> None:
-    """What a client sends is kept up to a length; the spans are right all the same."""
+    """Texts of a client are kept up to a length, and the spans are complete."""
     pair = Pair({})
     environ = {"PATH_INFO": f"/avatar/{DIGEST}/{'x' * 200}", "HTTP_USER_AGENT": "x" * 400,
                "REQUEST_METHOD": "GET", "QUERY_STRING": "x" * 600}  # fmt: skip

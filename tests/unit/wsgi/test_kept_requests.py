@@ -347,7 +347,7 @@ def test_another_caller_does_not_decide(serving: Serving) -> None:
 
 
 def test_the_head_decides_before(serving: Serving) -> None:
-    """What the sampler has not sampled is neither kept nor counted, whatever its outcome is."""
+    """A request that is not sampled is neither kept nor counted, whatever its outcome is."""
     side = serving("errors,ratio:1", OTEL_TRACES_SAMPLER="traceidratio",
                 OTEL_TRACES_SAMPLER_ARG="0")  # fmt: skip
     side.serve(status="500 Oh")

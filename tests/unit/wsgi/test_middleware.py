@@ -170,7 +170,7 @@ class Held:
 
 
 def test_the_frames_of_a_failed_request_are_freed(recorder: Recorder) -> None:
-    """Who keeps the environ, such as a log handler, does not keep the application's frames."""
+    """A reference to the environ, as of a log handler, keeps no frames of the application."""
     held: list[ref[Held]] = []
 
     def failing(environ: Any, start_response: Any) -> Any:

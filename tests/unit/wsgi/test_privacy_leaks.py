@@ -35,7 +35,7 @@ TOLD: dict[str, dict[str, str]] = {"strict": {}, "balanced": ODD, "off": {**PERS
 
 @dataclass
 class Run:
-    """What one run of the driver let out."""
+    """The output of one run of the driver."""
 
     mode: str
     spans: int

@@ -1,4 +1,4 @@
-"""What follows from a request when it ends: avatars, uploads, authentication."""
+"""The records at the end of a request: avatars, uploads, authentication."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_is_remembered_of_one_request_is_not_said_of_another(recorder: Reco
 
 
 def test_applications_with_other_sizes(recorder: Recorder) -> None:
-    """What is concluded of one application's answer is not said of another's in the process."""
+    """The labels of one application's response are not used for another one in the process."""
     telemetry = replace(recorder.telemetry, profile=replace(IVATAR, size=lambda query: 512))
     other = Layer(telemetry, recorder.settings, recorder.layer.page)
     for layer in (recorder.layer, other) * 2:
@@ -214,7 +214,7 @@ def test_an_export_form_drawn_again(
 
 
 def test_a_form_that_was_refused_unread_is_a_failed_upload(recorder: Recorder) -> None:
-    """What a form would have carried is not known where the application reads nothing of it."""
+    """The content of a form is unknown where the application does not read it."""
 
     def refuse(environ, start_response):
         start_response("302 Found", [("Location", "/accounts/login/?next=/accounts/upload_photo/")])
@@ -287,7 +287,7 @@ def test_a_request_that_cannot_be_counted_is_not_in_progress(tmp_path) -> None:
 
 
 def test_the_first_error_of_the_application_stands(recorder: Recorder) -> None:
-    """What follows of an error that the application answers by itself came of it."""
+    """Records after an error that the application handles itself have that error."""
     first, second = ValueError("cause"), KeyError("consequence")
     seen = []
 
@@ -311,7 +311,7 @@ def many(number: int):
 
 
 def test_many_calls_of_one_request_keep_nothing_each(recorder: Recorder) -> None:
-    """What a request keeps does not grow with the generators and outside calls in it."""
+    """The memory of a request does not grow with its generators and outside calls."""
     sizes = {}
 
     def tell(request) -> None:

@@ -48,7 +48,7 @@ def test_a_known_method_is_known_everywhere(both: Recorder, method) -> None:
 
 @pytest.mark.parametrize("method", ["BREW", "get", "PROPFIND", "_OTHER", "GET "])
 def test_any_other_method_is_known_nowhere(both: Recorder, method: str) -> None:
-    """What is not in the table is ``other``, ``HTTP`` and ``_OTHER``; the original is kept."""
+    """An unknown method is ``other``, ``HTTP`` and ``_OTHER``; the original is kept."""
     call(both.wrap(answering("200 OK")), method=method)
     assert both.value(REQUESTS, method="other") == 1
     assert both.server.name == "HTTP /"
@@ -140,7 +140,7 @@ def test_the_target_of_a_request(
 
 @pytest.mark.parametrize("path", ["other.test:443", "443", "foo", "@evil.test/", ".evil.test"])
 def test_a_target_without_a_slash_is_not_joined_to_the_host(tmp_path, path: str) -> None:
-    """What a client sends instead of a path makes no other host of the URL."""
+    """A request target that is no path does not change the host of the URL."""
     recorder = Recorder(tmp_path, traced=True).set(**BOTH, AVATAR_TELEMETRY_PRIVACY="off")
     call(recorder.wrap(answering("200 OK")), path=path, method="CONNECT", HTTP_HOST="h")
     assert recorder.server.attributes["http.url"] == "http://h"

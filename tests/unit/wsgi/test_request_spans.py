@@ -35,7 +35,7 @@ CACHE = "django:filesystem"
 
 
 def told(request: Any) -> None:
-    """What probes tell of most requests: nothing."""
+    """The report of the probes for most requests: nothing."""
 
 
 def generated(request: Any) -> None:

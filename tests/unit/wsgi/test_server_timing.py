@@ -88,7 +88,7 @@ def test_a_head_that_is_made_anew_has_it_once() -> None:
 
 
 def test_the_error_after_the_first_byte_passes() -> None:
-    """What start_response raises again after the first byte reaches the application."""
+    """An exception that start_response raises after the first byte reaches the application."""
 
     def application(environ, start_response):
         start_response("200 OK", list(HEADERS))(b"o")

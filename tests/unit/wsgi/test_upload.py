@@ -109,7 +109,7 @@ def test_lines_are_not_parsed_one_by_one() -> None:
 
 
 def test_a_stream_that_gives_no_bytes_is_the_applications() -> None:
-    """What a stream gives that is no bytes reaches the application as it is."""
+    """A value of a stream that is not bytes reaches the application unchanged."""
     observed = Observed(type("Odd", (), {"read": lambda self: None})())
     assert observed.input.read() is None
 
@@ -158,7 +158,7 @@ def test_what_is_no_multipart_form_is_left_alone(content_type: str) -> None:
 
 
 def test_an_error_of_the_input_passes() -> None:
-    """What the server's input raises reaches the application."""
+    """An exception of the server's input reaches the application."""
 
     class Broken(BytesIO):
         def read(self, *args):
@@ -254,7 +254,7 @@ def test_each_method_that_reads_is_observed(make, read) -> None:
     "stream", [Minimal(b""), Iterated(b""), BytesIO(), InputWrapper(BytesIO())]
 )
 def test_the_input_has_the_attributes_of_the_servers(stream) -> None:
-    """What the server's reader has, the observer has, and what it lacks, the observer lacks."""
+    """The observer has exactly the methods of the server's reader."""
     observed = Observed(stream).input
     assert dir(observed) == dir(stream)
     names = {"read", "readline", "readlines", "readinto", "read1", "seek", "getvalue", "fileno",
@@ -266,7 +266,7 @@ def test_the_input_has_the_attributes_of_the_servers(stream) -> None:
 
 
 def test_an_attribute_is_set_on_the_servers_reader() -> None:
-    """What an application sets, the server finds on its own object."""
+    """An attribute that an application sets is on the server's own object."""
     stream = Minimal(FORM)
     observed = Observed(stream).input
     observed.read(0)
