@@ -33,7 +33,8 @@ from tests.support.running import DEADLINE, DemoServer, command, environment, si
 PICTURES = {"doctor": ("doctor", "--url", "{url}")}
 """The arguments of the command in each picture; ``{url}`` is the server."""
 SHOWN_URL = "http://127.0.0.1:8000"
-SHOWN_DIRECTORY = "/dev/shm/avatar-telemetry-x1y2z3"
+SHOWN_DIRECTORY = "/dev/shm/avatar-telemetry-x1y2z3a4b5c6"
+"""Cut to the length of the real one: the text is wrapped already."""
 COLUMNS, LINES = 80, 40
 # Nothing listens there: the picture has a fault, and its fix.
 EXPORT = {
@@ -83,7 +84,9 @@ def drawn(name: str, server: DemoServer) -> str:
     """Return the picture of a command that was run against a server."""
     arguments = [each.format(url=server.url) for each in PICTURES[name]]
     text = written_to_terminal(command(*arguments), environment(**server.env))
-    shown = text.replace(server.url, SHOWN_URL).replace(str(server.runtime), SHOWN_DIRECTORY)
+    directory = str(server.runtime)
+    shown = text.replace(directory, SHOWN_DIRECTORY[: len(directory)])
+    shown = shown.replace(server.url, SHOWN_URL)
     title = " ".join(["avatar-telemetry", *arguments]).replace(server.url, SHOWN_URL)
     return draw(shown, title)
 
@@ -93,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw what commands write, into docs/pictures.")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(PICTURES)}; by default all")
     names = parser.parse_args().names or list(PICTURES)
-    with TemporaryDirectory() as folder, DemoServer(Path(folder), **EXPORT) as server:
+    with TemporaryDirectory(dir="/dev/shm") as folder, DemoServer(Path(folder), **EXPORT) as server:
         simulate(server.url, "-n", 200)
         for name in names:
             path = DOCS / "pictures" / f"{name}.svg"

@@ -233,7 +233,7 @@ def test_a_request_with_many_spans(tmp_path: Path, number: int) -> None:
         for _ in range(number):
             tracer.start_span("many").end()
         CURRENT.get().set_attribute("mine", 1)  # type: ignore[union-attr]
-        return answer()(environ, start_response)
+        return app()(environ, start_response)
 
     frames = Frames()
     record(tmp_path, {"path": AVATAR}, application=application, target=frames)
