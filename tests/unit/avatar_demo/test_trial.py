@@ -13,7 +13,7 @@ from avatar_demo import trial
 from avatar_demo.settings import Settings
 from avatar_demo.trial import PAGE, KillingBody
 from avatar_demo.visit import Visit
-from avatar_telemetry import gunicorn as telemetry
+from tests.support.forked import in_child
 from tests.support.paths import REPOSITORY
 
 LOCAL = {
@@ -121,10 +121,15 @@ def test_the_configuration_switches_a_trial_on(variables, options, development, 
     environ = {"HOME": "/tmp", **variables}
     monkeypatch.setattr(os, "environ", environ)
     monkeypatch.setattr("sys.argv", ["gunicorn", *options.split()])
-    monkeypatch.setattr(telemetry, "on_starting", lambda server: None)
-    configuration = runpy.run_path(str(REPOSITORY / "gunicorn.conf.py"))
-    configuration["on_starting"](SimpleNamespace(cfg=Config()))
-    assert Settings.from_environ(environ).development is development
+
+    def start() -> bool:
+        configuration = runpy.run_path(str(REPOSITORY / "gunicorn.conf.py"))
+        configuration["telemetry"].on_starting = lambda server: None
+        configuration["on_starting"](SimpleNamespace(cfg=Config()))
+        return Settings.from_environ(environ).development
+
+    # In a child, because the import of the hooks changes the whole process.
+    assert in_child(start) is development
 
 
 def test_no_other_action(browser, started):

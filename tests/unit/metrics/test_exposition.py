@@ -53,7 +53,7 @@ def test_the_page_parses_to_what_it_was_made_of(openmetrics: bool, parse) -> Non
 
 
 TRACED = Exemplar((("span_id", "5" * 16), ("trace_id", "7" * 32)), 0.25, 1234.5678)
-ODD = Exemplar((("user", "q ü}"),), float("inf"), None)
+ODD = Exemplar((("user", "q ü"),), float("inf"), None)
 BUCKETS = [("s_bucket", (("le", bound),), 1.0) for bound in ("0.5", "+Inf")]
 WITH_EXEMPLARS = [
     Family.of("s", "histogram", "", [*BUCKETS, ("s_count", (), 1.0), ("s_sum", (), 0.25)],
