@@ -43,9 +43,9 @@ def test_bounds_are_written_as_prometheus_does(bound: float, text: str) -> None:
     assert format_bound(bound) == text
 
 
-@given(st.floats(min_value=0, allow_nan=False) | st.integers(0, 10**20).map(float))
+@given(st.floats(0, 9e9) | st.integers(0, 9 * 10**9).map(float))
 def test_bounds_are_written_as_prometheus_client_does(bound: float) -> None:
-    """The files are read by its own tools, too."""
+    """The files are read by its own tools, too. Its older releases write 1e+010."""
     assert format_bound(bound) == floatToGoString(bound)
 
 
